@@ -1,0 +1,3 @@
+module github.com/asidecache/aside
+
+go 1.26
