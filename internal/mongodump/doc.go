@@ -1,0 +1,13 @@
+// Package mongodump reads archives made by mongodump --archive, plain or
+// compressed with gzip, as a stream of documents.
+//
+// An archive is a magic number, a header, one metadata document for each
+// collection and a terminator (the prelude), then blocks. A block is a namespace
+// header, documents of that namespace, and a terminator. The blocks of different
+// collections interleave, and not in the prelude's order. The last block of a
+// collection has EOF set in its header, holds no documents, and carries the
+// CRC-64 (ECMA) of all document bytes of the collection, over all its blocks.
+//
+// Memory is one buffer as large as the largest document met (at most
+// MaxDocumentSize), and a few hundred bytes for each collection.
+package mongodump
