@@ -17,9 +17,6 @@ type Options[K comparable, V any] struct {
 	L2   L2
 }
 
-// L2 is the shared tier.
-type L2 interface{}
-
 // Level is how current a read must be.
 type Level uint8
 

@@ -1,0 +1,536 @@
+package asidetest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/asidecache/aside"
+	"github.com/asidecache/aside/internal/envelope"
+)
+
+var prefixes atomic.Int64
+
+// TestL2 checks an L2 against the contract in package aside. open returns two
+// clients of one empty or shared server; the suite uses keys of its own and
+// does not close the clients.
+func TestL2(t *testing.T, open func(t *testing.T) (a, b aside.L2)) {
+	for _, c := range []struct {
+		name string
+		f    func(*suite)
+	}{
+		{"AcquireGrantsOnce", (*suite).acquireGrantsOnce},
+		{"AcquireRetryIsGrantedAgain", (*suite).acquireRetry},
+		{"FillNeedsItsOwnLease", (*suite).fillNeedsItsOwnLease},
+		{"LeaseExpires", (*suite).leaseExpires},
+		{"EntryExpires", (*suite).entryExpires},
+		{"ForeignBytesAreReplaced", (*suite).foreignBytes},
+		{"AbandonOnlyOwnLease", (*suite).abandonOnlyOwn},
+		{"StaleValueIsLeased", (*suite).staleValueIsLeased},
+		{"EvictComparesBytes", (*suite).evictComparesBytes},
+		{"FenceKillsLeaseAndValue", (*suite).fenceKills},
+		{"ReleasePublishes", (*suite).releasePublishes},
+		{"ReleaseOfOneWriterKeepsTheOthersFence", (*suite).overlappingWriters},
+		{"CrashedWritersFenceEnds", (*suite).crashedWriter},
+		{"LateReleaseRemovesWhatWasFilledMeanwhile", (*suite).lateRelease},
+		{"LateReleaseForbidsOthersToPublish", (*suite).lateReleaseForbids},
+		{"InvalidateForbidsWritersToPublish", (*suite).invalidateForbids},
+		{"InvalidateRemovesValueAndLease", (*suite).invalidateRemoves},
+		{"ClearKeepsFencesAndOtherPrefixes", (*suite).clear},
+		{"WatchTellsOthersNotOneself", (*suite).watch},
+		{"WatchAfterOwnFillAndPublish", (*suite).watchAfterOwnFill},
+		{"WatchOncePerPrefix", (*suite).watchOnce},
+		{"Batches", (*suite).batches},
+		{"CancelledContext", (*suite).cancelled},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			a, b := open(t)
+			p := fmt.Sprintf("asidetest:%d:%d:", time.Now().UnixNano(), prefixes.Add(1))
+			c.f(&suite{T: t, ctx: t.Context(), a: a, b: b, prefix: p})
+		})
+	}
+}
+
+type suite struct {
+	*testing.T
+	ctx    context.Context
+	a, b   aside.L2
+	prefix string
+}
+
+func (s *suite) key(k string) string { return s.prefix + k }
+
+func value(payload string) []byte {
+	return envelope.Append(nil, envelope.Entry{Payload: []byte(payload), Token: envelope.NewToken()}, -1)
+}
+
+func (s *suite) acquire(l aside.L2, k string, lease aside.Token) aside.Acquired {
+	s.Helper()
+	r := l.Acquire(s.ctx, []aside.LeaseRequest{{Key: s.key(k), Lease: lease, TTL: time.Minute}})[0]
+	if r.Err != nil {
+		s.Fatalf("Acquire %s: %v", k, r.Err)
+	}
+	return r
+}
+
+func (s *suite) wantState(l aside.L2, k string, want aside.EntryState) {
+	s.Helper()
+	if r := s.acquire(l, k, envelope.NewToken()); r.State != want {
+		s.Fatalf("key %s is in state %d with entry %q, want state %d", k, r.State, r.Entry, want)
+	}
+}
+
+func (s *suite) wantFound(l aside.L2, k string, want []byte) {
+	s.Helper()
+	if r := s.acquire(l, k, envelope.NewToken()); r.State != aside.StateFound || !bytes.Equal(r.Entry, want) {
+		s.Fatalf("key %s is in state %d with entry %q, want %q", k, r.State, r.Entry, want)
+	}
+}
+
+func (s *suite) fill(l aside.L2, k string, lease aside.Token, v []byte, ttl time.Duration) bool {
+	s.Helper()
+	r := l.Fill(s.ctx, []aside.FillRequest{{Key: s.key(k), Lease: lease, Entry: v, TTL: ttl}})[0]
+	if r.Err != nil {
+		s.Fatalf("Fill %s: %v", k, r.Err)
+	}
+	return r.Stored
+}
+
+// put stores a value as a reader would.
+func (s *suite) put(l aside.L2, k string, v []byte, ttl time.Duration) {
+	s.Helper()
+	lease := envelope.NewToken()
+	if r := s.acquire(l, k, lease); r.State != aside.StateGranted {
+		s.Fatalf("lease on %s not granted: state %d", k, r.State)
+	}
+	if !s.fill(l, k, lease, v, ttl) {
+		s.Fatalf("fill of %s refused", k)
+	}
+}
+
+func (s *suite) fence(l aside.L2, k string, life time.Duration) aside.Token {
+	s.Helper()
+	token := envelope.NewToken()
+	if err := errors.Join(l.Fence(s.ctx, []string{s.key(k)}, token, life)...); err != nil {
+		s.Fatalf("Fence %s: %v", k, err)
+	}
+	return token
+}
+
+func (s *suite) release(l aside.L2, k string, token aside.Token, publish []byte) aside.ReleaseResult {
+	s.Helper()
+	r := l.Release(s.ctx, []aside.ReleaseRequest{{Key: s.key(k), Token: token, Publish: publish, TTL: time.Minute}})[0]
+	if r.Err != nil {
+		s.Fatalf("Release %s: %v", k, r.Err)
+	}
+	return r
+}
+
+// eventually polls, since a real server's clock cannot be faked.
+func (s *suite) eventually(what string, ok func() bool) {
+	s.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for !ok() {
+		if time.Now().After(deadline) {
+			s.Fatalf("never happened: %s", what)
+		}
+		select {
+		case <-s.ctx.Done():
+			s.Fatal(s.ctx.Err())
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+}
+
+func (s *suite) acquireGrantsOnce() {
+	t1 := envelope.NewToken()
+	if r := s.acquire(s.a, "k", t1); r.State != aside.StateGranted || r.Entry != nil {
+		s.Fatalf("absent key: %+v, want a lease", r)
+	}
+	s.wantState(s.b, "k", aside.StateLeased)
+	s.wantState(s.a, "k", aside.StateLeased) // the lease is the fill's, not the client's
+	v := value("1")
+	if !s.fill(s.a, "k", t1, v, time.Minute) {
+		s.Fatal("fill under a standing lease refused")
+	}
+	s.wantFound(s.b, "k", v)
+}
+
+func (s *suite) acquireRetry() {
+	lease := envelope.NewToken()
+	s.acquire(s.a, "k", lease)
+	if r := s.acquire(s.a, "k", lease); r.State != aside.StateGranted {
+		s.Fatalf("a second try with the same token, its first answer lost: state %d, want the lease", r.State)
+	}
+}
+
+func (s *suite) fillNeedsItsOwnLease() {
+	if s.fill(s.a, "absent", envelope.NewToken(), value("x"), time.Minute) {
+		s.Error("fill without any lease stored")
+	}
+	s.wantState(s.a, "absent", aside.StateGranted)
+
+	s.acquire(s.a, "k", envelope.NewToken())
+	if s.fill(s.a, "k", envelope.NewToken(), value("x"), time.Minute) {
+		s.Error("fill with another token than the lease's stored")
+	}
+	s.put(s.a, "v", value("new"), time.Minute)
+	if s.fill(s.b, "v", envelope.NewToken(), value("old"), time.Minute) {
+		s.Error("fill over a value stored")
+	}
+}
+
+func (s *suite) leaseExpires() {
+	lease := envelope.NewToken()
+	r := s.a.Acquire(s.ctx, []aside.LeaseRequest{{Key: s.key("k"), Lease: lease, TTL: 30 * time.Millisecond}})[0]
+	if r.Err != nil || r.State != aside.StateGranted {
+		s.Fatalf("%+v", r)
+	}
+	next := envelope.NewToken()
+	s.eventually("the lease of a crashed node ends", func() bool { return s.acquire(s.b, "k", next).State == aside.StateGranted })
+	if s.fill(s.a, "k", lease, value("late"), time.Minute) {
+		s.Error("fill under an expired lease stored")
+	}
+	if !s.fill(s.b, "k", next, value("new"), time.Minute) {
+		s.Error("fill under the new lease refused")
+	}
+}
+
+func (s *suite) entryExpires() {
+	s.put(s.a, "k", value("1"), 30*time.Millisecond)
+	s.eventually("the entry expires", func() bool { return s.acquire(s.b, "k", envelope.NewToken()).State == aside.StateGranted })
+}
+
+func (s *suite) foreignBytes() {
+	// Whatever a value's bytes look like, they are found as they are.
+	for i, payload := range []string{"L", "F0", "N", strings.Repeat("F", 40), ""} {
+		k := fmt.Sprint("k", i)
+		v := value(payload)
+		s.put(s.a, k, v, time.Minute)
+		s.wantFound(s.b, k, v)
+	}
+}
+
+func (s *suite) abandonOnlyOwn() {
+	lease := envelope.NewToken()
+	s.acquire(s.a, "k", lease)
+	if err := s.a.Abandon(s.ctx, []aside.AbandonRequest{{Key: s.key("k"), Lease: envelope.NewToken()}})[0]; err != nil {
+		s.Fatal(err)
+	}
+	s.wantState(s.b, "k", aside.StateLeased)
+	if err := s.a.Abandon(s.ctx, []aside.AbandonRequest{{Key: s.key("k"), Lease: lease}})[0]; err != nil {
+		s.Fatal(err)
+	}
+	s.wantState(s.b, "k", aside.StateGranted)
+}
+
+func (s *suite) staleValueIsLeased() {
+	v := value("old")
+	s.put(s.a, "k", v, time.Minute)
+	req := aside.LeaseRequest{Key: s.key("k"), Lease: envelope.NewToken(), TTL: time.Minute, StaleFor: time.Second}
+	if r := s.b.Acquire(s.ctx, []aside.LeaseRequest{req})[0]; r.State != aside.StateFound {
+		s.Fatalf("a fresh value: %+v", r)
+	}
+	req.StaleFor = time.Hour
+	r := s.b.Acquire(s.ctx, []aside.LeaseRequest{req})[0]
+	if r.Err != nil || r.State != aside.StateGranted || !bytes.Equal(r.Entry, v) || r.Left <= 0 || r.Left > time.Minute {
+		s.Fatalf("a stale value: %+v, want a lease beside the value", r)
+	}
+	s.wantState(s.a, "k", aside.StateLeased)
+	if err := s.b.Abandon(s.ctx, []aside.AbandonRequest{{Key: req.Key, Lease: req.Lease, Restore: v, TTL: r.Left}})[0]; err != nil {
+		s.Fatal(err)
+	}
+	s.wantFound(s.a, "k", v)
+}
+
+func (s *suite) evictComparesBytes() {
+	v := value("1")
+	s.put(s.a, "k", v, time.Minute)
+	if err := s.a.Evict(s.ctx, s.key("k"), value("2")); err != nil {
+		s.Fatal(err)
+	}
+	s.wantFound(s.a, "k", v)
+	if err := s.a.Evict(s.ctx, s.key("k"), v); err != nil {
+		s.Fatal(err)
+	}
+	s.wantState(s.a, "k", aside.StateGranted)
+}
+
+func (s *suite) fenceKills() {
+	lease := envelope.NewToken()
+	s.acquire(s.a, "k", lease)
+	s.put(s.a, "v", value("old"), time.Minute)
+	tk, tv := s.fence(s.b, "k", time.Minute), s.fence(s.b, "v", time.Minute)
+	s.wantState(s.a, "k", aside.StateFenced)
+	s.wantState(s.a, "v", aside.StateFenced)
+	if s.fill(s.a, "k", lease, value("old"), time.Minute) {
+		s.Error("stale set: a fill whose lease a writer fenced was stored")
+	}
+	s.release(s.b, "k", tk, nil)
+	s.release(s.b, "v", tv, nil)
+	if s.fill(s.a, "k", lease, value("old"), time.Minute) {
+		s.Error("stale set: a fill that began before the write was stored after it")
+	}
+	s.wantState(s.a, "k", aside.StateGranted)
+	s.wantState(s.a, "v", aside.StateGranted)
+}
+
+func (s *suite) releasePublishes() {
+	v := value("new")
+	if r := s.release(s.a, "k", s.fence(s.a, "k", time.Minute), v); !r.Published || r.Lost {
+		s.Fatalf("%+v, want published", r)
+	}
+	s.wantFound(s.b, "k", v)
+}
+
+// Two overlapping writers: the first to finish must not lift the other's fence,
+// and neither may publish, since nobody knows which write the primary took last.
+func (s *suite) overlappingWriters() {
+	first, second := s.fence(s.a, "k", time.Minute), s.fence(s.b, "k", time.Minute)
+	if r := s.release(s.a, "k", first, value("1")); r.Published || r.Lost {
+		s.Fatalf("first of two writers: %+v", r)
+	}
+	s.wantState(s.a, "k", aside.StateFenced)
+	third := s.fence(s.a, "k", time.Minute)
+	if r := s.release(s.b, "k", second, value("2")); r.Published {
+		s.Fatalf("second of two writers: %+v", r)
+	}
+	s.wantState(s.a, "k", aside.StateFenced)
+	if r := s.release(s.a, "k", third, value("3")); r.Published {
+		s.Fatalf("third, overlapping the second: %+v", r)
+	}
+	s.wantState(s.a, "k", aside.StateGranted)
+}
+
+// A crashed writer's fence ends at its own time, though others renew the key.
+func (s *suite) crashedWriter() {
+	s.fence(s.a, "k", 50*time.Millisecond) // and is never heard of again
+	rounds := 0
+	s.eventually("a release under which the crashed writer's fence no longer stands", func() bool {
+		rounds++
+		token := s.fence(s.b, "k", time.Minute)
+		s.release(s.b, "k", token, nil)
+		lease := envelope.NewToken()
+		r := s.acquire(s.b, "k", lease)
+		return r.State == aside.StateGranted
+	})
+	if rounds < 2 {
+		s.Error("the crashed writer's fence did not stand at all")
+	}
+}
+
+func (s *suite) lateRelease() {
+	late := s.fence(s.a, "k", 30*time.Millisecond)
+	lease := envelope.NewToken()
+	s.eventually("the fence expires", func() bool { return s.acquire(s.b, "k", lease).State == aside.StateGranted })
+	if !s.fill(s.b, "k", lease, value("old"), time.Minute) {
+		s.Fatal("fill after the fence expired refused")
+	}
+	if r := s.release(s.a, "k", late, value("new")); !r.Lost || r.Published {
+		s.Fatalf("release after the fence expired: %+v, want lost", r)
+	}
+	s.wantState(s.b, "k", aside.StateGranted)
+
+	// The same with a fill still on its way.
+	late = s.fence(s.a, "l", 30*time.Millisecond)
+	s.eventually("the fence expires", func() bool { return s.acquire(s.b, "l", lease).State == aside.StateGranted })
+	s.release(s.a, "l", late, nil)
+	if s.fill(s.b, "l", lease, value("old"), time.Minute) {
+		s.Error("stale set: a fill that read before the late write was stored")
+	}
+}
+
+func (s *suite) lateReleaseForbids() {
+	late := s.fence(s.a, "k", 30*time.Millisecond)
+	s.eventually("the fence expires", func() bool { return s.acquire(s.b, "k", envelope.NewToken()).State == aside.StateGranted })
+	other := s.fence(s.b, "k", time.Minute)
+	if r := s.release(s.a, "k", late, value("late")); !r.Lost {
+		s.Fatalf("%+v, want lost", r)
+	}
+	s.wantState(s.a, "k", aside.StateFenced)
+	if r := s.release(s.b, "k", other, value("older")); r.Published {
+		s.Error("a writer published over the write that ended after its fence")
+	}
+	s.wantState(s.a, "k", aside.StateGranted)
+}
+
+func (s *suite) invalidateForbids() {
+	token := s.fence(s.a, "k", time.Minute)
+	if err := s.b.Invalidate(s.ctx, []string{s.key("k")})[0]; err != nil {
+		s.Fatal(err)
+	}
+	s.wantState(s.b, "k", aside.StateFenced)
+	if r := s.release(s.a, "k", token, value("x")); r.Published || r.Lost {
+		s.Errorf("%+v: published over a change made elsewhere", r)
+	}
+	s.wantState(s.b, "k", aside.StateGranted)
+}
+
+func (s *suite) invalidateRemoves() {
+	s.put(s.a, "v", value("1"), time.Minute)
+	lease := envelope.NewToken()
+	s.acquire(s.a, "l", lease)
+	if err := errors.Join(s.b.Invalidate(s.ctx, []string{s.key("v"), s.key("l"), s.key("absent")})...); err != nil {
+		s.Fatal(err)
+	}
+	s.wantState(s.b, "v", aside.StateGranted)
+	if s.fill(s.a, "l", lease, value("old"), time.Minute) {
+		s.Error("stale set: a load that began before the invalidation was stored")
+	}
+}
+
+func (s *suite) clear() {
+	other := strings.TrimSuffix(s.prefix, ":") + "x:k"
+	lease := envelope.NewToken()
+	if r := s.a.Acquire(s.ctx, []aside.LeaseRequest{{Key: other, Lease: lease, TTL: time.Minute}})[0]; r.Err != nil {
+		s.Fatal(r.Err)
+	}
+	for i := range 1200 {
+		s.a.Fence(s.ctx, []string{s.key(fmt.Sprint("gone", i))}, lease, time.Minute)
+		s.a.Release(s.ctx, []aside.ReleaseRequest{{Key: s.key(fmt.Sprint("gone", i)), Token: lease, Publish: value("1"), TTL: time.Minute}})
+	}
+	token := s.fence(s.a, "fenced", time.Minute)
+	if err := s.a.Clear(s.ctx, s.prefix); err != nil {
+		s.Fatal(err)
+	}
+	for i := range 1200 {
+		s.wantState(s.b, fmt.Sprint("gone", i), aside.StateGranted)
+	}
+	s.wantState(s.b, "fenced", aside.StateFenced)
+	s.release(s.a, "fenced", token, nil)
+	if r := s.b.Acquire(s.ctx, []aside.LeaseRequest{{Key: other, Lease: envelope.NewToken(), TTL: time.Minute}})[0]; r.State != aside.StateLeased {
+		s.Errorf("a key of another prefix was cleared: %+v", r)
+	}
+}
+
+type changes struct {
+	mu   sync.Mutex
+	keys map[string]int
+	lost int
+}
+
+func (c *changes) watcher() aside.Watcher {
+	return aside.Watcher{
+		Changed: func(k string) { c.mu.Lock(); defer c.mu.Unlock(); c.keys[k]++ },
+		Lost:    func() { c.mu.Lock(); defer c.mu.Unlock(); c.lost++ },
+	}
+}
+
+func (c *changes) of(k string) int { c.mu.Lock(); defer c.mu.Unlock(); return c.keys[k] }
+
+func (s *suite) watchers() (a, b *changes) {
+	a, b = &changes{keys: map[string]int{}}, &changes{keys: map[string]int{}}
+	for l, c := range map[aside.L2]*changes{s.a: a, s.b: b} {
+		stop, err := l.Watch(s.prefix, c.watcher())
+		if err != nil {
+			s.Fatal(err)
+		}
+		s.Cleanup(stop)
+	}
+	return a, b
+}
+
+func (s *suite) watch() {
+	a, b := s.watchers()
+	v := value("1")
+	s.put(s.a, "k:with:colons", v, time.Minute)
+	s.wantFound(s.b, "k:with:colons", v)
+	s.fence(s.a, "k:with:colons", time.Minute)
+	s.eventually("a node that read the key hears of the write", func() bool { return b.of("k:with:colons") == 1 })
+	if n := a.of("k:with:colons"); n != 0 {
+		s.Errorf("own operations were pushed back %d times", n)
+	}
+}
+
+// The point at which plain tracking fails: one's own SET ends the tracking of
+// the key, silently with NOLOOP, so that a value put into L1 after one's own
+// fill would never be invalidated.
+func (s *suite) watchAfterOwnFill() {
+	a, _ := s.watchers()
+	s.put(s.a, "filled", value("1"), time.Minute)
+	if !s.release(s.a, "published", s.fence(s.a, "published", time.Minute), value("1")).Published {
+		s.Fatal("not published")
+	}
+	for _, k := range []string{"filled", "published"} {
+		s.fence(s.b, k, time.Minute)
+		s.eventually("the node that stored "+k+" hears of another's write", func() bool { return a.of(k) == 1 })
+	}
+}
+
+func (s *suite) watchOnce() {
+	stop, err := s.a.Watch(s.prefix, aside.Watcher{})
+	if err != nil {
+		s.Fatal(err)
+	}
+	if _, err := s.a.Watch(s.prefix, aside.Watcher{}); err == nil {
+		s.Error("two watchers of one prefix on one client: they would miss each other's writes")
+	}
+	stop()
+	stop, err = s.a.Watch(s.prefix, aside.Watcher{})
+	if err != nil {
+		s.Errorf("after stop: %v", err)
+	} else {
+		stop()
+	}
+}
+
+func (s *suite) batches() {
+	const n = 1100 // more than one pipeline
+	lease := envelope.NewToken()
+	reqs := make([]aside.LeaseRequest, n)
+	fills := make([]aside.FillRequest, n)
+	rels := make([]aside.ReleaseRequest, n)
+	keys := make([]string, n)
+	for i := range n {
+		k := s.key(fmt.Sprint("k", i))
+		keys[i] = k
+		reqs[i] = aside.LeaseRequest{Key: k, Lease: lease, TTL: time.Minute}
+		fills[i] = aside.FillRequest{Key: k, Lease: lease, Entry: value(fmt.Sprint(i)), TTL: time.Minute}
+		rels[i] = aside.ReleaseRequest{Key: k, Token: lease}
+	}
+	for i, r := range s.a.Acquire(s.ctx, reqs) {
+		if r.Err != nil || r.State != aside.StateGranted {
+			s.Fatalf("acquire %d: %+v", i, r)
+		}
+	}
+	fills[7].Lease = envelope.NewToken()
+	for i, r := range s.a.Fill(s.ctx, fills) {
+		if r.Err != nil || r.Stored != (i != 7) {
+			s.Fatalf("fill %d: %+v", i, r)
+		}
+	}
+	for i, r := range s.b.Acquire(s.ctx, reqs[8:]) {
+		if r.Err != nil || r.State != aside.StateFound || !bytes.Equal(r.Entry, fills[8+i].Entry) {
+			s.Fatalf("acquire %d: %+v", 8+i, r)
+		}
+	}
+	if err := errors.Join(s.a.Fence(s.ctx, keys, lease, time.Minute)...); err != nil {
+		s.Fatal(err)
+	}
+	for i, r := range s.a.Release(s.ctx, rels) {
+		if r.Err != nil || r.Lost {
+			s.Fatalf("release %d: %+v", i, r)
+		}
+	}
+	s.wantState(s.b, "k0", aside.StateGranted)
+	if got := s.a.Acquire(s.ctx, nil); len(got) != 0 {
+		s.Errorf("empty batch answered %v", got)
+	}
+}
+
+func (s *suite) cancelled() {
+	ctx, cancel := context.WithCancel(s.ctx)
+	cancel()
+	if r := s.a.Acquire(ctx, []aside.LeaseRequest{{Key: s.key("k"), Lease: envelope.NewToken(), TTL: time.Minute}})[0]; !errors.Is(r.Err, context.Canceled) {
+		s.Errorf("Acquire: %v", r.Err)
+	}
+	if err := s.a.Fence(ctx, []string{s.key("k")}, envelope.NewToken(), time.Minute)[0]; !errors.Is(err, context.Canceled) {
+		s.Errorf("Fence: %v", err)
+	}
+}

@@ -1,0 +1,408 @@
+// Package asidetest helps to test programs that use package aside, and L2
+// implementations: an in-memory L2, and the conformance suite that it and the
+// Redis one pass.
+package asidetest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/asidecache/aside"
+	"github.com/asidecache/aside/internal/envelope"
+)
+
+// Server is the memory that several L2 clients share, as nodes share a Redis.
+// It uses package time, so it runs on fake time within testing/synctest. The
+// zero value is ready.
+type Server struct {
+	mu      sync.Mutex
+	entries map[string]entry
+	clients []*Client
+}
+
+type entry struct {
+	b       []byte
+	expires time.Time
+}
+
+// Client is one node's connection to a Server. It implements aside.L2.
+type Client struct {
+	s *Server
+
+	// guarded by s.mu
+	watchers  map[string]aside.Watcher
+	tracked   map[string]bool
+	intercept Intercept
+	calls     map[string]int
+}
+
+var _ aside.L2 = (*Client)(nil)
+
+// Intercept runs before an operation reaches the server, without locks, once
+// per key. It may wait, to hold the operation back, or return an error, which
+// is then the operation's answer. op is the L2 method's name.
+type Intercept func(ctx context.Context, op, key string) error
+
+// NewClient returns a client of s.
+func (s *Server) NewClient() *Client {
+	c := &Client{s: s, watchers: map[string]aside.Watcher{}, tracked: map[string]bool{}, calls: map[string]int{}}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.clients = append(s.clients, c)
+	return c
+}
+
+// Intercept makes every operation of c run f first; nil ends that.
+func (c *Client) Intercept(f Intercept) {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	c.intercept = f
+}
+
+// Calls returns how often the operation was called, by keys.
+func (c *Client) Calls(op string) int {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	return c.calls[op]
+}
+
+// Disconnect does what a lost and renewed connection does: tracking ends, and
+// the watchers are told so.
+func (c *Client) Disconnect() {
+	c.s.mu.Lock()
+	clear(c.tracked)
+	ws := make([]aside.Watcher, 0, len(c.watchers))
+	for _, w := range c.watchers {
+		ws = append(ws, w)
+	}
+	c.s.mu.Unlock()
+	for _, w := range ws {
+		w.Lost()
+	}
+}
+
+// Flush empties the server, as a restart without persistence would.
+func (s *Server) Flush() {
+	s.mu.Lock()
+	s.entries = nil
+	clients := slices.Clone(s.clients)
+	s.mu.Unlock()
+	for _, c := range clients {
+		c.Disconnect()
+	}
+}
+
+// Entry returns the raw bytes stored for a key, nil if absent.
+func (s *Server) Entry(key string) []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e, _ := s.getLocked(key)
+	return bytes.Clone(e.b)
+}
+
+// SetEntry stores raw bytes, as a foreign program would.
+func (s *Server) SetEntry(key string, b []byte, ttl time.Duration) {
+	s.mu.Lock()
+	push := s.setLocked(nil, key, bytes.Clone(b), ttl)
+	s.mu.Unlock()
+	push()
+}
+
+func (s *Server) getLocked(key string) (entry, bool) {
+	e, ok := s.entries[key]
+	if ok && !e.expires.After(time.Now()) {
+		delete(s.entries, key)
+		return entry{}, false
+	}
+	return e, ok
+}
+
+// setLocked stores (or, with nil, removes) an entry and returns what tells the
+// other clients, to be called once s.mu is free. by does not hear of its own
+// change but, like a Redis connection with NOLOOP, no longer tracks the key.
+func (s *Server) setLocked(by *Client, key string, b []byte, ttl time.Duration) (push func()) {
+	if b == nil {
+		if _, ok := s.getLocked(key); !ok {
+			return func() {}
+		}
+		delete(s.entries, key)
+	} else {
+		if s.entries == nil {
+			s.entries = map[string]entry{}
+		}
+		s.entries[key] = entry{b, time.Now().Add(ttl)}
+	}
+	var calls []func()
+	for _, c := range s.clients {
+		if !c.tracked[key] {
+			continue
+		}
+		delete(c.tracked, key)
+		if c == by {
+			continue
+		}
+		for prefix, w := range c.watchers {
+			if rest, ok := strings.CutPrefix(key, prefix); ok {
+				calls = append(calls, func() { w.Changed(rest) })
+			}
+		}
+	}
+	return func() {
+		for _, f := range calls {
+			f()
+		}
+	}
+}
+
+// do runs f under the server's lock, after the intercept.
+func (c *Client) do(ctx context.Context, op, key string, f func() (push func())) error {
+	c.s.mu.Lock()
+	c.calls[op]++
+	intercept := c.intercept
+	c.s.mu.Unlock()
+	if intercept != nil {
+		if err := intercept(ctx, op, key); err != nil {
+			return err
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	c.s.mu.Lock()
+	push := f()
+	c.s.mu.Unlock()
+	if push != nil {
+		push()
+	}
+	return nil
+}
+
+func leaseBytes(t aside.Token) []byte { return append([]byte{envelope.KindLease}, t[:]...) }
+
+// Acquire implements aside.L2.
+func (c *Client) Acquire(ctx context.Context, reqs []aside.LeaseRequest) []aside.Acquired {
+	out := make([]aside.Acquired, len(reqs))
+	for i, r := range reqs {
+		err := c.do(ctx, "Acquire", r.Key, func() (push func()) {
+			e, ok := c.s.getLocked(r.Key)
+			c.tracked[r.Key] = true
+			lease := leaseBytes(r.Lease)
+			kind := byte(0)
+			if ok && len(e.b) > 0 {
+				kind = e.b[0]
+			}
+			switch {
+			case kind == envelope.KindValue && time.Until(e.expires) <= r.StaleFor:
+				out[i] = aside.Acquired{State: aside.StateGranted, Entry: bytes.Clone(e.b), Left: time.Until(e.expires)}
+				return c.s.setLocked(c, r.Key, lease, r.TTL)
+			case kind == envelope.KindValue, kind == envelope.KindNegative:
+				out[i] = aside.Acquired{State: aside.StateFound, Entry: bytes.Clone(e.b)}
+			case kind == envelope.KindLease && !bytes.Equal(e.b, lease):
+				out[i] = aside.Acquired{State: aside.StateLeased}
+			case kind == envelope.KindFence:
+				out[i] = aside.Acquired{State: aside.StateFenced}
+			default:
+				out[i] = aside.Acquired{State: aside.StateGranted}
+				return c.s.setLocked(c, r.Key, lease, r.TTL)
+			}
+			return nil
+		})
+		if err != nil {
+			out[i] = aside.Acquired{Err: err}
+		}
+	}
+	return out
+}
+
+// Fill implements aside.L2.
+func (c *Client) Fill(ctx context.Context, reqs []aside.FillRequest) []aside.FillResult {
+	out := make([]aside.FillResult, len(reqs))
+	for i, r := range reqs {
+		out[i].Err = c.do(ctx, "Fill", r.Key, func() (push func()) {
+			if e, _ := c.s.getLocked(r.Key); !bytes.Equal(e.b, leaseBytes(r.Lease)) {
+				return nil
+			}
+			out[i].Stored = true
+			push = c.s.setLocked(c, r.Key, bytes.Clone(r.Entry), r.TTL)
+			c.tracked[r.Key] = true
+			return push
+		})
+	}
+	return out
+}
+
+// Abandon implements aside.L2.
+func (c *Client) Abandon(ctx context.Context, reqs []aside.AbandonRequest) []error {
+	out := make([]error, len(reqs))
+	for i, r := range reqs {
+		out[i] = c.do(ctx, "Abandon", r.Key, func() (push func()) {
+			if e, _ := c.s.getLocked(r.Key); !bytes.Equal(e.b, leaseBytes(r.Lease)) {
+				return nil
+			}
+			return c.s.setLocked(c, r.Key, bytes.Clone(r.Restore), r.TTL)
+		})
+	}
+	return out
+}
+
+// Evict implements aside.L2.
+func (c *Client) Evict(ctx context.Context, key string, old []byte) error {
+	return c.do(ctx, "Evict", key, func() (push func()) {
+		if e, ok := c.s.getLocked(key); !ok || !bytes.Equal(e.b, old) {
+			return nil
+		}
+		return c.s.setLocked(c, key, nil, 0)
+	})
+}
+
+// fences is a decoded F entry: each writer's token and its fence's end. It is
+// kept encoded in the entries, as in Redis, so that a test can read both alike.
+type fences struct {
+	shared bool
+	of     map[aside.Token]time.Time
+}
+
+const fenceRecord = envelope.TokenLen + 13
+
+func decodeFences(b []byte) (fences, bool) {
+	f := fences{of: map[aside.Token]time.Time{}}
+	if len(b) < 2 || b[0] != envelope.KindFence {
+		return f, false
+	}
+	f.shared = b[1] == '1'
+	for b = b[2:]; len(b) >= fenceRecord; b = b[fenceRecord:] {
+		var ms int64
+		for _, d := range b[envelope.TokenLen:fenceRecord] {
+			ms = ms*10 + int64(d-'0')
+		}
+		if ends := time.UnixMilli(ms); ends.After(time.Now()) {
+			f.of[aside.Token(b)] = ends
+		}
+	}
+	return f, true
+}
+
+func (f fences) encode() (b []byte, ttl time.Duration) {
+	b = []byte{envelope.KindFence, '0'}
+	if f.shared {
+		b[1] = '1'
+	}
+	for t, ends := range f.of {
+		b = append(b, t[:]...)
+		ms := ends.UnixMilli()
+		digits := make([]byte, 13)
+		for i := 12; i >= 0; i-- {
+			digits[i] = byte('0' + ms%10)
+			ms /= 10
+		}
+		b = append(b, digits...)
+		ttl = max(ttl, time.Until(ends))
+	}
+	return b, ttl
+}
+
+// Fence implements aside.L2.
+func (c *Client) Fence(ctx context.Context, keys []string, token aside.Token, life time.Duration) []error {
+	out := make([]error, len(keys))
+	for i, key := range keys {
+		out[i] = c.do(ctx, "Fence", key, func() (push func()) {
+			e, _ := c.s.getLocked(key)
+			f, _ := decodeFences(e.b)
+			delete(f.of, token)
+			f.shared = f.shared || len(f.of) > 0
+			f.of[token] = time.Now().Add(life)
+			b, ttl := f.encode()
+			return c.s.setLocked(c, key, b, ttl)
+		})
+	}
+	return out
+}
+
+// Release implements aside.L2.
+func (c *Client) Release(ctx context.Context, reqs []aside.ReleaseRequest) []aside.ReleaseResult {
+	out := make([]aside.ReleaseResult, len(reqs))
+	for i, r := range reqs {
+		out[i].Err = c.do(ctx, "Release", r.Key, func() (push func()) {
+			e, _ := c.s.getLocked(r.Key)
+			f, fenced := decodeFences(e.b)
+			_, mine := f.of[r.Token]
+			out[i].Lost = !mine
+			delete(f.of, r.Token)
+			switch {
+			case fenced && len(f.of) > 0:
+				f.shared = true
+				b, ttl := f.encode()
+				return c.s.setLocked(c, r.Key, b, ttl)
+			case mine && r.Publish != nil && !f.shared:
+				out[i].Published = true
+				push = c.s.setLocked(c, r.Key, bytes.Clone(r.Publish), r.TTL)
+				c.tracked[r.Key] = true
+				return push
+			default:
+				return c.s.setLocked(c, r.Key, nil, 0)
+			}
+		})
+	}
+	return out
+}
+
+// Invalidate implements aside.L2.
+func (c *Client) Invalidate(ctx context.Context, keys []string) []error {
+	out := make([]error, len(keys))
+	for i, key := range keys {
+		out[i] = c.do(ctx, "Invalidate", key, func() (push func()) { return c.s.invalidateLocked(c, key) })
+	}
+	return out
+}
+
+func (s *Server) invalidateLocked(by *Client, key string) (push func()) {
+	e, _ := s.getLocked(key)
+	if f, fenced := decodeFences(e.b); fenced && len(f.of) > 0 {
+		f.shared = true
+		b, ttl := f.encode()
+		return s.setLocked(by, key, b, ttl)
+	}
+	return s.setLocked(by, key, nil, 0)
+}
+
+// Clear implements aside.L2.
+func (c *Client) Clear(ctx context.Context, prefix string) error {
+	return c.do(ctx, "Clear", prefix, func() (push func()) {
+		var pushes []func()
+		for key := range c.s.entries {
+			if strings.HasPrefix(key, prefix) {
+				pushes = append(pushes, c.s.invalidateLocked(c, key))
+			}
+		}
+		return func() {
+			for _, p := range pushes {
+				p()
+			}
+		}
+	})
+}
+
+// Watch implements aside.L2.
+func (c *Client) Watch(prefix string, w aside.Watcher) (stop func(), err error) {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	if _, ok := c.watchers[prefix]; ok {
+		return nil, errors.New("asidetest: another cache with prefix " + prefix + " uses this client")
+	}
+	c.watchers[prefix] = w
+	return func() {
+		c.s.mu.Lock()
+		defer c.s.mu.Unlock()
+		delete(c.watchers, prefix)
+	}, nil
+}
+
+// Ping implements aside.L2.
+func (c *Client) Ping(ctx context.Context) error {
+	return c.do(ctx, "Ping", "", func() func() { return nil })
+}

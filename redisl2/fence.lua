@@ -1,0 +1,25 @@
+-- Put a writer's fence on a key. F, then '1' if the key was touched by more
+-- than one writer (nobody may publish then), then one record per writer: token
+-- and the time its fence expires. Each has its own expiry, by this server's
+-- clock, so a crashed writer's fence ends however often others renew the key.
+-- KEYS[1] key; ARGV[1] token, ARGV[2] ms to live
+local t = redis.call('TIME')
+local now = t[1] * 1000 + math.floor(t[2] / 1000)
+local last = now + tonumber(ARGV[2])
+local shared, others = '0', {}
+local v = redis.pcall('GET', KEYS[1])
+if type(v) == 'string' and string.byte(v) == 70 then
+  shared = string.sub(v, 2, 2)
+  for i = 3, #v, 29 do
+    local token, ends = string.sub(v, i, i + 15), tonumber(string.sub(v, i + 16, i + 28))
+    if token ~= ARGV[1] and ends > now then
+      shared = '1'
+      others[#others + 1] = string.sub(v, i, i + 28)
+      if ends > last then last = ends end
+    end
+  end
+end
+redis.call('SET', KEYS[1],
+  'F' .. shared .. table.concat(others) .. ARGV[1] .. string.format('%013d', now + tonumber(ARGV[2])),
+  'PX', last - now)
+return #others

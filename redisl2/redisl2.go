@@ -1,0 +1,231 @@
+// Package redisl2 is aside's shared tier on Redis (7.0 or later) and Valkey:
+// one server, Sentinel or Cluster.
+//
+// Each cache key is one Redis string, and each operation one Lua script on that
+// key alone, so every key lives in one slot and changes in one step. Invalidations
+// come by RESP3 client tracking (https://redis.io/docs/latest/develop/reference/client-side-caching/)
+// in the default mode: the server remembers what this connection read. There is
+// exactly one connection per server for everything, since tracking belongs to a
+// connection: a key read over one and filled over another would be pushed back
+// as foreign, and a push could be overtaken by a later read.
+package redisl2
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/asidecache/aside"
+)
+
+// Options of a Store. URL is required.
+type Options struct {
+	// URL of the server, in the form of the Redis URI specification:
+	//
+	//	redis://user:password@host:port/db     one server, or any node of a cluster
+	//	rediss://...                           the same over TLS
+	//	unix:///path/to/redis.sock
+	//	redis://host1:port?addr=host2:port&addr=host3:port              several nodes of a cluster
+	//	redis://host1:26379?addr=host2:26379&master_set=mymaster        Sentinel
+	//
+	// A server with cluster support is used as a cluster.
+	URL string
+
+	// TLS replaces the TLS configuration of a rediss URL.
+	TLS *tls.Config
+
+	// DialTimeout bounds connecting; default 1s.
+	DialTimeout time.Duration
+
+	// SilenceTimeout bounds, as a whole, how long a connection that died
+	// without a word is trusted: after it, watchers are told that changes may
+	// have been lost. Default 2s; at least 100ms.
+	SilenceTimeout time.Duration
+
+	// ClientName is shown by CLIENT LIST; default "aside".
+	ClientName string
+
+	// Logger; default slog.Default().
+	Logger *slog.Logger
+}
+
+// Store is an aside.L2. Close it after the caches that use it.
+type Store struct {
+	opt    rueidis.ClientOption
+	log    *slog.Logger
+	client atomic.Pointer[rueidis.Client]
+	down   atomic.Pointer[error] // why there is no client yet
+
+	ctx    context.Context
+	cancel context.CancelFunc
+	done   sync.WaitGroup
+
+	watch watchers
+}
+
+var _ aside.L2 = (*Store)(nil)
+
+// ErrOptions is matched by the error of Open for options that cannot work.
+var ErrOptions = errors.New("redisl2: invalid options")
+
+var errClosed = errors.New("redisl2: closed")
+
+// Open makes a Store. Only faulty options fail: a server that is down is dialed
+// again in the background, and until then every operation returns an error,
+// which a cache takes as "Redis is down".
+func Open(o Options) (*Store, error) {
+	opt, err := clientOption(o)
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{log: cmp.Or(o.Logger, slog.Default())}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	opt.OnInvalidations = s.watch.invalidated
+	s.opt = opt
+	if err := s.connect(); err != nil {
+		s.log.Warn("redis cannot be reached, will keep trying", "addr", opt.InitAddress, "error", err)
+		s.done.Go(s.redial)
+	}
+	return s, nil
+}
+
+func clientOption(o Options) (rueidis.ClientOption, error) {
+	fail := func(format string, args ...any) (rueidis.ClientOption, error) {
+		return rueidis.ClientOption{}, fmt.Errorf("%w: "+format, append([]any{ErrOptions}, args...)...)
+	}
+	if o.URL == "" {
+		return fail("no URL; want one like redis://127.0.0.1:6379")
+	}
+	if !strings.Contains(o.URL, "://") {
+		return fail("URL has no scheme; want redis://host:port")
+	}
+	opt, err := rueidis.ParseURL(o.URL)
+	if err != nil {
+		// net/url repeats the URL, password and all, in its errors.
+		if ue := (*url.Error)(nil); errors.As(err, &ue) {
+			err = ue.Err
+		}
+		return fail("URL: %v", err)
+	}
+	silence := cmp.Or(o.SilenceTimeout, 2*time.Second)
+	if silence < 100*time.Millisecond {
+		return fail("SilenceTimeout is %v, want at least 100ms", silence)
+	}
+	if o.DialTimeout < 0 {
+		return fail("DialTimeout is negative")
+	}
+	if opt.AlwaysRESP2 || opt.DisableCache {
+		return fail("URL turns RESP3 client tracking off (protocol=2 or client_cache=0), which keeps L1 coherent")
+	}
+	if o.TLS != nil {
+		opt.TLSConfig = o.TLS
+	}
+	opt.ClientName = cmp.Or(opt.ClientName, o.ClientName, "aside")
+	if strings.ContainsAny(opt.ClientName, " \r\n") {
+		return fail("client name %q has blanks", opt.ClientName)
+	}
+	// rueidis looks every KeepAlive whether anything arrived, and pings if
+	// not: a silent connection is found after two intervals and one time-out.
+	opt.Dialer = net.Dialer{Timeout: cmp.Or(o.DialTimeout, opt.Dialer.Timeout, time.Second), KeepAlive: silence / 4}
+	opt.ConnWriteTimeout = silence / 2
+	opt.Sentinel.Dialer = opt.Dialer
+	opt.Sentinel.TLSConfig = opt.TLSConfig
+	if opt.Sentinel.MasterSet != "" {
+		opt.Sentinel.TopologyRefreshInterval = 5 * time.Second
+	}
+	opt.ClusterOption.ShardsRefreshInterval = 5 * time.Second
+	opt.PipelineMultiplex = -1
+	opt.RingScaleEachConn = 12
+	opt.DisableRetry = true // a retry is the cache's decision: it knows what may be sent twice
+	opt.ClientTrackingOptions = []string{"NOLOOP"}
+	opt.NewCacheStoreFn = func(rueidis.CacheStoreOption) rueidis.CacheStore { return noStore{} }
+	return opt, nil
+}
+
+func (s *Store) connect() error {
+	c, err := rueidis.NewClient(s.opt)
+	if err != nil {
+		if c != nil {
+			c.Close()
+		}
+		s.down.Store(&err)
+		return err
+	}
+	s.client.Store(&c)
+	return nil
+}
+
+func (s *Store) redial() {
+	wait := 50 * time.Millisecond
+	t := time.NewTimer(wait)
+	defer t.Stop()
+	for {
+		select {
+		case <-s.ctx.Done():
+			return
+		case <-t.C:
+		}
+		if err := s.connect(); err == nil {
+			s.log.Info("redis reached", "addr", s.opt.InitAddress)
+			return
+		}
+		wait = min(2*wait, time.Second)
+		t.Reset(wait)
+	}
+}
+
+func (s *Store) get() (rueidis.Client, error) {
+	if s.ctx.Err() != nil {
+		return nil, errClosed
+	}
+	if c := s.client.Load(); c != nil {
+		return *c, nil
+	}
+	if err := s.down.Load(); err != nil {
+		return nil, fmt.Errorf("redisl2: not connected: %w", *err)
+	}
+	return nil, errors.New("redisl2: not connected")
+}
+
+// Close closes the connections. Watchers are told that changes may be lost.
+func (s *Store) Close() {
+	s.cancel()
+	s.done.Wait()
+	if c := s.client.Load(); c != nil {
+		(*c).Close()
+	}
+	s.watch.invalidated(nil)
+}
+
+// Ping asks every master to answer a PING.
+func (s *Store) Ping(ctx context.Context) error {
+	c, err := s.get()
+	if err != nil {
+		return err
+	}
+	return s.masters(ctx, c, func(n rueidis.Client) error {
+		return wrap(n.Do(ctx, n.B().Ping().Build()).Error())
+	})
+}
+
+// noStore stands in for rueidis' own client-side cache, which we do not use.
+type noStore struct{}
+
+func (noStore) Flight(string, string, time.Duration, time.Time) (rueidis.RedisMessage, rueidis.CacheEntry) {
+	return rueidis.RedisMessage{}, nil
+}
+func (noStore) Update(string, string, rueidis.RedisMessage) int64 { return 0 }
+func (noStore) Cancel(string, string, error)                      {}
+func (noStore) Delete([]rueidis.RedisMessage)                     {}
+func (noStore) Close(error)                                       {}

@@ -1,0 +1,283 @@
+package redisl2
+
+import (
+	"context"
+	"crypto/sha1"
+	_ "embed"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/asidecache/aside"
+)
+
+var (
+	//go:embed acquire.lua
+	acquireSrc string
+	//go:embed fill.lua
+	fillSrc string
+	//go:embed abandon.lua
+	abandonSrc string
+	//go:embed evict.lua
+	evictSrc string
+	//go:embed fence.lua
+	fenceSrc string
+	//go:embed release.lua
+	releaseSrc string
+	//go:embed invalidate.lua
+	invalidateSrc string
+
+	acquire    = newScript(acquireSrc)
+	fill       = newScript(fillSrc)
+	abandon    = newScript(abandonSrc)
+	evict      = newScript(evictSrc)
+	fence      = newScript(fenceSrc)
+	release    = newScript(releaseSrc)
+	invalidate = newScript(invalidateSrc)
+)
+
+type script struct{ src, sha string }
+
+func newScript(src string) script {
+	sum := sha1.Sum([]byte(src)) // Redis names scripts so
+	return script{src, hex.EncodeToString(sum[:])}
+}
+
+// maxBatch keeps a pipeline below the length at which rueidis would move it to
+// a connection of its own, away from the tracking.
+const maxBatch = 500
+
+func (sc script) bySHA(c rueidis.Client, key string, args []string) rueidis.Completed {
+	return c.B().Evalsha().Sha1(sc.sha).Numkeys(1).Key(key).Arg(args...).Build()
+}
+
+// run executes the script for each key, pipelined, and hands each reply to
+// each, with its index. A server that does not know the script yet (it is new,
+// was restarted, or SCRIPT FLUSH was called) is sent the source.
+func (sc script) run(ctx context.Context, s *Store, n int, key func(i int) string, args func(i int) []string, each func(i int, r rueidis.RedisResult, err error)) {
+	c, err := s.get()
+	if err != nil {
+		for i := range n {
+			each(i, rueidis.RedisResult{}, err)
+		}
+		return
+	}
+	one := func(i int, r rueidis.RedisResult) {
+		if re, ok := rueidis.IsRedisErr(r.Error()); ok && re.IsNoScript() {
+			r = c.Do(ctx, c.B().Eval().Script(sc.src).Numkeys(1).Key(key(i)).Arg(args(i)...).Build())
+		}
+		err := r.Error()
+		if rueidis.IsRedisNil(err) {
+			err = nil
+		}
+		each(i, r, wrap(err))
+	}
+	if n == 1 {
+		one(0, c.Do(ctx, sc.bySHA(c, key(0), args(0))))
+		return
+	}
+	for from := 0; from < n; from += maxBatch {
+		cmds := make([]rueidis.Completed, 0, min(n-from, maxBatch))
+		for i := from; i < min(n, from+maxBatch); i++ {
+			cmds = append(cmds, sc.bySHA(c, key(i), args(i)))
+		}
+		for j, r := range c.DoMulti(ctx, cmds...) {
+			one(from+j, r)
+		}
+	}
+}
+
+// wrap marks the answers of a server that changed nothing and can go on
+// answering reads.
+func wrap(err error) error {
+	if err == nil {
+		return nil
+	}
+	if re, ok := rueidis.IsRedisErr(err); ok {
+		// Redis puts the script's own error prefix first since 7.0.
+		msg := re.Error()
+		if strings.HasPrefix(msg, "OOM ") || strings.HasPrefix(msg, "WRONGTYPE ") {
+			return fmt.Errorf("%w: %w", aside.ErrL2Refused, err)
+		}
+	}
+	return err
+}
+
+func ms(d time.Duration) string { return strconv.FormatInt(max(1, d.Milliseconds()), 10) }
+
+// Acquire implements aside.L2.
+func (s *Store) Acquire(ctx context.Context, reqs []aside.LeaseRequest) []aside.Acquired {
+	out := make([]aside.Acquired, len(reqs))
+	acquire.run(ctx, s, len(reqs),
+		func(i int) string { return reqs[i].Key },
+		func(i int) []string {
+			r := &reqs[i]
+			return []string{string(r.Lease[:]), ms(r.TTL), strconv.FormatInt(max(0, r.StaleFor.Milliseconds()), 10)}
+		},
+		func(i int, r rueidis.RedisResult, err error) { out[i] = acquired(r, err) })
+	return out
+}
+
+func acquired(r rueidis.RedisResult, err error) aside.Acquired {
+	if err != nil {
+		return aside.Acquired{Err: err}
+	}
+	m, err := r.ToMessage()
+	switch {
+	case rueidis.IsRedisNil(err):
+		return aside.Acquired{State: aside.StateGranted}
+	case err != nil:
+		return aside.Acquired{Err: err}
+	case m.IsArray():
+		a, err := m.ToArray()
+		if err != nil || len(a) != 2 {
+			return aside.Acquired{Err: fmt.Errorf("redisl2: unexpected answer of acquire: %v", err)}
+		}
+		left, err1 := a[0].AsInt64()
+		entry, err2 := a[1].AsBytes()
+		return aside.Acquired{State: aside.StateGranted, Entry: entry, Left: time.Duration(left) * time.Millisecond, Err: errors.Join(err1, err2)}
+	}
+	entry, err := m.AsBytes()
+	switch {
+	case err != nil:
+		return aside.Acquired{Err: err}
+	case len(entry) == 1 && entry[0] == 'L':
+		return aside.Acquired{State: aside.StateLeased}
+	case len(entry) == 1 && entry[0] == 'F':
+		return aside.Acquired{State: aside.StateFenced}
+	}
+	return aside.Acquired{State: aside.StateFound, Entry: entry}
+}
+
+// Fill implements aside.L2.
+func (s *Store) Fill(ctx context.Context, reqs []aside.FillRequest) []aside.FillResult {
+	out := make([]aside.FillResult, len(reqs))
+	fill.run(ctx, s, len(reqs),
+		func(i int) string { return reqs[i].Key },
+		func(i int) []string {
+			r := &reqs[i]
+			return []string{string(r.Lease[:]), rueidis.BinaryString(r.Entry), ms(r.TTL)}
+		},
+		func(i int, r rueidis.RedisResult, err error) {
+			if out[i].Err = err; err == nil {
+				n, err := r.AsInt64()
+				out[i] = aside.FillResult{Stored: n == 1, Err: err}
+			}
+		})
+	return out
+}
+
+// Abandon implements aside.L2.
+func (s *Store) Abandon(ctx context.Context, reqs []aside.AbandonRequest) []error {
+	out := make([]error, len(reqs))
+	abandon.run(ctx, s, len(reqs),
+		func(i int) string { return reqs[i].Key },
+		func(i int) []string {
+			r := &reqs[i]
+			return []string{string(r.Lease[:]), rueidis.BinaryString(r.Restore), ms(r.TTL)}
+		},
+		func(i int, _ rueidis.RedisResult, err error) { out[i] = err })
+	return out
+}
+
+// Evict implements aside.L2.
+func (s *Store) Evict(ctx context.Context, key string, entry []byte) (err error) {
+	evict.run(ctx, s, 1,
+		func(int) string { return key },
+		func(int) []string { return []string{rueidis.BinaryString(entry)} },
+		func(_ int, _ rueidis.RedisResult, e error) { err = e })
+	return err
+}
+
+// Fence implements aside.L2.
+func (s *Store) Fence(ctx context.Context, keys []string, token aside.Token, life time.Duration) []error {
+	out := make([]error, len(keys))
+	args := []string{string(token[:]), ms(life)}
+	fence.run(ctx, s, len(keys),
+		func(i int) string { return keys[i] },
+		func(int) []string { return args },
+		func(i int, _ rueidis.RedisResult, err error) { out[i] = err })
+	return out
+}
+
+// Release implements aside.L2.
+func (s *Store) Release(ctx context.Context, reqs []aside.ReleaseRequest) []aside.ReleaseResult {
+	out := make([]aside.ReleaseResult, len(reqs))
+	release.run(ctx, s, len(reqs),
+		func(i int) string { return reqs[i].Key },
+		func(i int) []string {
+			r := &reqs[i]
+			return []string{string(r.Token[:]), rueidis.BinaryString(r.Publish), ms(r.TTL)}
+		},
+		func(i int, r rueidis.RedisResult, err error) {
+			if out[i].Err = err; err == nil {
+				how, err := r.ToString()
+				out[i] = aside.ReleaseResult{Published: how == "P", Lost: how == "X", Err: err}
+			}
+		})
+	return out
+}
+
+// Invalidate implements aside.L2.
+func (s *Store) Invalidate(ctx context.Context, keys []string) []error {
+	out := make([]error, len(keys))
+	invalidate.run(ctx, s, len(keys),
+		func(i int) string { return keys[i] },
+		func(int) []string { return nil },
+		func(i int, _ rueidis.RedisResult, err error) { out[i] = err })
+	return out
+}
+
+// Clear implements aside.L2. It scans every master, so it takes time in
+// proportion to all keys there, not only to those with the prefix.
+func (s *Store) Clear(ctx context.Context, prefix string) error {
+	c, err := s.get()
+	if err != nil {
+		return err
+	}
+	return s.masters(ctx, c, func(n rueidis.Client) error {
+		for cursor := uint64(0); ; {
+			page, err := n.Do(ctx, n.B().Scan().Cursor(cursor).Match(globEscaper.Replace(prefix)+"*").Count(1000).Build()).AsScanEntry()
+			if err != nil {
+				return wrap(err)
+			}
+			if len(page.Elements) > 0 {
+				if err := errors.Join(s.Invalidate(ctx, page.Elements)...); err != nil {
+					return err
+				}
+			}
+			if cursor = page.Cursor; cursor == 0 {
+				return nil
+			}
+		}
+	})
+}
+
+var globEscaper = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`)
+
+// masters runs f for every master of a cluster, or for the one server.
+func (s *Store) masters(ctx context.Context, c rueidis.Client, f func(rueidis.Client) error) error {
+	if c.Mode() != rueidis.ClientModeCluster {
+		return f(c)
+	}
+	var errs []error
+	for addr, n := range c.Nodes() {
+		role, err := n.Do(ctx, n.B().Role().Build()).ToArray()
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", addr, wrap(err)))
+			continue
+		}
+		if name, _ := role[0].ToString(); name != "master" {
+			continue
+		}
+		if err := f(n); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", addr, err))
+		}
+	}
+	return errors.Join(errs...)
+}
