@@ -1,0 +1,238 @@
+package testserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/redis/rueidis"
+)
+
+// RedisServer is one redis-server process.
+type RedisServer struct {
+	t        testing.TB
+	binary   string
+	port     int
+	dir      string
+	args     []string
+	password string
+
+	mu   sync.Mutex
+	proc *exec.Cmd // nil while it is down
+	runs int
+}
+
+// redisBinary finds a server: $ASIDE_TEST_REDIS_SERVER, redis-server, valkey-server.
+func redisBinary(t testing.TB) string {
+	t.Helper()
+	if path := os.Getenv("ASIDE_TEST_REDIS_SERVER"); path != "" {
+		return path
+	}
+	for _, name := range []string{"redis-server", "valkey-server"} {
+		if path, err := exec.LookPath(name); err == nil {
+			return path
+		}
+	}
+	missing(t, "redis-server is not on PATH: run scripts/bootstrap.sh, or set ASIDE_TEST_REDIS_SERVER")
+	return ""
+}
+
+// Redis starts an empty server without persistence, in a few milliseconds, and
+// kills it when the test ends. args are further arguments of redis-server, such
+// as "--maxmemory", "1mb"; a "--requirepass" becomes part of URL.
+func Redis(t testing.TB, args ...string) *RedisServer {
+	t.Helper()
+	s := &RedisServer{t: t, binary: redisBinary(t), args: args}
+	if i := slices.Index(args, "--requirepass"); i >= 0 && i+1 < len(args) {
+		s.password = args[i+1]
+	}
+	// Another process may take the port between our look and redis's bind.
+	var err error
+	for range 5 {
+		if s.port, err = freePort(); err != nil {
+			break
+		}
+		s.dir = t.TempDir()
+		if err = s.start(); !errors.Is(err, errPortTaken) {
+			break
+		}
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Kill)
+	return s
+}
+
+// Addr is host:port.
+func (s *RedisServer) Addr() string { return fmt.Sprintf("127.0.0.1:%d", s.port) }
+
+// URL is a redis:// URL, with the password if the server asks for one.
+func (s *RedisServer) URL() string {
+	u := url.URL{Scheme: "redis", Host: s.Addr()}
+	if s.password != "" {
+		u.User = url.UserPassword("", s.password)
+	}
+	return u.String()
+}
+
+// Kill ends the server as kill -9 does. It is a no-op if the server is down.
+func (s *RedisServer) Kill() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.proc == nil {
+		return
+	}
+	_ = s.proc.Process.Kill()
+	err := s.proc.Wait()
+	s.proc = nil
+	if ee := (*exec.ExitError)(nil); errors.As(err, &ee) {
+		if ws, ok := ee.Sys().(syscall.WaitStatus); ok && ws.Signaled() && ws.Signal() == syscall.SIGKILL {
+			return
+		}
+	}
+	s.t.Logf("redis-server at %s had ended before it was killed (%v):\n%s", s.Addr(), err, s.logTail())
+}
+
+// Restart kills the server if it runs and starts an empty one on the same port.
+func (s *RedisServer) Restart() {
+	s.t.Helper()
+	s.Kill()
+	if err := s.start(); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// Pause stops the process (SIGSTOP): connections stay open and nobody answers.
+func (s *RedisServer) Pause() { s.t.Helper(); s.signal(syscall.SIGSTOP) }
+
+// Resume lets a paused process go on; what was sent meanwhile is answered then.
+func (s *RedisServer) Resume() { s.t.Helper(); s.signal(syscall.SIGCONT) }
+
+func (s *RedisServer) signal(sig syscall.Signal) {
+	s.t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.proc == nil {
+		s.t.Fatalf("redis-server at %s is not running", s.Addr())
+	}
+	if err := s.proc.Process.Signal(sig); err != nil {
+		s.t.Fatalf("signal %v to redis-server: %v", sig, err)
+	}
+}
+
+// Do runs one command over a connection of its own and fails the test if it
+// does not succeed. A nil reply is no failure.
+func (s *RedisServer) Do(args ...string) rueidis.RedisResult {
+	s.t.Helper()
+	res, err := s.do(args...)
+	if err != nil && !rueidis.IsRedisNil(err) {
+		s.t.Fatalf("%s: %v", strings.Join(args, " "), err)
+	}
+	return res
+}
+
+func (s *RedisServer) do(args ...string) (rueidis.RedisResult, error) {
+	client, err := rueidis.NewClient(rueidis.ClientOption{
+		InitAddress:       []string{s.Addr()},
+		Password:          s.password,
+		ForceSingleClient: true,
+		DisableCache:      true,
+		DisableRetry:      true,
+	})
+	if err != nil {
+		return rueidis.RedisResult{}, err
+	}
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	defer cancel()
+	res := client.Do(ctx, client.B().Arbitrary(args...).Build())
+	return res, res.Error()
+}
+
+var errPortTaken = errors.New("redis-server: port already in use")
+
+func (s *RedisServer) start() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.runs++
+	args := append([]string{
+		"--bind", "127.0.0.1",
+		"--port", fmt.Sprint(s.port),
+		"--dir", s.dir,
+		"--logfile", s.logFile(),
+		"--save", "",
+		"--appendonly", "no",
+	}, s.args...)
+	cmd := exec.Command(s.binary, args...)
+	cmd.Env = append(os.Environ(), "LC_ALL=C")
+	cmd.SysProcAttr = dieWithParent()
+	// The log goes to a file. The pipe is there to see the process end without a
+	// goroutine that waits for it, which tests that count goroutines would find.
+	r, w, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	cmd.Stdout, cmd.Stderr = w, w
+	err = cmd.Start()
+	w.Close()
+	if err != nil {
+		return fmt.Errorf("start %s: %w", s.binary, err)
+	}
+	var printed []byte
+	buf := make([]byte, 4096)
+	ended := false
+	ready := poll(startTimeout, func() bool {
+		_ = r.SetReadDeadline(time.Now().Add(time.Millisecond))
+		n, err := r.Read(buf)
+		printed = append(printed, buf[:n]...)
+		ended = err != nil && !errors.Is(err, os.ErrDeadlineExceeded)
+		return ended || strings.Contains(s.logTail(), "eady to accept connections")
+	})
+	if ready && !ended {
+		s.proc = cmd
+		return nil
+	}
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait()
+	log := string(printed) + s.logTail()
+	if strings.Contains(log, "in use") {
+		return fmt.Errorf("%w: %d", errPortTaken, s.port)
+	}
+	if ended {
+		return fmt.Errorf("%s %s ended at once:\n%s", s.binary, strings.Join(args, " "), log)
+	}
+	return fmt.Errorf("%s was not ready within %v:\n%s", s.binary, startTimeout, log)
+}
+
+// logFile is a new one for each start, so that an old "ready" is not taken for
+// the new process's.
+func (s *RedisServer) logFile() string {
+	return filepath.Join(s.dir, fmt.Sprintf("redis-%d.log", s.runs))
+}
+
+func (s *RedisServer) logTail() string {
+	f, err := os.Open(s.logFile())
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	const tail = 8 << 10
+	if fi, err := f.Stat(); err == nil && fi.Size() > tail {
+		_, _ = f.Seek(-tail, io.SeekEnd)
+	}
+	b, _ := io.ReadAll(f)
+	return string(b)
+}

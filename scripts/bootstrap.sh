@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# Installs or builds what the tests need besides Go: redis-server from the
+# system's packages, and a server that speaks MongoDB's protocol (FerretDB, built
+# into .cache/bin) unless there is one. With RACE=1 also a C compiler, which
+# Go's race detector needs. Does nothing where all is there already.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+die() {
+	echo "bootstrap: $*" >&2
+	exit 1
+}
+
+have() { command -v "$1" >/dev/null 2>&1; }
+
+apt_updated=
+# apt_install PACKAGE... : false if this system or this user cannot.
+apt_install() {
+	have apt-get || return 1
+	local as=()
+	if [ "$(id -u)" -ne 0 ]; then
+		if ! have sudo || ! sudo -n true 2>/dev/null; then return 1; fi
+		as=(sudo -n)
+	fi
+	local apt=("${as[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300)
+	if [ -z "$apt_updated" ]; then
+		"${apt[@]}" update
+		apt_updated=1
+	fi
+	echo "bootstrap: installing $*"
+	"${apt[@]}" install -y --no-install-recommends "$@" >/dev/null
+}
+
+have go || die "Go is not on PATH: see https://go.dev/doc/install"
+
+if [ -z "${ASIDE_TEST_REDIS_SERVER:-}" ] && ! have redis-server && ! have valkey-server; then
+	apt_install redis-server || die "redis-server 7 or newer is not on PATH, and this script cannot install it here.
+  Debian, Ubuntu:  sudo apt-get install redis-server
+  Fedora:          sudo dnf install valkey
+  macOS:           brew install redis
+or set ASIDE_TEST_REDIS_SERVER to the path of a redis-server or valkey-server."
+fi
+
+if [ "${RACE:-}" = 1 ] && ! have "$(go env CC)"; then
+	apt_install gcc libc6-dev || die "RACE=1 needs a C compiler ($(go env CC)): the race detector is built with cgo."
+fi
+
+if [ -z "${ASIDE_TEST_MONGODB_URI:-}" ] && [ -z "${ASIDE_TEST_FERRETDB:-}" ] && ! have mongod; then
+	[ -x .cache/bin/ferretdb ] || echo "bootstrap: building FerretDB, once (about a minute on two cores)"
+	mkdir -p .cache/bin
+	(cd tools/ferretdb && go build -trimpath -o ../../.cache/bin/ferretdb .)
+fi
