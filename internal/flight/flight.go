@@ -1,0 +1,128 @@
+// Package flight coalesces reads of one key, like x/sync/singleflight, with the
+// rules that a cache needs: who may share a result is decided by when the read
+// behind it began, nobody waits longer than their own context, and a flight
+// from before an invalidation is not joined.
+package flight
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+)
+
+// Trust says which followers a finished flight may answer: those that joined
+// after its read began.
+type Trust uint8
+
+const (
+	// TrustNone: nobody; they read again. A write may have been acknowledged
+	// between the read and their own beginning.
+	TrustNone Trust = iota
+	// TrustLocal: those that are content with this process' own writes, which
+	// the generation rule has seen to.
+	TrustLocal
+	// TrustAll: everybody. It is proven that no write came between.
+	TrustAll
+)
+
+// Ticket is a moment in a Group's order of events.
+type Ticket uint64
+
+// Group holds the flights of one cache. The zero value is ready.
+type Group[K comparable, R any] struct {
+	clock atomic.Uint64
+
+	mu    sync.Mutex
+	calls map[K]*Call[R]
+}
+
+// Call is one flight.
+type Call[R any] struct {
+	gen uint64 // before the read was requested; guarded by the Group's mu
+
+	settled chan struct{} // the result is known
+	done    chan struct{} // and so is who may share it
+
+	once   sync.Once
+	result R      // written before settled is closed
+	failed bool   // likewise
+	asOf   Ticket // likewise: when the read of result began
+	trust  Trust  // written before done is closed
+}
+
+// Now returns a new latest moment.
+func (g *Group[K, R]) Now() Ticket { return Ticket(g.clock.Add(1)) }
+
+// Join returns the key's flight, or makes the caller the leader of a new one,
+// which it must Finish. A flight with another generation than gen began before
+// an invalidation that the caller has seen; it is left to those in it.
+func (g *Group[K, R]) Join(key K, gen uint64) (c *Call[R], leader bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if c, ok := g.calls[key]; ok && c.gen == gen {
+		return c, false
+	}
+	c = &Call[R]{gen: gen, settled: make(chan struct{}), done: make(chan struct{})}
+	if g.calls == nil {
+		g.calls = make(map[K]*Call[R])
+	}
+	g.calls[key] = c
+	return c, true
+}
+
+// Restart tells that the leader asks for the value anew, having seen gen.
+func (g *Group[K, R]) Restart(c *Call[R], gen uint64) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	c.gen = gen
+}
+
+// Settle makes the result known to those who asked before the read began, the
+// leader first of all; the others learn of it with Finish. Only the first call
+// counts; it reports whether this was it.
+func (g *Group[K, R]) Settle(c *Call[R], r R, failed bool, asOf Ticket) (first bool) {
+	c.once.Do(func() {
+		c.result, c.failed, c.asOf = r, failed, asOf
+		close(c.settled)
+		first = true
+	})
+	return first
+}
+
+// Finish ends a settled flight. It must be called once.
+func (g *Group[K, R]) Finish(key K, c *Call[R], trust Trust) {
+	g.mu.Lock()
+	if g.calls[key] == c {
+		delete(g.calls, key)
+	}
+	g.mu.Unlock()
+	c.trust = trust
+	close(c.done)
+}
+
+// Wait returns the flight's result once it is fit for a caller that arrived at
+// ticket and needs trust. ok is false if it turned out not to be: then read
+// again. A failure is shared with everybody.
+func (c *Call[R]) Wait(ctx context.Context, ticket Ticket, need Trust) (r R, ok bool, err error) {
+	select {
+	case <-c.settled:
+	case <-ctx.Done():
+		return r, false, ctx.Err()
+	}
+	if c.asOf > ticket || c.failed {
+		return c.result, true, nil
+	}
+	select {
+	case <-c.done:
+	case <-ctx.Done():
+		return r, false, ctx.Err()
+	}
+	return c.result, c.trust >= need, nil
+}
+
+// Len returns the number of flights that can be joined.
+func (g *Group[K, R]) Len() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return len(g.calls)
+}

@@ -1,0 +1,169 @@
+// Package l1 is the bounded in-process tier: W-TinyLFU eviction by otter, and
+// generations, which keep a value that was requested before an invalidation
+// from being inserted after it.
+package l1
+
+import (
+	"hash/maphash"
+	"math"
+	"sync"
+	"time"
+
+	"github.com/maypok86/otter/v2"
+)
+
+// Entry is a cached answer.
+type Entry[V any] struct {
+	Value    V
+	Negative bool // the primary has no such record; Value is the zero value
+
+	ttl time.Duration
+}
+
+// Config of a Tier. At most one of MaxEntries and MaxCost is set; with neither
+// nothing is ever kept, but generations still count.
+type Config[K comparable, V any] struct {
+	MaxEntries int
+	MaxCost    uint64
+	Cost       func(K, V) uint32
+}
+
+// Tier is the in-process tier. All methods are safe for concurrent use.
+//
+// Each key belongs to one of a fixed number of stripes, and a stripe's
+// generation advances with every invalidation of one of its keys. A reader
+// notes the generation before it asks anyone for the value and hands it to
+// Insert, which refuses if it has moved. Two keys that share a stripe cost each
+// other at most an insert. Lock order: a stripe's lock before otter's own.
+type Tier[K comparable, V any] struct {
+	cache   *otter.Cache[K, Entry[V]]
+	stats   recorder
+	seed    maphash.Seed
+	stripes [stripeCount]stripe
+}
+
+const stripeCount = 4096
+
+type stripe struct {
+	mu  sync.Mutex
+	gen uint64
+	_   [48]byte // one cache line each
+}
+
+// New makes a tier.
+func New[K comparable, V any](c Config[K, V]) (*Tier[K, V], error) {
+	t := &Tier[K, V]{seed: maphash.MakeSeed(), stats: newRecorder()}
+	if c.MaxEntries <= 0 && c.MaxCost == 0 {
+		return t, nil
+	}
+	o := &otter.Options[K, Entry[V]]{
+		StatsRecorder: &t.stats,
+		ExpiryCalculator: otter.ExpiryWritingFunc(func(e otter.Entry[K, Entry[V]]) time.Duration {
+			return e.Value.ttl
+		}),
+	}
+	if c.MaxCost > 0 {
+		o.MaximumWeight = c.MaxCost
+		o.Weigher = func(k K, e Entry[V]) uint32 {
+			if e.Negative {
+				return 1
+			}
+			return c.Cost(k, e.Value)
+		}
+	} else {
+		o.MaximumSize = c.MaxEntries
+	}
+	var err error
+	t.cache, err = otter.New(o)
+	return t, err
+}
+
+// Get returns the entry for key.
+func (t *Tier[K, V]) Get(key K) (Entry[V], bool) {
+	if t.cache == nil {
+		return Entry[V]{}, false
+	}
+	return t.cache.GetIfPresent(key)
+}
+
+func (t *Tier[K, V]) stripe(key K) *stripe {
+	return &t.stripes[maphash.Comparable(t.seed, key)%stripeCount]
+}
+
+// Generation returns the key's present generation.
+func (t *Tier[K, V]) Generation(key K) uint64 {
+	s := t.stripe(key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.gen
+}
+
+// Insert stores an entry for ttl, unless the key's generation is no longer gen.
+// The check and the store are one step: an invalidation comes before both, and
+// makes it refuse, or after both, and removes the entry.
+func (t *Tier[K, V]) Insert(key K, gen uint64, v V, negative bool, ttl time.Duration) bool {
+	if t.cache == nil || ttl <= 0 {
+		return false
+	}
+	s := t.stripe(key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.gen != gen {
+		return false
+	}
+	t.cache.Set(key, Entry[V]{Value: v, Negative: negative, ttl: ttl})
+	return true
+}
+
+// Invalidate advances the key's generation, then drops its entry.
+func (t *Tier[K, V]) Invalidate(key K) {
+	s := t.stripe(key)
+	s.mu.Lock()
+	s.gen++
+	s.mu.Unlock()
+	if t.cache != nil {
+		t.cache.Invalidate(key)
+	}
+}
+
+// Flush does for every key what Invalidate does for one.
+func (t *Tier[K, V]) Flush() {
+	for i := range t.stripes {
+		s := &t.stripes[i]
+		s.mu.Lock()
+		s.gen++
+		s.mu.Unlock()
+	}
+	if t.cache != nil {
+		t.cache.InvalidateAll()
+	}
+}
+
+// Stats is a snapshot of a tier's counters.
+type Stats struct {
+	Hits, Evictions uint64
+	Entries         int
+	Cost            uint64 // of all entries, with MaxCost; their number otherwise
+}
+
+// Stats returns a snapshot.
+func (t *Tier[K, V]) Stats() Stats {
+	st := Stats{Hits: t.stats.hits.load(), Evictions: t.stats.evictions.load()}
+	if t.cache != nil {
+		st.Entries = t.cache.EstimatedSize()
+		if st.Cost = uint64(st.Entries); t.cache.IsWeighted() {
+			if w := t.cache.WeightedSize(); w != math.MaxUint64 {
+				st.Cost = w
+			}
+		}
+	}
+	return st
+}
+
+// Close drops everything and stops the tier's goroutine.
+func (t *Tier[K, V]) Close() {
+	t.Flush()
+	if t.cache != nil {
+		t.cache.StopAllGoroutines()
+	}
+}

@@ -1,0 +1,258 @@
+package aside
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+
+	"github.com/asidecache/aside/internal/flight"
+)
+
+// loaded is a loader's answer for one key.
+type loaded[V any] struct {
+	v   V
+	err error
+}
+
+// jobLoader calls the application's loader for one or more jobs.
+type jobLoader[K comparable, V any] interface {
+	load(ctx context.Context, jobs []*job[K, V]) []loaded[V]
+}
+
+type loadOne[K comparable, V any] struct{ Loader[K, V] }
+
+func (l loadOne[K, V]) load(ctx context.Context, jobs []*job[K, V]) []loaded[V] {
+	v, err := l.Load(ctx, jobs[0].key)
+	return []loaded[V]{{v, err}}
+}
+
+type loadMany[K comparable, V any] struct{ BulkLoader[K, V] }
+
+func (l loadMany[K, V]) load(ctx context.Context, jobs []*job[K, V]) []loaded[V] {
+	keys := make([]K, len(jobs))
+	for i, j := range jobs {
+		keys[i] = j.key
+	}
+	values, err := l.LoadMany(ctx, keys)
+	var perKey KeyErrors[K]
+	isPerKey := errors.As(err, &perKey)
+	out := make([]loaded[V], len(jobs))
+	for i, k := range keys {
+		v, ok := values[k]
+		switch {
+		case isPerKey && perKey[k] != nil:
+			out[i].err = perKey[k]
+		case ok:
+			out[i].v = v
+		case err != nil && !isPerKey:
+			out[i].err = err
+		default:
+			out[i].err = ErrNotFound
+		}
+	}
+	return out
+}
+
+// load calls the loader for the jobs and ends them. The load has a deadline of
+// its own, and the jobs end at it even if the loader does not heed it: then
+// only the loader's place stays taken until it returns.
+func (c *Cache[K, V]) load(ctx context.Context, jobs []*job[K, V], loader jobLoader[K, V]) {
+	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), c.opts.LoadTimeout, errLoadTimeout)
+	defer cancel()
+	defer context.AfterFunc(c.base, cancel)()
+
+	start := time.Now()
+	if err := c.place(ctx); err != nil {
+		c.loaded(ctx, jobs, failAll[V](len(jobs), err), time.Since(start))
+		return
+	}
+	for _, j := range jobs {
+		j.asOf = c.flights.Now()
+	}
+	var ended atomic.Bool // by the loader or by the deadline, whichever is first
+	stop := context.AfterFunc(ctx, func() {
+		if ended.CompareAndSwap(false, true) {
+			c.n.loadFailures.Add(1)
+			c.loaded(ctx, jobs, failAll[V](len(jobs), context.Cause(ctx)), time.Since(start))
+		}
+	})
+	c.n.loads.Add(1)
+	c.n.loadsRunning.Add(1)
+	out := c.call(ctx, jobs, loader)
+	c.n.loadsRunning.Add(-1)
+	<-c.slots
+	stop()
+	if ended.CompareAndSwap(false, true) {
+		if failure(out) != nil {
+			c.n.loadFailures.Add(1)
+		}
+		c.loaded(ctx, jobs, out, time.Since(start))
+	}
+}
+
+// errLoadTimeout is the load's deadline, told from the caller's own.
+var errLoadTimeout = &loadTimeoutError{}
+
+type loadTimeoutError struct{}
+
+func (*loadTimeoutError) Error() string        { return "aside: load took longer than LoadTimeout" }
+func (*loadTimeoutError) Timeout() bool        { return true }
+func (*loadTimeoutError) Is(target error) bool { return target == context.DeadlineExceeded }
+
+func failAll[V any](n int, err error) []loaded[V] {
+	return fail(n, func() loaded[V] { return loaded[V]{err: err} })
+}
+
+// place takes one of the places for loaders, or waits for one in the queue.
+func (c *Cache[K, V]) place(ctx context.Context) error {
+	select {
+	case c.slots <- struct{}{}:
+		return nil
+	default:
+	}
+	defer c.n.loadsQueued.Add(-1)
+	if c.n.loadsQueued.Add(1) > int64(max(0, c.opts.MaxQueuedLoads)) {
+		c.n.overloads.Add(1)
+		return ErrOverloaded
+	}
+	select {
+	case c.slots <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return errors.Join(ErrOverloaded, context.Cause(ctx))
+	}
+}
+
+// call runs the loader, and makes an answer of a panic or a runtime.Goexit.
+func (c *Cache[K, V]) call(ctx context.Context, jobs []*job[K, V], loader jobLoader[K, V]) (out []loaded[V]) {
+	start := time.Now()
+	returned := false
+	defer func() {
+		if !returned {
+			if p := recover(); p != nil {
+				out = failAll[V](len(jobs), &PanicError{Value: p, Stack: debug.Stack()})
+			}
+		}
+		if c.opts.OnLoad != nil {
+			c.opts.OnLoad(time.Since(start), failure(out))
+		}
+	}()
+	out = loader.load(ctx, jobs)
+	returned = true
+	return out
+}
+
+// loaded hands the loader's answers out, then stores them where they may be.
+func (c *Cache[K, V]) loaded(ctx context.Context, jobs []*job[K, V], out []loaded[V], took time.Duration) {
+	for i, j := range jobs {
+		j.ans.Source, j.ans.LoadTime = SourceLoad, took
+		l := out[i]
+		switch {
+		case l.err == nil:
+			j.ans.Value = l.v
+		case errors.Is(l.err, ErrNotFound):
+			j.ans.Negative, j.ans.Err = true, ErrNotFound
+		default:
+			j.ans.Err = l.err
+			if v, _, err := c.decode(j.stale); j.stale != nil && err == nil {
+				j.ans.Value, j.ans.Err, j.ans.loadErr = v, nil, l.err
+				j.ans.Stale, j.ans.Source = true, SourceL2
+			}
+		}
+		// Before the fill: those who came before this load need no proof, and
+		// so do not wait for it.
+		c.settle(j)
+	}
+	c.fill(ctx, jobs)
+}
+
+// failure returns one of the errors that are not ErrNotFound.
+func failure[V any](out []loaded[V]) error {
+	for _, l := range out {
+		if l.err != nil && !errors.Is(l.err, ErrNotFound) {
+			return l.err
+		}
+	}
+	return nil
+}
+
+// fill stores the answers of loads and ends the jobs.
+func (c *Cache[K, V]) fill(ctx context.Context, jobs []*job[K, V]) {
+	var (
+		fills    []FillRequest
+		filled   []*job[K, V]
+		abandons []AbandonRequest
+	)
+	for _, j := range jobs {
+		ok := j.ans.Err == nil && !j.ans.Stale || j.ans.Negative && c.opts.NegativeTTL > 0
+		switch {
+		case j.how == fillLeased && ok:
+			entry, err := c.encode(j.ans.Value, j.ans.Negative, j.lease)
+			if err == nil {
+				fills = append(fills, FillRequest{Key: j.l2key, Lease: j.lease, Entry: entry, TTL: c.ttl(j.ans.Negative) + c.staleFor(j.ans.Negative)})
+				filled = append(filled, j)
+				continue
+			}
+			c.warn.do(func() { c.log.Error("a value cannot be encoded for L2", "l2_key", j.l2key, "error", err) })
+			fallthrough
+		case j.how == fillLeased:
+			a := AbandonRequest{Key: j.l2key, Lease: j.lease}
+			if left := time.Until(j.staleUntil); j.ans.Stale && left > 0 {
+				a.Restore, a.TTL = j.stale, left
+			}
+			abandons = append(abandons, a)
+			c.finish(j, flight.TrustNone)
+		case j.how == fillNothing || !ok:
+			c.finish(j, flight.TrustNone)
+		case j.how == fillDegraded:
+			c.insertL1(j, min(c.opts.L1TTL, c.opts.DegradedL1TTL))
+			c.finish(j, flight.TrustLocal)
+		default:
+			c.insertL1(j, min(c.opts.L1TTL, c.ttl(j.ans.Negative)))
+			c.finish(j, flight.TrustLocal)
+		}
+	}
+	if len(fills) > 0 {
+		for i, r := range c.tier.fill(ctx, fills) {
+			j := filled[i]
+			switch {
+			case r.Stored:
+				c.insertL1(j, min(c.opts.L1TTL, fills[i].TTL-c.staleFor(j.ans.Negative)))
+				c.finish(j, flight.TrustAll)
+				continue
+			case r.Err == nil:
+				c.n.fillsRefused.Add(1)
+			case !errors.Is(r.Err, errBreakerOpen):
+				c.orphan(j)
+			}
+			c.finish(j, flight.TrustNone)
+		}
+	}
+	if len(abandons) > 0 {
+		if err := c.tier.abandon(ctx, abandons); err != nil {
+			for _, a := range abandons {
+				c.orphans.add(a)
+			}
+			c.recover()
+		}
+	}
+}
+
+// ttl returns a TTL shortened by the jitter.
+func (c *Cache[K, V]) ttl(negative bool) time.Duration {
+	d := c.opts.TTL
+	if negative {
+		d = c.opts.NegativeTTL
+	}
+	return max(d-time.Duration(c.opts.Jitter*rand.Float64()*float64(d)), time.Millisecond)
+}
+
+func (c *Cache[K, V]) staleFor(negative bool) time.Duration {
+	if negative {
+		return 0
+	}
+	return c.opts.StaleFor
+}

@@ -1,0 +1,238 @@
+package aside
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"regexp"
+	"time"
+)
+
+// Options of a cache. The zero value works: it is an L1-only cache of 10,000
+// entries. New reports all faults at once.
+//
+// Durations: zero means the default, and a negative one switches the feature
+// off where that is said, and is a fault elsewhere.
+type Options[K comparable, V any] struct {
+	// Name is the cache's namespace: two caches with different names never
+	// read each other's entries. Letters, digits, '.', '_' and '-'; required
+	// with L2.
+	Name string
+
+	// SchemaVersion is part of every key in L2. Raise it when the shape of V
+	// changes, so that two releases side by side never read each other's bytes.
+	SchemaVersion uint32
+
+	// L2 is the tier that the nodes share, for example a *redisl2.Store. nil:
+	// L1 only, which is coherent within this process alone.
+	L2 L2
+
+	// Key makes the part of the L2 key that stands for k; it must be different
+	// for different keys. The default works for strings and integers. With a
+	// Key of your own, ParseKey must be its inverse, since invalidations name
+	// the keys as L2 does; it is not needed without L1 or L2.
+	Key      func(k K) string
+	ParseKey func(s string) (K, error)
+
+	// Codec encodes values for L2; default JSON.
+	Codec Codec[V]
+
+	// CompressAbove is the size in bytes from which encoded values are
+	// compressed (S2) in L2; default 1024, negative: never.
+	CompressAbove int
+
+	// Version returns the value's version in the primary, which grows with
+	// every change of the record. Optional; it is stored with the entry.
+	Version func(V) uint64
+
+	// TTL is how long a value lives in L2, and in L1 if there is no L2;
+	// default 5m. It bounds how long a change made behind the cache's back can
+	// go unseen.
+	TTL time.Duration
+
+	// NegativeTTL is the same for a confirmed absence; default 30s, negative:
+	// absences are not cached.
+	NegativeTTL time.Duration
+
+	// Jitter is the fraction (0-1) by which a TTL is shortened at random, so
+	// that entries filled together do not expire together; default 0.1,
+	// negative: none.
+	Jitter float64
+
+	// StaleFor keeps values in L2 for so long after their TTL, to be served,
+	// marked Stale, while loads fail; never to Strong reads. Default 0: not.
+	StaleFor time.Duration
+
+	// L1Size is the most entries L1 keeps; default 10,000, negative: no L1.
+	// Alternatively, L1MaxCost bounds the sum of L1Cost over the entries.
+	L1Size    int
+	L1MaxCost uint64
+	L1Cost    func(k K, v V) uint32
+
+	// L1TTL is the longest an entry lives in L1; default TTL, but at most 1m
+	// with L2.
+	L1TTL time.Duration
+
+	// DegradedL1TTL is the longest an entry lives in L1 that was read while L2
+	// could not be reached, so that nobody will tell of changes to it; default
+	// 1s, negative: such entries are not kept.
+	DegradedL1TTL time.Duration
+
+	// LoadTimeout bounds one load, its wait for a free place included; default
+	// 5s. A lease lives a little longer.
+	LoadTimeout time.Duration
+
+	// MaxLoads is how many calls of loaders run at once; default 64.
+	// MaxQueuedLoads is how many more may wait for a place before reads fail
+	// with ErrOverloaded; default 1024, negative: none.
+	MaxLoads, MaxQueuedLoads int
+
+	// WriteTimeout is the deadline of a write function; default 5s. FenceTTL is
+	// how long a fence stands that nobody lifts: the primary must not apply a
+	// write later than this after the write began. Default WriteTimeout + 5s;
+	// it must be longer than WriteTimeout.
+	WriteTimeout, FenceTTL time.Duration
+
+	// L2Timeout bounds each operation on L2; default 100ms.
+	L2Timeout time.Duration
+
+	// BreakerFailures is how many operations on L2 must fail in a row for it to
+	// be left alone; default 5. BreakerDelay is the pause before it is tried
+	// again; default 500ms.
+	BreakerFailures int
+	BreakerDelay    time.Duration
+
+	// OnL2Down says what becomes of writes while L2 cannot be reached.
+	OnL2Down Policy
+
+	// MaxPending is how many keys, written while L2 could not be reached, are
+	// remembered to be invalidated when it can; default 65,536. With more than
+	// that the whole cache is cleared instead.
+	MaxPending int
+
+	// Logger; default slog.Default().
+	Logger *slog.Logger
+
+	// OnLoad and OnL2, if set, are told of each call of a loader and of each
+	// operation on L2 ("acquire", "fill", "fence", ...), how long it took and
+	// how it ended. They are called on the path of the read or write.
+	OnLoad func(d time.Duration, err error)
+	OnL2   func(op string, d time.Duration, err error)
+}
+
+// Policy says what becomes of writes while L2 cannot be reached.
+type Policy uint8
+
+const (
+	// FailOpen lets writes through without a fence. This node reads the
+	// primary for the keys from then on, and invalidates them when L2 is back;
+	// until then other nodes, if they reach L2, may read older values.
+	FailOpen Policy = iota
+	// FailClosed refuses writes with ErrL2Unavailable.
+	FailClosed
+)
+
+func (p Policy) String() string {
+	if p == FailClosed {
+		return "fail closed"
+	}
+	return "fail open"
+}
+
+var validName = regexp.MustCompile(`^[A-Za-z0-9._-]{1,128}$`)
+
+// ErrOptions is matched by the error of New.
+var ErrOptions = errors.New("aside: invalid options")
+
+// withDefaults returns o with the defaults put in, or every fault.
+func (o Options[K, V]) withDefaults() (Options[K, V], error) {
+	var faults []error
+	fault := func(format string, args ...any) {
+		faults = append(faults, fmt.Errorf("%w: "+format, append([]any{ErrOptions}, args...)...))
+	}
+	duration := func(name string, d *time.Duration, def time.Duration, mayBeOff bool) {
+		switch {
+		case *d == 0:
+			*d = def
+		case *d < 0 && !mayBeOff:
+			fault("%s is %v, want a positive duration", name, *d)
+		case *d > 0 && *d < time.Millisecond:
+			fault("%s is %v, want at least 1ms", name, *d)
+		}
+	}
+	count := func(name string, n *int, def int, mayBeOff bool) {
+		switch {
+		case *n == 0:
+			*n = def
+		case *n < 0 && !mayBeOff:
+			fault("%s is %d, want a positive number", name, *n)
+		}
+	}
+
+	if o.Name != "" && !validName.MatchString(o.Name) {
+		fault("Name %q has other characters than letters, digits, '.', '_' and '-', or is longer than 128", o.Name)
+	}
+	if o.Name == "" && o.L2 != nil {
+		fault("Name is empty, but L2 is shared: give the cache a name of its own")
+	}
+	if o.Codec == nil {
+		o.Codec = JSON[V]{}
+	}
+	if o.CompressAbove == 0 {
+		o.CompressAbove = 1024
+	}
+
+	duration("TTL", &o.TTL, 5*time.Minute, false)
+	duration("NegativeTTL", &o.NegativeTTL, 30*time.Second, true)
+	switch {
+	case math.IsNaN(o.Jitter) || o.Jitter > 1:
+		fault("Jitter is %v, want a fraction from 0 to 1", o.Jitter)
+	case o.Jitter == 0:
+		o.Jitter = 0.1
+	case o.Jitter < 0:
+		o.Jitter = 0
+	}
+	if o.StaleFor < 0 {
+		fault("StaleFor is %v, want 0 or more", o.StaleFor)
+	}
+
+	count("L1Size", &o.L1Size, 10_000, true)
+	switch {
+	case (o.L1MaxCost > 0) != (o.L1Cost != nil):
+		fault("L1MaxCost and L1Cost go together")
+	case o.L1MaxCost > 0:
+		o.L1Size = 0
+	}
+	def := o.TTL
+	if o.L2 != nil {
+		def = min(def, time.Minute)
+	}
+	duration("L1TTL", &o.L1TTL, def, false)
+	duration("DegradedL1TTL", &o.DegradedL1TTL, time.Second, true)
+
+	duration("LoadTimeout", &o.LoadTimeout, 5*time.Second, false)
+	count("MaxLoads", &o.MaxLoads, 64, false)
+	count("MaxQueuedLoads", &o.MaxQueuedLoads, 1024, true)
+	duration("WriteTimeout", &o.WriteTimeout, 5*time.Second, false)
+	duration("FenceTTL", &o.FenceTTL, o.WriteTimeout+5*time.Second, false)
+	if o.WriteTimeout > 0 && o.FenceTTL > 0 && o.FenceTTL <= o.WriteTimeout {
+		fault("FenceTTL is %v, not longer than WriteTimeout, %v: a fence would end before its write", o.FenceTTL, o.WriteTimeout)
+	}
+	duration("L2Timeout", &o.L2Timeout, 100*time.Millisecond, false)
+	count("BreakerFailures", &o.BreakerFailures, 5, false)
+	duration("BreakerDelay", &o.BreakerDelay, 500*time.Millisecond, false)
+	if o.OnL2Down > FailClosed {
+		fault("OnL2Down is %d, want FailOpen or FailClosed", o.OnL2Down)
+	}
+	count("MaxPending", &o.MaxPending, 65_536, false)
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	if err := o.keys(); err != nil {
+		fault("%v", err)
+	}
+	return o, errors.Join(faults...)
+}
+
+func (o *Options[K, V]) hasL1() bool { return o.L1Size > 0 || o.L1MaxCost > 0 }

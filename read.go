@@ -1,0 +1,308 @@
+package aside
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/asidecache/aside/internal/envelope"
+	"github.com/asidecache/aside/internal/flight"
+)
+
+// answer is what a flight brings back.
+type answer[V any] struct {
+	Result[V]
+	loadErr error // of the load, where a stale value stands in for it
+}
+
+// job is one key of one flight.
+type job[K comparable, V any] struct {
+	key   K
+	l2key string
+	call  *flight.Call[answer[V]]
+
+	lease Token
+	how   fillHow
+	asOf  flight.Ticket // when the read whose result is handed out began
+	gen   uint64        // of L1, before that read was requested
+
+	stale      []byte // the value past its TTL that the lease was granted over
+	staleUntil time.Time
+
+	ans answer[V]
+}
+
+// fillHow says where a loaded value may be stored.
+type fillHow uint8
+
+const (
+	fillNothing  fillHow = iota // a write is under way
+	fillLeased                  // in L2 under the lease, then in L1
+	fillDegraded                // in L1 for a short while, L2 could not be asked
+	fillL1                      // in L1, there is no L2
+)
+
+// read is a read that L1 did not answer.
+//
+// A caller takes the result of a flight only if that is as good as a read of
+// its own: if the read behind it began after the caller came (asOf > ticket);
+// or if the value's fill was accepted, since a lease that survived from before
+// the read until after it proves that no write came between; or, for a default
+// read, if L1's generation had not moved when it joined, since then no write of
+// this process came between. Otherwise it reads again, in a flight that begins
+// after it came: so it waits for two at most.
+func (c *Cache[K, V]) read(ctx context.Context, key K, loader Loader[K, V], level Level) Result[V] {
+	if err := ctx.Err(); err != nil {
+		return c.failed(err)
+	}
+	ticket := c.flights.Now()
+	for {
+		call, leader := c.flights.Join(key, c.l1.Generation(key))
+		if leader {
+			j := &job[K, V]{key: key, call: call}
+			if !c.enter() {
+				c.end(j, ErrClosed)
+				return c.failed(ErrClosed)
+			}
+			go func() {
+				defer c.life.running.Done()
+				c.run(ctx, []*job[K, V]{j}, loadOne[K, V]{loader})
+			}()
+		}
+		ans, ok, err := call.Wait(ctx, ticket, need(level))
+		if err != nil {
+			return c.failed(err)
+		}
+		if ok {
+			return c.answered(ans, level, !leader)
+		}
+	}
+}
+
+func need(l Level) flight.Trust {
+	if l == Strong {
+		return flight.TrustAll
+	}
+	return flight.TrustLocal
+}
+
+// answered makes a caller's result of a flight's answer, and counts it.
+func (c *Cache[K, V]) answered(ans answer[V], level Level, coalesced bool) Result[V] {
+	r := ans.Result
+	r.Coalesced = coalesced
+	if r.Stale && level == Strong {
+		return c.failed(ans.loadErr)
+	}
+	switch {
+	case r.Err != nil && !r.Negative:
+		c.n.failures.Add(1)
+	case r.Source == SourceL2:
+		c.n.hitsL2.Add(1)
+	default:
+		c.n.misses.Add(1)
+	}
+	if r.Negative {
+		c.n.negatives.Add(1)
+	}
+	if r.Stale {
+		c.n.stale.Add(1)
+	}
+	if coalesced {
+		c.n.coalesced.Add(1)
+	}
+	return r
+}
+
+func (c *Cache[K, V]) failed(err error) Result[V] {
+	c.n.failures.Add(1)
+	return Result[V]{Err: err}
+}
+
+// run answers flights: look up, load what must be, fill.
+func (c *Cache[K, V]) run(ctx context.Context, jobs []*job[K, V], loader jobLoader[K, V]) {
+	toLoad := jobs[:0:0]
+	for _, j := range c.lookUp(ctx, jobs, &toLoad) {
+		if len(jobs) == 1 {
+			c.await(ctx, j, loader)
+			return
+		}
+		c.life.running.Add(1) // the caller's own registration holds Close up
+		go func() {
+			defer c.life.running.Done()
+			c.await(ctx, j, loader)
+		}()
+	}
+	if len(toLoad) > 0 {
+		c.load(ctx, toLoad, loader)
+	}
+}
+
+// lookUp asks L2 for the jobs' keys, ends those that are answered, and appends
+// those that must be loaded to toLoad. It returns those that other nodes load.
+func (c *Cache[K, V]) lookUp(ctx context.Context, jobs []*job[K, V], toLoad *[]*job[K, V]) (leased []*job[K, V]) {
+	ask := jobs[:0:0]
+	for _, j := range jobs {
+		j.gen = c.l1.Generation(j.key)
+		j.asOf = c.flights.Now()
+		c.flights.Restart(j.call, j.gen)
+		switch {
+		case c.tier == nil && !c.pending.holds(j.key):
+			j.how = fillL1
+			*toLoad = append(*toLoad, j)
+		case c.tier == nil || c.pending.holds(j.key) || !c.tier.usable():
+			j.how = fillDegraded
+			*toLoad = append(*toLoad, j)
+		default:
+			if j.l2key == "" {
+				j.l2key, j.lease = c.l2key(j.key), envelope.NewToken()
+			}
+			ask = append(ask, j)
+		}
+	}
+	if len(ask) == 0 {
+		return nil
+	}
+	reqs := make([]LeaseRequest, len(ask))
+	for i, j := range ask {
+		reqs[i] = LeaseRequest{Key: j.l2key, Lease: j.lease, TTL: c.leaseTTL(), StaleFor: c.opts.StaleFor}
+	}
+	start := time.Now()
+	var again []*job[K, V]
+	for i, a := range c.tier.acquire(ctx, reqs) {
+		j := ask[i]
+		j.ans.L2Time += time.Since(start)
+		switch {
+		case a.Err != nil:
+			j.how = fillDegraded
+			*toLoad = append(*toLoad, j)
+			if !errors.Is(a.Err, errBreakerOpen) && !errors.Is(a.Err, ErrL2Refused) {
+				c.orphan(j) // the lease may have been granted all the same
+			}
+		case a.State == StateFound:
+			err := c.found(j, a.Entry)
+			if err == nil {
+				continue
+			}
+			c.n.undecodable.Add(1)
+			c.warn.do(func() {
+				c.log.Warn("an entry in L2 cannot be decoded and is replaced", "l2_key", j.l2key, "bytes", len(a.Entry), "error", err)
+			})
+			if err := c.tier.evict(ctx, j.l2key, a.Entry); err != nil {
+				j.how = fillDegraded
+				*toLoad = append(*toLoad, j)
+				continue
+			}
+			again = append(again, j)
+		case a.State == StateLeased:
+			leased = append(leased, j)
+		case a.State == StateFenced:
+			j.how = fillNothing
+			*toLoad = append(*toLoad, j)
+		default:
+			j.how = fillLeased
+			if a.Entry != nil {
+				j.stale, j.staleUntil = a.Entry, time.Now().Add(a.Left)
+			}
+			*toLoad = append(*toLoad, j)
+		}
+	}
+	if len(again) > 0 {
+		leased = append(leased, c.lookUp(ctx, again, toLoad)...)
+	}
+	return leased
+}
+
+// A lease outlives the load's deadline and the round trips around it, so that
+// it ends early only for a process that died.
+func (c *Cache[K, V]) leaseTTL() time.Duration {
+	return c.opts.LoadTimeout + 2*c.opts.L2Timeout + time.Second
+}
+
+// found ends a job with an entry of L2, unless it cannot be decoded.
+func (c *Cache[K, V]) found(j *job[K, V], entry []byte) error {
+	v, e, err := c.decode(entry)
+	if err != nil {
+		return err
+	}
+	ttl := c.opts.TTL
+	j.ans.Source, j.ans.Value, j.ans.Negative = SourceL2, v, e.Negative
+	if e.Negative {
+		ttl = c.opts.NegativeTTL
+		j.ans.Err = ErrNotFound
+	}
+	// The clocks of nodes may differ, so an entry's age only ever shortens its
+	// life in L1, and never to nothing.
+	age := max(0, time.Since(e.Stored))
+	c.insertL1(j, min(c.opts.L1TTL, max(ttl-age, time.Second)))
+	c.settle(j)
+	c.finish(j, flight.TrustLocal)
+	return nil
+}
+
+func (c *Cache[K, V]) insertL1(j *job[K, V], ttl time.Duration) {
+	if c.invertible(j.key, j.l2key) {
+		c.l1.Insert(j.key, j.gen, j.ans.Value, j.ans.Negative, ttl)
+	}
+}
+
+// await waits until the node that holds the lease has filled the key, or given
+// up, or died, and looks again.
+func (c *Cache[K, V]) await(ctx context.Context, j *job[K, V], loader jobLoader[K, V]) {
+	wake, stop := c.waiters.add(j.key)
+	defer stop()
+	poll := newPoll()
+	defer poll.stop()
+	for {
+		var toLoad []*job[K, V]
+		if len(c.lookUp(ctx, []*job[K, V]{j}, &toLoad)) == 0 {
+			if len(toLoad) > 0 {
+				c.load(ctx, toLoad, loader)
+			}
+			return
+		}
+		start := time.Now()
+		select {
+		case <-wake:
+		case <-poll.next():
+		case <-c.life.closing:
+			c.end(j, ErrClosed)
+			return
+		}
+		j.ans.L2Time += time.Since(start)
+	}
+}
+
+// settle makes the job's answer known to those who came before its read.
+func (c *Cache[K, V]) settle(j *job[K, V]) {
+	c.flights.Settle(j.call, j.ans, j.ans.Err != nil && !j.ans.Negative, j.asOf)
+}
+
+func (c *Cache[K, V]) finish(j *job[K, V], t flight.Trust) { c.flights.Finish(j.key, j.call, t) }
+
+// end ends a job with a failure.
+func (c *Cache[K, V]) end(j *job[K, V], err error) {
+	j.ans.Err = err
+	c.settle(j)
+	c.finish(j, flight.TrustNone)
+}
+
+func (c *Cache[K, V]) encode(v V, negative bool, token Token) ([]byte, error) {
+	e := envelope.Entry{Negative: negative, Codec: c.opts.Codec.ID(), Token: token, Stored: time.Now()}
+	if !negative {
+		var err error
+		if e.Payload, err = c.opts.Codec.Encode(v); err != nil {
+			return nil, err
+		}
+		if c.opts.Version != nil {
+			e.Version = c.opts.Version(v)
+		}
+	}
+	return envelope.Append(nil, e, c.opts.CompressAbove), nil
+}
+
+func (c *Cache[K, V]) decode(b []byte) (v V, e envelope.Entry, err error) {
+	if e, err = envelope.Decode(b, c.opts.Codec.ID()); err == nil && !e.Negative {
+		v, err = c.opts.Codec.Decode(e.Payload)
+	}
+	return v, e, err
+}

@@ -1,0 +1,171 @@
+package aside
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// orphans are leases that L2 may have granted to this node without its knowing,
+// or that could not be given back. Nobody will fill them, and other readers of
+// the key would wait until they expire, so they are abandoned as soon as L2
+// answers again. The list is bounded: a lease's own expiry is the safe end.
+type orphans struct {
+	mu   sync.Mutex
+	list []AbandonRequest
+}
+
+const maxOrphans = 8192
+
+func (o *orphans) add(a AbandonRequest) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.list) < maxOrphans {
+		o.list = append(o.list, a)
+	}
+}
+
+func (o *orphans) take(limit int) (batch []AbandonRequest) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	n := min(limit, len(o.list))
+	batch, o.list = o.list[:n:n], o.list[n:]
+	return batch
+}
+
+func (o *orphans) len() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return len(o.list)
+}
+
+func (c *Cache[K, V]) orphan(j *job[K, V]) {
+	c.orphans.add(AbandonRequest{Key: j.l2key, Lease: j.lease})
+	c.recover()
+}
+
+const (
+	drainBatch = 256
+	firstRetry = 20 * time.Millisecond
+	lastRetry  = time.Second
+)
+
+// recover makes sure that a goroutine probes L2 until it works and has been
+// told everything, and then ends.
+func (c *Cache[K, V]) recover() {
+	c.rec.Lock()
+	defer c.rec.Unlock()
+	c.rec.wanted = true
+	if c.rec.running || !c.enter() {
+		return
+	}
+	c.rec.running = true
+	go func() {
+		defer c.life.running.Done()
+		c.recovery()
+	}()
+}
+
+func (c *Cache[K, V]) recovery() {
+	wait := firstRetry
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	for {
+		select {
+		case <-timer.C:
+		case <-c.life.closing:
+			return
+		}
+		c.rec.Lock()
+		c.rec.wanted = false
+		c.rec.Unlock()
+		next, progress := c.drain(false)
+		if c.pending.len() == 0 && c.orphans.len() == 0 && (c.tier == nil || c.tier.closed()) {
+			c.rec.Lock()
+			over := !c.rec.wanted
+			c.rec.running = !over
+			c.rec.Unlock()
+			if over {
+				return
+			}
+		}
+		if wait = min(2*wait, lastRetry); progress {
+			wait = firstRetry
+		}
+		if d := time.Until(next); !next.IsZero() && d > wait && (c.tier == nil || c.tier.closed()) {
+			wait = min(d, lastRetry)
+		}
+		timer.Reset(wait)
+	}
+}
+
+// drain tells L2 what it does not know, oldest first. next is when there may be
+// more to tell, if that is known. With final set, writes of unknown outcome are
+// not waited for.
+func (c *Cache[K, V]) drain(final bool) (next time.Time, progress bool) {
+	ctx := context.Background()
+	if c.tier != nil && !c.tier.closed() && c.tier.probe(ctx) != nil {
+		return time.Time{}, false
+	}
+	for {
+		now := time.Now()
+		if final {
+			now = now.Add(c.opts.FenceTTL)
+		}
+		b := c.pending.take(now, drainBatch)
+		if !b.all && len(b.keys) == 0 {
+			next = b.next
+			break
+		}
+		if !c.tell(ctx, b) {
+			return time.Time{}, progress
+		}
+		progress = true
+	}
+	for c.tier != nil {
+		batch := c.orphans.take(drainBatch)
+		if len(batch) == 0 {
+			break
+		}
+		if c.tier.abandon(ctx, batch) != nil {
+			for _, a := range batch {
+				c.orphans.add(a)
+			}
+			break
+		}
+		progress = true
+	}
+	return next, progress
+}
+
+// tell invalidates a batch in L2. L1 was dropped when the writes ended, and has
+// since kept what was read from the primary only for DegradedL1TTL; it is
+// dropped again for the writes of unknown outcome.
+func (c *Cache[K, V]) tell(ctx context.Context, b batch[K]) bool {
+	if b.all {
+		if c.tier != nil && c.tier.clear(ctx, c.prefix) != nil {
+			return false
+		}
+		c.l1.Flush()
+		c.pending.sentAll(b)
+		return true
+	}
+	var errs []error
+	if c.tier != nil {
+		l2keys := make([]string, len(b.keys))
+		for i, k := range b.keys {
+			l2keys[i] = c.l2key(k)
+		}
+		errs = c.tier.invalidate(ctx, l2keys)
+	}
+	ok := true
+	for i, k := range b.keys {
+		if errs != nil && errs[i] != nil {
+			ok = false
+			continue
+		}
+		c.l1.Invalidate(k)
+		c.pending.sent(b, i)
+	}
+	return ok
+}

@@ -1,0 +1,221 @@
+package aside
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/asidecache/aside/internal/envelope"
+)
+
+// Writing is handed to a write function, which may tell it what the primary now
+// holds, so that the next read finds it. It is of no use after the function
+// has returned, and must be used by one goroutine at a time.
+type Writing[K comparable, V any] struct {
+	published map[K]loaded[V]
+	keys      []K
+}
+
+// Publish offers v, the record as it now stands in the primary, to the readers
+// of key. It is stored if this write alone touched the key; if another
+// overlapped, the key is removed, since nobody knows whose record came last.
+// It panics if key is not one of the write's.
+func (w *Writing[K, V]) Publish(key K, v V) { w.set(key, loaded[V]{v: v}) }
+
+// PublishAbsent does for a deleted record what Publish does for a stored one.
+func (w *Writing[K, V]) PublishAbsent(key K) { w.set(key, loaded[V]{err: ErrNotFound}) }
+
+func (w *Writing[K, V]) set(key K, l loaded[V]) {
+	for _, k := range w.keys {
+		if k == key {
+			if w.published == nil {
+				w.published = make(map[K]loaded[V], len(w.keys))
+			}
+			w.published[key] = l
+			return
+		}
+	}
+	panic(fmt.Sprintf("aside: published key %v is not one of the keys of the write", key))
+}
+
+// Write changes the records of keys in the primary: it creates, updates or
+// deletes. It fences the keys, so that no node stores what was read before,
+// runs write, and releases them. Once it has returned nil, every Strong read on
+// any node, and every read of this process, returns this write or a newer one.
+//
+// write must apply all changes itself, has until its context's deadline
+// (Options.WriteTimeout) to do so, and may publish the new records. Its error is
+// returned as it is. It decides what happens to the keys: nil and errors marked
+// with Aborted release them at once; any other error, or a panic, means that the
+// primary may yet apply the write, so the fence stays until it expires
+// (Options.FenceTTL), and reads go to the primary until then.
+//
+// If L2 cannot be reached, Options.OnL2Down decides.
+func (c *Cache[K, V]) Write(ctx context.Context, write func(ctx context.Context, w *Writing[K, V]) error, keys ...K) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if len(keys) == 0 {
+		return errors.New("aside: Write needs the keys that it changes")
+	}
+	if !c.enter() {
+		return ErrClosed
+	}
+	defer c.life.running.Done()
+	c.n.writes.Add(1)
+
+	f := &fenced[K, V]{c: c, keys: unique(keys), start: time.Now()}
+	// L1 first, or a read of this process could go on hitting it while the
+	// other nodes already wait for the new record.
+	c.dropL1(f.keys)
+	if err := f.raise(ctx); err != nil {
+		return err
+	}
+	w := &Writing[K, V]{keys: f.keys}
+	outcome := errPanicked
+	defer func() { // also when write panics, or ends the goroutine
+		if outcome == errPanicked {
+			_ = f.lift(ctx, w, outcome)
+		}
+	}()
+	wctx, cancel := context.WithDeadline(ctx, f.start.Add(c.opts.WriteTimeout))
+	defer cancel()
+	outcome = write(wctx, w)
+	if err := f.lift(ctx, w, outcome); err != nil {
+		return err // outcome is nil then
+	}
+	return outcome
+}
+
+var errPanicked = errors.New("aside: write function panicked")
+
+// fenced is a write under way.
+type fenced[K comparable, V any] struct {
+	c     *Cache[K, V]
+	keys  []K
+	start time.Time // before the fences were sent, so they end no earlier than start + FenceTTL
+	token Token
+	held  []K // keys with a fence
+	open  []K // keys without one, with FailOpen
+}
+
+// raise fences the keys.
+func (f *fenced[K, V]) raise(ctx context.Context) error {
+	c := f.c
+	if c.tier == nil {
+		return nil
+	}
+	f.token = envelope.NewToken()
+	l2keys := make([]string, len(f.keys))
+	for i, k := range f.keys {
+		l2keys[i] = c.l2key(k)
+	}
+	var failed error
+	for i, err := range c.tier.fence(ctx, l2keys, f.token, c.opts.FenceTTL) {
+		if err != nil {
+			failed = err
+			f.open = append(f.open, f.keys[i])
+		} else {
+			f.held = append(f.held, f.keys[i])
+		}
+	}
+	c.n.fences.Add(uint64(len(f.held)))
+	if failed == nil {
+		return nil
+	}
+	if c.opts.OnL2Down == FailClosed {
+		// Nothing was written, so nothing needs protection. A fence whose
+		// answer was lost is lifted too, or else ends by itself.
+		c.release(ctx, f.keys, f.token, nil)
+		return fmt.Errorf("%w: the write was not begun: %w", ErrL2Unavailable, failed)
+	}
+	for _, k := range f.open {
+		c.pending.begin(k)
+	}
+	return nil
+}
+
+// lift ends the fences as the outcome of the write asks for.
+func (f *fenced[K, V]) lift(ctx context.Context, w *Writing[K, V], outcome error) error {
+	c := f.c
+	// After the commit, before the acknowledgement: what L1 took in meanwhile
+	// may have been read before.
+	c.dropL1(f.keys)
+	known := outcome == nil || errors.Is(outcome, ErrAborted)
+	due := time.Now()
+	if !known {
+		c.n.writesUnknown.Add(1)
+		due = f.start.Add(c.opts.FenceTTL)
+	}
+	for _, k := range f.open {
+		c.pending.end(k, due)
+	}
+	if len(f.open) > 0 {
+		defer c.recover()
+	}
+	switch {
+	case c.tier == nil && !known:
+		for _, k := range f.keys { // the fence of a cache without L2
+			c.pending.add(k, due)
+		}
+		c.recover()
+		return nil
+	case c.tier == nil || !known:
+		return nil
+	}
+	var published map[K]loaded[V]
+	if outcome == nil {
+		published = w.published
+	}
+	failed := c.release(ctx, f.held, f.token, published)
+	if failed != nil && c.opts.OnL2Down == FailClosed && time.Since(f.start) >= c.opts.FenceTTL && outcome == nil {
+		return fmt.Errorf("%w: %w", ErrUnacknowledged, failed)
+	}
+	return nil
+}
+
+// release lifts fences and publishes. Keys for which that fails are remembered.
+// Their fence still stands, unless it has run out.
+func (c *Cache[K, V]) release(ctx context.Context, keys []K, token Token, published map[K]loaded[V]) (failed error) {
+	if len(keys) == 0 {
+		return nil
+	}
+	reqs := make([]ReleaseRequest, len(keys))
+	gens := make([]uint64, len(keys))
+	for i, k := range keys {
+		reqs[i] = ReleaseRequest{Key: c.l2key(k), Token: token}
+		gens[i] = c.l1.Generation(k)
+		l, ok := published[k]
+		negative := l.err != nil
+		if !ok || negative && c.opts.NegativeTTL < 0 {
+			continue
+		}
+		entry, err := c.encode(l.v, negative, token)
+		if err != nil {
+			c.warn.do(func() { c.log.Error("a value cannot be encoded for L2", "l2_key", reqs[i].Key, "error", err) })
+			continue
+		}
+		reqs[i].Publish, reqs[i].TTL = entry, c.ttl(negative)+c.staleFor(negative)
+	}
+	for i, r := range c.tier.release(ctx, reqs) {
+		k := keys[i]
+		switch {
+		case r.Err != nil:
+			failed = r.Err
+			c.pending.add(k, time.Now())
+		case r.Published:
+			c.n.published.Add(1)
+			l := published[k]
+			if c.invertible(k, reqs[i].Key) {
+				c.l1.Insert(k, gens[i], l.v, l.err != nil, min(c.opts.L1TTL, reqs[i].TTL-c.staleFor(l.err != nil)))
+			}
+		case r.Lost:
+			c.n.lost.Add(1)
+		}
+	}
+	if failed != nil {
+		c.recover()
+	}
+	return failed
+}
