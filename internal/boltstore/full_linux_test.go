@@ -1,0 +1,25 @@
+package boltstore
+
+import (
+	"syscall"
+	"testing"
+)
+
+// TestFullDisk runs on a file system of its own, of 4 MiB; only root may mount one.
+func TestFullDisk(t *testing.T) {
+	dir := t.TempDir()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=4m"); err != nil {
+		t.Skipf("cannot mount a small file system: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := syscall.Unmount(dir, 0); err != nil {
+			t.Errorf("unmount %s: %v", dir, err)
+		}
+	})
+	s, err := Open(dir, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	fullStoreWorksOn(t, s, syscall.ENOSPC)
+}
