@@ -38,7 +38,9 @@ type Group[K comparable, R any] struct {
 
 // Call is one flight.
 type Call[R any] struct {
-	gen uint64 // before the read was requested; guarded by the Group's mu
+	// guarded by the Group's mu
+	gen       uint64 // before the read was requested
+	followers int
 
 	settled chan struct{} // the result is known
 	done    chan struct{} // and so is who may share it
@@ -60,6 +62,7 @@ func (g *Group[K, R]) Join(key K, gen uint64) (c *Call[R], leader bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if c, ok := g.calls[key]; ok && c.gen == gen {
+		c.followers++
 		return c, false
 	}
 	c = &Call[R]{gen: gen, settled: make(chan struct{}), done: make(chan struct{})}
@@ -118,6 +121,16 @@ func (c *Call[R]) Wait(ctx context.Context, ticket Ticket, need Trust) (r R, ok 
 		return r, false, ctx.Err()
 	}
 	return c.result, c.trust >= need, nil
+}
+
+// Followers returns how many have joined the key's flight, if there is one.
+func (g *Group[K, R]) Followers(key K) int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if c, ok := g.calls[key]; ok {
+		return c.followers
+	}
+	return 0
 }
 
 // Len returns the number of flights that can be joined.
