@@ -81,16 +81,19 @@ func (c *Cache[K, V]) load(ctx context.Context, jobs []*job[K, V], loader jobLoa
 	})
 	c.n.loads.Add(1)
 	c.n.loadsRunning.Add(1)
-	out := c.call(ctx, jobs, loader)
-	c.n.loadsRunning.Add(-1)
-	<-c.slots
-	stop()
-	if ended.CompareAndSwap(false, true) {
-		if failure(out) != nil {
-			c.n.loadFailures.Add(1)
+	var out []loaded[V]
+	defer func() { // deferred, since a loader may end the goroutine
+		c.n.loadsRunning.Add(-1)
+		<-c.slots
+		stop()
+		if ended.CompareAndSwap(false, true) {
+			if failure(out) != nil {
+				c.n.loadFailures.Add(1)
+			}
+			c.loaded(ctx, jobs, out, time.Since(start))
 		}
-		c.loaded(ctx, jobs, out, time.Since(start))
-	}
+	}()
+	c.call(ctx, jobs, loader, &out)
 }
 
 // errLoadTimeout is the load's deadline, told from the caller's own.
@@ -127,22 +130,23 @@ func (c *Cache[K, V]) place(ctx context.Context) error {
 }
 
 // call runs the loader, and makes an answer of a panic or a runtime.Goexit.
-func (c *Cache[K, V]) call(ctx context.Context, jobs []*job[K, V], loader jobLoader[K, V]) (out []loaded[V]) {
+func (c *Cache[K, V]) call(ctx context.Context, jobs []*job[K, V], loader jobLoader[K, V], out *[]loaded[V]) {
 	start := time.Now()
 	returned := false
 	defer func() {
 		if !returned {
-			if p := recover(); p != nil {
-				out = failAll[V](len(jobs), &PanicError{Value: p, Stack: debug.Stack()})
+			p := recover()
+			if p == nil {
+				p = "loader called runtime.Goexit"
 			}
+			*out = failAll[V](len(jobs), &PanicError{Value: p, Stack: debug.Stack()})
 		}
 		if c.opts.OnLoad != nil {
-			c.opts.OnLoad(time.Since(start), failure(out))
+			c.opts.OnLoad(time.Since(start), failure(*out))
 		}
 	}()
-	out = loader.load(ctx, jobs)
+	*out = loader.load(ctx, jobs)
 	returned = true
-	return out
 }
 
 // loaded hands the loader's answers out, then stores them where they may be.
