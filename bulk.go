@@ -55,8 +55,15 @@ func (c *Cache[K, V]) readRound(ctx context.Context, keys []K, results map[K]Res
 	for i, k := range keys {
 		call, leader := c.flights.Join(k, c.l1.Generation(k))
 		if calls[i] = call; leader {
+			j := &job[K, V]{key: k, call: call}
+			if level == Default {
+				if r, ok := c.again(j); ok {
+					results[k], calls[i] = r, nil
+					continue
+				}
+			}
 			led[k] = true
-			jobs = append(jobs, &job[K, V]{key: k, call: call})
+			jobs = append(jobs, j)
 		}
 	}
 	if len(jobs) > 0 {
@@ -72,6 +79,9 @@ func (c *Cache[K, V]) readRound(ctx context.Context, keys []K, results map[K]Res
 		}
 	}
 	for i, k := range keys {
+		if calls[i] == nil {
+			continue
+		}
 		ans, ok, err := calls[i].Wait(ctx, ticket, need(level))
 		switch {
 		case err != nil:

@@ -60,6 +60,11 @@ func (c *Cache[K, V]) read(ctx context.Context, key K, loader Loader[K, V], leve
 		call, leader := c.flights.Join(key, c.l1.Generation(key))
 		if leader {
 			j := &job[K, V]{key: key, call: call}
+			if level == Default {
+				if r, ok := c.again(j); ok {
+					return r
+				}
+			}
 			if !c.enter() {
 				c.end(j, ErrClosed)
 				return c.failed(ErrClosed)
@@ -77,6 +82,20 @@ func (c *Cache[K, V]) read(ctx context.Context, key K, loader Loader[K, V], leve
 			return c.answered(ans, level, !leader)
 		}
 	}
+}
+
+// again looks into L1 once more for the leader of a new flight. It is needed:
+// this caller misses L1; the flight before inserts its value and ends; this
+// caller finds no flight to join. A flight ends only after its insert, so
+// looking again now finds it, where a second load would break the promise of
+// one.
+func (c *Cache[K, V]) again(j *job[K, V]) (r Result[V], ok bool) {
+	if r, ok = c.readL1(j.key); ok {
+		j.ans.Result = r // asOf is zero: only for those whom L1 satisfies
+		c.settle(j)
+		c.finish(j, flight.TrustLocal)
+	}
+	return r, ok
 }
 
 func need(l Level) flight.Trust {

@@ -38,6 +38,7 @@ type Client struct {
 	watchers  map[string]aside.Watcher
 	tracked   map[string]bool
 	intercept Intercept
+	answer    func(op, key string) error
 	calls     map[string]int
 }
 
@@ -62,6 +63,14 @@ func (c *Client) Intercept(f Intercept) {
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
 	c.intercept = f
+}
+
+// Answer makes every operation of c run f after it was carried out; an error
+// that f returns takes the place of the answer, as if that were lost on its way.
+func (c *Client) Answer(f func(op, key string) error) {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	c.answer = f
 }
 
 // Calls returns how often the operation was called, by keys.
@@ -163,7 +172,7 @@ func (s *Server) setLocked(by *Client, key string, b []byte, ttl time.Duration) 
 func (c *Client) do(ctx context.Context, op, key string, f func() (push func())) error {
 	c.s.mu.Lock()
 	c.calls[op]++
-	intercept := c.intercept
+	intercept, answer := c.intercept, c.answer
 	c.s.mu.Unlock()
 	if intercept != nil {
 		if err := intercept(ctx, op, key); err != nil {
@@ -178,6 +187,9 @@ func (c *Client) do(ctx context.Context, op, key string, f func() (push func()))
 	c.s.mu.Unlock()
 	if push != nil {
 		push()
+	}
+	if answer != nil {
+		return answer(op, key)
 	}
 	return nil
 }

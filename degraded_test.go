@@ -1,0 +1,400 @@
+package aside_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/asidecache/aside"
+	"github.com/asidecache/aside/asidetest"
+)
+
+var errDown = errors.New("connection refused")
+
+// down makes every operation of the node's L2 fail at once.
+func (n *node) down() {
+	n.conn.Intercept(func(context.Context, string, string) error { return errDown })
+}
+
+// silent makes them hang until their time-out.
+func (n *node) silent() {
+	n.conn.Intercept(func(ctx context.Context, _, _ string) error { <-ctx.Done(); return ctx.Err() })
+}
+
+func (n *node) up() { n.conn.Intercept(nil) }
+
+// P6: reads go on, the added time is a few time-outs in all, then the breaker
+// opens; state is visible; recovery needs nobody. Caught: no breaker makes
+// each of the 50 reads wait its 100ms.
+func TestSilentL2IsNotAnOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &asidetest.Server{}
+		p := newPrimary()
+		var log bytes.Buffer
+		n := newNode(t, p, s, func(o *options) { o.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+		n.silent()
+		start := time.Now()
+		for i := range 50 {
+			k := fmt.Sprint("k", i)
+			p.put(k)
+			n.want(k, 1, aside.SourceLoad)
+		}
+		if d := time.Since(start); d > 500*time.Millisecond {
+			t.Errorf("50 reads took %v longer, want at most 5 time-outs of 100ms", d)
+		}
+		st := n.Stats()
+		if !st.Degraded || !strings.Contains(st.DegradedReason, "deadline") || st.L2Errors < 5 || st.L2Errors > 6 {
+			t.Errorf("state: %v %q, %d errors", st.Degraded, st.DegradedReason, st.L2Errors)
+		}
+		if !strings.Contains(log.String(), "L2 cannot be used") {
+			t.Errorf("log: %s", log.String())
+		}
+		n.want("k0", 1, aside.SourceL1) // kept for a moment
+		time.Sleep(1100 * time.Millisecond)
+		n.want("k0", 1, aside.SourceLoad) // not trusted for longer, since nobody tells of changes
+		n.up()
+		time.Sleep(3 * time.Second)
+		synctest.Wait()
+		if st := n.Stats(); st.Degraded {
+			t.Errorf("still degraded: %s", st.DegradedReason)
+		}
+		n.want("k0", 1, aside.SourceLoad)
+		synctest.Wait()
+		n.wantStrong("k0", 1)
+		if !strings.Contains(log.String(), "in use again") {
+			t.Errorf("log: %s", log.String())
+		}
+		_ = n.Close(t.Context())
+	})
+}
+
+// Writes while L2 is down, FailOpen: they succeed, this node reads its own
+// writes at once, and the other nodes' L2 is corrected, in order, once it can be
+// reached. Caught: forgetting the keys leaves version 1 in L2 for its TTL;
+// reading L2 before it was told gives the writer version 1.
+func TestFailOpenRemembersAndInvalidates(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &asidetest.Server{}
+		p := newPrimary("a", "b", "c")
+		n, m := newNode(t, p, s), newNode(t, p, s)
+		for _, k := range []string{"a", "b", "c"} {
+			m.want(k, 1, aside.SourceLoad)
+		}
+		synctest.Wait()
+		n.down()
+		for _, k := range []string{"b", "a", "b"} {
+			n.update(k)
+		}
+		n.want("a", 2, aside.SourceLoad)
+		n.want("b", 3, aside.SourceLoad)
+		if st := n.Stats(); st.Pending != 2 || !st.Degraded {
+			t.Errorf("%d pending, degraded %v", st.Pending, st.Degraded)
+		}
+		m.want("a", 1, aside.SourceL1) // it cannot know, as documented
+
+		var mu sync.Mutex
+		var told []string
+		n.conn.Intercept(func(_ context.Context, op, key string) error {
+			if op == "Invalidate" {
+				mu.Lock()
+				defer mu.Unlock()
+				told = append(told, strings.TrimPrefix(key, testPrefix))
+			}
+			return nil
+		})
+		n.want("b", 3, aside.SourceL1) // its own degraded copy, or the primary: never L2's version 1
+		n.wantStrong("b", 3)
+		time.Sleep(3 * time.Second)
+		synctest.Wait()
+		if got := strings.Join(told, " "); got != "a b" {
+			t.Errorf("told L2 of %q, want the keys in the order of their last write", got)
+		}
+		if st := n.Stats(); st.Pending != 0 || st.Degraded {
+			t.Errorf("%d pending, degraded %v: %s", st.Pending, st.Degraded, st.DegradedReason)
+		}
+		for k, v := range map[string]int{"a": 2, "b": 3, "c": 1} {
+			m.wantStrong(k, v)
+			if got, _ := m.read(k, aside.Default); got != v {
+				t.Errorf("%s: other node reads version %d, want %d", k, got, v)
+			}
+		}
+		_, _ = n.Close(t.Context()), m.Close(t.Context())
+	})
+}
+
+// A key that is being written without a fence must not be told of before its
+// commit. Caught: pending keys sent while the write runs.
+func TestUnfencedWriteUnderWayIsNotTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &asidetest.Server{}
+		p := newPrimary("k")
+		n, m := newNode(t, p, s), newNode(t, p, s)
+		n.down()
+		commit := make(chan struct{})
+		done := make(chan error, 1)
+		go func() {
+			done <- n.Write(context.Background(), func(context.Context, *writing) error { <-commit; p.put("k"); return nil }, "k")
+		}()
+		synctest.Wait()
+		n.up()
+		time.Sleep(2 * time.Second)
+		m.want("k", 1, aside.SourceLoad) // L2 now holds version 1
+		synctest.Wait()
+		close(commit)
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		n.wantStrong("k", 2)
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		m.wantStrong("k", 2)
+		if st := n.Stats(); st.Pending != 0 {
+			t.Errorf("%d pending", st.Pending)
+		}
+		_, _ = n.Close(t.Context()), m.Close(t.Context())
+	})
+}
+
+// More keys than can be remembered: the whole cache is cleared instead, and
+// bypassed until then. Caught: dropping the oldest keys.
+func TestPendingIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &asidetest.Server{}
+		p := newPrimary("x")
+		n, m := newNode(t, p, s, func(o *options) { o.MaxPending = 3 }), newNode(t, p, s)
+		keys := []string{"a", "b", "c", "d", "e", "x"}
+		for _, k := range keys {
+			p.put(k)
+			m.read(k, aside.Default)
+		}
+		synctest.Wait()
+		n.down()
+		for _, k := range keys[:5] {
+			n.update(k)
+		}
+		if st := n.Stats(); st.Pending > 4 {
+			t.Errorf("%d pending, bound is 3", st.Pending)
+		}
+		n.up()
+		for _, k := range keys[:5] {
+			n.wantStrong(k, 2)
+		}
+		time.Sleep(3 * time.Second)
+		synctest.Wait()
+		if st := n.Stats(); st.Pending != 0 || st.Degraded {
+			t.Errorf("%d pending, degraded %v", st.Pending, st.Degraded)
+		}
+		for _, k := range keys[:5] {
+			m.wantStrong(k, 2)
+		}
+		n.update("a") // single keys are remembered again
+		n.down()
+		n.update("a")
+		if st := n.Stats(); st.Pending != 1 {
+			t.Errorf("%d pending", st.Pending)
+		}
+		n.up()
+		_, _ = n.Close(t.Context()), m.Close(t.Context())
+	})
+}
+
+func TestFailClosedRefusesWrites(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &asidetest.Server{}
+		p := newPrimary("k", "l")
+		n := newNode(t, p, s, func(o *options) { o.OnL2Down = aside.FailClosed })
+		fences := 0
+		n.conn.Intercept(func(_ context.Context, op, key string) error {
+			if op == "Fence" {
+				if fences++; fences == 2 {
+					return errDown
+				}
+			}
+			return nil
+		})
+		err := n.Write(t.Context(), func(context.Context, *writing) error { t.Error("the write ran"); return nil }, "k", "l")
+		if !errors.Is(err, aside.ErrL2Unavailable) || !errors.Is(err, errDown) {
+			t.Errorf("got %v", err)
+		}
+		for _, k := range []string{"k", "l"} {
+			if e := s.Entry(testPrefix + k); e != nil {
+				t.Errorf("%s stays fenced: %q", k, e)
+			}
+		}
+		n.down()
+		if err := n.Invalidate(t.Context(), "k"); !errors.Is(err, aside.ErrL2Unavailable) {
+			t.Errorf("Invalidate: %v", err)
+		}
+		if err := n.Clear(t.Context()); !errors.Is(err, aside.ErrL2Unavailable) {
+			t.Errorf("Clear: %v", err)
+		}
+		n.want("k", 1, aside.SourceLoad)
+		n.up()
+		time.Sleep(3 * time.Second)
+		n.update("k")
+		n.wantStrong("k", 2)
+		_ = n.Close(t.Context())
+	})
+}
+
+// FailClosed: the release fails. While the fence stands, the acknowledgement
+// is good; once it has run out, it is not given.
+func TestFailClosedAndALostRelease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &asidetest.Server{}
+		p := newPrimary("k")
+		n := newNode(t, p, s, func(o *options) { o.OnL2Down = aside.FailClosed })
+		noRelease := func(_ context.Context, op, _ string) error {
+			if op == "Release" {
+				return errDown
+			}
+			return nil
+		}
+		n.conn.Intercept(noRelease)
+		n.update("k")
+		n.wantStrong("k", 2)
+		err := n.Write(t.Context(), func(context.Context, *writing) error { time.Sleep(time.Minute); p.put("k"); return nil }, "k")
+		if !errors.Is(err, aside.ErrUnacknowledged) {
+			t.Errorf("release failed after the fence ran out: %v", err)
+		}
+		n.wantStrong("k", 3)
+		n.up()
+		_ = n.Close(t.Context())
+	})
+}
+
+// A lease granted by an answer that got lost is given back when L2 answers
+// again. Caught: without it the other node waits for the lease's 6.2s.
+func TestOrphanedLeaseIsGivenBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &asidetest.Server{}
+		p := newPrimary("k")
+		n, m := newNode(t, p, s), newNode(t, p, s)
+		var lost atomic.Bool
+		n.conn.Answer(func(op, _ string) error { // done, but the answer is lost
+			if op == "Acquire" && lost.CompareAndSwap(false, true) {
+				return context.DeadlineExceeded
+			}
+			return nil
+		})
+		n.want("k", 1, aside.SourceLoad)
+		if e := s.Entry(testPrefix + "k"); len(e) == 0 || e[0] != 'L' {
+			t.Fatalf("entry %q, want the orphaned lease", e)
+		}
+		start := time.Now()
+		m.want("k", 1, aside.SourceLoad)
+		if d := time.Since(start); d > time.Second {
+			t.Errorf("the other node waited %v", d)
+		}
+		_, _ = n.Close(t.Context()), m.Close(t.Context())
+	})
+}
+
+// An L2 that refuses single operations, as Redis does when out of memory, is
+// still read, and the breaker stays closed.
+func TestRefusalsDoNotOpenTheBreaker(t *testing.T) {
+	s := &asidetest.Server{}
+	p := newPrimary("old", "new")
+	n := newNode(t, p, s, func(o *options) { o.L1Size = -1 })
+	n.want("old", 1, aside.SourceLoad)
+	n.settled("old")
+	refuse := func(_ context.Context, op, key string) error {
+		if key == testPrefix+"new" {
+			return fmt.Errorf("%w: OOM", aside.ErrL2Refused)
+		}
+		return nil
+	}
+	n.conn.Intercept(refuse)
+	for range 20 {
+		n.want("new", 1, aside.SourceLoad)
+		n.want("old", 1, aside.SourceL2)
+	}
+	n.conn.Intercept(nil)
+}
+
+// P3: when changes may have been missed, L1 is emptied.
+func TestLostConnectionEmptiesL1(t *testing.T) {
+	s := &asidetest.Server{}
+	p := newPrimary("k")
+	a, b := newNode(t, p, s), newNode(t, p, s)
+	a.want("k", 1, aside.SourceLoad)
+	a.settled("k")
+	a.want("k", 1, aside.SourceL1)
+	a.conn.Disconnect()
+	b.update("k")
+	a.want("k", 2, aside.SourceL2)
+	if st := a.Stats(); st.L1Flushes != 1 {
+		t.Errorf("%d flushes", st.L1Flushes)
+	}
+}
+
+// Close tells L2 what it does not know, or says that it could not.
+func TestCloseDrainsPending(t *testing.T) {
+	for _, reachable := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			s := &asidetest.Server{}
+			p := newPrimary("k")
+			n, m := newNode(t, p, s), newNode(t, p, s)
+			m.want("k", 1, aside.SourceLoad)
+			synctest.Wait()
+			n.down()
+			n.update("k")
+			if reachable {
+				n.up()
+			}
+			err := n.Close(t.Context())
+			if reachable {
+				if err != nil {
+					t.Errorf("Close: %v", err)
+				}
+				m.wantStrong("k", 2)
+			} else if !errors.Is(err, aside.ErrL2Unavailable) || !strings.Contains(err.Error(), "1 written keys") {
+				t.Errorf("Close with L2 down: %v", err)
+			}
+			_ = m.Close(t.Context())
+		})
+	}
+}
+
+func TestHooks(t *testing.T) {
+	var mu sync.Mutex
+	ops, loads, failed := map[string]int{}, 0, 0
+	p := newPrimary("k")
+	n := newNode(t, p, &asidetest.Server{}, func(o *options) {
+		o.OnL2 = func(op string, _ time.Duration, _ error) { mu.Lock(); ops[op]++; mu.Unlock() }
+		o.OnLoad = func(_ time.Duration, err error) {
+			mu.Lock()
+			loads++
+			if err != nil {
+				failed++
+			}
+			mu.Unlock()
+		}
+	})
+	n.want("k", 1, aside.SourceLoad)
+	n.settled("k")
+	n.update("k")
+	_, _ = n.Get(t.Context(), "absent", p)
+	n.settled("absent")
+	p.fail(errDown)
+	_, _ = n.Get(t.Context(), "x", p)
+	n.settled("x")
+	mu.Lock()
+	defer mu.Unlock()
+	for op, want := range map[string]int{"acquire": 3, "fill": 2, "fence": 1, "release": 1, "abandon": 1} {
+		if ops[op] != want {
+			t.Errorf("%s: told of %d, want %d", op, ops[op], want)
+		}
+	}
+	if loads != 3 || failed != 1 {
+		t.Errorf("told of %d loads, %d failed; want 3 and 1", loads, failed)
+	}
+}

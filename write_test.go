@@ -1,0 +1,307 @@
+package aside_test
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/asidecache/aside"
+	"github.com/asidecache/aside/asidetest"
+)
+
+type writing = aside.Writing[string, rec]
+
+func TestWritePublishes(t *testing.T) {
+	s := &asidetest.Server{}
+	p := newPrimary("k")
+	a, b := newNode(t, p, s), newNode(t, p, s)
+	b.want("k", 1, aside.SourceLoad)
+	b.settled("k")
+	a.update("k")
+	a.want("k", 2, aside.SourceL1)
+	b.want("k", 2, aside.SourceL2)
+	b.wantStrong("k", 2)
+
+	err := a.Write(t.Context(), func(_ context.Context, w *writing) error { p.del("k"); w.PublishAbsent("k"); return nil }, "k")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n, from := range map[*node]aside.Source{a: aside.SourceL1, b: aside.SourceL2} {
+		if r, err := n.Read(t.Context(), "k", p, aside.Default); !errors.Is(err, aside.ErrNotFound) || r.Source != from {
+			t.Errorf("deleted record: %+v, %v; want absent from %v", r, err, from)
+		}
+	}
+	if st := a.Stats(); st.Writes != 2 || st.Fences != 2 || st.Published != 2 || st.FencesLost != 0 {
+		t.Errorf("%+v", st)
+	}
+}
+
+func TestWriteWithoutPublishRemoves(t *testing.T) {
+	bothModes(t, func(t *testing.T, s *asidetest.Server) {
+		p := newPrimary("k")
+		n := newNode(t, p, s)
+		n.want("k", 1, aside.SourceLoad)
+		n.settled("k")
+		if err := n.Write(t.Context(), func(context.Context, *writing) error { p.put("k"); return nil }, "k"); err != nil {
+			t.Fatal(err)
+		}
+		n.want("k", 2, aside.SourceLoad)
+	})
+}
+
+// One write of several keys: all fenced before it runs, all released after.
+func TestWriteOfSeveralKeys(t *testing.T) {
+	s := &asidetest.Server{}
+	p := newPrimary("a", "b", "c")
+	n, m := newNode(t, p, s), newNode(t, p, s)
+	for _, k := range []string{"a", "b", "c"} {
+		m.want(k, 1, aside.SourceLoad)
+		m.settled(k)
+	}
+	err := n.Write(t.Context(), func(_ context.Context, w *writing) error {
+		for _, k := range []string{"a", "b"} {
+			if e := s.Entry(testPrefix + k); len(e) == 0 || e[0] != 'F' {
+				t.Errorf("%s is not fenced while the write runs: %q", k, e)
+			}
+		}
+		w.Publish("a", p.put("a"))
+		p.put("b")
+		return nil
+	}, "a", "b", "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.want("a", 2, aside.SourceL2)
+	m.want("b", 2, aside.SourceLoad)
+	m.want("c", 1, aside.SourceL1)
+	if got := n.conn.Calls("Fence"); got != 2 {
+		t.Errorf("%d keys fenced, want 2: a repeated key counts once", got)
+	}
+}
+
+func TestWriteMisuse(t *testing.T) {
+	n := newNode(t, newPrimary(), nil)
+	if err := n.Write(t.Context(), func(context.Context, *writing) error { t.Error("ran"); return nil }); err == nil {
+		t.Error("a write of no keys succeeded")
+	}
+	func() {
+		defer func() {
+			if p, _ := recover().(string); !strings.Contains(p, "not one of the keys") {
+				t.Errorf("publishing a foreign key: %v", p)
+			}
+		}()
+		_ = n.Write(t.Context(), func(_ context.Context, w *writing) error { w.Publish("other", rec{}); return nil }, "k")
+	}()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := n.Write(ctx, func(context.Context, *writing) error { t.Error("ran"); return nil }, "k"); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// A refused write makes the key readable again at once.
+func TestAbortedWriteReleasesAtOnce(t *testing.T) {
+	s := &asidetest.Server{}
+	p := newPrimary("k")
+	n := newNode(t, p, s)
+	conflict := errors.New("conflict")
+	err := n.Write(t.Context(), func(_ context.Context, w *writing) error {
+		w.Publish("k", rec{"k", 99}) // is not stored: nothing was written
+		return aside.Aborted(conflict)
+	}, "k")
+	if !errors.Is(err, conflict) || !errors.Is(err, aside.ErrAborted) || err.Error() != "conflict" {
+		t.Errorf("got %v", err)
+	}
+	if e := s.Entry(testPrefix + "k"); e != nil {
+		t.Errorf("entry after an aborted write: %q", e)
+	}
+	n.want("k", 1, aside.SourceLoad)
+	n.settled("k")
+	n.want("k", 1, aside.SourceL1)
+	if aside.Aborted(nil) != nil {
+		t.Error("Aborted(nil) is not nil")
+	}
+}
+
+// The outcome is unknown, and the primary applies the write later: nothing that
+// was read before may be stored. Caught: releasing the fence on any error lets
+// version 1 be cached for its whole TTL.
+func TestUnknownOutcomeKeepsTheFence(t *testing.T) {
+	for name, write := range map[string]func(ctx context.Context) error{
+		"error":    func(context.Context) error { return errors.New("connection lost") },
+		"deadline": func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() },
+		"panic":    func(context.Context) error { panic("boom") },
+		"goexit":   func(context.Context) error { runtime.Goexit(); return nil },
+	} {
+		for _, l2 := range []bool{false, true} {
+			synctest.Test(t, func(t *testing.T) {
+				var s *asidetest.Server
+				if l2 {
+					s = &asidetest.Server{}
+				}
+				p := newPrimary("k")
+				n := newNode(t, p, s, func(o *options) { o.WriteTimeout, o.FenceTTL = 2*time.Second, 6*time.Second })
+				m := n
+				if l2 {
+					m = newNode(t, p, s)
+				}
+				start := time.Now()
+				done := make(chan error, 1)
+				go func() {
+					defer close(done)
+					defer func() { _ = recover() }()
+					done <- n.Write(context.Background(), func(ctx context.Context, _ *writing) error { return write(ctx) }, "k")
+				}()
+				if err := <-done; (name == "error" || name == "deadline") && err == nil {
+					t.Errorf("%s: the write's error is gone", name)
+				}
+				m.want("k", 1, aside.SourceLoad)
+				synctest.Wait()
+				time.Sleep(time.Until(start.Add(5 * time.Second)))
+				p.put("k") // the primary applies it only now
+				if v, _ := m.read("k", aside.Strong); v != 2 {
+					t.Errorf("%s: strong read of version %d", name, v)
+				}
+				synctest.Wait()
+				if v, _ := m.read("k", aside.Default); v != 2 {
+					t.Errorf("%s: default read of version %d", name, v)
+				}
+				time.Sleep(2 * time.Second)
+				synctest.Wait()
+				m.read("k", aside.Default)
+				synctest.Wait()
+				m.want("k", 2, aside.SourceL1) // cached again once the fence has ended
+				if st := n.Stats(); st.WritesUnknown != 1 {
+					t.Errorf("%s: %d writes counted as unknown", name, st.WritesUnknown)
+				}
+				_, _ = n.Close(t.Context()), m.Close(t.Context())
+			})
+		}
+	}
+}
+
+// P5: a process dies between fence and commit, and between commit and release.
+// Its fence ends at its own time; until then everybody reads the primary, and
+// nothing stale is stored.
+func TestCrashedWriterLeavesNothingStale(t *testing.T) {
+	for _, committed := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			s := &asidetest.Server{}
+			p := newPrimary("k")
+			dead, alive := newNode(t, p, s), newNode(t, p, s)
+			alive.want("k", 1, aside.SourceLoad)
+			synctest.Wait()
+			crash := make(chan struct{})
+			dead.conn.Intercept(func(_ context.Context, op, _ string) error {
+				if op == "Release" {
+					return errors.New("crashed")
+				}
+				return nil
+			})
+			go func() {
+				_ = dead.Write(context.Background(), func(context.Context, *writing) error {
+					if committed {
+						p.put("k")
+					}
+					<-crash
+					return aside.Aborted(errors.New("crashed"))
+				}, "k")
+			}()
+			synctest.Wait()
+			want := 1
+			if committed {
+				want = 2
+			}
+			alive.wantStrong("k", want)
+			alive.want("k", want, aside.SourceLoad)
+			time.Sleep(11 * time.Second) // FenceTTL is 10s
+			alive.want("k", want, aside.SourceLoad)
+			synctest.Wait()
+			alive.want("k", want, aside.SourceL1)
+			close(crash)
+			synctest.Wait()
+			_, _ = dead.Close(t.Context()), alive.Close(t.Context())
+		})
+	}
+}
+
+// A node is paused in its write for longer than its fence, and others cache the
+// old record meanwhile. Its release must end that. Caught: a release that does
+// nothing without its fence.
+func TestWriteThatOutlivesItsFence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &asidetest.Server{}
+		p := newPrimary("k")
+		slow, other := newNode(t, p, s), newNode(t, p, s)
+		done := make(chan error, 1)
+		go func() {
+			done <- slow.Write(context.Background(), func(_ context.Context, w *writing) error {
+				time.Sleep(30 * time.Second) // does not heed its deadline
+				w.Publish("k", p.put("k"))
+				return nil
+			}, "k")
+		}()
+		time.Sleep(20 * time.Second)
+		other.want("k", 1, aside.SourceLoad)
+		synctest.Wait()
+		other.want("k", 1, aside.SourceL1)
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		other.wantStrong("k", 2)
+		synctest.Wait()
+		if v, _ := other.read("k", aside.Default); v != 2 {
+			t.Errorf("default read of version %d", v)
+		}
+		if st := slow.Stats(); st.FencesLost != 1 || st.Published != 0 {
+			t.Errorf("%d fences lost, %d published", st.FencesLost, st.Published)
+		}
+		_, _ = slow.Close(t.Context()), other.Close(t.Context())
+	})
+}
+
+func TestInvalidateReachesAllNodes(t *testing.T) {
+	s := &asidetest.Server{}
+	p := newPrimary("k", "other")
+	a, b := newNode(t, p, s), newNode(t, p, s)
+	for _, k := range []string{"k", "other"} {
+		a.read(k, aside.Default)
+		a.settled(k)
+		b.read(k, aside.Default)
+	}
+	p.put("k")
+	if err := a.Invalidate(t.Context(), "k", "k"); err != nil {
+		t.Fatal(err)
+	}
+	a.want("k", 2, aside.SourceLoad)
+	a.settled("k")
+	b.want("k", 2, aside.SourceL2)
+	b.want("other", 1, aside.SourceL1)
+	if err := a.Invalidate(t.Context()); err != nil {
+		t.Errorf("nothing to invalidate: %v", err)
+	}
+}
+
+func TestClear(t *testing.T) {
+	s := &asidetest.Server{}
+	p := newPrimary("a", "b")
+	n, m := newNode(t, p, s), newNode(t, p, s)
+	for _, k := range []string{"a", "b"} {
+		n.read(k, aside.Default)
+		n.settled(k)
+		m.read(k, aside.Default)
+		p.put(k)
+	}
+	if err := n.Clear(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range []string{"a", "b"} {
+		if v, _ := m.read(k, aside.Default); v != 2 {
+			t.Errorf("%s: version %d after Clear", k, v)
+		}
+	}
+}
