@@ -46,14 +46,14 @@ type result struct {
 // returns when that is on disk. An error that run returns before it changes
 // anything is its own affair. A panic of a callback comes out here.
 func (s *Store) write(ctx context.Context, run func(*writeTx) error) error {
-	if err := s.usable(ctx); err != nil {
-		return err
+	if ctx.Err() != nil {
+		return notBegun(ctx)
 	}
 	o := &op{run: run, done: make(chan result, 1)}
 	select {
 	case s.ops <- o:
 	case <-ctx.Done():
-		return ctx.Err()
+		return notBegun(ctx)
 	case <-s.closing:
 		return s.errClosed()
 	}
@@ -63,7 +63,7 @@ func (s *Store) write(ctx context.Context, run func(*writeTx) error) error {
 	case <-ctx.Done():
 	}
 	if o.took.CompareAndSwap(false, true) {
-		return ctx.Err() // it had not begun, and will not
+		return notBegun(ctx)
 	}
 	grace := time.NewTimer(commitGrace)
 	defer grace.Stop()
@@ -73,6 +73,12 @@ func (s *Store) write(ctx context.Context, run func(*writeTx) error) error {
 	case <-grace.C:
 		return fmt.Errorf("%w: the disk has not answered: %w", todo.ErrUnknownOutcome, ctx.Err())
 	}
+}
+
+// notBegun says that the write did not, and will not: more than the context's
+// error alone.
+func notBegun(ctx context.Context) error {
+	return fmt.Errorf("%w: the write did not begin: %w", todo.ErrUnavailable, ctx.Err())
 }
 
 func (r result) unwrap() error {
