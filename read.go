@@ -46,8 +46,9 @@ const (
 //
 // A caller takes the result of a flight only if that is as good as a read of
 // its own: if the read behind it began after the caller came (asOf > ticket);
-// or if the value's fill was accepted, since a lease that survived from before
-// the read until after it proves that no write came between; or, for a default
+// or if they came before the read ended and the value's fill was accepted, since
+// a lease that survived from before the read until after it proves that no write
+// came between; or, for a default
 // read, if L1's generation had not moved when it joined, since then no write of
 // this process came between. Otherwise it reads again, in a flight that begins
 // after it came: so it waits for two at most.

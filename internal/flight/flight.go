@@ -21,7 +21,9 @@ const (
 	// TrustLocal: those that are content with this process' own writes, which
 	// the generation rule has seen to.
 	TrustLocal
-	// TrustAll: everybody. It is proven that no write came between.
+	// TrustAll: everybody who came before the read ended. It is proven that no
+	// write came between; but before the proof gets here, others may come after
+	// a write that was acknowledged after it.
 	TrustAll
 )
 
@@ -49,6 +51,7 @@ type Call[R any] struct {
 	result R      // written before settled is closed
 	failed bool   // likewise
 	asOf   Ticket // likewise: when the read of result began
+	ended  Ticket // likewise: when it ended
 	trust  Trust  // written before done is closed
 }
 
@@ -85,7 +88,7 @@ func (g *Group[K, R]) Restart(c *Call[R], gen uint64) {
 // counts; it reports whether this was it.
 func (g *Group[K, R]) Settle(c *Call[R], r R, failed bool, asOf Ticket) (first bool) {
 	c.once.Do(func() {
-		c.result, c.failed, c.asOf = r, failed, asOf
+		c.result, c.failed, c.asOf, c.ended = r, failed, asOf, g.Now()
 		close(c.settled)
 		first = true
 	})
@@ -105,14 +108,15 @@ func (g *Group[K, R]) Finish(key K, c *Call[R], trust Trust) {
 
 // Wait returns the flight's result once it is fit for a caller that arrived at
 // ticket and needs trust. ok is false if it turned out not to be: then read
-// again. A failure is shared with everybody.
+// again. A failure is shared with those who came before it happened; later ones
+// try for themselves.
 func (c *Call[R]) Wait(ctx context.Context, ticket Ticket, need Trust) (r R, ok bool, err error) {
 	select {
 	case <-c.settled:
 	case <-ctx.Done():
 		return r, false, ctx.Err()
 	}
-	if c.asOf > ticket || c.failed {
+	if c.asOf > ticket || c.failed && c.ended > ticket {
 		return c.result, true, nil
 	}
 	select {
@@ -120,7 +124,8 @@ func (c *Call[R]) Wait(ctx context.Context, ticket Ticket, need Trust) (r R, ok 
 	case <-ctx.Done():
 		return r, false, ctx.Err()
 	}
-	return c.result, c.trust >= need, nil
+	trusted := c.trust >= need && (need < TrustAll || c.ended > ticket)
+	return c.result, trusted && !c.failed, nil
 }
 
 // Followers returns how many have joined the key's flight, if there is one.
