@@ -52,7 +52,11 @@ func newScript(src string) script {
 // a connection of its own, away from the tracking.
 const maxBatch = 500
 
-func (sc script) bySHA(c rueidis.Client, key string, args []string) rueidis.Completed {
+// build makes the command for one key: EVALSHA, or EVAL with the source.
+func (sc script) build(c rueidis.Client, bySource bool, key string, args []string) rueidis.Completed {
+	if bySource {
+		return c.B().Eval().Script(sc.src).Numkeys(1).Key(key).Arg(args...).Build()
+	}
 	return c.B().Evalsha().Sha1(sc.sha).Numkeys(1).Key(key).Arg(args...).Build()
 }
 
@@ -67,29 +71,49 @@ func (sc script) run(ctx context.Context, s *Store, n int, key func(i int) strin
 		}
 		return
 	}
-	one := func(i int, r rueidis.RedisResult) {
-		if re, ok := rueidis.IsRedisErr(r.Error()); ok && re.IsNoScript() {
-			r = c.Do(ctx, c.B().Eval().Script(sc.src).Numkeys(1).Key(key(i)).Arg(args(i)...).Build())
-		}
-		err := r.Error()
-		if rueidis.IsRedisNil(err) {
-			err = nil
-		}
-		each(i, r, wrap(err))
-	}
 	if n == 1 {
-		one(0, c.Do(ctx, sc.bySHA(c, key(0), args(0))))
+		r := c.Do(ctx, sc.build(c, false, key(0), args(0)))
+		if noScript(r) {
+			r = c.Do(ctx, sc.build(c, true, key(0), args(0)))
+		}
+		each(0, r, outcome(r))
 		return
 	}
 	for from := 0; from < n; from += maxBatch {
 		cmds := make([]rueidis.Completed, 0, min(n-from, maxBatch))
 		for i := from; i < min(n, from+maxBatch); i++ {
-			cmds = append(cmds, sc.bySHA(c, key(i), args(i)))
+			cmds = append(cmds, sc.build(c, false, key(i), args(i)))
 		}
-		for j, r := range c.DoMulti(ctx, cmds...) {
-			one(from+j, r)
+		rs := c.DoMulti(ctx, cmds...)
+		var unknown []int
+		cmds = nil // rueidis may still hold what was sent
+		for j, r := range rs {
+			if noScript(r) {
+				unknown = append(unknown, j)
+				cmds = append(cmds, sc.build(c, true, key(from+j), args(from+j)))
+			}
+		}
+		if len(unknown) > 0 {
+			for i, r := range c.DoMulti(ctx, cmds...) {
+				rs[unknown[i]] = r
+			}
+		}
+		for j, r := range rs {
+			each(from+j, r, outcome(r))
 		}
 	}
+}
+
+func noScript(r rueidis.RedisResult) bool {
+	re, ok := rueidis.IsRedisErr(r.Error())
+	return ok && re.IsNoScript()
+}
+
+func outcome(r rueidis.RedisResult) error {
+	if err := r.Error(); !rueidis.IsRedisNil(err) {
+		return wrap(err)
+	}
+	return nil
 }
 
 // wrap marks the answers of a server that changed nothing and can go on

@@ -1,0 +1,209 @@
+package redisl2_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/asidecache/aside"
+	"github.com/asidecache/aside/internal/testserver"
+)
+
+// warmScripts makes the server know every script, so that later commands show
+// what an operation costs from then on.
+func warmScripts(n *node) {
+	n.t.Helper()
+	n.warm("warm-up")
+	n.update("warm-up")
+	if err := n.Invalidate(context.Background(), "warm-up"); err != nil {
+		n.t.Fatal(err)
+	}
+	_, err := n.GetMany(context.Background(), []string{"warm-up", "warm-up-2"}, n.p)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	n.warm("warm-up")
+}
+
+// Caught: acquire as GET followed by a lease, which is two commands on a miss;
+// a fill without the EXISTS that resumes tracking costs one command more here
+// when it is sent apart from the script.
+func TestWireCost(t *testing.T) {
+	t.Parallel()
+	srv := testserver.Redis(t)
+	p := newPrimary("hit", "miss", "written", "published")
+	a := newNode(t, p, srv.URL())
+	tap := newTap(t, srv)
+	b := newNode(t, p, tap.url())
+	warmScripts(b)
+	warmScripts(a)
+	a.warm("hit")
+
+	t.Run("L2 hit", func(t *testing.T) {
+		tap.forget()
+		calls := commandCalls(srv, "evalsha")
+		b.want("hit", 1, aside.SourceL2)
+		tap.want("EVALSHA")
+		if n := commandCalls(srv, "evalsha") - calls; n != 1 {
+			t.Errorf("the server ran %d scripts for a hit", n)
+		}
+		b.want("hit", 1, aside.SourceL1)
+		tap.want("EVALSHA") // none was added
+	})
+	t.Run("miss", func(t *testing.T) {
+		g := newGate(t)
+		p.afterRead = g.first()
+		tap.forget()
+		done := async(func() int { v, _ := b.read("miss", aside.Default); return v })
+		await(t, "the load", g.arrived)
+		tap.want("EVALSHA")
+		g.release()
+		await(t, "the answer", done)
+		p.afterRead = nil
+		b.warm("miss")
+		tap.want("EVALSHA", "EVALSHA")
+		tap.forget()
+		b.want("miss", 1, aside.SourceL1)
+		tap.want()
+	})
+	for _, publish := range []bool{false, true} {
+		t.Run(fmt.Sprintf("write publish=%v", publish), func(t *testing.T) {
+			tap.forget()
+			err := b.Write(context.Background(), func(_ context.Context, w *aside.Writing[string, rec]) error {
+				tap.want("EVALSHA")
+				if r := p.put("written"); publish {
+					w.Publish("written", r)
+				}
+				return nil
+			}, "written")
+			if err != nil {
+				t.Fatal(err)
+			}
+			tap.want("EVALSHA", "EVALSHA")
+			if publish {
+				b.want("written", 3, aside.SourceL1)
+				tap.want("EVALSHA", "EVALSHA")
+			}
+		})
+	}
+}
+
+// All look-ups are on the wire before the first answer comes back, and so are
+// all fills. Caught: maxBatch of 50 leaves the second half waiting for ever.
+func TestGetManyIsTwoRoundTrips(t *testing.T) {
+	t.Parallel()
+	srv := testserver.Redis(t)
+	keys := numbered("k", 100)
+	p := newPrimary(keys...)
+	tap := newTap(t, srv)
+	n := newNode(t, p, tap.url(), func(o *options) { o.L2Timeout = minute })
+	warmScripts(n)
+	g := newGate(t)
+	p.afterRead = g.first()
+	tap.forget()
+	tap.hold()
+	done := async(func() map[string]rec {
+		m, err := n.GetMany(context.Background(), keys, p)
+		if err != nil {
+			t.Error(err)
+		}
+		return m
+	})
+	count := func(n int) func() bool { return func() bool { return len(tap.commands()) >= n } }
+	eventually(t, "100 look-ups in one go", count(100))
+	tap.release()
+	await(t, "the load", g.arrived)
+	tap.hold()
+	g.release()
+	eventually(t, "100 fills in one go", count(200))
+	tap.release()
+	if m := await(t, "the values", done); len(m) != 100 {
+		t.Errorf("%d values", len(m))
+	}
+	if p.loads.Load() > 4 {
+		t.Errorf("%d loads", p.loads.Load())
+	}
+	n.warm("k99")
+	if got := tap.commands(); len(got) != 200 || slices.Contains(got, "EVAL") {
+		t.Errorf("%d commands: %v", len(got), got)
+	}
+}
+
+// Caught: Eval in place of Evalsha sends the source each time.
+func TestScriptSourceIsSentOnce(t *testing.T) {
+	t.Parallel()
+	srv := testserver.Redis(t)
+	p := newPrimary()
+	tap := newTap(t, srv)
+	n := newNode(t, p, tap.url())
+	for i := range 50 {
+		k := fmt.Sprint(i)
+		n.update(k)
+		if err := n.Invalidate(context.Background(), k); err != nil {
+			t.Fatal(err)
+		}
+		n.warm(k)
+	}
+	sent := 0
+	for _, c := range tap.commands() {
+		if c == "EVAL" {
+			sent++
+		}
+	}
+	if sent != 5 { // acquire, fill, fence, release, invalidate
+		t.Errorf("script sources sent %d times for 5 scripts", sent)
+	}
+}
+
+// Redis forgets its scripts at a SCRIPT FLUSH and at a restart. Caught: the
+// fallback taken away, and, for the batch, one EVAL after the other, which
+// waits for answers that are held back.
+func TestScriptFlush(t *testing.T) {
+	t.Parallel()
+	srv := testserver.Redis(t)
+	keys := numbered("k", 100)
+	p := newPrimary(keys...)
+	tap := newTap(t, srv)
+	n := newNode(t, p, tap.url(), func(o *options) { o.L2Timeout = minute })
+	warmScripts(n)
+	for range 3 {
+		srv.Do("SCRIPT", "FLUSH")
+		v := n.update("k0").Version
+		n.wantStrong("k0", v)
+		srv.Do("SCRIPT", "FLUSH")
+		if err := n.Invalidate(context.Background(), "k0"); err != nil {
+			t.Error(err)
+		}
+		srv.Do("SCRIPT", "FLUSH")
+		n.wantStrong("k0", v)
+	}
+
+	srv.Do("SCRIPT", "FLUSH")
+	tap.forget()
+	sources := make(chan struct{}, 1000)
+	tap.replace(func(cmd []string) []string {
+		if cmd[0] == "EVAL" && cmd[3] != prefix+"k0" { // whose last fill may be late
+			tap.held = true // its lock is held by the caller
+			sources <- struct{}{}
+		}
+		return cmd
+	})
+	batch := numbered("k", 100)[1:]
+	done := async(func() error {
+		_, err := n.GetMany(context.Background(), batch, p)
+		return err
+	})
+	for range batch {
+		await(t, "the look-ups again, with the source, in one go", sources)
+	}
+	tap.replace(nil)
+	tap.release()
+	if err := await(t, "the batch", done); err != nil {
+		t.Error(err)
+	}
+	n.warm("k1")
+	if s := n.Stats(); s.L2Errors != 0 || s.Degraded {
+		t.Errorf("%d L2 errors, degraded: %q", s.L2Errors, s.DegradedReason)
+	}
+}
