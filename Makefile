@@ -1,9 +1,23 @@
-# RACE=1 adds the race detector.
+# `make test` runs all tests on a machine that has Go, `make check` all that CI
+# runs. RACE=1 adds the race detector to the tests.
 
-.PHONY: test bootstrap
+.PHONY: help test check lint fuzz bootstrap
 
-test: bootstrap ## install or build what the tests need, then run all of them
+help: ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*##/\t/' | expand -t 12
+
+test: bootstrap ## install or build what the tests need, then run all tests
 	scripts/test.sh
 
-bootstrap: ## redis-server, a MongoDB-compatible server, and nothing that is there already
+check: lint ## what CI runs
+	RACE=1 $(MAKE) test
+	scripts/fuzz.sh
+
+lint: ## formatting, vet, staticcheck, govulncheck, generated files, go.mod, compose.yaml
+	scripts/lint.sh
+
+fuzz: ## every fuzz target for FUZZTIME (3s)
+	scripts/fuzz.sh
+
+bootstrap: ## what the tests need: redis-server, a MongoDB-compatible server
 	scripts/bootstrap.sh

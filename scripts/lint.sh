@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# Checks everything that can be checked without running the program. Changes
+# nothing but what `go generate` does.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+root=$PWD
+
+say() { echo "== $*"; }
+
+say "tools, pinned in tools/go.mod"
+mkdir -p .cache/bin
+(cd tools && go build -o "$root/.cache/bin/" tool && go build -o "$root/.cache/bin/composecheck" ./composecheck)
+
+say "gofmt"
+unformatted=$(gofmt -l $(scripts/gofiles.sh))
+if [ -n "$unformatted" ]; then
+	echo "not formatted, run gofmt -w on:"
+	echo "$unformatted"
+	exit 1
+fi
+
+for mod in $(scripts/modules.sh); do
+	say "$mod: go mod tidy, go vet, staticcheck"
+	(
+		cd "$mod"
+		go mod tidy -diff
+		go vet ./...
+		"$root/.cache/bin/staticcheck" ./...
+	)
+done
+
+say "go generate changes nothing"
+# Compared with the state before, not with the last commit, so that it can be
+# run before one.
+state() { git status --porcelain && git diff; }
+before=$(state)
+go generate ./...
+if [ "$before" != "$(state)" ]; then
+	git status --short
+	echo "generated files are out of date: run go generate ./... and commit what it changes"
+	exit 1
+fi
+
+say "compose.yaml"
+.cache/bin/composecheck compose.yaml
+
+say "govulncheck"
+# 3 means that it found something; anything else is a failure to look, as where
+# the network does not reach the database.
+status=0
+.cache/bin/govulncheck ./... || status=$?
+case $status in
+0) ;;
+3) exit 1 ;;
+*) echo "govulncheck could not look (exit status $status); going on without it" ;;
+esac
