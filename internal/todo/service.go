@@ -1,0 +1,376 @@
+package todo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/asidecache/aside"
+)
+
+// Service reads and writes todos cache-aside: reads go through the cache and
+// fall back on the Store, writes go to the Store with the record's ID fenced in
+// the cache. It is safe for concurrent use.
+//
+// Its errors match the package's sentinels, those of package aside that its
+// cache returns (ErrOverloaded, ErrL2Unavailable, ErrUnacknowledged,
+// ErrClosed), or the context's. Absence is always todo.ErrNotFound.
+type Service struct {
+	store Store
+	cache *aside.Cache[string, Todo] // nil: every read asks the store
+	now   func() time.Time
+	newID func() (string, error)
+}
+
+// ServiceOptions are the parts of a Service. Only Store is required.
+type ServiceOptions struct {
+	Store Store
+	// Cache stands before the store. Nil means no cache at all. The Service
+	// does not close it.
+	Cache *aside.Cache[string, Todo]
+	// Now is the clock for CreatedAt and UpdatedAt; nil means time.Now.
+	Now func() time.Time
+	// NewID makes the ID of a record created without one; nil means UUIDv7.
+	NewID func() (string, error)
+}
+
+// NewService makes a Service. It panics without a Store.
+func NewService(o ServiceOptions) *Service {
+	if o.Store == nil {
+		panic("todo: NewService without a Store")
+	}
+	s := &Service{store: o.Store, cache: o.Cache, now: o.Now, newID: o.NewID}
+	if s.now == nil {
+		s.now = time.Now
+	}
+	if s.newID == nil {
+		s.newID = func() (string, error) {
+			id, err := uuid.NewV7()
+			return id.String(), err
+		}
+	}
+	return s
+}
+
+// Cached reports whether reads go through a cache.
+func (s *Service) Cached() bool { return s.cache != nil }
+
+// Found is how a read was answered.
+type Found struct {
+	Todo Todo
+	aside.Info
+	// Bypassed: the Service has no cache. The store answered, in LoadTime.
+	Bypassed bool
+}
+
+// Get reads the record with that ID. Found says how it was answered even when
+// the error is ErrNotFound.
+func (s *Service) Get(ctx context.Context, id string, level aside.Level) (Found, error) {
+	if s.cache == nil {
+		start := time.Now()
+		t, err := s.store.Get(ctx, id)
+		return Found{Todo: t, Info: loadedIn(time.Since(start)), Bypassed: true}, err
+	}
+	r, err := s.cache.Read(ctx, id, loader{s.store}, level)
+	if errors.Is(err, aside.ErrNotFound) {
+		err = ErrNotFound
+	}
+	return Found{Todo: r.Value, Info: r.Info}, err
+}
+
+func loadedIn(d time.Duration) aside.Info {
+	return aside.Info{Source: aside.SourceLoad, LoadTime: d}
+}
+
+// FoundMany is how a batch read was answered.
+type FoundMany struct {
+	// Results has one entry for each distinct ID asked for. Err of an entry is
+	// nil, ErrNotFound, or why that record could not be read.
+	Results  map[string]aside.Result[Todo]
+	Bypassed bool
+}
+
+// GetMany reads several records at once, with at most one bulk load for those
+// that are not cached. Records that fail do not fail the others: the error is
+// nil if each ID has an entry in Results.
+func (s *Service) GetMany(ctx context.Context, ids []string, level aside.Level) (FoundMany, error) {
+	if s.cache == nil {
+		return s.getManyFromStore(ctx, ids)
+	}
+	results, err := s.cache.ReadMany(ctx, ids, loader{s.store}, level)
+	for id, r := range results {
+		if errors.Is(r.Err, aside.ErrNotFound) {
+			r.Err = ErrNotFound
+			results[id] = r
+		}
+	}
+	for _, id := range ids {
+		if _, ok := results[id]; !ok {
+			if err == nil {
+				err = fmt.Errorf("todo: batch read left out %q", id)
+			}
+			return FoundMany{}, err
+		}
+	}
+	return FoundMany{Results: results}, nil
+}
+
+func (s *Service) getManyFromStore(ctx context.Context, ids []string) (FoundMany, error) {
+	start := time.Now()
+	todos, err := s.store.GetMany(ctx, ids)
+	if err != nil {
+		return FoundMany{}, err
+	}
+	info := loadedIn(time.Since(start))
+	found := FoundMany{Results: make(map[string]aside.Result[Todo], len(ids)), Bypassed: true}
+	for _, id := range ids {
+		r := aside.Result[Todo]{Info: info, Err: ErrNotFound}
+		if t, ok := todos[id]; ok {
+			r.Value, r.Err = t, nil
+		}
+		found.Results[id] = r
+	}
+	return found, nil
+}
+
+// loader is the store as the cache sees it.
+type loader struct{ store Store }
+
+// Load implements aside.Loader.
+func (l loader) Load(ctx context.Context, id string) (Todo, error) {
+	t, err := l.store.Get(ctx, id)
+	if errors.Is(err, ErrNotFound) {
+		err = aside.ErrNotFound
+	}
+	return t, err
+}
+
+// LoadMany implements aside.BulkLoader.
+func (l loader) LoadMany(ctx context.Context, ids []string) (map[string]Todo, error) {
+	return l.store.GetMany(ctx, ids)
+}
+
+// List returns a page of records in the order of their IDs' bytes, straight
+// from the store: pages are not cached, since any write would change them.
+func (s *Service) List(ctx context.Context, after string, limit int) (Page, error) {
+	return s.store.List(ctx, after, limit)
+}
+
+// Draft is a record to create. An empty ID asks for a new one; to refuse an
+// empty ID that a client gave is the caller's part.
+type Draft struct {
+	ID          string
+	Name        string
+	Description *string
+	Completed   bool
+}
+
+// Create stores a new record and returns it. ErrExists if the ID is taken; a
+// *ValidationError lists every fault.
+func (s *Service) Create(ctx context.Context, d Draft) (Todo, error) {
+	var f faults
+	if d.ID != "" {
+		f.add("id", CheckID(d.ID))
+	}
+	f.add("name", checkName(d.Name))
+	f.add("description", checkDescription(d.Description))
+	if err := f.err(); err != nil {
+		return Todo{}, err
+	}
+	if d.ID == "" {
+		id, err := s.newID()
+		if err != nil {
+			return Todo{}, fmt.Errorf("todo: making an id: %w", err)
+		}
+		d.ID = id
+	}
+	now := s.timestamp()
+	t := Todo{
+		ID: d.ID, Name: d.Name, Description: d.Description, Completed: d.Completed,
+		CreatedAt: now, UpdatedAt: now, Version: 1,
+	}
+	err := s.write(ctx, t.ID, func(ctx context.Context, p publisher) error {
+		if err := s.store.Insert(ctx, t); err != nil {
+			return err
+		}
+		p.Publish(t.ID, t)
+		return nil
+	})
+	if err != nil {
+		return Todo{}, err
+	}
+	return t, nil
+}
+
+// Precondition says whether a write may go ahead on the record as it is now.
+// Nil means yes. It may run more than once, and must not call the Service.
+type Precondition func(current Todo) bool
+
+func (p Precondition) check(current Todo) error {
+	if p != nil && !p(current) {
+		return ErrPrecondition
+	}
+	return nil
+}
+
+// Replacement is everything of a record that a client may set.
+type Replacement struct {
+	Name        string
+	Description *string
+	Completed   bool
+}
+
+// Replace sets all fields that a client may set and returns the record as it
+// is now. Nothing is written if nothing changes. ErrNotFound if there is no
+// such record; ErrPrecondition; a *ValidationError lists every fault.
+func (s *Service) Replace(ctx context.Context, id string, r Replacement, pre Precondition) (Todo, error) {
+	var f faults
+	f.add("name", checkName(r.Name))
+	f.add("description", checkDescription(r.Description))
+	if err := f.err(); err != nil {
+		return Todo{}, err
+	}
+	return s.update(ctx, id, pre, func(t Todo) Todo {
+		t.Name, t.Description, t.Completed = r.Name, r.Description, r.Completed
+		return t
+	})
+}
+
+// Patch holds the fields to change; nil leaves a field as it is.
+type Patch struct {
+	Name        *string
+	Description **string // pointer to nil removes it
+	Completed   *bool
+}
+
+// Patch changes the given fields and returns the record as it is now. The other
+// fields stay as they are, even where an older record breaks today's limits.
+// Errors are those of Replace.
+func (s *Service) Patch(ctx context.Context, id string, p Patch, pre Precondition) (Todo, error) {
+	var f faults
+	if p.Name != nil {
+		f.add("name", checkName(*p.Name))
+	}
+	if p.Description != nil {
+		f.add("description", checkDescription(*p.Description))
+	}
+	if err := f.err(); err != nil {
+		return Todo{}, err
+	}
+	return s.update(ctx, id, pre, func(t Todo) Todo {
+		if p.Name != nil {
+			t.Name = *p.Name
+		}
+		if p.Description != nil {
+			t.Description = *p.Description
+		}
+		if p.Completed != nil {
+			t.Completed = *p.Completed
+		}
+		return t
+	})
+}
+
+// errUnchanged leaves Store.Update without a write.
+var errUnchanged = errors.New("todo: nothing to change")
+
+func (s *Service) update(ctx context.Context, id string, pre Precondition, change func(Todo) Todo) (Todo, error) {
+	var stored Todo
+	err := s.write(ctx, id, func(ctx context.Context, p publisher) error {
+		t, err := s.store.Update(ctx, id, func(current Todo) (Todo, error) {
+			if err := pre.check(current); err != nil {
+				return Todo{}, err
+			}
+			next := change(current)
+			if sameContent(current, next) {
+				stored = current
+				return Todo{}, errUnchanged
+			}
+			next.Version = current.Version + 1
+			next.UpdatedAt = s.timestamp()
+			return next, nil
+		})
+		if err != nil {
+			return err
+		}
+		stored = t
+		p.Publish(id, t)
+		return nil
+	})
+	if err != nil && !errors.Is(err, errUnchanged) {
+		return Todo{}, err
+	}
+	return stored, nil
+}
+
+func sameContent(a, b Todo) bool {
+	if (a.Description == nil) != (b.Description == nil) {
+		return false
+	}
+	return a.Name == b.Name && a.Completed == b.Completed &&
+		(a.Description == nil || *a.Description == *b.Description)
+}
+
+// Delete removes the record. ErrNotFound if there is none; ErrPrecondition.
+func (s *Service) Delete(ctx context.Context, id string, pre Precondition) error {
+	return s.write(ctx, id, func(ctx context.Context, p publisher) error {
+		err := s.store.Delete(ctx, id, pre.check)
+		if err != nil {
+			return err
+		}
+		p.PublishAbsent(id)
+		return nil
+	})
+}
+
+// publisher is what a write function may do with *aside.Writing.
+type publisher interface {
+	Publish(id string, t Todo)
+	PublishAbsent(id string)
+}
+
+type noPublisher struct{}
+
+func (noPublisher) Publish(string, Todo) {}
+func (noPublisher) PublishAbsent(string) {}
+
+// write runs fn with id fenced. After a definite refusal the fence is lifted at
+// once; after anything else (ErrUnknownOutcome, a context error, an error this
+// package does not know) it stays, since the store may still apply the write.
+func (s *Service) write(ctx context.Context, id string, fn func(context.Context, publisher) error) error {
+	if s.cache == nil {
+		return fn(ctx, noPublisher{})
+	}
+	return s.cache.Write(ctx, func(ctx context.Context, w *aside.Writing[string, Todo]) error {
+		err := fn(ctx, w)
+		if Definite(err) {
+			return aside.Aborted(err)
+		}
+		return err
+	}, id)
+}
+
+// Definite reports whether err is an answer rather than silence: nothing was
+// written and nothing will be. ErrUnknownOutcome wins over whatever else the
+// chain holds.
+func Definite(err error) bool {
+	if errors.Is(err, ErrUnknownOutcome) {
+		return false
+	}
+	for _, target := range []error{ErrNotFound, ErrExists, ErrPrecondition, ErrInvalid, ErrUnavailable, errUnchanged} {
+		if errors.Is(err, target) {
+			return true
+		}
+	}
+	return false
+}
+
+// timestamp is now in UTC, cut to the milliseconds that BSON keeps, so that the
+// record answered is the record stored.
+func (s *Service) timestamp() time.Time { return s.now().UTC().Truncate(time.Millisecond) }
+
+// Ping reports whether the store can answer now.
+func (s *Service) Ping(ctx context.Context) error { return s.store.Ping(ctx) }
