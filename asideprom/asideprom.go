@@ -1,0 +1,173 @@
+// Package asideprom shows caches of package aside to Prometheus. It is apart
+// from it so that a program without Prometheus does not link it.
+package asideprom
+
+import (
+	"errors"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/asidecache/aside"
+)
+
+// Collector reads a cache's Stats whenever Prometheus asks. Between scrapes it
+// costs nothing. Make one with NewCollector.
+type Collector struct {
+	stats func() aside.Stats
+	descs []*prometheus.Desc
+	build []metric
+
+	degraded *prometheus.Desc
+}
+
+type metric struct {
+	kind   prometheus.ValueType
+	value  func(*aside.Stats) float64
+	labels []string
+}
+
+var _ prometheus.Collector = (*Collector)(nil)
+
+// NewCollector makes a Collector of a cache; cache is the value of the label of
+// that name and must differ between the caches of a registry. stats is the
+// cache's Stats method.
+func NewCollector(cache string, stats func() aside.Stats) *Collector {
+	c := &Collector{stats: stats}
+	constant := prometheus.Labels{"cache": cache}
+	add := func(desc *prometheus.Desc, kind prometheus.ValueType, value func(*aside.Stats) float64, labels ...string) {
+		c.descs = append(c.descs, desc)
+		c.build = append(c.build, metric{kind, value, labels})
+	}
+	one := func(kind prometheus.ValueType, name, help string, value func(*aside.Stats) float64) {
+		add(prometheus.NewDesc(name, help, nil, constant), kind, value)
+	}
+
+	requests := prometheus.NewDesc("aside_requests_total",
+		"Reads by the tier that answered and the result: hits of l1 and l2, misses answered by a load, and errors.",
+		[]string{"tier", "result"}, constant)
+	add(requests, prometheus.CounterValue, func(s *aside.Stats) float64 { return float64(s.HitsL1) }, "l1", "hit")
+	add(requests, prometheus.CounterValue, func(s *aside.Stats) float64 { return float64(s.HitsL2) }, "l2", "hit")
+	add(requests, prometheus.CounterValue, func(s *aside.Stats) float64 { return float64(s.Misses) }, "load", "miss")
+	add(requests, prometheus.CounterValue, func(s *aside.Stats) float64 { return float64(s.Failures) }, "none", "error")
+
+	const counter, gauge = prometheus.CounterValue, prometheus.GaugeValue
+	for _, m := range []struct {
+		kind  prometheus.ValueType
+		name  string
+		help  string
+		value func(*aside.Stats) float64
+	}{
+		{counter, "aside_negatives_total", "Reads answered with a confirmed absence.", func(s *aside.Stats) float64 { return float64(s.Negatives) }},
+		{counter, "aside_stale_total", "Reads answered with a value past its TTL, since the load failed.", func(s *aside.Stats) float64 { return float64(s.Stale) }},
+		{counter, "aside_coalesced_total", "Reads that shared another's load or look-up.", func(s *aside.Stats) float64 { return float64(s.Coalesced) }},
+		{counter, "aside_loads_total", "Calls of a loader.", func(s *aside.Stats) float64 { return float64(s.Loads) }},
+		{counter, "aside_load_failures_total", "Calls of a loader that failed; a confirmed absence is no failure.", func(s *aside.Stats) float64 { return float64(s.LoadFailures) }},
+		{counter, "aside_loads_refused_total", "Loads refused since too many ran and waited.", func(s *aside.Stats) float64 { return float64(s.Overloads) }},
+		{gauge, "aside_loads_running", "Loads that run now.", func(s *aside.Stats) float64 { return float64(s.LoadsRunning) }},
+		{gauge, "aside_loads_queued", "Loads that wait for a place now.", func(s *aside.Stats) float64 { return float64(s.LoadsQueued) }},
+		{counter, "aside_fills_refused_total", "Loaded values not stored, since a write came between.", func(s *aside.Stats) float64 { return float64(s.FillsRefused) }},
+		{counter, "aside_undecodable_total", "L2 entries that could not be read and were replaced.", func(s *aside.Stats) float64 { return float64(s.Undecodable) }},
+		{counter, "aside_writes_total", "Writes through the cache.", func(s *aside.Stats) float64 { return float64(s.Writes) }},
+		{counter, "aside_writes_unknown_total", "Writes whose outcome stayed unknown.", func(s *aside.Stats) float64 { return float64(s.WritesUnknown) }},
+		{counter, "aside_fences_total", "Keys fenced for a write.", func(s *aside.Stats) float64 { return float64(s.Fences) }},
+		{counter, "aside_fences_lost_total", "Fences that were gone when their write ended.", func(s *aside.Stats) float64 { return float64(s.FencesLost) }},
+		{counter, "aside_published_total", "Keys released with the new value.", func(s *aside.Stats) float64 { return float64(s.Published) }},
+		{counter, "aside_invalidations_total", "Changes told by other nodes.", func(s *aside.Stats) float64 { return float64(s.Invalidations) }},
+		{gauge, "aside_invalidations_pending", "Keys to be invalidated when L2 is back.", func(s *aside.Stats) float64 { return float64(s.Pending) }},
+		{counter, "aside_l2_errors_total", "Operations on L2 that failed.", func(s *aside.Stats) float64 { return float64(s.L2Errors) }},
+		{gauge, "aside_entries", "Entries in L1.", func(s *aside.Stats) float64 { return float64(s.L1Entries) }},
+		{gauge, "aside_cost", "Sum of the costs of the entries in L1; their number if they have none.", func(s *aside.Stats) float64 { return float64(s.L1Cost) }},
+		{counter, "aside_evictions_total", "Entries removed from L1 for its size.", func(s *aside.Stats) float64 { return float64(s.L1Evictions) }},
+		{counter, "aside_l1_flushes_total", "Times L1 was emptied since changes may have been missed.", func(s *aside.Stats) float64 { return float64(s.L1Flushes) }},
+	} {
+		one(m.kind, m.name, m.help, m.value)
+	}
+	c.degraded = prometheus.NewDesc("aside_degraded",
+		"1 while L2 is set but not, or not fully, in use. The reason is in Stats, since its text is no label.", nil, constant)
+	return c
+}
+
+// Describe implements prometheus.Collector.
+func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
+	var last *prometheus.Desc
+	for _, d := range c.descs {
+		if d != last {
+			ch <- d
+		}
+		last = d
+	}
+	ch <- c.degraded
+}
+
+// Collect implements prometheus.Collector.
+func (c *Collector) Collect(ch chan<- prometheus.Metric) {
+	s := c.stats()
+	for i, m := range c.build {
+		ch <- prometheus.MustNewConstMetric(c.descs[i], m.kind, m.value(&s), m.labels...)
+	}
+	degraded := 0.0
+	if s.Degraded {
+		degraded = 1
+	}
+	ch <- prometheus.MustNewConstMetric(c.degraded, prometheus.GaugeValue, degraded)
+}
+
+// Times measures loads and operations on L2. Set its methods as the OnLoad and
+// OnL2 of a cache's options, and register it. Make one with NewTimes.
+type Times struct {
+	load *prometheus.HistogramVec
+	l2   *prometheus.HistogramVec
+
+	loadOK, loadFailed prometheus.Observer
+}
+
+var _ prometheus.Collector = (*Times)(nil)
+
+// NewTimes makes a Times of a cache; see NewCollector for the label.
+func NewTimes(cache string) *Times {
+	buckets := []float64{.00005, .0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}
+	constant := prometheus.Labels{"cache": cache}
+	t := &Times{
+		load: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "aside_load_duration_seconds", Help: "Time of a call of a loader, by result.",
+			Buckets: buckets, ConstLabels: constant,
+		}, []string{"result"}),
+		l2: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "aside_l2_duration_seconds", Help: "Time of an operation on L2, by operation and result.",
+			Buckets: buckets, ConstLabels: constant,
+		}, []string{"op", "result"}),
+	}
+	t.loadOK, t.loadFailed = t.load.WithLabelValues("ok"), t.load.WithLabelValues("error")
+	return t
+}
+
+// OnLoad is for aside.Options.OnLoad.
+func (t *Times) OnLoad(d time.Duration, err error) {
+	if err == nil || errors.Is(err, aside.ErrNotFound) {
+		t.loadOK.Observe(d.Seconds())
+	} else {
+		t.loadFailed.Observe(d.Seconds())
+	}
+}
+
+// OnL2 is for aside.Options.OnL2.
+func (t *Times) OnL2(op string, d time.Duration, err error) {
+	result := "ok"
+	if err != nil {
+		result = "error"
+	}
+	t.l2.WithLabelValues(op, result).Observe(d.Seconds())
+}
+
+// Describe implements prometheus.Collector.
+func (t *Times) Describe(ch chan<- *prometheus.Desc) {
+	t.load.Describe(ch)
+	t.l2.Describe(ch)
+}
+
+// Collect implements prometheus.Collector.
+func (t *Times) Collect(ch chan<- prometheus.Metric) {
+	t.load.Collect(ch)
+	t.l2.Collect(ch)
+}

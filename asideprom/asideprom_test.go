@@ -1,0 +1,111 @@
+package asideprom_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/asidecache/aside"
+	"github.com/asidecache/aside/asideprom"
+)
+
+func TestCollector(t *testing.T) {
+	stats := aside.Stats{
+		HitsL1: 5, HitsL2: 4, Misses: 3, Failures: 2, Negatives: 1, Loads: 7, FillsRefused: 8,
+		L1Entries: 9, L1Evictions: 10, Degraded: true, DegradedReason: "user-key-1 in a reason is no label",
+	}
+	reg := prometheus.NewPedanticRegistry()
+	reg.MustRegister(asideprom.NewCollector("todos", func() aside.Stats { return stats }))
+	reg.MustRegister(asideprom.NewCollector("others", func() aside.Stats { return aside.Stats{} }))
+	err := testutil.GatherAndCompare(reg, strings.NewReader(`
+# HELP aside_degraded 1 while L2 is set but not, or not fully, in use. The reason is in Stats, since its text is no label.
+# TYPE aside_degraded gauge
+aside_degraded{cache="others"} 0
+aside_degraded{cache="todos"} 1
+# HELP aside_requests_total Reads by the tier that answered and the result: hits of l1 and l2, misses answered by a load, and errors.
+# TYPE aside_requests_total counter
+aside_requests_total{cache="others",result="error",tier="none"} 0
+aside_requests_total{cache="others",result="hit",tier="l1"} 0
+aside_requests_total{cache="others",result="hit",tier="l2"} 0
+aside_requests_total{cache="others",result="miss",tier="load"} 0
+aside_requests_total{cache="todos",result="error",tier="none"} 2
+aside_requests_total{cache="todos",result="hit",tier="l1"} 5
+aside_requests_total{cache="todos",result="hit",tier="l2"} 4
+aside_requests_total{cache="todos",result="miss",tier="load"} 3
+# HELP aside_fills_refused_total Loaded values not stored, since a write came between.
+# TYPE aside_fills_refused_total counter
+aside_fills_refused_total{cache="others"} 0
+aside_fills_refused_total{cache="todos"} 8
+# HELP aside_entries Entries in L1.
+# TYPE aside_entries gauge
+aside_entries{cache="others"} 0
+aside_entries{cache="todos"} 9
+`), "aside_degraded", "aside_requests_total", "aside_fills_refused_total", "aside_entries")
+	if err != nil {
+		t.Error(err)
+	}
+	problems, err := testutil.GatherAndLint(reg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range problems {
+		t.Errorf("%s: %s", p.Metric, p.Text)
+	}
+}
+
+func TestTimesOfARealCache(t *testing.T) {
+	times := asideprom.NewTimes("todos")
+	cache, err := aside.New(aside.Options[string, int]{OnLoad: times.OnLoad, OnL2: times.OnL2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cache.Close(context.Background())
+	load := func(err error) aside.LoaderFunc[string, int] {
+		return func(context.Context, string) (int, error) { return 0, err }
+	}
+	broken := errors.New("broken")
+	for key, err := range map[string]error{"a": nil, "b": aside.ErrNotFound, "c": broken} {
+		if _, got := cache.Get(context.Background(), key, load(err)); !errors.Is(got, err) {
+			t.Fatalf("Get %s: %v, want %v", key, got, err)
+		}
+	}
+	times.OnL2("acquire", time.Millisecond, nil)
+	times.OnL2("acquire", time.Millisecond, broken)
+
+	reg := prometheus.NewPedanticRegistry()
+	reg.MustRegister(times, asideprom.NewCollector("todos", cache.Stats))
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	counts := map[string]uint64{}
+	for _, f := range families {
+		for _, m := range f.Metric {
+			if m.Histogram == nil {
+				continue
+			}
+			name := f.GetName()
+			for _, l := range m.Label {
+				if l.GetName() != "cache" {
+					name += " " + l.GetValue()
+				}
+			}
+			counts[name] = m.Histogram.GetSampleCount()
+		}
+	}
+	for name, want := range map[string]uint64{
+		"aside_load_duration_seconds ok":          2, // an absence is an answer
+		"aside_load_duration_seconds error":       1,
+		"aside_l2_duration_seconds acquire ok":    1,
+		"aside_l2_duration_seconds acquire error": 1,
+	} {
+		if counts[name] != want {
+			t.Errorf("%s = %d, want %d", name, counts[name], want)
+		}
+	}
+}
