@@ -1,0 +1,249 @@
+package todoload
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/asidecache/aside/internal/mongodump"
+)
+
+// Selection narrows the choice of a collection; "" is any.
+type Selection struct{ DB, Collection string }
+
+const (
+	// lookAhead bounds how much of an archive is kept in memory while the choice
+	// is made, in bytes. mongodump writes blocks of up to 16 MiB.
+	lookAhead = 32 << 20
+	// sampleSize is how many documents of a collection are looked at.
+	sampleSize = 20
+
+	defaultNamespace  = "test.todos"
+	defaultCollection = "todos"
+)
+
+// candidate is a collection that may be the one to load.
+type candidate struct {
+	mongodump.Namespace
+	sampled, todos int
+	empty          bool // as far as it was read, which was to its end
+}
+
+func (c *candidate) holdsTodos() bool { return c.sampled > 0 && 2*c.todos >= c.sampled }
+func (c *candidate) unknown() bool    { return c.sampled == 0 && !c.empty }
+
+// finding says in words what was seen of it.
+func (c *candidate) finding() string {
+	switch {
+	case c.empty:
+		return "is empty"
+	case c.unknown():
+		return "does not begin in the part of the archive that was looked at"
+	case c.todos == 0:
+		return fmt.Sprintf("holds no todos (of %d documents looked at, none has a string id and a string name)", c.sampled)
+	default:
+		return fmt.Sprintf("%d of %d documents looked at have a string id and a string name", c.todos, c.sampled)
+	}
+}
+
+// choose picks the collection that holds todos. It goes by what the documents
+// are, and by the name where several collections hold todos, or where their
+// documents come too late in the archive to be looked at.
+func choose(r *mongodump.Reader, sel Selection) (namespace, reason string, err error) {
+	listed := r.Namespaces()
+	var list []*candidate
+	for _, ns := range listed {
+		if sel.DB != "" && sel.DB != ns.DB || sel.Collection != "" && sel.Collection != ns.Collection {
+			continue
+		}
+		if ns.Type == "view" || sel.Collection == "" && isSystem(ns) {
+			continue
+		}
+		list = append(list, &candidate{Namespace: ns})
+	}
+	if len(list) == 0 {
+		return "", "", noCandidate(listed, sel)
+	}
+	if len(list) == 1 && sel.Collection != "" {
+		return list[0].String(), "as told", nil
+	}
+	look(r, list)
+	return pick(list)
+}
+
+// isSystem is for collections that mongodump writes beside the users' own.
+func isSystem(ns mongodump.Namespace) bool {
+	switch ns.DB {
+	case "", "admin", "config", "local":
+		return true
+	}
+	return strings.HasPrefix(ns.Collection, "system.") || strings.HasPrefix(ns.Collection, "$admin.")
+}
+
+// look samples the candidates until each is known, or lookAhead is reached. A
+// fault of the archive just ends it: the load meets it again, and reports it.
+func look(r *mongodump.Reader, list []*candidate) {
+	byName := make(map[string]*candidate, len(list))
+	for _, c := range list {
+		byName[c.String()] = c
+	}
+	left := len(list)
+	for left > 0 && r.Offset() < lookAhead {
+		d, err := r.Next()
+		if errors.Is(err, mongodump.ErrCRC) {
+			continue
+		}
+		if err != nil {
+			break
+		}
+		c := byName[d.Namespace]
+		if c == nil || c.sampled == sampleSize {
+			continue
+		}
+		if isTodo(d.Raw) {
+			c.todos++
+		}
+		if c.sampled++; c.sampled == sampleSize {
+			left--
+		}
+	}
+	for _, ns := range r.Namespaces() {
+		if c := byName[ns.String()]; c != nil {
+			c.empty = ns.Complete && ns.Documents == 0
+		}
+	}
+}
+
+func isTodo(raw bson.Raw) bool {
+	if raw.Validate() != nil {
+		return false
+	}
+	id, ok := raw.Lookup("id").StringValueOK()
+	_, named := raw.Lookup("name").StringValueOK()
+	return ok && id != "" && named
+}
+
+func pick(list []*candidate) (namespace, reason string, err error) {
+	var holders, pool, empty []*candidate
+	for _, c := range list {
+		switch {
+		case c.holdsTodos():
+			holders, pool = append(holders, c), append(pool, c)
+		case c.unknown():
+			pool = append(pool, c)
+		case c.empty:
+			empty = append(empty, c)
+		}
+	}
+	switch {
+	case len(pool) == 0:
+		if c, why := byName(empty); c != nil {
+			return c.String(), why + ", and it is empty", nil
+		}
+		if len(list) == 1 && len(empty) == 1 {
+			return empty[0].String(), "the only collection, and it is empty", nil
+		}
+	case len(holders) == 1 && len(pool) == 1:
+		return holders[0].String(), "the only collection whose documents have a string id and a string name", nil
+	default:
+		if c, why := byName(pool); c != nil {
+			return c.String(), fmt.Sprintf("%s, of those that may hold todos: %s", why, names(pool)), nil
+		}
+		if len(holders) == 1 {
+			return holders[0].String(), fmt.Sprintf("its documents have a string id and a string name; not looked at, as they come later: %s",
+				names(without(pool, holders[0]))), nil
+		}
+		if len(pool) == 1 {
+			return pool[0].String(), "the only collection that may hold todos; its documents come later in the archive", nil
+		}
+	}
+	return "", "", unclear(list)
+}
+
+// byName prefers the collection that the service uses by default, then the only
+// one called like it.
+func byName(list []*candidate) (*candidate, string) {
+	var named []*candidate
+	for _, c := range list {
+		switch {
+		case c.String() == defaultNamespace:
+			return c, "it has the default name"
+		case c.Collection == defaultCollection:
+			named = append(named, c)
+		}
+	}
+	if len(named) == 1 {
+		return named[0], "it is the one called " + defaultCollection
+	}
+	return nil, ""
+}
+
+func without(list []*candidate, drop *candidate) []*candidate {
+	var out []*candidate
+	for _, c := range list {
+		if c != drop {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+func names(list []*candidate) string {
+	out := make([]string, len(list))
+	for i, c := range list {
+		out[i] = c.String()
+	}
+	return abbreviate(out)
+}
+
+func abbreviate(list []string) string {
+	const shown = 20
+	if n := len(list) - shown; n > 0 {
+		return fmt.Sprintf("%s and %d more", strings.Join(list[:shown], ", "), n)
+	}
+	return strings.Join(list, ", ")
+}
+
+// ChoiceError says that no collection, or more than one, may be meant.
+type ChoiceError struct{ message string }
+
+func (e *ChoiceError) Error() string { return e.message }
+
+func noCandidate(listed []mongodump.Namespace, sel Selection) error {
+	all := make([]string, len(listed))
+	for i, ns := range listed {
+		all[i] = ns.String()
+		if ns.Type == "view" {
+			all[i] += " (a view)"
+		}
+	}
+	if len(all) == 0 {
+		return &ChoiceError{"the archive lists no collections"}
+	}
+	if sel == (Selection{}) {
+		return &ChoiceError{"the archive has no collection of users; it lists " + abbreviate(all)}
+	}
+	want := "collection " + sel.Collection
+	switch {
+	case sel.Collection == "":
+		want = "collection in database " + sel.DB
+	case sel.DB != "":
+		want = "collection " + sel.DB + "." + sel.Collection
+	}
+	return &ChoiceError{fmt.Sprintf("the archive has no %s; it lists %s", want, abbreviate(all))}
+}
+
+func unclear(list []*candidate) error {
+	var b strings.Builder
+	b.WriteString("cannot tell which collection holds the todos; choose one with --db and --collection:")
+	for i, c := range list {
+		if i == 20 {
+			fmt.Fprintf(&b, "\n  and %d more", len(list)-i)
+			break
+		}
+		fmt.Fprintf(&b, "\n  %s %s", c, c.finding())
+	}
+	return &ChoiceError{b.String()}
+}
