@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Prints the directory of every Go module of this repository that has packages,
-# the root first: ./... stops at a nested module, so each has to be entered.
+# Prints the directory of every Go module of this repository, the root
+# first: ./... stops at a nested module, so each has to be entered.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -11,7 +11,12 @@ if [ "${RACE:-}" = 1 ]; then
 	flags+=(-race)
 fi
 
+failed=()
 for mod in $(scripts/modules.sh); do
-	echo "== $mod: go test ${flags[*]} $* ./..."
-	(cd "$mod" && go test "${flags[@]}" "$@" ./...)
+	echo "== $mod: go test ${flags[*]}${*:+ $*} ./..."
+	(cd "$mod" && go test "${flags[@]}" "$@" ./...) || failed+=("$mod")
 done
+if [ ${#failed[@]} -ne 0 ]; then
+	echo "failed: ${failed[*]}"
+	exit 1
+fi
