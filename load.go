@@ -186,9 +186,10 @@ func failure[V any](out []loaded[V]) error {
 // fill stores the answers of loads and ends the jobs.
 func (c *Cache[K, V]) fill(ctx context.Context, jobs []*job[K, V]) {
 	var (
-		fills    []FillRequest
-		filled   []*job[K, V]
-		abandons []AbandonRequest
+		fills     []FillRequest
+		filled    []*job[K, V]
+		abandons  []AbandonRequest
+		abandoned []*job[K, V]
 	)
 	for _, j := range jobs {
 		ok := j.ans.Err == nil && !j.ans.Stale || j.ans.Negative && c.opts.NegativeTTL > 0
@@ -208,7 +209,7 @@ func (c *Cache[K, V]) fill(ctx context.Context, jobs []*job[K, V]) {
 				a.Restore, a.TTL = j.stale, left
 			}
 			abandons = append(abandons, a)
-			c.finish(j, flight.TrustNone)
+			abandoned = append(abandoned, j)
 		case j.how == fillNothing || !ok:
 			c.finish(j, flight.TrustNone)
 		case j.how == fillDegraded:
@@ -241,6 +242,10 @@ func (c *Cache[K, V]) fill(ctx context.Context, jobs []*job[K, V]) {
 				c.orphans.add(a)
 			}
 			c.recover()
+		}
+		// Not before the lease is gone: those who try again would wait for it.
+		for _, j := range abandoned {
+			c.finish(j, flight.TrustNone)
 		}
 	}
 }

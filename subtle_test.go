@@ -455,3 +455,32 @@ func (c *gatedCodec) Decode(b []byte) (rec, error) {
 	}
 	return c.JSON.Decode(b)
 }
+
+// A caller that comes after a load has failed must not inherit the failure,
+// though the flight is still giving its lease back. Caught: a failure shared
+// with everybody who finds the flight.
+func TestLaterCallersDoNotInheritAFailure(t *testing.T) {
+	s := &asidetest.Server{}
+	p := newPrimary("k")
+	n := newNode(t, p, s)
+	g := newGate()
+	defer g.release()
+	n.conn.Intercept(func(_ context.Context, op, key string) error {
+		if op == "Abandon" {
+			g.pass(key)
+		}
+		return nil
+	})
+	p.fail(errDown)
+	if _, err := n.Get(t.Context(), "k", p); !errors.Is(err, errDown) {
+		t.Fatalf("got %v", err)
+	}
+	await(t, "the failed flight gives its lease back", g.arrived)
+	p.fail(nil)
+	late := async(func() int { v, _ := n.read("k", aside.Default); return v })
+	eventually(t, "the later caller has joined", func() bool { return aside.Followers(n.Cache, "k") == 1 })
+	g.release()
+	if v := await(t, "the later caller", late); v != 1 {
+		t.Errorf("got version %d", v)
+	}
+}

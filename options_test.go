@@ -1,0 +1,120 @@
+package aside_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/asidecache/aside"
+	"github.com/asidecache/aside/asidetest"
+)
+
+func TestOptionsReportEveryFault(t *testing.T) {
+	type key struct{ a, b int }
+	_, err := aside.New(aside.Options[key, string]{
+		Name:            "no spaces please",
+		L2:              (&asidetest.Server{}).NewClient(),
+		TTL:             -time.Second,
+		Jitter:          1.5,
+		StaleFor:        -1,
+		L1MaxCost:       5,
+		L1TTL:           time.Microsecond,
+		LoadTimeout:     -1,
+		MaxLoads:        -1,
+		WriteTimeout:    time.Minute,
+		FenceTTL:        time.Second,
+		L2Timeout:       -1,
+		BreakerFailures: -1,
+		MaxPending:      -1,
+		OnL2Down:        7,
+	})
+	if !errors.Is(err, aside.ErrOptions) {
+		t.Fatalf("got %v", err)
+	}
+	for _, want := range []string{
+		"Name", "TTL is -1s", "Jitter is 1.5", "StaleFor", "L1Cost", "L1TTL is 1µs", "LoadTimeout", "MaxLoads",
+		"FenceTTL is 1s, not longer than WriteTimeout", "L2Timeout", "BreakerFailures", "MaxPending", "OnL2Down", "Key and ParseKey",
+	} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("no word about %q in:\n%v", want, err)
+		}
+	}
+}
+
+func TestOptionsFaults(t *testing.T) {
+	l2 := (&asidetest.Server{}).NewClient()
+	for name, o := range map[string]options{
+		"L2 without a name":    {L2: l2},
+		"Key without ParseKey": {Name: "x", L2: l2, Key: func(s string) string { return s }},
+		"ParseKey without Key": {ParseKey: func(s string) (string, error) { return s, nil }},
+		"cost without bound":   {L1Cost: func(string, rec) uint32 { return 1 }},
+	} {
+		if _, err := aside.New(o); !errors.Is(err, aside.ErrOptions) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for name, o := range map[string]options{
+		"Key without ParseKey, without L1": {Name: "x", L2: l2, L1Size: -1, Key: func(s string) string { return s }},
+		"Key without ParseKey, without L2": {Key: func(s string) string { return s }},
+		"off switches":                     {NegativeTTL: -1, Jitter: -1, L1Size: -1, DegradedL1TTL: -1, MaxQueuedLoads: -1, CompressAbove: -1},
+	} {
+		c, err := aside.New(o)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if err := c.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+type named string
+
+// The default key functions are each other's inverse for every kind they take.
+func TestDefaultKeys(t *testing.T) {
+	testKeys(t, "", "a", "a:b", "{x}", "ü\x00\xff", strings.Repeat("k", 300))
+	testKeys[named](t, "", "a:b")
+	testKeys(t, 0, -1, 1<<62)
+	testKeys[int8](t, -128, 127)
+	testKeys[uint64](t, 0, 1<<63)
+	testKeys[time.Duration](t, 5)
+}
+
+func testKeys[K comparable](t *testing.T, keys ...K) {
+	t.Helper()
+	s := &asidetest.Server{}
+	mk := func() *aside.Cache[K, string] {
+		c, err := aside.New(aside.Options[K, string]{Name: "keys", L2: s.NewClient()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Close(t.Context()) })
+		return c
+	}
+	a, b := mk(), mk()
+	loads := 0
+	ld := aside.LoaderFunc[K, string](func(_ context.Context, k K) (string, error) { loads++; return "v", nil })
+	for i, k := range keys {
+		if _, err := a.Get(t.Context(), k, ld); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "fill", func() bool { return aside.Flights(a) == 0 })
+		if r, err := a.Read(t.Context(), k, ld, aside.Default); err != nil || r.Source != aside.SourceL1 {
+			t.Errorf("%T %v: %+v, %v", k, k, r, err)
+		}
+		if loads != i+1 {
+			t.Errorf("%T %v: %d loads: two keys are taken for one, or one for two", k, k, loads)
+		}
+		if err := b.Invalidate(t.Context(), k); err != nil {
+			t.Fatal(err)
+		}
+		if r, _ := a.Read(t.Context(), k, ld, aside.Default); r.Source != aside.SourceLoad {
+			t.Errorf("%T %v: an invalidation did not find it: from %v", k, k, r.Source)
+		}
+		eventually(t, "fill", func() bool { return aside.Flights(a) == 0 })
+		loads--
+	}
+}
