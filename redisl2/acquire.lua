@@ -1,3 +1,7 @@
+#!lua
+-- The line above has the server refuse where it could not write, above all on a
+-- replica, whose values may be old: a master that was demoted under us.
+--
 -- Look a key up and lease it if it is absent: one round trip on a hit and on a miss.
 -- KEYS[1] key; ARGV[1] lease token, ARGV[2] lease ms, ARGV[3] stale ms
 -- Answers the value, "L" (leased by another), "F" (fenced), nil (granted), or

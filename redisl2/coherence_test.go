@@ -177,7 +177,7 @@ func TestL1IsEmptiedWhenTrackingIsLost(t *testing.T) {
 			proxy := testserver.Toxiproxy(t, srv.Addr())
 			keys := numbered("k", 20)
 			p := newPrimary(keys...)
-			n := newNodeOn(t, p, open(t, redisl2.Options{URL: via(srv, proxy.Addr()), SilenceTimeout: silence}), &logs{})
+			n := newNodeOn(t, p, open(t, redisl2.Options{URL: via(srv, proxy.Addr()), SilenceTimeout: silence}), &logs{}, impatient)
 			for _, k := range keys {
 				n.warm(k)
 			}

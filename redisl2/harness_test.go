@@ -21,7 +21,14 @@ import (
 
 const minute = time.Minute
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, delayed...) }
+
+// delayed are goroutines of rueidis' cluster client that sleep for up to five
+// seconds and then end, closed or not.
+var delayed = []goleak.Option{
+	goleak.IgnoreAnyFunction("github.com/redis/rueidis.(*clusterClient)._refresh.func2"),
+	goleak.IgnoreAnyFunction("github.com/redis/rueidis.(*call).DelayDo.func1"),
+}
 
 // rec is a record of the primary: its version grows with each write.
 type rec struct {
@@ -123,6 +130,7 @@ func newNodeOn(t testing.TB, p *primary, s *redisl2.Store, l *logs, change ...fu
 	n := &node{t: t, p: p, store: s, log: l}
 	o := options{
 		Name: "t", L2: s, Jitter: -1, Logger: slog.New(slog.NewTextHandler(l, nil)),
+		L2Timeout: minute, // a busy machine is no outage
 		OnL2: func(op string, _ time.Duration, _ error) {
 			if op != "ping" {
 				n.tried.Add(1)
@@ -144,6 +152,9 @@ func newNodeOn(t testing.TB, p *primary, s *redisl2.Store, l *logs, change ...fu
 	})
 	return n
 }
+
+// impatient sets the time-out that is the default outside of tests.
+func impatient(o *options) { o.L2Timeout = 100 * time.Millisecond }
 
 func (n *node) read(k string, l aside.Level) (int, aside.Info) {
 	n.t.Helper()

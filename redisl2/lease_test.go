@@ -125,8 +125,9 @@ func TestLeaseOfADeadNodeEnds(t *testing.T) {
 		t.Parallel()
 		p, q := newPrimary("k"), newPrimary("k")
 		g := newGate(t)
+		defer g.release()
 		p.afterRead = g.pass
-		short := func(o *options) { o.Name = "closed"; o.LoadTimeout = 300 * time.Millisecond }
+		short := func(o *options) { impatient(o); o.Name = "closed"; o.LoadTimeout = 300 * time.Millisecond }
 		s := open(t, redisl2.Options{URL: srv.URL()})
 		a := newNodeOn(t, p, s, &logs{}, short)
 		b := newNode(t, q, srv.URL(), short)
@@ -190,10 +191,10 @@ func TestLeaseIsTheFillsOwn(t *testing.T) {
 // Caught: lookUp without orphan makes b wait for a minute.
 func TestOrphanedLeasesAreAbandoned(t *testing.T) {
 	t.Parallel()
-	long := func(o *options) { o.LoadTimeout = minute }
+	long := func(o *options) { impatient(o); o.LoadTimeout = minute }
 	for _, c := range []struct {
-		name      string
-		stop, go_ func(*testserver.RedisServer, *testserver.Proxy)
+		name         string
+		stop, resume func(*testserver.RedisServer, *testserver.Proxy)
 	}{
 		{"server stopped",
 			func(s *testserver.RedisServer, _ *testserver.Proxy) { s.Pause() },
@@ -216,7 +217,7 @@ func TestOrphanedLeasesAreAbandoned(t *testing.T) {
 					t.Errorf("%s: version %d from %v", k, v, i.Source)
 				}
 			}
-			c.go_(srv, proxy)
+			c.resume(srv, proxy)
 			b := newNode(t, p, srv.URL(), long)
 			within(t, slack, "reading what the other node's lost look-ups leased", func() {
 				for _, k := range keys {

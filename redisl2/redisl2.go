@@ -18,7 +18,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/url"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -104,19 +103,9 @@ func clientOption(o Options) (rueidis.ClientOption, error) {
 	fail := func(format string, args ...any) (rueidis.ClientOption, error) {
 		return rueidis.ClientOption{}, fmt.Errorf("%w: "+format, append([]any{ErrOptions}, args...)...)
 	}
-	if o.URL == "" {
-		return fail("no URL; want one like redis://127.0.0.1:6379")
-	}
-	if !strings.Contains(o.URL, "://") {
-		return fail("URL has no scheme; want redis://host:port")
-	}
-	opt, err := rueidis.ParseURL(o.URL)
+	opt, err := parseURL(o.URL)
 	if err != nil {
-		// net/url repeats the URL, password and all, in its errors.
-		if ue := (*url.Error)(nil); errors.As(err, &ue) {
-			err = ue.Err
-		}
-		return fail("URL: %v", err)
+		return fail("URL: %w", err)
 	}
 	silence := cmp.Or(o.SilenceTimeout, 2*time.Second)
 	if silence < 100*time.Millisecond {
@@ -124,9 +113,6 @@ func clientOption(o Options) (rueidis.ClientOption, error) {
 	}
 	if o.DialTimeout < 0 {
 		return fail("DialTimeout is negative")
-	}
-	if opt.AlwaysRESP2 || opt.DisableCache {
-		return fail("URL turns RESP3 client tracking off (protocol=2 or client_cache=0), which keeps L1 coherent")
 	}
 	if o.TLS != nil {
 		opt.TLSConfig = o.TLS
@@ -208,15 +194,25 @@ func (s *Store) Close() {
 	s.watch.invalidated(nil)
 }
 
-// Ping asks every master to answer a PING.
+// Ping asks every master whether it could be written now. Of a cluster, one
+// that can is enough: the keys of the others fail one by one.
 func (s *Store) Ping(ctx context.Context) error {
 	c, err := s.get()
 	if err != nil {
 		return err
 	}
-	return s.masters(ctx, c, func(n rueidis.Client) error {
-		return wrap(n.Do(ctx, n.B().Ping().Build()).Error())
+	var can atomic.Bool
+	err = s.masters(ctx, c, func(n rueidis.Client) error {
+		err := n.Do(ctx, n.B().Eval().Script(pingSrc).Numkeys(0).Build()).Error()
+		if err == nil {
+			can.Store(true)
+		}
+		return wrap(err)
 	})
+	if can.Load() {
+		return nil
+	}
+	return err
 }
 
 // noStore stands in for rueidis' own client-side cache, which we do not use.

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -31,6 +32,8 @@ var (
 	releaseSrc string
 	//go:embed invalidate.lua
 	invalidateSrc string
+	//go:embed ping.lua
+	pingSrc string
 
 	acquire    = newScript(acquireSrc)
 	fill       = newScript(fillSrc)
@@ -124,8 +127,9 @@ func wrap(err error) error {
 	}
 	if re, ok := rueidis.IsRedisErr(err); ok {
 		// Redis puts the script's own error prefix first since 7.0.
-		msg := re.Error()
-		if strings.HasPrefix(msg, "OOM ") || strings.HasPrefix(msg, "WRONGTYPE ") {
+		code, _, _ := strings.Cut(re.Error(), " ")
+		switch code {
+		case "OOM", "WRONGTYPE", "MISCONF", "NOREPLICAS":
 			return fmt.Errorf("%w: %w", aside.ErrL2Refused, err)
 		}
 	}
@@ -144,6 +148,7 @@ func (s *Store) Acquire(ctx context.Context, reqs []aside.LeaseRequest) []aside.
 			return []string{string(r.Lease[:]), ms(r.TTL), strconv.FormatInt(max(0, r.StaleFor.Milliseconds()), 10)}
 		},
 		func(i int, r rueidis.RedisResult, err error) { out[i] = acquired(r, err) })
+	s.lookRefused(ctx, reqs, out)
 	return out
 }
 
@@ -284,24 +289,32 @@ func (s *Store) Clear(ctx context.Context, prefix string) error {
 
 var globEscaper = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`)
 
-// masters runs f for every master of a cluster, or for the one server.
+// masters runs f for every master of a cluster at once, or for the one server.
 func (s *Store) masters(ctx context.Context, c rueidis.Client, f func(rueidis.Client) error) error {
 	if c.Mode() != rueidis.ClientModeCluster {
 		return f(c)
 	}
-	var errs []error
+	var (
+		mu      sync.Mutex
+		errs    []error
+		running sync.WaitGroup
+	)
 	for addr, n := range c.Nodes() {
-		role, err := n.Do(ctx, n.B().Role().Build()).ToArray()
-		if err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", addr, wrap(err)))
-			continue
-		}
-		if name, _ := role[0].ToString(); name != "master" {
-			continue
-		}
-		if err := f(n); err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", addr, err))
-		}
+		running.Go(func() {
+			role, err := n.Do(ctx, n.B().Role().Build()).ToArray()
+			if err == nil {
+				if name, _ := role[0].ToString(); name != "master" {
+					return
+				}
+				err = f(n)
+			}
+			if err != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				errs = append(errs, fmt.Errorf("%s: %w", addr, wrap(err)))
+			}
+		})
 	}
+	running.Wait()
 	return errors.Join(errs...)
 }

@@ -97,7 +97,7 @@ func TestGetManyIsTwoRoundTrips(t *testing.T) {
 	keys := numbered("k", 100)
 	p := newPrimary(keys...)
 	tap := newTap(t, srv)
-	n := newNode(t, p, tap.url(), func(o *options) { o.L2Timeout = minute })
+	n := newNode(t, p, tap.url())
 	warmScripts(n)
 	g := newGate(t)
 	p.afterRead = g.first()
@@ -165,7 +165,7 @@ func TestScriptFlush(t *testing.T) {
 	keys := numbered("k", 100)
 	p := newPrimary(keys...)
 	tap := newTap(t, srv)
-	n := newNode(t, p, tap.url(), func(o *options) { o.L2Timeout = minute })
+	n := newNode(t, p, tap.url())
 	warmScripts(n)
 	for range 3 {
 		srv.Do("SCRIPT", "FLUSH")

@@ -1,0 +1,59 @@
+package redisl2
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/asidecache/aside"
+	"github.com/asidecache/aside/internal/envelope"
+)
+
+// lookRefused answers those requests that a master out of memory, or not
+// allowed to write for another reason, refused to lease: what it has can be
+// read all the same. The others keep their error.
+func (s *Store) lookRefused(ctx context.Context, reqs []aside.LeaseRequest, out []aside.Acquired) {
+	var refused []int
+	for i := range out {
+		if errors.Is(out[i].Err, aside.ErrL2Refused) {
+			refused = append(refused, i)
+		}
+	}
+	if len(refused) == 0 {
+		return
+	}
+	c, err := s.get()
+	if err != nil {
+		return
+	}
+	for len(refused) > 0 {
+		n := min(len(refused), maxBatch/2)
+		cmds := make([]rueidis.Completed, 0, 2*n)
+		for _, i := range refused[:n] {
+			cmds = append(cmds, c.B().Get().Key(reqs[i].Key).Build(), c.B().Pttl().Key(reqs[i].Key).Build())
+		}
+		rs := c.DoMulti(ctx, cmds...)
+		for j, i := range refused[:n] {
+			entry, err := rs[2*j].AsBytes()
+			left, err2 := rs[2*j+1].AsInt64()
+			if err != nil || err2 != nil || len(entry) == 0 {
+				continue
+			}
+			switch entry[0] {
+			case envelope.KindValue:
+				if left < 0 || time.Duration(left)*time.Millisecond > reqs[i].StaleFor {
+					out[i] = aside.Acquired{State: aside.StateFound, Entry: entry}
+				}
+			case envelope.KindNegative:
+				out[i] = aside.Acquired{State: aside.StateFound, Entry: entry}
+			case envelope.KindLease:
+				out[i] = aside.Acquired{State: aside.StateLeased}
+			case envelope.KindFence:
+				out[i] = aside.Acquired{State: aside.StateFenced}
+			}
+		}
+		refused = refused[n:]
+	}
+}
