@@ -151,6 +151,7 @@ func (c *Cache[K, V]) call(ctx context.Context, jobs []*job[K, V], loader jobLoa
 
 // loaded hands the loader's answers out, then stores them where they may be.
 func (c *Cache[K, V]) loaded(ctx context.Context, jobs []*job[K, V], out []loaded[V], took time.Duration) {
+	var leased []*job[K, V]
 	for i, j := range jobs {
 		j.ans.Source, j.ans.LoadTime = SourceLoad, took
 		l := out[i]
@@ -166,11 +167,28 @@ func (c *Cache[K, V]) loaded(ctx context.Context, jobs []*job[K, V], out []loade
 				j.ans.Stale, j.ans.Source = true, SourceL2
 			}
 		}
-		// Before the fill: those who came before this load need no proof, and
-		// so do not wait for it.
+		ok := j.ans.Err == nil && !j.ans.Stale || j.ans.Negative && c.opts.NegativeTTL > 0
+		trust := flight.TrustNone
+		switch {
+		case j.how == fillLeased:
+			// Before the fill: those who came before this load need no proof,
+			// and so do not wait for it.
+			c.settle(j)
+			leased = append(leased, j)
+			continue
+		case j.how == fillDegraded && ok:
+			c.insertL1(j, min(c.opts.L1TTL, c.opts.DegradedL1TTL))
+			trust = flight.TrustLocal
+		case j.how == fillL1 && ok:
+			c.insertL1(j, min(c.opts.L1TTL, c.ttl(j.ans.Negative)))
+			trust = flight.TrustLocal
+		}
 		c.settle(j)
+		c.finish(j, trust)
 	}
-	c.fill(ctx, jobs)
+	if len(leased) > 0 {
+		c.fill(ctx, leased)
+	}
 }
 
 // failure returns one of the errors that are not ErrNotFound.
@@ -183,18 +201,16 @@ func failure[V any](out []loaded[V]) error {
 	return nil
 }
 
-// fill stores the answers of loads and ends the jobs.
+// fill stores the answers of loads under their leases, or gives the leases
+// back, and ends the jobs.
 func (c *Cache[K, V]) fill(ctx context.Context, jobs []*job[K, V]) {
 	var (
-		fills     []FillRequest
-		filled    []*job[K, V]
-		abandons  []AbandonRequest
-		abandoned []*job[K, V]
+		fills             []FillRequest
+		filled, abandoned []*job[K, V]
+		abandons          []AbandonRequest
 	)
 	for _, j := range jobs {
-		ok := j.ans.Err == nil && !j.ans.Stale || j.ans.Negative && c.opts.NegativeTTL > 0
-		switch {
-		case j.how == fillLeased && ok:
+		if j.ans.Err == nil && !j.ans.Stale || j.ans.Negative && c.opts.NegativeTTL > 0 {
 			entry, err := c.encode(j.ans.Value, j.ans.Negative, j.lease)
 			if err == nil {
 				fills = append(fills, FillRequest{Key: j.l2key, Lease: j.lease, Entry: entry, TTL: c.ttl(j.ans.Negative) + c.staleFor(j.ans.Negative)})
@@ -202,38 +218,27 @@ func (c *Cache[K, V]) fill(ctx context.Context, jobs []*job[K, V]) {
 				continue
 			}
 			c.warn.do(func() { c.log.Error("a value cannot be encoded for L2", "l2_key", j.l2key, "error", err) })
-			fallthrough
-		case j.how == fillLeased:
-			a := AbandonRequest{Key: j.l2key, Lease: j.lease}
-			if left := time.Until(j.staleUntil); j.ans.Stale && left > 0 {
-				a.Restore, a.TTL = j.stale, left
-			}
-			abandons = append(abandons, a)
-			abandoned = append(abandoned, j)
-		case j.how == fillNothing || !ok:
-			c.finish(j, flight.TrustNone)
-		case j.how == fillDegraded:
-			c.insertL1(j, min(c.opts.L1TTL, c.opts.DegradedL1TTL))
-			c.finish(j, flight.TrustLocal)
-		default:
-			c.insertL1(j, min(c.opts.L1TTL, c.ttl(j.ans.Negative)))
-			c.finish(j, flight.TrustLocal)
 		}
+		a := AbandonRequest{Key: j.l2key, Lease: j.lease}
+		if left := time.Until(j.staleUntil); j.ans.Stale && left > 0 {
+			a.Restore, a.TTL = j.stale, left
+		}
+		abandons = append(abandons, a)
+		abandoned = append(abandoned, j)
 	}
 	if len(fills) > 0 {
 		for i, r := range c.tier.fill(ctx, fills) {
-			j := filled[i]
+			j, trust := filled[i], flight.TrustNone
 			switch {
 			case r.Stored:
 				c.insertL1(j, min(c.opts.L1TTL, fills[i].TTL-c.staleFor(j.ans.Negative)))
-				c.finish(j, flight.TrustAll)
-				continue
+				trust = flight.TrustAll
 			case r.Err == nil:
 				c.n.fillsRefused.Add(1)
 			case !errors.Is(r.Err, errBreakerOpen):
 				c.orphan(j)
 			}
-			c.finish(j, flight.TrustNone)
+			c.finish(j, trust)
 		}
 	}
 	if len(abandons) > 0 {

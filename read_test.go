@@ -3,6 +3,7 @@ package aside_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"runtime"
 	"strings"
 	"sync"
@@ -79,6 +80,27 @@ func TestOneLoadForManyCallers(t *testing.T) {
 			t.Errorf("%d loads, %d coalesced", st.Loads, st.Coalesced)
 		}
 	})
+}
+
+// The instant between a miss in L1 and joining a flight: the flight before may
+// have inserted its value and ended in it. Caught: leading a new flight without
+// looking into L1 again loads about one key in a few thousand twice.
+func TestOneLoadWhenAFlightEndsInBetween(t *testing.T) {
+	p := newPrimary()
+	n := newNode(t, p, nil, func(o *options) { o.L1Size = 100_000 })
+	const keys = 20_000
+	for i := range keys {
+		k := fmt.Sprint("k", i)
+		p.put(k)
+		var wg sync.WaitGroup
+		for range 3 {
+			wg.Go(func() { n.read(k, aside.Default) })
+		}
+		wg.Wait()
+	}
+	if got := p.reads.Load(); got != keys {
+		t.Errorf("%d loads of %d keys", got, keys)
+	}
 }
 
 // P4 over four nodes: three wait for the lease of the first, and read what it

@@ -163,12 +163,12 @@ func TestUnknownOutcomeKeepsTheFence(t *testing.T) {
 				synctest.Wait()
 				time.Sleep(time.Until(start.Add(5 * time.Second)))
 				p.put("k") // the primary applies it only now
-				if v, _ := m.read("k", aside.Strong); v != 2 {
-					t.Errorf("%s: strong read of version %d", name, v)
-				}
-				synctest.Wait()
 				if v, _ := m.read("k", aside.Default); v != 2 {
 					t.Errorf("%s: default read of version %d", name, v)
+				}
+				synctest.Wait()
+				if v, _ := m.read("k", aside.Strong); v != 2 {
+					t.Errorf("%s: strong read of version %d", name, v)
 				}
 				time.Sleep(2 * time.Second)
 				synctest.Wait()

@@ -1,0 +1,147 @@
+package aside_test
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/maypok86/otter/v2"
+
+	"github.com/asidecache/aside"
+	"github.com/asidecache/aside/asidetest"
+)
+
+// todo is the record of the reference system, about 150 bytes as JSON.
+type todo struct {
+	ID, Name, Description string
+	Completed             bool
+	Version               int64
+}
+
+const benchKeys = 200_000
+
+func benchData() (keys []string, loader aside.Loader[string, *todo]) {
+	keys = make([]string, benchKeys)
+	m := make(map[string]*todo, benchKeys)
+	for i := range keys {
+		k := strconv.Itoa(i)
+		keys[i] = k
+		m[k] = &todo{ID: k, Name: "name of todo " + k, Description: "a description that is about as long as those in the data"}
+	}
+	return keys, aside.LoaderFunc[string, *todo](func(_ context.Context, k string) (*todo, error) { return m[k], nil })
+}
+
+// picker returns a fast source of indexes: uniform, or Zipf by a table.
+func picker(zipf bool) func() func() int {
+	table := make([]int, 1<<20)
+	r := rand.New(rand.NewPCG(1, 2))
+	z := rand.NewZipf(r, 1.1, 1, benchKeys-1)
+	for i := range table {
+		if table[i] = r.IntN(benchKeys); zipf {
+			table[i] = int(z.Uint64())
+		}
+	}
+	var seed atomic.Int64
+	return func() func() int {
+		i := int(seed.Add(7919)) * 104729
+		return func() int { i++; return table[i&(len(table)-1)] }
+	}
+}
+
+// BenchmarkL1Hit compares a hit with the bare engine's, in one run: the ratio of
+// the two is the figure.
+func BenchmarkL1Hit(b *testing.B) {
+	keys, loader := benchData()
+	ctx := context.Background()
+	cache, err := aside.New(aside.Options[string, *todo]{L1Size: 2 * benchKeys, TTL: time.Hour, Jitter: -1})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer cache.Close(ctx)
+	withL2, err := aside.New(aside.Options[string, *todo]{Name: "bench", L2: new(asidetest.Server).NewClient(), L1Size: 2 * benchKeys, TTL: time.Hour, L1TTL: time.Hour})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer withL2.Close(ctx)
+	engine := otter.Must(&otter.Options[string, *todo]{MaximumSize: 2 * benchKeys, ExpiryCalculator: otter.ExpiryWriting[string, *todo](time.Hour)})
+	defer engine.StopAllGoroutines()
+	for _, k := range keys {
+		v, _ := cache.Get(ctx, k, loader)
+		_, _ = withL2.Get(ctx, k, loader)
+		engine.Set(k, v)
+	}
+	for _, dist := range []string{"uniform", "zipf"} {
+		pick := picker(dist == "zipf")
+		for name, get := range map[string]func(k string) *todo{
+			"otter":  func(k string) *todo { v, _ := engine.GetIfPresent(k); return v },
+			"aside":  func(k string) *todo { v, _ := cache.Get(ctx, k, loader); return v },
+			"withL2": func(k string) *todo { v, _ := withL2.Get(ctx, k, loader); return v },
+		} {
+			b.Run(fmt.Sprintf("%s/%s", dist, name), func(b *testing.B) {
+				b.ReportAllocs()
+				b.RunParallel(func(pb *testing.PB) {
+					next, n := pick(), 0
+					for pb.Next() {
+						n += len(get(keys[next()]).ID)
+					}
+					if n == 0 {
+						b.Error("no data")
+					}
+				})
+			})
+		}
+	}
+}
+
+// TestL1HitAllocatesNothing is the part of the benchmark that can fail.
+func TestL1HitAllocatesNothing(t *testing.T) {
+	p := newPrimary("k")
+	var loader aside.Loader[string, rec] = p
+	for _, n := range []*node{newNode(t, p, nil), newNode(t, p, &asidetest.Server{})} {
+		n.read("k", aside.Default)
+		n.settled("k")
+		ctx := t.Context()
+		if allocs := testing.AllocsPerRun(1000, func() {
+			if _, err := n.Get(ctx, "k", loader); err != nil {
+				t.Error(err)
+			}
+		}); allocs != 0 {
+			t.Errorf("Get: %v allocations", allocs)
+		}
+		if allocs := testing.AllocsPerRun(1000, func() {
+			if r, err := n.Read(ctx, "k", loader, aside.Default); err != nil || r.Source != aside.SourceL1 {
+				t.Error(r, err)
+			}
+		}); allocs != 0 {
+			t.Errorf("Read: %v allocations", allocs)
+		}
+	}
+}
+
+// BenchmarkMiss is a miss without any server: what the machinery itself costs.
+func BenchmarkMiss(b *testing.B) {
+	ctx := context.Background()
+	loader := aside.LoaderFunc[int, int](func(_ context.Context, k int) (int, error) { return k, nil })
+	for name, l2 := range map[string]aside.L2{"L1": nil, "L1+L2 in memory": new(asidetest.Server).NewClient()} {
+		b.Run(name, func(b *testing.B) {
+			cache, err := aside.New(aside.Options[int, int]{Name: "miss", L2: l2})
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer cache.Close(ctx)
+			var k atomic.Int64
+			b.ReportAllocs()
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					if _, err := cache.Get(ctx, int(k.Add(1)), loader); err != nil {
+						b.Error(err)
+					}
+				}
+			})
+		})
+	}
+}
