@@ -2,33 +2,191 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
+	"fmt"
 	"log/slog"
+	"path/filepath"
 	"strings"
+	"time"
 
+	"github.com/asidecache/aside"
+	"github.com/asidecache/aside/internal/boltstore"
+	"github.com/asidecache/aside/internal/mongostore"
 	"github.com/asidecache/aside/internal/todo"
+	"github.com/asidecache/aside/redisl2"
 )
 
 // StoreFlags choose the primary store; every command that touches records has
 // them. Without --mongo it is the embedded store under --data.
 type StoreFlags struct {
-	Data            string `help:"Directory of the embedded store, made if it is missing. Not used with --mongo." default:"./aside-data" placeholder:"DIR" env:"ASIDE_DATA" group:"Primary store"`
-	Mongo           string `help:"MongoDB connection string. Example: mongodb://user:password@db1:27017/?replicaSet=rs0 . Prefer the environment variable: other users of the machine can read flags." placeholder:"URI" env:"ASIDE_MONGO" group:"Primary store"`
-	MongoDatabase   string `help:"MongoDB database that holds the todos." default:"test" placeholder:"NAME" env:"ASIDE_MONGO_DATABASE" group:"Primary store"`
-	MongoCollection string `help:"MongoDB collection that holds the todos." default:"todos" placeholder:"NAME" env:"ASIDE_MONGO_COLLECTION" group:"Primary store"`
+	Data            string `help:"Directory of the embedded store, made if it is missing. Not used with --mongo." default:"./aside-data" env:"ASIDE_DATA" group:"Primary store"`
+	Mongo           string `help:"MongoDB connection string, such as mongodb://user:password@db1:27017/?replicaSet=rs0 . Other users of the machine can read flags: give a password in the environment." placeholder:"URI" env:"ASIDE_MONGO" group:"Primary store"`
+	MongoDatabase   string `help:"MongoDB database that holds the todos; one in the connection string's path goes before it." default:"test" env:"ASIDE_MONGO_DATABASE" group:"Primary store"`
+	MongoCollection string `help:"MongoDB collection that holds the todos." default:"todos" env:"ASIDE_MONGO_COLLECTION" group:"Primary store"`
 }
 
-// Open opens the chosen store; the caller closes it.
+// Open opens the chosen store; the caller closes it. A MongoDB server that is
+// down is no error here: its store recovers by itself.
 func (f *StoreFlags) Open(ctx context.Context, log *slog.Logger) (todo.Store, error) {
-	return nil, errors.New("no store is linked yet")
+	if f.Mongo == "" {
+		s, err := boltstore.Open(f.Data, boltstore.Options{})
+		if err != nil {
+			return nil, fmt.Errorf("opening the embedded store: %w", err)
+		}
+		return s, nil
+	}
+	s, err := mongostore.Open(ctx, f.Mongo, mongostore.Options{
+		Database: f.MongoDatabase, Collection: f.MongoCollection, Logger: log,
+	})
+	if err != nil {
+		return nil, &exitError{fmt.Errorf("--mongo: %w", err), exitUsage}
+	}
+	return s, nil
 }
 
 // Describe names the store for people, without secrets.
 func (f *StoreFlags) Describe() string {
-	if f.Mongo != "" {
-		return redactURL(f.Mongo) + " (" + f.MongoDatabase + "." + f.MongoCollection + ")"
+	if f.Mongo == "" {
+		return "embedded store in " + f.Data
 	}
-	return "embedded store in " + f.Data
+	url := redactURL(f.Mongo)
+	_, rest, _ := strings.Cut(url, "://")
+	if _, database, _ := strings.Cut(rest, "/"); database != "" {
+		return url + " (collection " + f.MongoCollection + ")"
+	}
+	return url + " (" + f.MongoDatabase + "." + f.MongoCollection + ")"
+}
+
+// CacheFlags set up the cache.
+type CacheFlags struct {
+	Redis string `help:"Redis, the tier that all servers share. One server: redis://host:6379/0, with TLS: rediss://. Cluster: redis://host1:6379?addr=host2:6379. Sentinel: redis://host1:26379?addr=host2:26379&master_set=mymaster. Without it each server has its own cache in memory only. Give a password in the environment." placeholder:"URL" env:"ASIDE_REDIS" group:"Cache"`
+
+	CacheName   string        `help:"Name of the cache in Redis. All servers of the same records need the same name, those of other records another. Default: todos, and with the embedded store one made of its path." placeholder:"NAME" env:"ASIDE_CACHE_NAME" group:"Cache"`
+	TTL         time.Duration `name:"ttl" help:"How long a record stays cached; bounds how long a change made behind the service's back can go unseen." default:"5m" env:"ASIDE_TTL" group:"Cache"`
+	NegativeTTL time.Duration `name:"negative-ttl" help:"The same for the knowledge that a record does not exist; 0: not cached." default:"30s" env:"ASIDE_NEGATIVE_TTL" group:"Cache"`
+	StaleFor    time.Duration `help:"Serve records so long past their TTL while the store fails; they stay in Redis for it." default:"0s" env:"ASIDE_STALE_FOR" group:"Cache"`
+	L1Size      int           `name:"l1-size" help:"Records kept in this server's memory." default:"100000" env:"ASIDE_L1_SIZE" group:"Cache"`
+	L1TTL       time.Duration `name:"l1-ttl" help:"How long a record stays in memory. Default: as --ttl, but at most 1m with --redis." placeholder:"DURATION" env:"ASIDE_L1_TTL" group:"Cache"`
+	NoL1        bool          `name:"no-l1" help:"Keep nothing in memory; every read asks Redis." env:"ASIDE_NO_L1" group:"Cache"`
+	NoCache     bool          `help:"Bypass the cache: every read asks the store. For measurements." env:"ASIDE_NO_CACHE" group:"Cache"`
+	MaxLoads    int           `help:"Reads of the store that may run at one time." default:"64" env:"ASIDE_MAX_LOADS" group:"Cache"`
+	OnRedisDown string        `help:"What becomes of writes while Redis cannot be reached. open: they go on, and other servers that still reach Redis may answer with the older record until it is back. closed: they are refused with 503." enum:"open,closed" default:"open" env:"ASIDE_ON_REDIS_DOWN" group:"Cache"`
+}
+
+// check reports all mistakes that concern more than one flag, or that the
+// library would report under other names.
+func (f *CacheFlags) check() error {
+	var errs []error
+	fault := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if f.TTL < time.Millisecond {
+		fault("--ttl must be at least 1ms, is %v (to cache nothing, use --no-cache)", f.TTL)
+	}
+	if f.NegativeTTL != 0 && f.NegativeTTL < time.Millisecond {
+		fault("--negative-ttl must be 0 or at least 1ms, is %v", f.NegativeTTL)
+	}
+	if f.StaleFor < 0 {
+		fault("--stale-for must not be negative, is %v", f.StaleFor)
+	}
+	if f.L1TTL != 0 && f.L1TTL < time.Millisecond {
+		fault("--l1-ttl must be at least 1ms, is %v (to keep nothing in memory, use --no-l1)", f.L1TTL)
+	}
+	if f.L1Size < 1 {
+		fault("--l1-size must be at least 1, is %d (to keep nothing in memory, use --no-l1)", f.L1Size)
+	}
+	if f.MaxLoads < 1 {
+		fault("--max-loads must be at least 1, is %d", f.MaxLoads)
+	}
+	if f.NoL1 && f.Redis == "" && !f.NoCache {
+		fault("--no-l1 without --redis leaves no cache: add --redis, or use --no-cache")
+	}
+	return errors.Join(errs...)
+}
+
+// schemaVersion is part of every key in Redis. Raise it with any change of
+// todo.Todo that older servers would read wrongly.
+const schemaVersion = 1
+
+// open makes the cache, or a nil one with --no-cache. close releases leases and
+// fences within its context.
+func (f *CacheFlags) open(store *StoreFlags, log *slog.Logger, hooks func(*aside.Options[string, todo.Todo])) (
+	cache *aside.Cache[string, todo.Todo], close func(context.Context) error, err error,
+) {
+	if f.NoCache {
+		return nil, func(context.Context) error { return nil }, nil
+	}
+	o := aside.Options[string, todo.Todo]{
+		Name:          f.CacheName,
+		SchemaVersion: schemaVersion,
+		Version:       func(t todo.Todo) uint64 { return uint64(max(t.Version, 0)) },
+		TTL:           f.TTL,
+		NegativeTTL:   offOr(f.NegativeTTL),
+		StaleFor:      f.StaleFor,
+		L1Size:        f.L1Size,
+		L1TTL:         f.L1TTL,
+		MaxLoads:      f.MaxLoads,
+		Logger:        log,
+	}
+	if o.Name == "" {
+		o.Name = defaultName(store)
+	}
+	if f.NoL1 {
+		o.L1Size = -1
+	}
+	if f.OnRedisDown == "closed" {
+		o.OnL2Down = aside.FailClosed
+	}
+	hooks(&o)
+	closeRedis := func() {}
+	if f.Redis != "" {
+		l2, err := redisl2.Open(redisl2.Options{URL: f.Redis, Logger: log})
+		if err != nil {
+			return nil, nil, &exitError{fmt.Errorf("--redis: %w", err), exitUsage}
+		}
+		o.L2, closeRedis = l2, l2.Close
+	}
+	if cache, err = aside.New(o); err != nil {
+		closeRedis()
+		return nil, nil, err
+	}
+	return cache, func(ctx context.Context) error {
+		defer closeRedis()
+		return cache.Close(ctx)
+	}, nil
+}
+
+// offOr translates 0 for off, as flags have it, to the library's negative.
+func offOr(d time.Duration) time.Duration {
+	if d == 0 {
+		return -1
+	}
+	return d
+}
+
+// defaultName keeps embedded stores apart that share a Redis: their ids would
+// meet, and one would answer with the other's records.
+func defaultName(store *StoreFlags) string {
+	if store.Mongo != "" {
+		return "todos"
+	}
+	path, err := filepath.Abs(store.Data)
+	if err != nil {
+		path = store.Data
+	}
+	return fmt.Sprintf("todos-%.4x", sha256.Sum256([]byte(path)))
+}
+
+// Describe names the cache for people, without secrets.
+func (f *CacheFlags) Describe() string {
+	switch {
+	case f.NoCache:
+		return "none"
+	case f.Redis == "":
+		return "memory"
+	case f.NoL1:
+		return redactURL(f.Redis)
+	}
+	return "memory and " + redactURL(f.Redis)
 }
 
 // redactURL keeps what tells servers apart and drops what may be secret: the

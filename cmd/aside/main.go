@@ -2,4 +2,138 @@
 // system of the aside library.
 package main
 
-func main() {}
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"regexp"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+// cli is the one definition of commands, flags, environment and help.
+type cli struct {
+	Serve   ServeCmd   `cmd:"" help:"Serve todos over HTTP, cache-aside."`
+	Load    LoadCmd    `cmd:"" help:"Load todos into a store: made up, from a mongodump archive, or from JSON lines."`
+	Demo    DemoCmd    `cmd:"" help:"Fill an embedded store with a sample if it is empty, serve it, and say what to try."`
+	Version VersionCmd `cmd:"" help:"Print the version."`
+
+	LogFlags
+}
+
+// exitUsage is the exit code for a command line that cannot be used.
+const exitUsage = 2
+
+const description = `Todos over a primary store, served cache-aside: from memory, from Redis, and from the store for what neither has.
+
+Try it:       aside demo
+For real:     aside serve --mongo mongodb://db1/ --redis redis://cache1/
+All flags:    aside serve --help
+
+Every flag can be given in the environment under the name that its help shows.`
+
+func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+
+// run is main with its surroundings as arguments; it returns the exit code.
+func run(args []string, stdout, stderr io.Writer) int {
+	var c cli
+	exited := -1
+	parser, err := kong.New(&c,
+		kong.Name("aside"),
+		kong.Description(description),
+		kong.Writers(stdout, stderr),
+		kong.Exit(func(code int) { exited = code; panic(exitPanic{}) }),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
+	)
+	if err != nil {
+		fmt.Fprintln(stderr, "aside: in the definition of the flags:", err)
+		return 1
+	}
+	k, err := parse(parser, args)
+	switch {
+	case exited >= 0: // --help
+		return exited
+	case err != nil:
+		fmt.Fprintln(stderr, "aside:", redact(err.Error()))
+		help := "aside --help"
+		var parseErr *kong.ParseError
+		if errors.As(err, &parseErr) && parseErr.Context != nil && parseErr.Context.Selected() != nil {
+			help = "aside " + parseErr.Context.Selected().Name + " --help"
+		}
+		fmt.Fprintf(stderr, "Run %q for what is possible.\n", help)
+		return exitUsage
+	}
+
+	log := c.logger(stderr)
+	slog.SetDefault(log) // for libraries that know no other
+	ctx, stop := withSignals(context.Background(), log)
+	defer stop()
+	k.BindTo(ctx, (*context.Context)(nil))
+	k.BindTo(stdout, (*io.Writer)(nil))
+	if err := k.Run(log); err != nil {
+		fmt.Fprintln(stderr, "aside:", redact(err.Error()))
+		var coder interface{ ExitCode() int }
+		if errors.As(err, &coder) {
+			return coder.ExitCode()
+		}
+		return 1
+	}
+	return 0
+}
+
+// exitPanic unwinds kong where it expects that the process has ended.
+type exitPanic struct{}
+
+func parse(parser *kong.Kong, args []string) (k *kong.Context, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			if _, ok := v.(exitPanic); !ok {
+				panic(v)
+			}
+		}
+	}()
+	return parser.Parse(args)
+}
+
+// withSignals returns a context that ends with the first SIGINT or SIGTERM. The
+// second one ends the process at once, with the shell's code for it.
+func withSignals(ctx context.Context, log *slog.Logger) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	ch := make(chan os.Signal, 2)
+	signal.Notify(ch, os.Interrupt, syscall.SIGTERM)
+	done := make(chan struct{})
+	go func() {
+		select {
+		case sig := <-ch:
+			log.Debug("signal", "signal", sig.String())
+			cancel(fmt.Errorf("stopped by %v", sig))
+		case <-done:
+			return
+		}
+		select {
+		case sig := <-ch:
+			code := 130
+			if sig == syscall.SIGTERM {
+				code = 143
+			}
+			os.Exit(code)
+		case <-done:
+		}
+	}()
+	return ctx, func() {
+		signal.Stop(ch)
+		close(done)
+		cancel(nil)
+	}
+}
+
+// userinfo matches the user and password of a URL inside a text, such as a
+// command line that someone mistyped.
+var userinfo = regexp.MustCompile(`(://)\S*@`)
+
+func redact(text string) string { return userinfo.ReplaceAllString(text, "${1}***@") }
