@@ -74,7 +74,7 @@ const whatToTry = `Try, in another terminal:
       the same again is a hit: "aside; hit; detail=L1"
   curl -i -H 'Cache-Control: no-cache' URL/todos/1
       a strong read, which passes the memory over: "aside; fwd=request; detail=load"
-  curl -i -X PATCH -H 'Content-Type: application/json' -d '{"completed":true}' URL/todos/1
+  curl -i -X PATCH -H 'Content-Type: application/json' -d '{"name":"Changed"}' URL/todos/1
       a write; the next read shows it, with a new ETag
   curl -i URL/todos/nothing
       404, twice: the second time from memory, "hit; detail=L1/negative"

@@ -155,7 +155,11 @@ func (c *ServeCmd) run(ctx context.Context, log *slog.Logger, ready func(url str
 	defer func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTime)
 		defer cancel()
-		if closeErr := closeCache(ctx); closeErr != nil {
+		switch closeErr := closeCache(ctx); {
+		case closeErr == nil:
+		case errors.Is(closeErr, aside.ErrL2Unavailable):
+			log.Warn("Redis cannot be told of the last writes: other servers may answer with older records until those expire", "ttl", c.TTL.String(), "error", closeErr)
+		default:
 			err = errors.Join(err, fmt.Errorf("closing the cache: %w", closeErr))
 		}
 	}()

@@ -187,7 +187,7 @@ func (s *Server) finish(ex *exchange, r *http.Request, pattern string) {
 		slog.String("route", pattern),
 		slog.Int("status", status),
 		slog.Int64("bytes", ex.bytes),
-		slog.Duration("took", took),
+		slog.Float64("took_ms", float64(took.Microseconds())/1000),
 		slog.String("remote", r.RemoteAddr),
 	}
 	if cs := ex.Header()["Cache-Status"]; len(cs) > 0 {

@@ -1,0 +1,104 @@
+package main
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+)
+
+func TestHelp(t *testing.T) {
+	for _, args := range [][]string{{"--help"}, {"serve", "--help"}, {"load", "--help"}, {"demo", "--help"}, {"version", "--help"}} {
+		stdout, stderr, code := asideRun(t, nil, args...)
+		if code != 0 || stderr != "" || !strings.Contains(stdout, "Usage: aside") {
+			t.Errorf("%v: exit %d\n%s%s", args, code, stdout, stderr)
+		}
+	}
+	stdout, _, _ := asideRun(t, []string{"ASIDE_REDIS=redis://:hunter2@h"}, "serve", "--help")
+	if strings.Contains(stdout, "hunter2") || !strings.Contains(stdout, "$ASIDE_REDIS") || !strings.Contains(stdout, "127.0.0.1:8000") {
+		t.Errorf("help:\n%s", stdout)
+	}
+}
+
+// A command line that cannot be used ends with 2, before anything is touched;
+// the message names what is wrong, all of it, and no password.
+func TestBadCommandLines(t *testing.T) {
+	for _, tt := range []struct {
+		args string
+		env  []string
+		says []string
+	}{
+		{"", nil, []string{`"serve"`, `"aside --help"`}},
+		{"sevre", nil, []string{"sevre"}},
+		{"serve --ttl soon", nil, []string{"--ttl", "duration", `"aside serve --help"`}},
+		{"serve --ttl 0s --l1-size 0 --max-loads 0 --negative-ttl=-1s --l1-ttl=-1s --stale-for=-1s", nil,
+			[]string{"--ttl must", "--l1-size must", "--max-loads must", "--negative-ttl must", "--l1-ttl must", "--stale-for must"}},
+		{"serve --listen 8000 --max-body 0 --max-header 0 --read-timeout 0s --request-timeout 0s --idle-timeout 0s --shutdown-timeout=-1s", nil,
+			[]string{"--listen must", "--max-body must", "--max-header must", "--read-timeout must", "--request-timeout must", "--idle-timeout must", "--shutdown-timeout must"}},
+		{"serve --admin 0.0.0.0:8001", nil, []string{"--admin must be a loopback address"}},
+		{"serve --admin example.com:8001", nil, []string{"--admin must be a loopback address"}},
+		{"serve --no-l1", nil, []string{"--no-l1 without --redis"}},
+		{"serve --on-redis-down panic", nil, []string{"--on-redis-down"}},
+		{"serve", []string{"ASIDE_LOG_LEVEL=loud"}, []string{"ASIDE_LOG_LEVEL"}},
+		{"serve redis://user:hunter2@h", nil, []string{"redis://***@h"}},
+		{"serve --listen 127.0.0.1:0", []string{"ASIDE_REDIS=redis://user:hunter2@h:99999"}, []string{"--redis"}},
+		{"serve --listen 127.0.0.1:0", []string{"ASIDE_REDIS=http://user:hunter2@h"}, []string{"--redis"}},
+		{"serve --listen 127.0.0.1:0", []string{"ASIDE_MONGO=mongodb://user:hunter2@h:99999"}, []string{"--mongo"}},
+		{"serve --listen 127.0.0.1:0", []string{"ASIDE_MONGO=user:hunter2@h"}, []string{"--mongo"}},
+		{"demo", []string{"ASIDE_MONGO=mongodb://user:hunter2@h"}, []string{"embedded store"}},
+		{"demo --count 0 --ttl 0s", nil, []string{"--count must", "--ttl must"}},
+	} {
+		stdout, stderr, code := asideRun(t, tt.env, strings.Fields(tt.args)...)
+		if code != 2 {
+			t.Errorf("%s %v: exit %d\n%s", tt.args, tt.env, code, stderr)
+		}
+		for _, want := range tt.says {
+			if !strings.Contains(stderr, want) {
+				t.Errorf("%s %v: no %q in\n%s", tt.args, tt.env, want, stderr)
+			}
+		}
+		if strings.Contains(stdout+stderr, "hunter2") {
+			t.Errorf("%s %v: the password is shown:\n%s", tt.args, tt.env, stderr)
+		}
+	}
+}
+
+func TestVersion(t *testing.T) {
+	stdout, _, code := asideRun(t, nil, "version")
+	if code != 0 || !strings.HasPrefix(stdout, "aside ") || !strings.Contains(stdout, "go1") {
+		t.Errorf("exit %d: %s", code, stdout)
+	}
+	stdout, _, code = asideRun(t, nil, "version", "--json")
+	var v version
+	if err := json.Unmarshal([]byte(stdout), &v); err != nil || code != 0 || v.Version == "" || v.Go == "" || v.Platform == "" {
+		t.Errorf("exit %d, %v: %s", code, err, stdout)
+	}
+}
+
+func TestRedactURL(t *testing.T) {
+	for in, want := range map[string]string{
+		"redis://user:hunter2@h:1/0":                                        "redis://h:1/0",
+		"redis://:hunter2@h1:1?addr=h2:1&password=hunter2":                  "redis://h1:1",
+		"mongodb://u:hunter2@a:1,b:2/db?tlsCertificateKeyFilePassword=secr": "mongodb://a:1,b:2/db",
+		"mongodb://u:p@hunter2@a/db":                                        "mongodb://a/db",
+		"mongodb://u:hun/ter2@a/db":                                         "mongodb://a/db",
+		"hunter2@h":                                                         "(hidden)",
+	} {
+		if got := redactURL(in); got != want {
+			t.Errorf("redactURL(%q) = %q, want %q", in, got, want)
+		}
+	}
+	if got := redact("a redis://u:p@h b"); got != "a redis://***@h b" {
+		t.Errorf("redact: %q", got)
+	}
+}
+
+// Two embedded stores that share a Redis must not read each other's records.
+func TestDefaultCacheName(t *testing.T) {
+	a, b := defaultName(&StoreFlags{Data: "a"}), defaultName(&StoreFlags{Data: "b"})
+	if a == b || a != defaultName(&StoreFlags{Data: "./a"}) {
+		t.Errorf("names %q and %q", a, b)
+	}
+	if got := defaultName(&StoreFlags{Mongo: "mongodb://x", Data: "a"}); got != "todos" {
+		t.Errorf("name with MongoDB: %q", got)
+	}
+}

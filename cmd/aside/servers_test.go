@@ -1,0 +1,132 @@
+package main
+
+import (
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/asidecache/aside/internal/testserver"
+)
+
+// The main path on real servers: two nodes over one MongoDB and one Redis.
+func TestTwoNodesOnRealServers(t *testing.T) {
+	mongo, redis := testserver.Mongo(t), testserver.Redis(t, "--requirepass", "hunter2")
+	env := []string{"ASIDE_MONGO=" + mongo.URI(), "ASIDE_REDIS=" + redis.URL()}
+	a, b := start(t, env, "serve", "--log-level", "debug"), start(t, env, "serve", "--no-l1")
+
+	a.want(a.do("POST", "/todos", `{"id":"a/b","name":"one"}`), 201)
+	if r := b.want(b.do("GET", "/todos/a%2Fb", ""), 200); r.cacheStatus() != "aside; hit; detail=L2" {
+		t.Errorf("the other node's read of a new record: %s", r.cacheStatus())
+	}
+	testserver.Eventually(t, 10*time.Second, "the first node has it in memory", func() bool {
+		return a.do("GET", "/todos/a%2Fb", "").cacheStatus() == "aside; hit; detail=L1"
+	})
+	etag := b.want(b.do("PATCH", "/todos/a%2Fb", `{"name":"two"}`), 200).header.Get("ETag")
+	if r := a.want(a.do("GET", "/todos/a%2Fb", "", "Cache-Control: no-cache"), 200); r.header.Get("ETag") != etag {
+		t.Errorf("a strong read missed the other node's write: %s", r.body)
+	}
+	testserver.Eventually(t, 10*time.Second, "the write reaches the first node's memory", func() bool {
+		return a.do("GET", "/todos/a%2Fb", "").header.Get("ETag") == etag
+	})
+	b.want(b.do("DELETE", "/todos/a%2Fb", "", "If-Match: "+etag), 204)
+	if r := a.want(a.do("GET", "/todos/a%2Fb", "", "Cache-Control: no-cache"), 404); !strings.Contains(r.body, "Item not found") {
+		t.Errorf("after the delete: %s", r.body)
+	}
+	for _, p := range []*process{a, b} {
+		p.signal(os.Interrupt)
+		p.wantExit(0)
+		if strings.Contains(p.logged(), "hunter2") {
+			t.Error("the password is in the log")
+		}
+	}
+}
+
+// The tutorial's service answers 500 for every read while Redis is down,
+// although its database has the record.
+func TestTutorialDefectRedisDownIsAnOutage(t *testing.T) {
+	redis := testserver.Redis(t)
+	proxy := testserver.Toxiproxy(t, redis.Addr())
+	p := start(t, nil, "serve", "--data", t.TempDir(), "--redis", "redis://"+proxy.Addr())
+	p.want(p.do("POST", "/todos", `{"id":"1","name":"n"}`), 201)
+	p.want(p.do("POST", "/todos", `{"id":"2","name":"n"}`), 201)
+	ready := func() string { return p.want(p.do("GET", "/readyz", ""), 200).body }
+	for name, fail := range map[string]func(){"cut": proxy.Cut, "silent": proxy.Silence} {
+		testserver.Eventually(t, 10*time.Second, "Redis is in use", func() bool { return strings.Contains(ready(), `"status":"ready"`) })
+		fail()
+		p.want(p.do("GET", "/todos/1", ""), 200)
+		p.want(p.do("GET", "/todos/none-"+name, ""), 404)
+		p.want(p.do("PATCH", "/todos/2", `{"name":"`+name+`"}`), 200)
+		if r := p.want(p.do("GET", "/todos/2", ""), 200); !strings.Contains(r.body, name) {
+			t.Errorf("Redis %s: own write not seen: %s", name, r.body)
+		}
+		testserver.Eventually(t, 10*time.Second, "it says that it is degraded", func() bool { return strings.Contains(ready(), `"status":"degraded"`) })
+		proxy.Restore()
+	}
+	testserver.Eventually(t, 20*time.Second, "it recovers", func() bool { return strings.Contains(ready(), `"status":"ready"`) })
+	if r := p.want(p.do("GET", "/todos/2", "", "Cache-Control: no-cache"), 200); r.status != 200 {
+		t.Errorf("after the recovery: %s", r.body)
+	}
+}
+
+// The tutorial's service takes any key in Redis with the id's name for a todo.
+func TestTutorialDefectForeignKeyServed(t *testing.T) {
+	redis := testserver.Redis(t)
+	redis.Do("HSET", "1", "id", "1", "name", "foreign", "description", "x")
+	redis.Do("SET", "2", "foreign")
+	p := start(t, nil, "serve", "--data", t.TempDir(), "--redis", redis.URL(), "--cache-name", "mine")
+	p.want(p.do("GET", "/todos/1", ""), 404)
+	p.want(p.do("POST", "/todos", `{"id":"2","name":"n"}`), 201)
+	p.want(p.do("GET", "/todos/2", ""), 200)
+
+	// Not even garbage under our own key is served.
+	redis.Do("SET", "aside:mine:1:2", "garbage")
+	if r := p.want(p.do("GET", "/todos/2", "", "Cache-Control: no-cache"), 200); !strings.Contains(r.body, `"name":"n"`) {
+		t.Errorf("body: %s", r.body)
+	}
+}
+
+// The tutorial's service keeps records in Redis for ever.
+func TestTutorialDefectNoTTL(t *testing.T) {
+	redis := testserver.Redis(t)
+	p := start(t, nil, "serve", "--data", t.TempDir(), "--redis", redis.URL(), "--cache-name", "mine", "--ttl", "1h")
+	p.want(p.do("POST", "/todos", `{"id":"1","name":"n"}`), 201)
+	p.want(p.do("GET", "/todos/1", ""), 200)
+	p.want(p.do("GET", "/todos/none", ""), 404)
+	keys := 0
+	testserver.Eventually(t, 10*time.Second, "both answers are in Redis", func() bool {
+		list, err := redis.Do("KEYS", "aside:mine:*").AsStrSlice()
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys = len(list)
+		return keys == 2
+	})
+	list, _ := redis.Do("KEYS", "*").AsStrSlice()
+	for _, key := range list {
+		ms, err := redis.Do("PTTL", key).AsInt64()
+		if err != nil || ms <= 0 || ms > time.Hour.Milliseconds() {
+			t.Errorf("%s lives for %d ms, %v", key, ms, err)
+		}
+	}
+}
+
+// The tutorial's service hangs for 30 s when its database is down, then answers
+// 500. Here what is cached is answered, the rest refused, and it recovers.
+func TestTutorialDefectDatabaseDownHangs(t *testing.T) {
+	mongo := testserver.Mongo(t)
+	proxy := testserver.Toxiproxy(t, mongo.Addr())
+	p := start(t, []string{"ASIDE_MONGO=" + mongo.URIVia(proxy.Addr())}, "serve")
+	p.want(p.do("POST", "/todos", `{"id":"1","name":"n"}`), 201)
+	testserver.Eventually(t, 10*time.Second, "it is cached", func() bool {
+		return strings.Contains(p.do("GET", "/todos/1", "").cacheStatus(), "hit")
+	})
+	proxy.Cut()
+	p.want(p.do("GET", "/todos/1", ""), 200)
+	if r := p.want(p.do("GET", "/todos/cold", ""), 503); r.header.Get("Retry-After") == "" {
+		t.Errorf("no Retry-After: %v", r.header)
+	}
+	p.want(p.do("GET", "/readyz", ""), 503)
+	proxy.Restore()
+	testserver.Eventually(t, 30*time.Second, "it recovers", func() bool { return p.do("GET", "/todos/cold", "").status == 404 })
+}
