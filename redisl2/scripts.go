@@ -56,17 +56,24 @@ func newScript(src string) script {
 const maxBatch = 500
 
 // build makes the command for one key: EVALSHA, or EVAL with the source.
-func (sc script) build(c rueidis.Client, bySource bool, key string, args []string) rueidis.Completed {
+func (sc script) build(c rueidis.Client, bySource bool, key string, a args) rueidis.Completed {
 	if bySource {
-		return c.B().Eval().Script(sc.src).Numkeys(1).Key(key).Arg(args...).Build()
+		return c.B().Eval().Script(sc.src).Numkeys(1).Key(key).Arg(a.of[:a.n]...).Build()
 	}
-	return c.B().Evalsha().Sha1(sc.sha).Numkeys(1).Key(key).Arg(args...).Build()
+	return c.B().Evalsha().Sha1(sc.sha).Numkeys(1).Key(key).Arg(a.of[:a.n]...).Build()
+}
+
+// args are a script's arguments, by value to spare each command an allocation.
+// They may share the memory of the request, which its sender leaves alone.
+type args struct {
+	of [3]string
+	n  int
 }
 
 // run executes the script for each key, pipelined, and hands each reply to
 // each, with its index. A server that does not know the script yet (it is new,
 // was restarted, or SCRIPT FLUSH was called) is sent the source.
-func (sc script) run(ctx context.Context, s *Store, n int, key func(i int) string, args func(i int) []string, each func(i int, r rueidis.RedisResult, err error)) {
+func (sc script) run(ctx context.Context, s *Store, n int, key func(i int) string, argsOf func(i int) args, each func(i int, r rueidis.RedisResult, err error)) {
 	c, err := s.get()
 	if err != nil {
 		for i := range n {
@@ -75,9 +82,9 @@ func (sc script) run(ctx context.Context, s *Store, n int, key func(i int) strin
 		return
 	}
 	if n == 1 {
-		r := c.Do(ctx, sc.build(c, false, key(0), args(0)))
+		r := c.Do(ctx, sc.build(c, false, key(0), argsOf(0)))
 		if noScript(r) {
-			r = c.Do(ctx, sc.build(c, true, key(0), args(0)))
+			r = c.Do(ctx, sc.build(c, true, key(0), argsOf(0)))
 		}
 		each(0, r, outcome(r))
 		return
@@ -85,7 +92,7 @@ func (sc script) run(ctx context.Context, s *Store, n int, key func(i int) strin
 	for from := 0; from < n; from += maxBatch {
 		cmds := make([]rueidis.Completed, 0, min(n-from, maxBatch))
 		for i := from; i < min(n, from+maxBatch); i++ {
-			cmds = append(cmds, sc.build(c, false, key(i), args(i)))
+			cmds = append(cmds, sc.build(c, false, key(i), argsOf(i)))
 		}
 		rs := c.DoMulti(ctx, cmds...)
 		var unknown []int
@@ -93,7 +100,7 @@ func (sc script) run(ctx context.Context, s *Store, n int, key func(i int) strin
 		for j, r := range rs {
 			if noScript(r) {
 				unknown = append(unknown, j)
-				cmds = append(cmds, sc.build(c, true, key(from+j), args(from+j)))
+				cmds = append(cmds, sc.build(c, true, key(from+j), argsOf(from+j)))
 			}
 		}
 		if len(unknown) > 0 {
@@ -143,9 +150,9 @@ func (s *Store) Acquire(ctx context.Context, reqs []aside.LeaseRequest) []aside.
 	out := make([]aside.Acquired, len(reqs))
 	acquire.run(ctx, s, len(reqs),
 		func(i int) string { return reqs[i].Key },
-		func(i int) []string {
+		func(i int) args {
 			r := &reqs[i]
-			return []string{string(r.Lease[:]), ms(r.TTL), strconv.FormatInt(max(0, r.StaleFor.Milliseconds()), 10)}
+			return args{[3]string{rueidis.BinaryString(r.Lease[:]), ms(r.TTL), strconv.FormatInt(max(0, r.StaleFor.Milliseconds()), 10)}, 3}
 		},
 		func(i int, r rueidis.RedisResult, err error) { out[i] = acquired(r, err) })
 	s.lookRefused(ctx, reqs, out)
@@ -188,9 +195,9 @@ func (s *Store) Fill(ctx context.Context, reqs []aside.FillRequest) []aside.Fill
 	out := make([]aside.FillResult, len(reqs))
 	fill.run(ctx, s, len(reqs),
 		func(i int) string { return reqs[i].Key },
-		func(i int) []string {
+		func(i int) args {
 			r := &reqs[i]
-			return []string{string(r.Lease[:]), rueidis.BinaryString(r.Entry), ms(r.TTL)}
+			return args{[3]string{rueidis.BinaryString(r.Lease[:]), rueidis.BinaryString(r.Entry), ms(r.TTL)}, 3}
 		},
 		func(i int, r rueidis.RedisResult, err error) {
 			if out[i].Err = err; err == nil {
@@ -206,9 +213,9 @@ func (s *Store) Abandon(ctx context.Context, reqs []aside.AbandonRequest) []erro
 	out := make([]error, len(reqs))
 	abandon.run(ctx, s, len(reqs),
 		func(i int) string { return reqs[i].Key },
-		func(i int) []string {
+		func(i int) args {
 			r := &reqs[i]
-			return []string{string(r.Lease[:]), rueidis.BinaryString(r.Restore), ms(r.TTL)}
+			return args{[3]string{rueidis.BinaryString(r.Lease[:]), rueidis.BinaryString(r.Restore), ms(r.TTL)}, 3}
 		},
 		func(i int, _ rueidis.RedisResult, err error) { out[i] = err })
 	return out
@@ -218,7 +225,7 @@ func (s *Store) Abandon(ctx context.Context, reqs []aside.AbandonRequest) []erro
 func (s *Store) Evict(ctx context.Context, key string, entry []byte) (err error) {
 	evict.run(ctx, s, 1,
 		func(int) string { return key },
-		func(int) []string { return []string{rueidis.BinaryString(entry)} },
+		func(int) args { return args{[3]string{rueidis.BinaryString(entry)}, 1} },
 		func(_ int, _ rueidis.RedisResult, e error) { err = e })
 	return err
 }
@@ -226,10 +233,10 @@ func (s *Store) Evict(ctx context.Context, key string, entry []byte) (err error)
 // Fence implements aside.L2.
 func (s *Store) Fence(ctx context.Context, keys []string, token aside.Token, life time.Duration) []error {
 	out := make([]error, len(keys))
-	args := []string{string(token[:]), ms(life)}
+	a := args{[3]string{string(token[:]), ms(life)}, 2}
 	fence.run(ctx, s, len(keys),
 		func(i int) string { return keys[i] },
-		func(int) []string { return args },
+		func(int) args { return a },
 		func(i int, _ rueidis.RedisResult, err error) { out[i] = err })
 	return out
 }
@@ -239,9 +246,9 @@ func (s *Store) Release(ctx context.Context, reqs []aside.ReleaseRequest) []asid
 	out := make([]aside.ReleaseResult, len(reqs))
 	release.run(ctx, s, len(reqs),
 		func(i int) string { return reqs[i].Key },
-		func(i int) []string {
+		func(i int) args {
 			r := &reqs[i]
-			return []string{string(r.Token[:]), rueidis.BinaryString(r.Publish), ms(r.TTL)}
+			return args{[3]string{rueidis.BinaryString(r.Token[:]), rueidis.BinaryString(r.Publish), ms(r.TTL)}, 3}
 		},
 		func(i int, r rueidis.RedisResult, err error) {
 			if out[i].Err = err; err == nil {
@@ -257,7 +264,7 @@ func (s *Store) Invalidate(ctx context.Context, keys []string) []error {
 	out := make([]error, len(keys))
 	invalidate.run(ctx, s, len(keys),
 		func(i int) string { return keys[i] },
-		func(int) []string { return nil },
+		func(int) args { return args{} },
 		func(i int, _ rueidis.RedisResult, err error) { out[i] = err })
 	return out
 }

@@ -1,0 +1,183 @@
+package redisl2_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/redis/rueidis"
+
+	"github.com/asidecache/aside"
+	"github.com/asidecache/aside/internal/testserver"
+	"github.com/asidecache/aside/redisl2"
+)
+
+// benchKeys are of about the size of a todo's.
+const benchKeys = 1000
+
+var benchValue = rec{Key: strings.Repeat("a todo's name and its description ", 6), Version: 1}
+
+type benchLoader struct{}
+
+func (benchLoader) Load(context.Context, string) (rec, error) { return benchValue, nil }
+
+// bench runs on one server: the cache without L1, and rueidis alone with its
+// default options, with the same payload as bytes.
+type bench struct {
+	c    *aside.Cache[string, rec]
+	raw  rueidis.Client
+	keys []string
+	ctx  context.Context
+}
+
+func newBench(b *testing.B) *bench {
+	srv := testserver.Redis(b)
+	c, err := aside.New(options{Name: "bench", L2: open(b, redisl2.Options{URL: srv.URL()}), L1Size: -1, L2Timeout: minute})
+	if err != nil {
+		b.Fatal(err)
+	}
+	raw, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{srv.Addr()}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { raw.Close(); _ = c.Close(context.Background()) })
+	return &bench{c, raw, numbered("key", benchKeys), context.Background()}
+}
+
+func (b *bench) get(k string) error {
+	_, err := b.c.Get(b.ctx, k, benchLoader{})
+	return err
+}
+
+func (b *bench) rawGet(k string) error {
+	_, err := b.raw.Do(b.ctx, b.raw.B().Get().Key("raw:"+k).Build()).AsBytes()
+	return err
+}
+
+func (b *bench) rawSet(k string) error {
+	return b.raw.Do(b.ctx, b.raw.B().Set().Key("raw:"+k).Value(benchValue.Key).PxMilliseconds(300_000).Build()).Error()
+}
+
+// parallel runs f b.N times from n goroutines.
+func parallel(b *testing.B, n int, f func(i int64) error) {
+	b.Helper()
+	b.ReportAllocs()
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	b.ResetTimer()
+	for range n {
+		wg.Go(func() {
+			for i := next.Add(1); i <= int64(b.N); i = next.Add(1) {
+				if err := f(i); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// A hit in L2, decoded, beside GET by rueidis alone, not decoded.
+func BenchmarkL2Hit(b *testing.B) {
+	for _, n := range []int{1, 16, 100} {
+		x := newBench(b)
+		for _, k := range x.keys {
+			if err := x.get(k); err != nil {
+				b.Fatal(err)
+			}
+			if err := x.rawSet(k); err != nil {
+				b.Fatal(err)
+			}
+		}
+		b.Run(fmt.Sprintf("goroutines=%d/aside", n), func(b *testing.B) {
+			parallel(b, n, func(i int64) error { return x.get(x.keys[i%benchKeys]) })
+		})
+		b.Run(fmt.Sprintf("goroutines=%d/rueidis", n), func(b *testing.B) {
+			parallel(b, n, func(i int64) error { return x.rawGet(x.keys[i%benchKeys]) })
+		})
+	}
+}
+
+// A miss, its fill included, beside GET and SET.
+func BenchmarkMiss(b *testing.B) {
+	for _, n := range []int{1, 16} {
+		x := newBench(b)
+		var fresh atomic.Int64
+		b.Run(fmt.Sprintf("goroutines=%d/aside", n), func(b *testing.B) {
+			parallel(b, n, func(int64) error { return x.get(fmt.Sprint("m", fresh.Add(1))) })
+		})
+		b.Run(fmt.Sprintf("goroutines=%d/rueidis", n), func(b *testing.B) {
+			parallel(b, n, func(int64) error {
+				k := fmt.Sprint("m", fresh.Add(1))
+				if err := x.rawGet(k); !rueidis.IsRedisNil(err) {
+					return err
+				}
+				return x.rawSet(k)
+			})
+		})
+	}
+}
+
+// A write, of nothing, beside the DEL that plain cache-aside sends after it.
+func BenchmarkWrite(b *testing.B) {
+	for _, n := range []int{1, 16} {
+		x := newBench(b)
+		for _, publish := range []bool{false, true} {
+			b.Run(fmt.Sprintf("goroutines=%d/aside/publish=%v", n, publish), func(b *testing.B) {
+				parallel(b, n, func(i int64) error {
+					k := x.keys[i%benchKeys]
+					return x.c.Write(x.ctx, func(_ context.Context, w *aside.Writing[string, rec]) error {
+						if publish {
+							w.Publish(k, benchValue)
+						}
+						return nil
+					}, k)
+				})
+			})
+		}
+		b.Run(fmt.Sprintf("goroutines=%d/rueidis", n), func(b *testing.B) {
+			parallel(b, n, func(i int64) error {
+				return x.raw.Do(x.ctx, x.raw.B().Del().Key("raw:"+x.keys[i%benchKeys]).Build()).Error()
+			})
+		})
+	}
+}
+
+// 100 callers ask for one cold key at once; one operation is all of them.
+func BenchmarkStampede(b *testing.B) {
+	x := newBench(b)
+	var loads atomic.Int64
+	loader := aside.LoaderFunc[string, rec](func(context.Context, string) (rec, error) { loads.Add(1); return benchValue, nil })
+	run := func(b *testing.B, get func(k string) error) {
+		loads.Store(0)
+		for i := range b.N {
+			k := fmt.Sprintf("%s-%d-%d", b.Name(), b.N, i)
+			var wg sync.WaitGroup
+			for range 100 {
+				wg.Go(func() {
+					if err := get(k); err != nil {
+						b.Error(err)
+					}
+				})
+			}
+			wg.Wait()
+		}
+		b.ReportMetric(float64(loads.Load())/float64(b.N), "loads/op")
+	}
+	b.Run("aside", func(b *testing.B) {
+		run(b, func(k string) error { _, err := x.c.Get(x.ctx, k, loader); return err })
+	})
+	b.Run("rueidis", func(b *testing.B) {
+		run(b, func(k string) error {
+			if err := x.rawGet(k); !rueidis.IsRedisNil(err) {
+				return err
+			}
+			_, _ = loader.Load(x.ctx, k)
+			return x.rawSet(k)
+		})
+	})
+}
