@@ -102,7 +102,7 @@ func TestReach(t *testing.T) {
 			"they change the flags of a program that links them"},
 		{".", true, []string{path("redisl2"), path("mongofeed"), path("asideprom"), path("asidetest"), path("internal/todo"), path("cmd")},
 			"adapters and the service import the library, never the reverse"},
-		{"internal/httpapi", false, []string{path("internal/boltstore"), path("internal/mongostore"), path("redisl2"), redis, mongo, bbolt},
+		{"internal/httpapi", true, []string{path("internal/boltstore"), path("internal/mongostore"), path("redisl2"), redis, mongo, bbolt},
 			"the API knows todo.Service, which any store serves"},
 		{"internal/todo", true, []string{path("internal/boltstore"), path("internal/mongostore"), path("internal/httpapi"), path("redisl2"), redis, mongo, bbolt},
 			"the domain knows no technology"},
