@@ -1,0 +1,128 @@
+package l1
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func newTier(t *testing.T, c Config[string, int]) *Tier[string, int] {
+	t.Helper()
+	tier, err := New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(tier.Close)
+	return tier
+}
+
+// Caught: an Insert that does not look at the generation.
+func TestInsertIsRefusedAfterAnInvalidation(t *testing.T) {
+	tier := newTier(t, Config[string, int]{MaxEntries: 10})
+	for name, invalidate := range map[string]func(){
+		"Invalidate": func() { tier.Invalidate("k") },
+		"Flush":      tier.Flush,
+	} {
+		gen := tier.Generation("k")
+		invalidate()
+		if tier.Insert("k", gen, 1, false, time.Minute) {
+			t.Errorf("%s: an insert requested before it was accepted", name)
+		}
+		if !tier.Insert("k", tier.Generation("k"), 2, false, time.Minute) {
+			t.Errorf("%s: an insert requested after it was refused", name)
+		}
+		if e, ok := tier.Get("k"); !ok || e.Value != 2 {
+			t.Errorf("%s: got %+v, %v", name, e, ok)
+		}
+		invalidate()
+		if _, ok := tier.Get("k"); ok {
+			t.Errorf("%s left the entry", name)
+		}
+	}
+}
+
+// Whatever the order, an entry inserted under an old generation is not there
+// after the invalidation returned. Caught: checking the generation without
+// holding the stripe until the entry is stored.
+func TestInsertAndInvalidateRace(t *testing.T) {
+	tier := newTier(t, Config[string, int]{MaxEntries: 100})
+	for i := range 20_000 {
+		gen := tier.Generation("k")
+		var wg sync.WaitGroup
+		wg.Go(func() { tier.Insert("k", gen, i, false, time.Minute) })
+		tier.Invalidate("k")
+		wg.Wait()
+		if e, ok := tier.Get("k"); ok {
+			t.Fatalf("round %d: %+v survived its invalidation", i, e)
+		}
+	}
+}
+
+func TestOffTierKeepsGenerations(t *testing.T) {
+	tier := newTier(t, Config[string, int]{})
+	gen := tier.Generation("k")
+	if tier.Insert("k", gen, 1, false, time.Minute) {
+		t.Error("a tier that is off took an entry")
+	}
+	if _, ok := tier.Get("k"); ok {
+		t.Error("a tier that is off had an entry")
+	}
+	tier.Invalidate("k")
+	if tier.Generation("k") == gen {
+		t.Error("the generation did not move")
+	}
+}
+
+func TestExpiry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tier, err := New(Config[string, int]{MaxEntries: 10})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer tier.Close()
+		tier.Insert("short", tier.Generation("short"), 1, false, time.Second)
+		tier.Insert("long", tier.Generation("long"), 2, true, time.Minute)
+		if tier.Insert("none", tier.Generation("none"), 3, false, 0) {
+			t.Error("an entry that is to live for 0s was taken")
+		}
+		time.Sleep(2 * time.Second)
+		if _, ok := tier.Get("short"); ok {
+			t.Error("expired entry found")
+		}
+		if e, ok := tier.Get("long"); !ok || !e.Negative {
+			t.Errorf("got %+v, %v", e, ok)
+		}
+	})
+}
+
+func TestStats(t *testing.T) {
+	tier := newTier(t, Config[string, int]{MaxEntries: 100})
+	for i := range 1000 {
+		k := fmt.Sprint(i)
+		tier.Insert(k, tier.Generation(k), i, false, time.Minute)
+	}
+	tier.Insert("hot", tier.Generation("hot"), 1, false, time.Minute)
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for range 1000 {
+				tier.Get("hot")
+				tier.Get("absent")
+			}
+		})
+	}
+	wg.Wait()
+	deadline := time.Now().Add(20 * time.Second)
+	for tier.cache.CleanUp(); tier.Stats().Entries > 100 && time.Now().Before(deadline); {
+		tier.cache.CleanUp()
+	}
+	st := tier.Stats()
+	if st.Hits > 4000 || st.Hits == 0 || st.Entries > 100 || st.Evictions < 900 || st.Cost != uint64(st.Entries) {
+		t.Errorf("%+v", st)
+	}
+	if _, ok := tier.Get("hot"); ok && st.Hits != 4000 {
+		t.Errorf("%d hits counted of 4000", st.Hits)
+	}
+}
