@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/asidecache/aside/internal/testserver"
 	"github.com/asidecache/aside/redisl2"
 )
 
@@ -95,4 +96,22 @@ func TestURLForms(t *testing.T) {
 			t.Errorf("the password is in the log: %s", l)
 		}
 	}
+}
+
+// Caught: without the look at the version the reason is a syntax error in Lua.
+func TestServerTooOld(t *testing.T) {
+	t.Parallel()
+	tap := newTap(t, testserver.Redis(t))
+	tap.replace(func(cmd []string) []string {
+		if len(cmd) == 1 && cmd[0] == "HELLO" {
+			return []string{"EVAL", "redis.setresp(3) return {map={version='6.2.14'}}", "0"}
+		}
+		return cmd
+	})
+	s := open(t, redisl2.Options{URL: tap.url(), Logger: slog.New(slog.DiscardHandler)})
+	if err := s.Ping(t.Context()); err == nil || !strings.Contains(err.Error(), "version is 6.2.14, want 7.0") {
+		t.Errorf("ping: %v", err)
+	}
+	tap.replace(nil)
+	eventually(t, "the server that was upgraded is used", func() bool { return s.Ping(t.Context()) == nil })
 }

@@ -38,7 +38,8 @@ type Options struct {
 	//	redis://host1:port?addr=host2:port&addr=host3:port              several nodes of a cluster
 	//	redis://host1:26379?addr=host2:26379&master_set=mymaster        Sentinel
 	//
-	// A server with cluster support is used as a cluster.
+	// A server with cluster support is used as a cluster. Further parameters
+	// are db, client_name, dial_timeout and skip_verify.
 	URL string
 
 	// TLS replaces the TLS configuration of a rediss URL.
@@ -141,6 +142,9 @@ func clientOption(o Options) (rueidis.ClientOption, error) {
 
 func (s *Store) connect() error {
 	c, err := rueidis.NewClient(s.opt)
+	if err == nil {
+		err = s.checkVersion(c)
+	}
 	if err != nil {
 		if c != nil {
 			c.Close()
@@ -149,6 +153,22 @@ func (s *Store) connect() error {
 		return err
 	}
 	s.client.Store(&c)
+	return nil
+}
+
+// checkVersion looks at what the scripts need; what they would say themselves
+// on an old server is a puzzle.
+func (s *Store) checkVersion(c rueidis.Client) error {
+	ctx, cancel := context.WithTimeout(s.ctx, s.opt.Dialer.Timeout)
+	defer cancel()
+	hello, err := c.Do(ctx, c.B().Hello().Build()).AsStrMap()
+	if err != nil {
+		return err
+	}
+	var major int
+	if _, err := fmt.Sscanf(hello["version"], "%d.", &major); err == nil && major < 7 {
+		return fmt.Errorf("the server's version is %s, want 7.0 or later", hello["version"])
+	}
 	return nil
 }
 
