@@ -11,12 +11,12 @@ import (
 func (o *Options[K, V]) keys() error {
 	if o.Key != nil {
 		if o.ParseKey == nil && o.L2 != nil && o.hasL1() {
-			return errors.New("Key is set without ParseKey, its inverse: L1 could not be told what changed (set L1Size to -1 to go without L1)")
+			return errors.New("option Key without its inverse, ParseKey: L1 could not be told what changed (set L1Size to -1 to go without L1)")
 		}
 		return nil
 	}
 	if o.ParseKey != nil {
-		return errors.New("ParseKey is set without Key")
+		return errors.New("option ParseKey without Key")
 	}
 	t := reflect.TypeFor[K]()
 	switch t.Kind() {

@@ -12,8 +12,7 @@ import (
 )
 
 func TestOptionsReportEveryFault(t *testing.T) {
-	type key struct{ a, b int }
-	_, err := aside.New(aside.Options[key, string]{
+	_, err := aside.New(aside.Options[[2]int, string]{
 		Name:            "no spaces please",
 		L2:              (&asidetest.Server{}).NewClient(),
 		TTL:             -time.Second,

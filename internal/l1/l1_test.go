@@ -2,7 +2,9 @@ package l1
 
 import (
 	"fmt"
+	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -48,14 +50,31 @@ func TestInsertIsRefusedAfterAnInvalidation(t *testing.T) {
 // holding the stripe until the entry is stored.
 func TestInsertAndInvalidateRace(t *testing.T) {
 	tier := newTier(t, Config[string, int]{MaxEntries: 100})
-	for i := range 20_000 {
-		gen := tier.Generation("k")
-		var wg sync.WaitGroup
-		wg.Go(func() { tier.Insert("k", gen, i, false, time.Minute) })
+	const rounds = 100_000
+	var start, end atomic.Int64
+	var gen atomic.Uint64
+	go func() {
+		for i := int64(1); i <= rounds; i++ {
+			for start.Load() != i {
+				runtime.Gosched()
+			}
+			tier.Insert("k", gen.Load(), int(i), false, time.Minute)
+			end.Store(i)
+		}
+	}()
+	for i := int64(1); i <= rounds; i++ {
+		gen.Store(tier.Generation("k"))
+		start.Store(i)
+		for range i % 64 { // meet the insert at another of its steps each time
+			end.Load()
+		}
 		tier.Invalidate("k")
-		wg.Wait()
+		for end.Load() != i {
+			runtime.Gosched()
+		}
 		if e, ok := tier.Get("k"); ok {
-			t.Fatalf("round %d: %+v survived its invalidation", i, e)
+			t.Errorf("round %d: %+v survived its invalidation", i, e)
+			tier.Invalidate("k")
 		}
 	}
 }
