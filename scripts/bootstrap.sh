@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs or builds what the tests need besides Go: redis-server from the
-# system's packages, and a server that speaks MongoDB's protocol (FerretDB, built
+# Installs or builds what the tests need besides Go: redis-server and Chromium
+# from the system's packages, and a server that speaks MongoDB's protocol (FerretDB, built
 # into .cache/bin) unless there is one. With RACE=1 also a C compiler, which
 # Go's race detector needs. Does nothing where all is there already.
 set -euo pipefail
@@ -39,6 +39,13 @@ if [ -z "${ASIDE_TEST_REDIS_SERVER:-}" ] && ! have redis-server && ! have valkey
   Fedora:          sudo dnf install valkey
   macOS:           brew install redis
 or set ASIDE_TEST_REDIS_SERVER to the path of a redis-server or valkey-server."
+fi
+
+if ! have chromium && ! have chromium-browser && ! have google-chrome && ! have google-chrome-stable; then
+	apt_install chromium || die "no Chromium on PATH for the test of the documentation page, and this script cannot install it here.
+  Debian:   sudo apt-get install chromium
+  Fedora:   sudo dnf install chromium
+  Others:   put chromium or google-chrome on PATH"
 fi
 
 if [ "${RACE:-}" = 1 ] && ! have "$(go env CC)"; then

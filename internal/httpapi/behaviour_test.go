@@ -368,6 +368,17 @@ func TestOpenAPI(t *testing.T) {
 		for _, m := range strings.Fields(methods) {
 			if doc.Paths[path][m] == nil {
 				t.Errorf("%s %s is not documented", m, path)
+				continue
+			}
+			op := string(doc.Paths[path][m])
+			if strings.Contains(path, "{id}") && !strings.Contains(op, `"in":"path","name":"id"`) {
+				t.Errorf("%s %s does not document its id", m, path)
+			}
+			if m != "get" && m != "post" && !strings.Contains(op, `"If-Match"`) {
+				t.Errorf("%s %s does not document If-Match", m, path)
+			}
+			if strings.HasPrefix(path, "/todos") && !strings.Contains(op, `"422"`) {
+				t.Errorf("%s %s does not document 422", m, path)
 			}
 		}
 	}

@@ -20,9 +20,9 @@ import (
 //go:embed docs/index.html docs/init.js docs/swagger-ui-bundle.js.gz docs/swagger-ui.css.gz
 var docsFiles embed.FS
 
-// docsPolicy lets the page load and call nothing but this server. Styles need
-// the exception, since swagger-ui sets style attributes; scripts do not.
-const docsPolicy = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; " +
+// docsPolicy lets the page load and call nothing but this server, and run no
+// script or style that is written into a page. swagger-ui does with that.
+const docsPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; " +
 	"connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 // asset is a file served from memory, in both encodings.

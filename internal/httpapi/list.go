@@ -28,7 +28,7 @@ const (
 type listInput struct {
 	Limit        int      `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"Most items in a page."`
 	Cursor       string   `query:"cursor" doc:"Where the page starts: next_cursor of the page before. Opaque."`
-	IDs          []string `query:"ids,explode" doc:"Ids of a batch read, 1 to 200. Repeat the parameter, or separate ids by commas; a comma that belongs to an id is written %2C. Not with limit or cursor."`
+	IDs          []string `query:"ids,explode" nullable:"false" doc:"Ids of a batch read, 1 to 200. Repeat the parameter, or separate ids by commas; a comma that belongs to an id is written %2C. Not with limit or cursor."`
 	CacheControl string   `header:"Cache-Control" doc:"no-cache asks for a strong read: the answer has every write acknowledged, on any node, before the request."`
 
 	after   string
@@ -49,8 +49,8 @@ type listOutput struct {
 type todoList struct {
 	Todos      []todo.Todo `json:"todos" nullable:"false" doc:"A page in the order of the ids' bytes; a batch in the order asked."`
 	NextCursor string      `json:"next_cursor,omitempty" doc:"Of a page: the cursor of the next one. Absent on the last page."`
-	Missing    []string    `json:"missing,omitempty" doc:"Of a batch: the ids that no item has."`
-	Failed     []failedID  `json:"failed,omitempty" doc:"Of a batch: the ids that could not be read now. They may exist."`
+	Missing    []string    `json:"missing,omitempty" nullable:"false" doc:"Of a batch: the ids that no item has."`
+	Failed     []failedID  `json:"failed,omitempty" nullable:"false" doc:"Of a batch: the ids that could not be read now. They may exist."`
 }
 
 // failedID is an id of a batch that could not be read.

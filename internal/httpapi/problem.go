@@ -26,7 +26,7 @@ type Problem struct {
 	Detail    string  `json:"detail" doc:"What went wrong, and what to do about it."`
 	Code      string  `json:"code" doc:"Stable name of this kind of error, for programs."`
 	RequestID string  `json:"request_id,omitempty" doc:"The request's id in the server's log, as in the X-Request-Id header."`
-	Errors    []Fault `json:"errors,omitempty" doc:"Every fault found in the request."`
+	Errors    []Fault `json:"errors,omitempty" nullable:"false" doc:"Every fault found in the request."`
 
 	retryAfter time.Duration
 	cause      error // for the log only

@@ -30,7 +30,7 @@ func (s *Server) routes(version string, reg *prometheus.Registry) error {
 		OperationID: "create-todo", Method: http.MethodPost, Path: "/todos", Tags: []string{"todos"},
 		Summary:       "Create a todo",
 		DefaultStatus: http.StatusCreated,
-		Errors:        []int{400, 409, 413, 415, 503, 504},
+		Errors:        []int{400, 409, 413, 415, 422, 503, 504},
 	}, s.createTodo)
 	huma.Register(api, huma.Operation{
 		OperationID: "replace-todo", Method: http.MethodPut, Path: item, Tags: []string{"todos"},

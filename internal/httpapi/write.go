@@ -34,8 +34,9 @@ func outputOf(t todo.Todo) *todoOutput {
 	}
 }
 
-// target is the part that PUT, PATCH and DELETE have in common.
-type target struct {
+// Target is the part that PUT, PATCH and DELETE have in common. Its name is
+// exported since huma passes over embedded structs whose name is not.
+type Target struct {
 	ID          string `path:"id" maxLength:"256" doc:"The item's id, percent-encoded." example:"123"`
 	IfMatch     string `header:"If-Match" doc:"Entity tags of the versions that the change is meant for, or *; else 412."`
 	IfNoneMatch string `header:"If-None-Match" doc:"Entity tags of versions that the change is not meant for; else 412."`
@@ -44,7 +45,7 @@ type target struct {
 	ex  *exchange
 }
 
-func (t *target) resolve(ctx huma.Context) *Problem {
+func (t *Target) resolve(ctx huma.Context) *Problem {
 	r, w := humago.Unwrap(ctx)
 	t.ex = w.(*exchange)
 	var p *Problem
@@ -61,16 +62,16 @@ type createInput struct {
 }
 
 type replaceInput struct {
-	target
+	Target
 	replacement todo.Replacement
 }
 
 type patchInput struct {
-	target
+	Target
 	patch todo.Patch
 }
 
-type deleteInput struct{ target }
+type deleteInput struct{ Target }
 
 // Resolve implements huma.Resolver, here and below: bodies are read and
 // decoded by us; see decode.go.
