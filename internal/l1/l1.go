@@ -37,12 +37,17 @@ type Config[K comparable, V any] struct {
 // other at most an insert. Lock order: a stripe's lock before otter's own.
 type Tier[K comparable, V any] struct {
 	cache   *otter.Cache[K, Entry[V]]
+	clock   *otter.CoarseClock
 	stats   recorder
 	seed    maphash.Seed
 	stripes [stripeCount]stripe
 }
 
 const stripeCount = 4096
+
+// resolution of the clock by which entries expire. Reading the precise time
+// would be a fifth of a hit.
+const resolution = 10 * time.Millisecond
 
 type stripe struct {
 	mu  sync.Mutex
@@ -56,8 +61,10 @@ func New[K comparable, V any](c Config[K, V]) (*Tier[K, V], error) {
 	if c.MaxEntries <= 0 && c.MaxCost == 0 {
 		return t, nil
 	}
+	t.clock = otter.NewCoarseClock(resolution)
 	o := &otter.Options[K, Entry[V]]{
 		StatsRecorder: &t.stats,
+		Clock:         t.clock,
 		ExpiryCalculator: otter.ExpiryWritingFunc(func(e otter.Entry[K, Entry[V]]) time.Duration {
 			return e.Value.ttl
 		}),
@@ -74,8 +81,11 @@ func New[K comparable, V any](c Config[K, V]) (*Tier[K, V], error) {
 		o.MaximumSize = c.MaxEntries
 	}
 	var err error
-	t.cache, err = otter.New(o)
-	return t, err
+	if t.cache, err = otter.New(o); err != nil {
+		t.clock.Stop()
+		return nil, err
+	}
+	return t, nil
 }
 
 // Get returns the entry for key.
@@ -165,5 +175,6 @@ func (t *Tier[K, V]) Close() {
 	t.Flush()
 	if t.cache != nil {
 		t.cache.StopAllGoroutines()
+		t.clock.Stop()
 	}
 }
