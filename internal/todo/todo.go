@@ -49,9 +49,10 @@ type Page struct {
 // concurrent use and honour ctx. Every error matches one of the package's
 // sentinels with errors.Is, or ctx's own error.
 //
-// A write that returns ErrUnknownOutcome (or a context error) may or may not
-// have been applied, and may still be applied a moment later. After any other
-// error it was not applied.
+// A write that returns ErrUnknownOutcome (or a context error alone) may or may
+// not have been applied, and may still be applied a moment later. After any
+// other error it was not applied; one that never began since its context had
+// ended matches ErrUnavailable beside the context's error.
 type Store interface {
 	// Get returns the record with that ID, or ErrNotFound. If older data holds
 	// several, the first by insertion wins. Reads are answered by the primary.
@@ -59,10 +60,11 @@ type Store interface {
 	// GetMany returns the records that exist, by ID. Absent IDs are no error.
 	GetMany(ctx context.Context, ids []string) (map[string]Todo, error)
 	// List returns up to limit records with IDs greater than after, by the
-	// bytes of their ID.
+	// bytes of their ID. A limit below 1 is ErrInvalid.
 	List(ctx context.Context, after string, limit int) (Page, error)
 
-	// Insert adds a record, or returns ErrExists if its ID is taken.
+	// Insert adds a record, or returns ErrExists if its ID is taken, ErrInvalid
+	// if it is empty.
 	Insert(ctx context.Context, t Todo) error
 	// Update replaces the record by change(current) in one atomic step, and
 	// returns what was stored. ErrNotFound if there is none. An error from
