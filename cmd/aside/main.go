@@ -21,6 +21,7 @@ type cli struct {
 	Serve   ServeCmd   `cmd:"" help:"Serve todos over HTTP, cache-aside."`
 	Load    LoadCmd    `cmd:"" help:"Load todos into a store: made up, from a mongodump archive, or from JSON lines."`
 	Demo    DemoCmd    `cmd:"" help:"Fill an embedded store with a sample if it is empty, serve it, and say what to try."`
+	Bench   BenchCmd   `cmd:"" help:"Load a server with requests, and report how many it answers, how fast, and from where."`
 	Version VersionCmd `cmd:"" help:"Print the version."`
 
 	LogFlags

@@ -279,6 +279,25 @@ func TestShutdownTimeoutCutsOff(t *testing.T) {
 	}
 }
 
+func TestLimitsOnRequests(t *testing.T) {
+	p := start(t, nil, "serve", "--data", t.TempDir(), "--read-timeout", "300ms", "--max-header", "2000", "--max-body", "100")
+	p.want(p.do("GET", "/todos/1", "", "X-Large: "+strings.Repeat("x", 20_000)), 431)
+	p.want(p.do("POST", "/todos", `{"name":"`+strings.Repeat("x", 100)+`"}`), 413)
+
+	conn, err := net.Dial("tcp", strings.TrimPrefix(p.url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprint(conn, "POST /todos HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\n{")
+	if err := conn.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if line, err := bufio.NewReader(conn).ReadString('\n'); err != nil || !strings.Contains(line, " 408 ") {
+		t.Errorf("a body that does not arrive got %q, %v", line, err)
+	}
+}
+
 func TestAddressAndDataInUse(t *testing.T) {
 	data := t.TempDir()
 	p := start(t, nil, "serve", "--data", data)

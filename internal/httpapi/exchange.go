@@ -1,7 +1,6 @@
 package httpapi
 
 import (
-	"context"
 	"crypto/rand"
 	"encoding/base32"
 	"fmt"
@@ -54,10 +53,6 @@ func (ex *exchange) fail(p *Problem) *Problem {
 // writeProblem answers with p.
 func (ex *exchange) writeProblem(p *Problem) {
 	ex.fail(p)
-	if p.Status == statusClientGone {
-		ex.status = statusClientGone
-		return
-	}
 	h := ex.Header()
 	for name, values := range p.GetHeaders() {
 		h[name] = values
@@ -67,15 +62,6 @@ func (ex *exchange) writeProblem(p *Problem) {
 	h["Content-Length"] = []string{strconv.Itoa(len(body))}
 	ex.WriteHeader(p.Status)
 	ex.Write(body)
-}
-
-type exchangeKey struct{}
-
-// exchangeFrom returns the exchange that ctx belongs to; huma's handlers have
-// nothing but their context.
-func exchangeFrom(ctx context.Context) *exchange {
-	ex, _ := ctx.Value(exchangeKey{}).(*exchange)
-	return ex
 }
 
 // requestIDs makes ids that are unique among processes and cheap: a random

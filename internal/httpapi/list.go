@@ -153,7 +153,7 @@ func (s *Server) listTodos(ctx context.Context, in *listInput) (*listOutput, err
 	before := time.Now()
 	page, err := s.svc.List(ctx, in.after, in.Limit)
 	if err != nil {
-		return nil, in.ex.fail(problemOf(err, false))
+		return nil, in.ex.fail(readProblem(ctx, err))
 	}
 	took := time.Since(before)
 	out := &listOutput{
@@ -181,7 +181,7 @@ func (s *Server) batch(ctx context.Context, in *listInput) (*listOutput, error) 
 	before := time.Now()
 	found, err := s.svc.GetMany(ctx, in.IDs, level)
 	if err != nil {
-		return nil, in.ex.fail(problemOf(err, false))
+		return nil, in.ex.fail(readProblem(ctx, err))
 	}
 	out := &listOutput{
 		CacheStatus:  cacheStatusOfMany(found, level),
@@ -201,12 +201,12 @@ func (s *Server) batch(ctx context.Context, in *listInput) (*listOutput, error) 
 			out.Body.Missing = append(out.Body.Missing, id)
 		default:
 			failure = r.Err
-			p := problemOf(r.Err, false)
+			p := readProblem(ctx, r.Err)
 			out.Body.Failed = append(out.Body.Failed, failedID{id, p.Status, p.Code, p.Detail})
 		}
 	}
 	if len(out.Body.Failed) == len(in.IDs) {
-		return nil, in.ex.fail(problemOf(failure, false))
+		return nil, in.ex.fail(readProblem(ctx, failure))
 	}
 	in.ex.cause = failure
 	out.ServerTiming = serverTiming(in.ex.start, took, l2, load)

@@ -165,6 +165,15 @@ func problemOf(err error, write bool) *Problem {
 	return p
 }
 
+// readProblem is problemOf for a read under ctx. If the read was cancelled but
+// not by its client, the server is giving up on what still runs.
+func readProblem(ctx context.Context, err error) *Problem {
+	if errors.Is(err, context.Canceled) && ctx.Err() == nil {
+		err = fmt.Errorf("%w: %w", aside.ErrClosed, err)
+	}
+	return problemOf(err, false)
+}
+
 // huma makes its own errors through these two variables; they are its way to
 // set the error type of a program. Ours keep the submitted values out of the
 // answer, which huma's would echo.

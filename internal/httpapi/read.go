@@ -45,7 +45,7 @@ func (s *Server) getTodo(ex *exchange, r *http.Request) {
 	h["Cache-Status"] = cacheStatusOf(found, level)
 	h["Server-Timing"] = []string{serverTiming(ex.start, time.Since(before), found.L2Time, found.LoadTime)}
 	if err != nil {
-		ex.writeProblem(problemOf(err, false))
+		ex.writeProblem(readProblem(r.Context(), err))
 		return
 	}
 	body := encodeTodo(&found.Todo)
