@@ -92,6 +92,10 @@ func (t *tier) do(ctx context.Context, op string, timeout time.Duration, f func(
 	return err
 }
 
+// batchTimeout is the time-out of an operation on n keys: one more for each
+// further thousand.
+func (t *tier) batchTimeout(n int) time.Duration { return t.timeout * time.Duration(1+n/1000) }
+
 // worst returns the error that says most about the tier's health, of a batch.
 func worst(errs ...error) (w error) {
 	for _, err := range errs {
@@ -112,7 +116,7 @@ func fail[T any](n int, f func() T) []T {
 }
 
 func (t *tier) acquire(ctx context.Context, reqs []LeaseRequest) (out []Acquired) {
-	err := t.do(ctx, "acquire", t.timeout, func(ctx context.Context) error {
+	err := t.do(ctx, "acquire", t.batchTimeout(len(reqs)), func(ctx context.Context) error {
 		out = t.l2.Acquire(ctx, reqs)
 		var err error
 		for i := range out {
@@ -127,7 +131,7 @@ func (t *tier) acquire(ctx context.Context, reqs []LeaseRequest) (out []Acquired
 }
 
 func (t *tier) fill(ctx context.Context, reqs []FillRequest) (out []FillResult) {
-	err := t.do(ctx, "fill", t.timeout, func(ctx context.Context) error {
+	err := t.do(ctx, "fill", t.batchTimeout(len(reqs)), func(ctx context.Context) error {
 		out = t.l2.Fill(ctx, reqs)
 		var err error
 		for i := range out {
@@ -142,7 +146,7 @@ func (t *tier) fill(ctx context.Context, reqs []FillRequest) (out []FillResult) 
 }
 
 func (t *tier) abandon(ctx context.Context, reqs []AbandonRequest) error {
-	return t.do(ctx, "abandon", t.timeout, func(ctx context.Context) error {
+	return t.do(ctx, "abandon", t.batchTimeout(len(reqs)), func(ctx context.Context) error {
 		return worst(t.l2.Abandon(ctx, reqs)...)
 	})
 }
@@ -152,7 +156,7 @@ func (t *tier) evict(ctx context.Context, key string, old []byte) error {
 }
 
 func (t *tier) fence(ctx context.Context, keys []string, token Token, life time.Duration) (out []error) {
-	err := t.do(ctx, "fence", t.timeout, func(ctx context.Context) error {
+	err := t.do(ctx, "fence", t.batchTimeout(len(keys)), func(ctx context.Context) error {
 		out = t.l2.Fence(ctx, keys, token, life)
 		return worst(out...)
 	})
@@ -163,7 +167,7 @@ func (t *tier) fence(ctx context.Context, keys []string, token Token, life time.
 }
 
 func (t *tier) release(ctx context.Context, reqs []ReleaseRequest) (out []ReleaseResult) {
-	err := t.do(ctx, "release", t.timeout, func(ctx context.Context) error {
+	err := t.do(ctx, "release", t.batchTimeout(len(reqs)), func(ctx context.Context) error {
 		out = t.l2.Release(ctx, reqs)
 		var err error
 		for i := range out {
@@ -178,7 +182,7 @@ func (t *tier) release(ctx context.Context, reqs []ReleaseRequest) (out []Releas
 }
 
 func (t *tier) invalidate(ctx context.Context, keys []string) (out []error) {
-	err := t.do(ctx, "invalidate", t.timeout, func(ctx context.Context) error {
+	err := t.do(ctx, "invalidate", t.batchTimeout(len(keys)), func(ctx context.Context) error {
 		out = t.l2.Invalidate(ctx, keys)
 		return worst(out...)
 	})
@@ -195,9 +199,17 @@ func (t *tier) clear(ctx context.Context, prefix string) error {
 	return t.do(ctx, "clear", slowTimeout, func(ctx context.Context) error { return t.l2.Clear(ctx, prefix) })
 }
 
-// probe asks L2 for a sign of life, with time enough to connect anew.
+// probe asks L2 twice for a sign of life: the first answer has time enough to
+// connect anew, the second must come as quickly as operations need theirs.
 func (t *tier) probe(ctx context.Context) error {
-	return t.do(ctx, "ping", max(t.timeout, 2*time.Second), t.l2.Ping)
+	return t.do(ctx, "ping", max(t.timeout, 2*time.Second)+t.timeout, func(ctx context.Context) error {
+		if err := t.l2.Ping(ctx); err != nil {
+			return err
+		}
+		ctx, cancel := context.WithTimeout(ctx, t.timeout)
+		defer cancel()
+		return t.l2.Ping(ctx)
+	})
 }
 
 // closed reports whether the breaker is closed: L2 is in use.
