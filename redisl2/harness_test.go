@@ -112,6 +112,7 @@ type node struct {
 	store *redisl2.Store
 	log   *logs
 	tried atomic.Int64 // operations on L2, without probes
+	pings atomic.Int64 // probes
 }
 
 type options = aside.Options[string, rec]
@@ -132,7 +133,9 @@ func newNodeOn(t testing.TB, p *primary, s *redisl2.Store, l *logs, change ...fu
 		Name: "t", L2: s, Jitter: -1, Logger: slog.New(slog.NewTextHandler(l, nil)),
 		L2Timeout: minute, // a busy machine is no outage
 		OnL2: func(op string, _ time.Duration, _ error) {
-			if op != "ping" {
+			if op == "ping" {
+				n.pings.Add(1)
+			} else {
 				n.tried.Add(1)
 			}
 		},

@@ -167,6 +167,11 @@ func TestOutage(t *testing.T) {
 				t.Errorf("FailClosed: the write function ran: version %d from %v", v, i.Source)
 			}
 
+			pings := a.pings.Load()
+			eventually(t, "L2 is probed", func() bool { return a.pings.Load() > pings+1 })
+			if strings.Contains(a.log.String(), "in use again") {
+				t.Errorf("a probe was content with a server that cannot be written: %s", a.log)
+			}
 			c.end(s)
 			a.healthy()
 			closed.healthy()
