@@ -94,7 +94,7 @@ type Options[K comparable, V any] struct {
 	// it must be longer than WriteTimeout.
 	WriteTimeout, FenceTTL time.Duration
 
-	// L2Timeout bounds each operation on L2; default 100ms.
+	// L2Timeout bounds each operation on L2, on up to 1000 keys; default 100ms.
 	L2Timeout time.Duration
 
 	// BreakerFailures is how many operations on L2 must fail in a row for it to

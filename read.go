@@ -26,6 +26,7 @@ type job[K comparable, V any] struct {
 	asOf  flight.Ticket // when the read whose result is handed out began
 	gen   uint64        // of L1, before that read was requested
 
+	replaced   bool   // an undecodable entry was removed; once is enough
 	stale      []byte // the value past its TTL that the lease was granted over
 	staleUntil time.Time
 
@@ -207,11 +208,12 @@ func (c *Cache[K, V]) lookUp(ctx context.Context, jobs []*job[K, V], toLoad *[]*
 			c.warn.do(func() {
 				c.log.Warn("an entry in L2 cannot be decoded and is replaced", "l2_key", j.l2key, "bytes", len(a.Entry), "error", err)
 			})
-			if err := c.tier.evict(ctx, j.l2key, a.Entry); err != nil {
+			if j.replaced || c.tier.evict(ctx, j.l2key, a.Entry) != nil {
 				j.how = fillDegraded
 				*toLoad = append(*toLoad, j)
 				continue
 			}
+			j.replaced = true
 			again = append(again, j)
 		case a.State == StateLeased:
 			leased = append(leased, j)
