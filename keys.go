@@ -68,6 +68,9 @@ func (c *Cache[K, V]) invertible(k K, l2key string) bool {
 	if !c.customKeys || c.tier == nil {
 		return true
 	}
+	if c.opts.ParseKey == nil {
+		return false // there is no L1
+	}
 	back, err := c.opts.ParseKey(l2key[len(c.prefix):])
 	if err == nil && back == k {
 		return true

@@ -484,3 +484,31 @@ func TestLaterCallersDoNotInheritAFailure(t *testing.T) {
 		t.Errorf("got version %d", v)
 	}
 }
+
+// A strong read must not share a look-up in L2 that was answered before a write
+// acknowledged before the read began. Caught: entries found in L2 handed to
+// whoever joined; and a cache without L1 and ParseKey that crashed on its first
+// hit in L2.
+func TestStrongReadDoesNotShareAnOlderLookUp(t *testing.T) {
+	s := &asidetest.Server{}
+	p := newPrimary("k")
+	a := newNode(t, p, s)
+	a.want("k", 1, aside.SourceLoad)
+	a.settled("k")
+	g := newGate()
+	defer g.release()
+	codec := &gatedCodec{g: g}
+	b := newNode(t, p, s, func(o *options) { o.Codec, o.L1Size, o.ParseKey, o.Key = codec, -1, nil, func(k string) string { return k } })
+	codec.on.Store(true)
+	leader := async(func() int { v, _ := b.read("k", aside.Strong); return v })
+	await(t, "b has the entry of version 1 and decodes it", g.arrived)
+	codec.on.Store(false)
+	a.update("k")
+	follower := async(func() int { v, _ := b.read("k", aside.Strong); return v })
+	eventually(t, "the follower has joined", func() bool { return aside.Followers(b.Cache, "k") == 1 })
+	g.release()
+	await(t, "the leader", leader)
+	if v := await(t, "the follower", follower); v != 2 {
+		t.Errorf("strong read after the acknowledged write got version %d", v)
+	}
+}
