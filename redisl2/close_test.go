@@ -15,7 +15,7 @@ import (
 
 // Closing ends every goroutine, in bounded time, whatever Redis does. These
 // tests run alone, so that the goroutines they count are their own.
-// Caught: Close that does not wait for redial; recovery that is not told of it.
+// Caught: Close that leaves the connection open.
 func TestClose(t *testing.T) {
 	for _, c := range []struct {
 		name    string
@@ -66,7 +66,7 @@ func TestClose(t *testing.T) {
 	}
 }
 
-// Caught: Close that leaves the redialing goroutine behind.
+// Caught: Close that does not end the redialing goroutine waits for it for ever.
 func TestCloseBeforeRedisWasReached(t *testing.T) {
 	srv := testserver.Redis(t)
 	defer goleak.VerifyNone(t, append(delayed, goleak.IgnoreCurrent())...)

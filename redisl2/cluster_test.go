@@ -18,7 +18,7 @@ func clusterURL(c *testserver.RedisCluster) string {
 	return "redis://" + c.Addrs()[0] + "?addr=" + strings.Join(c.Addrs()[1:], "&addr=")
 }
 
-// Caught: Clear of the first node alone; a batch that is sent as one script.
+// Caught: Clear of one node alone.
 func TestCluster(t *testing.T) {
 	t.Parallel()
 	c := testserver.Cluster(t, 3)

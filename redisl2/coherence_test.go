@@ -169,8 +169,8 @@ const (
 // Whatever ends the tracking, L1 is not trusted beyond the stated bound. In
 // each case the record changes where the node cannot hear of it, and L1's own
 // TTL of a minute is no help.
-// Caught: watchers.invalidated ignoring nil; KeepAlive left at rueidis' default
-// of a second with a write time-out of ten.
+// Caught: watchers.invalidated ignoring nil; a KeepAlive of a minute, for the
+// silent ones.
 func TestL1IsEmptiedWhenTrackingIsLost(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -226,6 +226,7 @@ func TestL1IsEmptiedWhenTrackingIsLost(t *testing.T) {
 }
 
 // An entry that the server drops on its own leaves L1 as well.
+// Caught: tracking with OPTIN, which tracks nothing here.
 func TestL1FollowsTheServersExpiryAndEviction(t *testing.T) {
 	t.Parallel()
 	t.Run("expiry", func(t *testing.T) {
@@ -254,6 +255,7 @@ func TestL1FollowsTheServersExpiryAndEviction(t *testing.T) {
 }
 
 // Two caches share a Store, and a third its keys: each hears of its own alone.
+// Caught: pushes handed to every watcher.
 func TestCachesOfOneStoreAreApart(t *testing.T) {
 	t.Parallel()
 	srv := testserver.Redis(t)
@@ -276,7 +278,8 @@ func TestCachesOfOneStoreAreApart(t *testing.T) {
 }
 
 // Keys are taken as they are: whatever has a meaning in Redis's glob patterns,
-// hash tags or protocol must not matter.
+// hash tags or protocol must not matter. Caught: a push's key cut at its last
+// colon.
 var oddKeys = []string{
 	"{a}b", "a{b}", "{}", "{", "}{", "a b", "a\tb\nc\r\n", "a:b:c", "", "*", "?[x]\\", "日本語", "\x00\xff\xfe",
 	fmt.Sprintf("%0256d", 7), "L", "F0", "'\"",

@@ -98,7 +98,8 @@ func TestURLForms(t *testing.T) {
 	}
 }
 
-// Caught: without the look at the version the reason is a syntax error in Lua.
+// Caught: without the look at the version the Store is used, until a script that
+// the server cannot read shows a syntax error.
 func TestServerTooOld(t *testing.T) {
 	t.Parallel()
 	tap := newTap(t, testserver.Redis(t))

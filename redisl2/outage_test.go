@@ -405,8 +405,7 @@ func TestRedisDownAtOpen(t *testing.T) {
 	eventually(t, "pushes arrive", func() bool { v, _ := n.read("k", aside.Default); return v == 3 })
 }
 
-// Caught: the error of net/url, and of rueidis about a database number, repeat
-// what they could not parse, password and all; see also TestOptions.
+// Caught: a log line with the URL. See TestOptions for URLs that are at fault.
 func TestWrongPassword(t *testing.T) {
 	t.Parallel()
 	srv := testserver.Redis(t, "--requirepass", "right")

@@ -66,8 +66,8 @@ func ask(addr string, args ...string) string {
 }
 
 // The master dies, its replica takes over, and the nodes follow.
-// Caught: OnInvalidations not called for the lost master leaves its entries in
-// L1, which the new master tells nobody about.
+// Caught: watchers.invalidated ignoring nil leaves entries in L1 that the new
+// master tells nobody about.
 func TestSentinelFailover(t *testing.T) {
 	t.Parallel()
 	master, replica := testserver.Redis(t), testserver.Redis(t)

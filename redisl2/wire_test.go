@@ -26,9 +26,7 @@ func warmScripts(n *node) {
 	n.warm("warm-up")
 }
 
-// Caught: acquire as GET followed by a lease, which is two commands on a miss;
-// a fill without the EXISTS that resumes tracking costs one command more here
-// when it is sent apart from the script.
+// Caught: a GET before the script that leases.
 func TestWireCost(t *testing.T) {
 	t.Parallel()
 	srv := testserver.Redis(t)
