@@ -225,7 +225,7 @@ func (c *Cache[K, V]) Invalidate(ctx context.Context, keys ...K) error {
 	for i, err := range c.tier.invalidate(ctx, l2keys) {
 		if err != nil {
 			failed = err
-			c.pending.add(keys[i], time.Now())
+			c.pending.add(keys[i], Token{}, time.Now())
 		}
 	}
 	if failed == nil {

@@ -103,7 +103,7 @@ func TestFailOpenRemembersAndInvalidates(t *testing.T) {
 		var mu sync.Mutex
 		var told []string
 		n.conn.Intercept(func(_ context.Context, op, key string) error {
-			if op == "Invalidate" {
+			if op == "Release" {
 				mu.Lock()
 				defer mu.Unlock()
 				told = append(told, strings.TrimPrefix(key, testPrefix))
@@ -318,6 +318,9 @@ func TestRefusalsDoNotOpenTheBreaker(t *testing.T) {
 		n.want("new", 1, aside.SourceLoad)
 	}
 	n.want("old", 1, aside.SourceL2)
+	if st := n.Stats(); !st.Degraded || !strings.Contains(st.DegradedReason, "OOM") {
+		t.Errorf("degraded %v: %q, want the refusal", st.Degraded, st.DegradedReason)
+	}
 	n.conn.Intercept(nil)
 }
 
@@ -408,8 +411,9 @@ func TestFailedReleaseIsMadeUpFor(t *testing.T) {
 		s := &asidetest.Server{}
 		p := newPrimary("k")
 		n, m := newNode(t, p, s), newNode(t, p, s)
+		var restored atomic.Bool
 		n.conn.Intercept(func(_ context.Context, op, _ string) error {
-			if op == "Release" {
+			if op == "Release" && !restored.Load() {
 				return errDown
 			}
 			return nil
@@ -425,6 +429,7 @@ func TestFailedReleaseIsMadeUpFor(t *testing.T) {
 			t.Fatal(err)
 		}
 		n.want("k", 2, aside.SourceLoad) // its own writes it sees at once
+		restored.Store(true)
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
 		m.wantStrong("k", 2)
@@ -459,6 +464,30 @@ func TestUnfencedWriteOfUnknownOutcome(t *testing.T) {
 		if st := n.Stats(); st.Pending != 0 {
 			t.Errorf("%d pending", st.Pending)
 		}
+		_, _ = n.Close(t.Context()), m.Close(t.Context())
+	})
+}
+
+// A fence that L2 put there although its answer was lost is lifted when L2
+// answers again. Caught: telling L2 of the key with an invalidation, which leaves
+// fences, keeps it out of the cache for FenceTTL.
+func TestFenceWithALostAnswerIsLifted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &asidetest.Server{}
+		p := newPrimary("k")
+		n, m := newNode(t, p, s), newNode(t, p, s)
+		n.conn.Answer(func(op, _ string) error {
+			if op == "Fence" {
+				return context.DeadlineExceeded
+			}
+			return nil
+		})
+		n.update("k")
+		time.Sleep(time.Second)
+		synctest.Wait()
+		m.want("k", 2, aside.SourceLoad)
+		synctest.Wait()
+		m.want("k", 2, aside.SourceL1)
 		_, _ = n.Close(t.Context()), m.Close(t.Context())
 	})
 }

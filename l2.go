@@ -19,7 +19,8 @@ type Token = envelope.Token
 // judges time by one clock of its own, and takes a batch in one round trip per
 // server. Methods are safe for concurrent use and return when ctx is done. An
 // error means that the outcome for that key is unknown, unless it matches
-// ErrL2Refused: then nothing was changed.
+// ErrL2Refused: then nothing was changed. Requests and their bytes belong to the
+// L2 from the call on, since a command that timed out may still be on its way.
 type L2 interface {
 	// Acquire looks a key up and, if it is absent, leases it. The connection
 	// that reads the key also watches it (see Watch).

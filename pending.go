@@ -33,6 +33,8 @@ type unsent struct {
 	// due is the time from which telling L2 is of use: the primary may yet
 	// apply a write of unknown outcome before.
 	due time.Time
+	// token of the last write, whose fence L2 may hold although nobody was told.
+	token Token
 }
 
 func (p *pending[K]) len() int { return int(p.n.Load()) }
@@ -60,27 +62,27 @@ func (p *pending[K]) begin(k K) {
 }
 
 // end notes that it ended, and may take effect until due.
-func (p *pending[K]) end(k K, due time.Time) {
+func (p *pending[K]) end(k K, token Token, due time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.mu.busy--
 	if u := p.mu.keys[k]; u != nil && u.busy > 0 {
 		u.busy--
 	}
-	p.addLocked(k, due)
+	p.addLocked(k, token, due)
 }
 
 // add notes a key that L2 must be told of, from due on.
-func (p *pending[K]) add(k K, due time.Time) {
+func (p *pending[K]) add(k K, token Token, due time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.addLocked(k, due)
+	p.addLocked(k, token, due)
 }
 
-func (p *pending[K]) addLocked(k K, due time.Time) {
+func (p *pending[K]) addLocked(k K, token Token, due time.Time) {
 	p.mu.seq++
 	if u := p.entryLocked(k); u != nil {
-		u.seq = p.mu.seq
+		u.seq, u.token = p.mu.seq, token
 		if due.After(u.due) {
 			u.due = due
 		}
@@ -130,11 +132,12 @@ func (p *pending[K]) countLocked() {
 
 // batch is what L2 can be told now.
 type batch[K comparable] struct {
-	keys []K
-	seqs []uint64
-	all  bool
-	seq  uint64
-	next time.Time // if nothing can be told now: when to look again (zero: unknown)
+	keys   []K
+	seqs   []uint64
+	tokens []Token
+	all    bool
+	seq    uint64
+	next   time.Time // if nothing can be told now: when to look again (zero: unknown)
 }
 
 // take returns up to limit keys whose time has come, oldest write first.
@@ -165,11 +168,12 @@ func (p *pending[K]) take(now time.Time, limit int) (b batch[K]) {
 		default:
 			b.keys = append(b.keys, k)
 			b.seqs = append(b.seqs, u.seq)
+			b.tokens = append(b.tokens, u.token)
 		}
 	}
-	sortBySeq(b.keys, b.seqs)
+	sort.Sort((*bySeq[K])(&b))
 	if len(b.keys) > limit {
-		b.keys, b.seqs = b.keys[:limit], b.seqs[:limit]
+		b.keys, b.seqs, b.tokens = b.keys[:limit], b.seqs[:limit], b.tokens[:limit]
 	}
 	return b
 }
@@ -194,16 +198,13 @@ func (p *pending[K]) sentAll(b batch[K]) {
 	p.countLocked()
 }
 
-func sortBySeq[K comparable](keys []K, seqs []uint64) { sort.Sort(bySeq[K]{keys, seqs}) }
+// bySeq sorts a batch by the order of the writes.
+type bySeq[K comparable] batch[K]
 
-type bySeq[K comparable] struct {
-	keys []K
-	seqs []uint64
-}
-
-func (b bySeq[K]) Len() int           { return len(b.keys) }
-func (b bySeq[K]) Less(i, j int) bool { return b.seqs[i] < b.seqs[j] }
-func (b bySeq[K]) Swap(i, j int) {
+func (b *bySeq[K]) Len() int           { return len(b.keys) }
+func (b *bySeq[K]) Less(i, j int) bool { return b.seqs[i] < b.seqs[j] }
+func (b *bySeq[K]) Swap(i, j int) {
 	b.keys[i], b.keys[j] = b.keys[j], b.keys[i]
 	b.seqs[i], b.seqs[j] = b.seqs[j], b.seqs[i]
+	b.tokens[i], b.tokens[j] = b.tokens[j], b.tokens[i]
 }

@@ -138,9 +138,11 @@ func (c *Cache[K, V]) drain(final bool) (next time.Time, progress bool) {
 	return next, progress
 }
 
-// tell invalidates a batch in L2. L1 was dropped when the writes ended, and has
-// since kept what was read from the primary only for DegradedL1TTL; it is
-// dropped again for the writes of unknown outcome.
+// tell releases a batch in L2. A release does to a key what an invalidation
+// does, and lifts the write's fence too, if that was put there by a command whose
+// answer was lost. L1 was dropped when the writes ended, and has since kept what
+// was read from the primary only for DegradedL1TTL; it is dropped again for the
+// writes of unknown outcome.
 func (c *Cache[K, V]) tell(ctx context.Context, b batch[K]) bool {
 	if b.all {
 		if c.tier != nil && c.tier.clear(ctx, c.prefix) != nil {
@@ -150,17 +152,17 @@ func (c *Cache[K, V]) tell(ctx context.Context, b batch[K]) bool {
 		c.pending.sentAll(b)
 		return true
 	}
-	var errs []error
+	var released []ReleaseResult
 	if c.tier != nil {
-		l2keys := make([]string, len(b.keys))
+		reqs := make([]ReleaseRequest, len(b.keys))
 		for i, k := range b.keys {
-			l2keys[i] = c.l2key(k)
+			reqs[i] = ReleaseRequest{Key: c.l2key(k), Token: b.tokens[i]}
 		}
-		errs = c.tier.invalidate(ctx, l2keys)
+		released = c.tier.release(ctx, reqs)
 	}
 	ok := true
 	for i, k := range b.keys {
-		if errs != nil && errs[i] != nil {
+		if released != nil && released[i].Err != nil {
 			ok = false
 			continue
 		}

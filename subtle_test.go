@@ -498,7 +498,9 @@ func TestStrongReadDoesNotShareAnOlderLookUp(t *testing.T) {
 	g := newGate()
 	defer g.release()
 	codec := &gatedCodec{g: g}
-	b := newNode(t, p, s, func(o *options) { o.Codec, o.L1Size, o.ParseKey, o.Key = codec, -1, nil, func(k string) string { return k } })
+	b := newNode(t, p, s, func(o *options) {
+		o.Codec, o.L1Size, o.ParseKey, o.Key = codec, -1, nil, func(k string) string { return k }
+	})
 	codec.on.Store(true)
 	leader := async(func() int { v, _ := b.read("k", aside.Strong); return v })
 	await(t, "b has the entry of version 1 and decodes it", g.arrived)

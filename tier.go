@@ -25,7 +25,8 @@ type tier struct {
 	hook    func(op string, d time.Duration, err error)
 	log     *slog.Logger
 
-	reason atomic.Pointer[string] // the last operation's failure, nil if it succeeded
+	reason  atomic.Pointer[string] // the last operation's failure, nil if it succeeded
+	refused atomic.Pointer[refusal]
 }
 
 func newTier(l2 L2, timeout time.Duration, failures int, delay time.Duration, n *counters, log *slog.Logger, hook func(string, time.Duration, error), opened func()) *tier {
@@ -60,8 +61,20 @@ func (t *tier) degraded() string {
 	if r := t.reason.Load(); r != nil {
 		return *r
 	}
+	if r := t.refused.Load(); r != nil && time.Since(r.at) < refusalLasts {
+		return r.reason
+	}
 	return ""
 }
+
+// refusal is the last operation that L2 refused. Others succeed meanwhile, so
+// it speaks for a while rather than until the next success.
+type refusal struct {
+	reason string
+	at     time.Time
+}
+
+const refusalLasts = 5 * time.Second
 
 // do runs one operation. The context passed to f has the values of ctx but not
 // its end: who cancels a request must not leave a lease or a fence behind that
@@ -80,8 +93,9 @@ func (t *tier) do(ctx context.Context, op string, timeout time.Duration, f func(
 	}
 	if err != nil {
 		t.errors.Add(1)
-		if !errors.Is(err, ErrL2Refused) {
-			reason := fmt.Sprintf("%s: %v", op, err)
+		if reason := fmt.Sprintf("%s: %v", op, err); errors.Is(err, ErrL2Refused) {
+			t.refused.Store(&refusal{reason, time.Now()})
+		} else {
 			t.reason.Store(&reason)
 		}
 	}

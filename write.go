@@ -149,7 +149,7 @@ func (f *fenced[K, V]) lift(ctx context.Context, w *Writing[K, V], outcome error
 		due = f.start.Add(c.opts.FenceTTL)
 	}
 	for _, k := range f.open {
-		c.pending.end(k, due)
+		c.pending.end(k, f.token, due)
 	}
 	if len(f.open) > 0 {
 		defer c.recover()
@@ -157,7 +157,7 @@ func (f *fenced[K, V]) lift(ctx context.Context, w *Writing[K, V], outcome error
 	switch {
 	case c.tier == nil && !known:
 		for _, k := range f.keys { // the fence of a cache without L2
-			c.pending.add(k, due)
+			c.pending.add(k, f.token, due)
 		}
 		c.recover()
 		return nil
@@ -203,7 +203,7 @@ func (c *Cache[K, V]) release(ctx context.Context, keys []K, token Token, publis
 		switch {
 		case r.Err != nil:
 			failed = r.Err
-			c.pending.add(k, time.Now())
+			c.pending.add(k, token, time.Now())
 		case r.Published:
 			c.n.published.Add(1)
 			l := published[k]

@@ -45,6 +45,10 @@ type Options struct {
 	// TLS replaces the TLS configuration of a rediss URL.
 	TLS *tls.Config
 
+	// SentinelUsername and SentinelPassword are what the sentinels ask for, if
+	// they do; those of the URL are for the servers.
+	SentinelUsername, SentinelPassword string
+
 	// DialTimeout bounds connecting; default 1s.
 	DialTimeout time.Duration
 
@@ -128,6 +132,7 @@ func clientOption(o Options) (rueidis.ClientOption, error) {
 	opt.ConnWriteTimeout = silence / 2
 	opt.Sentinel.Dialer = opt.Dialer
 	opt.Sentinel.TLSConfig = opt.TLSConfig
+	opt.Sentinel.Username, opt.Sentinel.Password = o.SentinelUsername, o.SentinelPassword
 	if opt.Sentinel.MasterSet != "" {
 		opt.Sentinel.TopologyRefreshInterval = 5 * time.Second
 	}

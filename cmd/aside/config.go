@@ -62,6 +62,9 @@ func (f *StoreFlags) Describe() string {
 type CacheFlags struct {
 	Redis string `help:"Redis, the tier that all servers share. One server: redis://host:6379/0, with TLS: rediss://. Cluster: redis://host1:6379?addr=host2:6379. Sentinel: redis://host1:26379?addr=host2:26379&master_set=mymaster. Without it each server has its own cache in memory only. Give a password in the environment." placeholder:"URL" env:"ASIDE_REDIS" group:"Cache"`
 
+	RedisSentinelUsername string `help:"User name that the sentinels ask for, if they do; that of --redis is for the servers." placeholder:"NAME" env:"ASIDE_REDIS_SENTINEL_USERNAME" group:"Cache"`
+	RedisSentinelPassword string `help:"Password that the sentinels ask for, if they do. Give it in the environment." placeholder:"PASSWORD" env:"ASIDE_REDIS_SENTINEL_PASSWORD" group:"Cache"`
+
 	CacheName   string        `help:"Name of the cache in Redis. All servers of the same records need the same name, those of other records another. Default: todos, and with the embedded store one made of its path." placeholder:"NAME" env:"ASIDE_CACHE_NAME" group:"Cache"`
 	TTL         time.Duration `name:"ttl" help:"How long a record stays cached; bounds how long a change made behind the service's back can go unseen." default:"5m" env:"ASIDE_TTL" group:"Cache"`
 	NegativeTTL time.Duration `name:"negative-ttl" help:"The same for the knowledge that a record does not exist; 0: not cached." default:"30s" env:"ASIDE_NEGATIVE_TTL" group:"Cache"`
@@ -139,7 +142,10 @@ func (f *CacheFlags) open(store *StoreFlags, log *slog.Logger, hooks func(*aside
 	hooks(&o)
 	closeRedis := func() {}
 	if f.Redis != "" {
-		l2, err := redisl2.Open(redisl2.Options{URL: f.Redis, Logger: log})
+		l2, err := redisl2.Open(redisl2.Options{
+			URL: f.Redis, Logger: log,
+			SentinelUsername: f.RedisSentinelUsername, SentinelPassword: f.RedisSentinelPassword,
+		})
 		if err != nil {
 			return nil, nil, &exitError{fmt.Errorf("--redis: %w", err), exitUsage}
 		}
