@@ -1,14 +1,19 @@
 package boltstore
 
 import (
+	"os"
 	"syscall"
 	"testing"
 )
 
-// TestFullDisk runs on a file system of its own, of 4 MiB; only root may mount one.
+// TestFullDisk runs on a file system of its own, of 4 MiB. Only root may mount
+// one, and not in every container; TestFileAtItsMaxSize runs everywhere.
 func TestFullDisk(t *testing.T) {
 	dir := t.TempDir()
 	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=4m"); err != nil {
+		if os.Getenv("CI") != "" && os.Geteuid() == 0 {
+			t.Fatalf("root in CI cannot mount a small file system: %v", err)
+		}
 		t.Skipf("cannot mount a small file system: %v", err)
 	}
 	t.Cleanup(func() {

@@ -56,7 +56,7 @@ func fullStoreWorksOn(t *testing.T, s *Store, cause error) {
 		}
 	}
 	if deleted == 0 {
-		t.Skip("not one page was left for a delete to work with")
+		t.Fatal("not one delete succeeded: the store cannot dig itself out")
 	}
 	if err := s.Insert(t.Context(), todo.Todo{ID: "again", Name: "n"}); err != nil {
 		t.Errorf("Insert after %d deletes: %v", deleted, err)
