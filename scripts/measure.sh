@@ -148,8 +148,8 @@ number() { awk -v v="$1" -v f="$2" 'BEGIN { if (v == "" || v == "null") print "-
 
 head_of_table() {
 	echo
-	echo '| run | requests/s | p50 ms | p99 ms | failures | hit ratio (L1, L2) | generator CPU | `aside serve` | `aside bench` |'
-	echo '| --- | ---: | ---: | ---: | ---: | --- | ---: | --- | --- |'
+	echo '| run | requests/s | p50 ms | p99 ms | max ms | failures | hit ratio (L1, L2) | generator CPU | `aside serve` | `aside bench` |'
+	echo '| --- | ---: | ---: | ---: | ---: | ---: | --- | ---: | --- | --- |'
 }
 
 # row NAME SERVE_FLAGS BENCH_FLAGS : runs the load and prints a line of the table.
@@ -163,7 +163,7 @@ row() {
 	l1=$(tier L1 share) l2=$(tier L2 share)
 	l1=$(number "${l1:-0}" %.3f) l2=$(number "${l2:-0}" %.3f)
 	rate=$(field requests_per_second)
-	echo "| $name | $(number "$rate" %.0f) | $(number "$(field p50_ms)" %.3f) | $(number "$(field p99_ms)" %.3f) | $(field failures) of $(field requests) | $ratio ($l1, $l2) | $(number "$(field generator_cpu_share)" %.2f) | \`$shown\` | \`$*\` |"
+	echo "| $name | $(number "$rate" %.0f) | $(number "$(field p50_ms)" %.3f) | $(number "$(field p99_ms)" %.3f) | $(number "$(field max_ms)" %.0f) | $(field failures) of $(field requests) | $ratio ($l1, $l2) | $(number "$(field generator_cpu_share)" %.2f) | \`$shown\` | \`$*\` |"
 	if [ "$(field failures)" != 0 ]; then
 		failed=1
 		say "failures: $(tail -n 1 "$tmp/bench.log"): $(tr -d '\n' <"$tmp/bench.json" | sed -n 's/.*"failed": //p')"
