@@ -11,6 +11,7 @@ import (
 
 	"github.com/asidecache/aside"
 	"github.com/asidecache/aside/asidetest"
+	"github.com/asidecache/aside/internal/gate"
 )
 
 func TestGetManyLoadsAllMissesAtOnce(t *testing.T) {
@@ -41,7 +42,7 @@ func TestGetManyLoadsAllMissesAtOnce(t *testing.T) {
 		if p.reads.Load() != before+1 || strings.Join(asked, " ") != "c d absent" {
 			t.Errorf("%d loads, of %q", p.reads.Load()-before, asked)
 		}
-		eventually(t, "fills", func() bool { return aside.Flights(n.Cache) == 0 })
+		gate.Eventually(t, "fills", func() bool { return aside.Flights(n.Cache) == 0 })
 		r, err := n.ReadMany(t.Context(), keys, ld, aside.Default)
 		if err != nil || len(r) != 5 || r["c"].Source != aside.SourceL1 || !r["absent"].Negative || !errors.Is(r["absent"].Err, aside.ErrNotFound) {
 			t.Errorf("%+v, %v", r, err)
@@ -58,30 +59,30 @@ func TestGetManyJoinsSingleReads(t *testing.T) {
 	bothModes(t, func(t *testing.T, s *asidetest.Server) {
 		p := newPrimary("a", "b")
 		n := newNode(t, p, s)
-		g := newGate()
-		defer g.release()
-		p.beforeRead = g.pass
-		single := async(func() int { v, _ := n.read("a", aside.Default); return v })
-		if k := await(t, "the single load", g.arrived); k != "a" {
+		g := gate.New(t)
+		defer g.Open()
+		p.beforeRead = g.Pass
+		single := gate.Async(func() int { v, _ := n.read("a", aside.Default); return v })
+		if k := gate.Await(t, "the single load", g.Arrived); k != "a" {
 			t.Fatal(k)
 		}
-		bulk := async(func() map[string]rec {
+		bulk := gate.Async(func() map[string]rec {
 			m, err := n.GetMany(context.Background(), []string{"a", "b"}, p)
 			if err != nil {
 				t.Error(err)
 			}
 			return m
 		})
-		if k := await(t, "the bulk load", g.arrived); k != "b" {
+		if k := gate.Await(t, "the bulk load", g.Arrived); k != "b" {
 			t.Errorf("the bulk load asks for %q, want only b", k)
 		}
-		other := async(func() int { v, _ := n.read("b", aside.Default); return v })
-		eventually(t, "a single read joins the bulk load", func() bool { return aside.Followers(n.Cache, "b") == 1 })
-		g.release()
-		if m := await(t, "bulk", bulk); len(m) != 2 {
+		other := gate.Async(func() int { v, _ := n.read("b", aside.Default); return v })
+		gate.Eventually(t, "a single read joins the bulk load", func() bool { return aside.Followers(n.Cache, "b") == 1 })
+		g.Open()
+		if m := gate.Await(t, "bulk", bulk); len(m) != 2 {
 			t.Errorf("%v", m)
 		}
-		if v := await(t, "single", single) + await(t, "other", other); v != 2 {
+		if v := gate.Await(t, "single", single) + gate.Await(t, "other", other); v != 2 {
 			t.Errorf("versions add up to %d", v)
 		}
 	})
@@ -92,25 +93,25 @@ func TestGetManyAcrossNodes(t *testing.T) {
 	s := &asidetest.Server{}
 	p := newPrimary("a", "b", "c")
 	n, m := newNode(t, p, s), newNode(t, p, s)
-	g := newGate()
-	defer g.release()
-	p.beforeRead = g.first()
-	leader := async(func() int { v, _ := n.read("b", aside.Default); return v })
-	await(t, "n's load of b", g.arrived)
-	bulk := async(func() map[string]rec {
+	g := gate.New(t)
+	defer g.Open()
+	p.beforeRead = g.First()
+	leader := gate.Async(func() int { v, _ := n.read("b", aside.Default); return v })
+	gate.Await(t, "n's load of b", g.Arrived)
+	bulk := gate.Async(func() map[string]rec {
 		r, err := m.GetMany(context.Background(), []string{"a", "b", "c"}, p)
 		if err != nil {
 			t.Error(err)
 		}
 		return r
 	})
-	eventually(t, "m waits for b", func() bool { return aside.Waiters(m.Cache) == 1 })
-	eventually(t, "m has a and c", func() bool { return len(s.Entry(testPrefix+"a")) > 40 && len(s.Entry(testPrefix+"c")) > 40 })
-	g.release()
-	if r := await(t, "the bulk read", bulk); len(r) != 3 {
+	gate.Eventually(t, "m waits for b", func() bool { return aside.Waiters(m.Cache) == 1 })
+	gate.Eventually(t, "m has a and c", func() bool { return len(s.Entry(testPrefix+"a")) > 40 && len(s.Entry(testPrefix+"c")) > 40 })
+	g.Open()
+	if r := gate.Await(t, "the bulk read", bulk); len(r) != 3 {
 		t.Errorf("%v", r)
 	}
-	await(t, "the leader", leader)
+	gate.Await(t, "the leader", leader)
 	if p.reads.Load() != 2 {
 		t.Errorf("%d loads, want n's and m's", p.reads.Load())
 	}
@@ -186,7 +187,7 @@ func TestOverlappingBulkReadsDoNotDeadlock(t *testing.T) {
 			}
 		})
 	}
-	await(t, "all bulk reads", async(func() bool { wg.Wait(); return true }))
+	gate.Await(t, "all bulk reads", gate.Async(func() bool { wg.Wait(); return true }))
 	if n := p.reads.Load(); n > 32 {
 		t.Errorf("%d loads by 32 calls", n)
 	}

@@ -8,12 +8,12 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"go.uber.org/goleak"
 
 	"github.com/asidecache/aside"
 	"github.com/asidecache/aside/asidetest"
+	"github.com/asidecache/aside/internal/gate"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -179,60 +179,5 @@ func (n *node) update(k string) rec {
 // are off the readers' path.
 func (n *node) settled(k string) {
 	n.t.Helper()
-	eventually(n.t, "the fill of "+k, func() bool { return n.p == nil || aside.Flights(n.Cache) == 0 })
-}
-
-// eventually waits for a condition that other goroutines bring about.
-func eventually(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !ok(); {
-		if time.Now().After(deadline) {
-			t.Fatalf("never happened: %s", what)
-		}
-		<-time.After(time.Millisecond)
-	}
-}
-
-// gate stops the goroutines that come to it until it is opened.
-type gate struct {
-	arrived chan string
-	open    chan struct{}
-	once    sync.Once
-}
-
-func newGate() *gate { return &gate{arrived: make(chan string, 64), open: make(chan struct{})} }
-
-func (g *gate) pass(key string) {
-	g.arrived <- key
-	<-g.open
-}
-
-func (g *gate) release() { g.once.Do(func() { close(g.open) }) }
-
-// once returns a hook that stops only the first caller.
-func (g *gate) first() func(string) {
-	var n atomic.Int64
-	return func(k string) {
-		if n.Add(1) == 1 {
-			g.pass(k)
-		}
-	}
-}
-
-func await[T any](t testing.TB, what string, ch <-chan T) T {
-	t.Helper()
-	select {
-	case v := <-ch:
-		return v
-	case <-time.After(20 * time.Second):
-		t.Fatalf("timed out waiting for %s", what)
-		panic("unreachable")
-	}
-}
-
-// async runs f in a goroutine and returns its result's channel.
-func async[T any](f func() T) <-chan T {
-	ch := make(chan T, 1)
-	go func() { ch <- f() }()
-	return ch
+	gate.Eventually(n.t, "the fill of "+k, func() bool { return n.p == nil || aside.Flights(n.Cache) == 0 })
 }

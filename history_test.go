@@ -13,6 +13,7 @@ import (
 
 	"github.com/asidecache/aside"
 	"github.com/asidecache/aside/asidetest"
+	"github.com/asidecache/aside/internal/gate"
 )
 
 // TestRandomHistories runs random histories of reads and writes over several
@@ -146,7 +147,7 @@ func randomHistory(t *testing.T, nodes int, change func(*options), lose func(op 
 			}
 		})
 	}
-	await(t, "the history", async(func() bool { wg.Wait(); return true }))
+	gate.Await(t, "the history", gate.Async(func() bool { wg.Wait(); return true }))
 	for _, n := range ns {
 		n.conn.Intercept(nil)
 		n.conn.Answer(nil)
@@ -155,7 +156,7 @@ func randomHistory(t *testing.T, nodes int, change func(*options), lose func(op 
 		k := fmt.Sprint("k", i)
 		last, _ := p.get(k)
 		for _, n := range ns {
-			eventually(t, "every tier holds the last version", func() bool {
+			gate.Eventually(t, "every tier holds the last version", func() bool {
 				r, err := n.Read(context.Background(), k, p, aside.Default)
 				return (err == nil || errors.Is(err, aside.ErrNotFound)) && r.Value.Version == last.Version
 			})

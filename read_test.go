@@ -14,6 +14,7 @@ import (
 
 	"github.com/asidecache/aside"
 	"github.com/asidecache/aside/asidetest"
+	"github.com/asidecache/aside/internal/gate"
 )
 
 func TestZeroOptionsWork(t *testing.T) {
@@ -64,17 +65,17 @@ func TestOneLoadForManyCallers(t *testing.T) {
 	bothModes(t, func(t *testing.T, s *asidetest.Server) {
 		p := newPrimary("k")
 		n := newNode(t, p, s)
-		g := newGate()
-		defer g.release()
-		p.beforeRead = g.pass
+		g := gate.New(t)
+		defer g.Open()
+		p.beforeRead = g.Pass
 		const callers = 100
 		var wg sync.WaitGroup
 		for range callers {
 			wg.Go(func() { n.read("k", aside.Default) })
 		}
-		await(t, "the load", g.arrived)
-		eventually(t, "all have joined", func() bool { return aside.Followers(n.Cache, "k") == callers-1 })
-		g.release()
+		gate.Await(t, "the load", g.Arrived)
+		gate.Eventually(t, "all have joined", func() bool { return aside.Followers(n.Cache, "k") == callers-1 })
+		g.Open()
 		wg.Wait()
 		if st := n.Stats(); st.Loads != 1 || st.Coalesced != callers-1 || p.reads.Load() != 1 {
 			t.Errorf("%d loads, %d coalesced", st.Loads, st.Coalesced)
@@ -108,9 +109,9 @@ func TestOneLoadWhenAFlightEndsInBetween(t *testing.T) {
 func TestOneLoadForManyNodes(t *testing.T) {
 	s := &asidetest.Server{}
 	p := newPrimary("k")
-	g := newGate()
-	defer g.release()
-	p.beforeRead = g.pass
+	g := gate.New(t)
+	defer g.Open()
+	p.beforeRead = g.Pass
 	nodes := []*node{newNode(t, p, s), newNode(t, p, s), newNode(t, p, s), newNode(t, p, s)}
 	var wg sync.WaitGroup
 	for _, n := range nodes {
@@ -118,15 +119,15 @@ func TestOneLoadForManyNodes(t *testing.T) {
 			wg.Go(func() { n.read("k", aside.Default) })
 		}
 	}
-	await(t, "the load", g.arrived)
-	eventually(t, "three nodes wait", func() bool {
+	gate.Await(t, "the load", g.Arrived)
+	gate.Eventually(t, "three nodes wait", func() bool {
 		waiting := 0
 		for _, n := range nodes {
 			waiting += aside.Waiters(n.Cache)
 		}
 		return waiting == 3
 	})
-	g.release()
+	g.Open()
 	wg.Wait()
 	if n := p.reads.Load(); n != 1 {
 		t.Errorf("%d loads over four nodes", n)
@@ -140,37 +141,37 @@ func TestLoadsUnderAFenceAreShared(t *testing.T) {
 	s := &asidetest.Server{}
 	p := newPrimary("k")
 	a, b := newNode(t, p, s), newNode(t, p, s)
-	writing, g := newGate(), newGate()
-	defer writing.release()
-	defer g.release()
-	done := async(func() error {
-		return a.Write(context.Background(), func(context.Context, *aside.Writing[string, rec]) error { writing.pass("k"); p.put("k"); return nil }, "k")
+	writing, g := gate.New(t), gate.New(t)
+	defer writing.Open()
+	defer g.Open()
+	done := gate.Async(func() error {
+		return a.Write(context.Background(), func(context.Context, *aside.Writing[string, rec]) error { writing.Pass("k"); p.put("k"); return nil }, "k")
 	})
-	await(t, "the write", writing.arrived)
+	gate.Await(t, "the write", writing.Arrived)
 	var wg sync.WaitGroup
 	const callers = 50
 	var loads atomic.Int64
 	p.beforeRead = func(k string) {
 		switch loads.Add(1) {
 		case 1:
-			g.pass(k)
+			g.Pass(k)
 		case 2:
-			eventually(t, "all others have joined", func() bool { return aside.Followers(b.Cache, "k") == callers-2 })
+			gate.Eventually(t, "all others have joined", func() bool { return aside.Followers(b.Cache, "k") == callers-2 })
 		}
 	}
 	wg.Go(func() { b.read("k", aside.Default) })
-	await(t, "the first load", g.arrived)
+	gate.Await(t, "the first load", g.Arrived)
 	for range callers - 1 {
 		wg.Go(func() { b.read("k", aside.Default) })
 	}
-	eventually(t, "all have joined", func() bool { return aside.Followers(b.Cache, "k") == callers-1 })
-	g.release()
+	gate.Eventually(t, "all have joined", func() bool { return aside.Followers(b.Cache, "k") == callers-1 })
+	g.Open()
 	wg.Wait()
 	if n := p.reads.Load(); n != 2 {
 		t.Errorf("%d loads, want 2: one that the followers came too late for, one for all of them", n)
 	}
-	writing.release()
-	if err := await(t, "the write", done); err != nil {
+	writing.Open()
+	if err := gate.Await(t, "the write", done); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -179,11 +180,11 @@ func TestWaitersLeaveOnTheirOwnContext(t *testing.T) {
 	s := &asidetest.Server{}
 	p := newPrimary("k")
 	a, b := newNode(t, p, s), newNode(t, p, s)
-	g := newGate()
-	defer g.release()
-	p.beforeRead = g.pass
-	leader := async(func() int { v, _ := a.read("k", aside.Default); return v })
-	await(t, "a's load", g.arrived)
+	g := gate.New(t)
+	defer g.Open()
+	p.beforeRead = g.Pass
+	leader := gate.Async(func() int { v, _ := a.read("k", aside.Default); return v })
+	gate.Await(t, "a's load", g.Arrived)
 	for name, n := range map[string]*node{"same node": a, "other node": b} {
 		ctx, cancel := context.WithTimeoutCause(t.Context(), 5*time.Millisecond, errors.New("impatient"))
 		if _, err := n.Get(ctx, "k", p); !errors.Is(err, context.DeadlineExceeded) {
@@ -200,8 +201,8 @@ func TestWaitersLeaveOnTheirOwnContext(t *testing.T) {
 	if a.conn.Calls("Acquire") != before {
 		t.Error("a read on an ended context went to L2")
 	}
-	g.release()
-	if v := await(t, "the leader", leader); v != 1 {
+	g.Open()
+	if v := gate.Await(t, "the leader", leader); v != 1 {
 		t.Errorf("leader got %d", v)
 	}
 }
@@ -309,17 +310,17 @@ func TestLoadsAreCapped(t *testing.T) {
 	bothModes(t, func(t *testing.T, s *asidetest.Server) {
 		p := newPrimary("a", "b", "c", "d", "e")
 		n := newNode(t, p, s, func(o *options) { o.MaxLoads, o.MaxQueuedLoads = 2, 2 })
-		g := newGate()
-		defer g.release()
-		p.beforeRead = g.pass
+		g := gate.New(t)
+		defer g.Open()
+		p.beforeRead = g.Pass
 		var wg sync.WaitGroup
 		for _, k := range []string{"a", "b"} {
 			wg.Go(func() { n.read(k, aside.Default) })
-			await(t, "load of "+k, g.arrived)
+			gate.Await(t, "load of "+k, g.Arrived)
 		}
 		for i, k := range []string{"c", "d"} {
 			wg.Go(func() { n.read(k, aside.Default) })
-			eventually(t, k+" queues", func() bool { return n.Stats().LoadsQueued == i+1 })
+			gate.Eventually(t, k+" queues", func() bool { return n.Stats().LoadsQueued == i+1 })
 		}
 		if _, err := n.Get(t.Context(), "e", p); !errors.Is(err, aside.ErrOverloaded) {
 			t.Errorf("fifth load: %v", err)
@@ -328,7 +329,7 @@ func TestLoadsAreCapped(t *testing.T) {
 		if st.LoadsRunning != 2 || st.LoadsQueued != 2 || st.Overloads != 1 || p.reads.Load() != 2 {
 			t.Errorf("%+v", st)
 		}
-		g.release()
+		g.Open()
 		wg.Wait()
 		p.beforeRead = nil
 		n.settled("e")
@@ -467,7 +468,7 @@ func TestCostBoundsL1(t *testing.T) {
 		p.put(k)
 		n.read(k, aside.Default)
 	}
-	eventually(t, "evictions", func() bool {
+	gate.Eventually(t, "evictions", func() bool {
 		st := n.Stats()
 		return st.L1Cost <= 1000 && st.L1Entries <= 10 && st.L1Evictions >= 90
 	})
@@ -579,7 +580,7 @@ func TestCompositeKeys(t *testing.T) {
 		if v, err := c.Get(t.Context(), k, ld); err != nil || v != "acme1" {
 			t.Fatalf("%q, %v", v, err)
 		}
-		eventually(t, "fill", func() bool { return aside.Flights(c) == 0 })
+		gate.Eventually(t, "fill", func() bool { return aside.Flights(c) == 0 })
 	}
 	if err := b.Write(t.Context(), func(context.Context, *aside.Writing[key, string]) error { return nil }, k); err != nil {
 		t.Fatal(err)
@@ -619,17 +620,17 @@ func TestCloseWaitsForLoads(t *testing.T) {
 	s := &asidetest.Server{}
 	p := newPrimary("k")
 	n := newNode(t, p, s)
-	g := newGate()
-	defer g.release()
-	p.beforeRead = g.pass
-	read := async(func() int { v, _ := n.read("k", aside.Default); return v })
-	await(t, "the load", g.arrived)
-	closed := async(func() error { return n.Close(context.Background()) })
-	g.release()
-	if v := await(t, "the read", read); v != 1 {
+	g := gate.New(t)
+	defer g.Open()
+	p.beforeRead = g.Pass
+	read := gate.Async(func() int { v, _ := n.read("k", aside.Default); return v })
+	gate.Await(t, "the load", g.Arrived)
+	closed := gate.Async(func() error { return n.Close(context.Background()) })
+	g.Open()
+	if v := gate.Await(t, "the read", read); v != 1 {
 		t.Errorf("version %d", v)
 	}
-	if err := await(t, "Close", closed); err != nil {
+	if err := gate.Await(t, "Close", closed); err != nil {
 		t.Errorf("Close: %v", err)
 	}
 	if e := s.Entry(testPrefix + "k"); len(e) == 0 || e[0] != 'V' {
@@ -642,17 +643,17 @@ func TestCloseGivesUpOnAHungLoad(t *testing.T) {
 	n := newNode(t, nil, s)
 	hang, started := make(chan struct{}), make(chan struct{})
 	ld := aside.LoaderFunc[string, rec](func(context.Context, string) (rec, error) { close(started); <-hang; return rec{}, nil })
-	read := async(func() error { _, err := n.Get(context.Background(), "k", ld); return err })
-	await(t, "the load", started)
+	read := gate.Async(func() error { _, err := n.Get(context.Background(), "k", ld); return err })
+	gate.Await(t, "the load", started)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := n.Close(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("Close: %v", err)
 	}
-	if err := await(t, "the read is answered though the loader hangs", read); err == nil {
+	if err := gate.Await(t, "the read is answered though the loader hangs", read); err == nil {
 		t.Error("the read succeeded")
 	}
-	eventually(t, "the lease is given back", func() bool { return s.Entry(testPrefix+"k") == nil })
+	gate.Eventually(t, "the lease is given back", func() bool { return s.Entry(testPrefix+"k") == nil })
 	close(hang)
-	eventually(t, "the load ends", func() bool { return n.Stats().LoadsRunning == 0 })
+	gate.Eventually(t, "the load ends", func() bool { return n.Stats().LoadsRunning == 0 })
 }

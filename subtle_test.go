@@ -12,6 +12,7 @@ import (
 
 	"github.com/asidecache/aside"
 	"github.com/asidecache/aside/asidetest"
+	"github.com/asidecache/aside/internal/gate"
 )
 
 func bothModes(t *testing.T, f func(t *testing.T, s *asidetest.Server)) {
@@ -25,19 +26,19 @@ func TestFollowerDoesNotJoinALoadFromBeforeTheWrite(t *testing.T) {
 	bothModes(t, func(t *testing.T, s *asidetest.Server) {
 		p := newPrimary("k")
 		n := newNode(t, p, s)
-		g := newGate()
-		defer g.release()
-		p.afterRead = g.first()
+		g := gate.New(t)
+		defer g.Open()
+		p.afterRead = g.First()
 
-		leader := async(func() int { v, _ := n.read("k", aside.Default); return v })
-		await(t, "the leader's load has read version 1", g.arrived)
+		leader := gate.Async(func() int { v, _ := n.read("k", aside.Default); return v })
+		gate.Await(t, "the leader's load has read version 1", g.Arrived)
 		n.update("k")
-		follower := async(func() int { v, _ := n.read("k", aside.Default); return v })
-		if v := await(t, "the follower", follower); v != 2 {
+		follower := gate.Async(func() int { v, _ := n.read("k", aside.Default); return v })
+		if v := gate.Await(t, "the follower", follower); v != 2 {
 			t.Errorf("a read that began after the write was acknowledged got version %d", v)
 		}
-		g.release()
-		if v := await(t, "the leader", leader); v != 1 {
+		g.Open()
+		if v := gate.Await(t, "the leader", leader); v != 1 {
 			t.Errorf("leader got version %d", v)
 		}
 		n.settled("k")
@@ -56,18 +57,18 @@ func TestFollowerIsAnsweredOnlyIfTheFillWasAccepted(t *testing.T) {
 	s := &asidetest.Server{}
 	p := newPrimary("k")
 	a, b := newNode(t, p, s), newNode(t, p, s)
-	g := newGate()
-	defer g.release()
-	p.afterRead = g.first()
+	g := gate.New(t)
+	defer g.Open()
+	p.afterRead = g.First()
 
-	leader := async(func() int { v, _ := a.read("k", aside.Strong); return v })
-	await(t, "a's load has read version 1", g.arrived)
+	leader := gate.Async(func() int { v, _ := a.read("k", aside.Strong); return v })
+	gate.Await(t, "a's load has read version 1", g.Arrived)
 	b.update("k")
-	follower := async(func() int { v, _ := a.read("k", aside.Strong); return v })
-	eventually(t, "the follower has joined", func() bool { return aside.Followers(a.Cache, "k") == 1 })
-	g.release()
-	await(t, "the leader", leader)
-	if v := await(t, "the follower", follower); v != 2 {
+	follower := gate.Async(func() int { v, _ := a.read("k", aside.Strong); return v })
+	gate.Eventually(t, "the follower has joined", func() bool { return aside.Followers(a.Cache, "k") == 1 })
+	g.Open()
+	gate.Await(t, "the leader", leader)
+	if v := gate.Await(t, "the follower", follower); v != 2 {
 		t.Errorf("strong read after the acknowledged write got version %d", v)
 	}
 	if n := a.Stats().FillsRefused; n != 1 {
@@ -81,16 +82,16 @@ func TestLateFillIsRefused(t *testing.T) {
 	s := &asidetest.Server{}
 	p := newPrimary("k")
 	a, b := newNode(t, p, s), newNode(t, p, s)
-	g := newGate()
-	defer g.release()
-	p.afterRead = g.first()
-	late := async(func() int { v, _ := a.read("k", aside.Default); return v })
-	await(t, "a's load has read version 1", g.arrived)
+	g := gate.New(t)
+	defer g.Open()
+	p.afterRead = g.First()
+	late := gate.Async(func() int { v, _ := a.read("k", aside.Default); return v })
+	gate.Await(t, "a's load has read version 1", g.Arrived)
 	b.update("k")
 	p.afterRead = nil
 	b.want("k", 2, aside.SourceL1)
-	g.release()
-	await(t, "the late reader", late)
+	g.Open()
+	gate.Await(t, "the late reader", late)
 	a.settled("k")
 	a.want("k", 2, aside.SourceL2)
 	b.want("k", 2, aside.SourceL1)
@@ -103,24 +104,24 @@ func TestLeaseTokenIsTheFillsOwn(t *testing.T) {
 	s := &asidetest.Server{}
 	p := newPrimary("k")
 	n := newNode(t, p, s)
-	first, second := newGate(), newGate()
-	defer first.release()
-	defer second.release()
-	p.afterRead = first.first()
-	one := async(func() int { v, _ := n.read("k", aside.Default); return v })
-	await(t, "the first load", first.arrived)
+	first, second := gate.New(t), gate.New(t)
+	defer first.Open()
+	defer second.Open()
+	p.afterRead = first.First()
+	one := gate.Async(func() int { v, _ := n.read("k", aside.Default); return v })
+	gate.Await(t, "the first load", first.Arrived)
 	p.put("k") // behind the cache's back, then told
 	if err := n.Invalidate(t.Context(), "k"); err != nil {
 		t.Fatal(err)
 	}
-	p.afterRead = second.first()
-	two := async(func() int { v, _ := n.read("k", aside.Default); return v })
-	await(t, "the second load, with a lease of its own", second.arrived)
-	first.release()
-	await(t, "the first reader", one)
-	eventually(t, "the first fill is refused", func() bool { return n.Stats().FillsRefused == 1 })
-	second.release()
-	if v := await(t, "the second reader", two); v != 2 {
+	p.afterRead = second.First()
+	two := gate.Async(func() int { v, _ := n.read("k", aside.Default); return v })
+	gate.Await(t, "the second load, with a lease of its own", second.Arrived)
+	first.Open()
+	gate.Await(t, "the first reader", one)
+	gate.Eventually(t, "the first fill is refused", func() bool { return n.Stats().FillsRefused == 1 })
+	second.Open()
+	if v := gate.Await(t, "the second reader", two); v != 2 {
 		t.Errorf("second reader got version %d", v)
 	}
 	n.settled("k")
@@ -138,17 +139,17 @@ func TestReadOvertakenByInvalidationIsNotInserted(t *testing.T) {
 	b.want("k", 1, aside.SourceLoad)
 	b.settled("k")
 
-	g := newGate()
-	defer g.release()
+	g := gate.New(t)
+	defer g.Open()
 	codec := &gatedCodec{g: g}
 	c := newNode(t, p, s, func(o *options) { o.Codec = codec })
 	codec.on.Store(true)
-	read := async(func() int { v, _ := c.read("k", aside.Default); return v })
-	await(t, "c has the entry of version 1 and decodes it", g.arrived)
+	read := gate.Async(func() int { v, _ := c.read("k", aside.Default); return v })
+	gate.Await(t, "c has the entry of version 1 and decodes it", g.Arrived)
 	codec.on.Store(false)
 	a.update("k")
-	g.release()
-	await(t, "the read", read)
+	g.Open()
+	gate.Await(t, "the read", read)
 	c.settled("k")
 	if v, i := c.read("k", aside.Default); v != 2 {
 		t.Errorf("version %d from %v after the invalidation was delivered", v, i.Source)
@@ -164,20 +165,20 @@ func TestL1IsNotRefilledFromOldL2(t *testing.T) {
 	n.want("k", 1, aside.SourceLoad)
 	n.settled("k")
 	p.put("k")
-	g := newGate()
-	defer g.release()
+	g := gate.New(t)
+	defer g.Open()
 	n.conn.Intercept(func(_ context.Context, op, key string) error {
 		if op == "Invalidate" {
-			g.pass(key)
+			g.Pass(key)
 		}
 		return nil
 	})
-	done := async(func() error { return n.Invalidate(context.Background(), "k") })
-	await(t, "L1 is dropped, L2 not yet", g.arrived)
+	done := gate.Async(func() error { return n.Invalidate(context.Background(), "k") })
+	gate.Await(t, "L1 is dropped, L2 not yet", g.Arrived)
 	n.want("k", 1, aside.SourceL2) // nothing is acknowledged yet, so the old value is right
 	n.want("k", 1, aside.SourceL1)
-	g.release()
-	if err := await(t, "Invalidate", done); err != nil {
+	g.Open()
+	if err := gate.Await(t, "Invalidate", done); err != nil {
 		t.Fatal(err)
 	}
 	if v, i := n.read("k", aside.Default); v != 2 {
@@ -192,23 +193,23 @@ func TestFirstOfTwoWritersDoesNotLiftTheFence(t *testing.T) {
 	s := &asidetest.Server{}
 	p := newPrimary("k")
 	a, b := newNode(t, p, s), newNode(t, p, s)
-	g := newGate()
-	defer g.release()
-	slow := async(func() error {
+	g := gate.New(t)
+	defer g.Open()
+	slow := gate.Async(func() error {
 		return a.Write(context.Background(), func(context.Context, *aside.Writing[string, rec]) error {
-			g.pass("k")
+			g.Pass("k")
 			p.put("k")
 			return nil
 		}, "k")
 	})
-	await(t, "a's write is fenced, not committed", g.arrived)
+	gate.Await(t, "a's write is fenced, not committed", g.Arrived)
 	b.update("k") // version 2, begins and ends within a's write
 	if v, i := b.read("k", aside.Default); v != 2 || i.Source != aside.SourceLoad {
 		t.Errorf("under a's fence: version %d from %v, want the primary's", v, i.Source)
 	}
 	b.settled("k")
-	g.release()
-	if err := await(t, "a's write", slow); err != nil {
+	g.Open()
+	if err := gate.Await(t, "a's write", slow); err != nil {
 		t.Fatal(err)
 	}
 	b.wantStrong("k", 3)
@@ -264,7 +265,7 @@ func TestValuesThatLookLikeSentinels(t *testing.T) {
 		if got, err := a.Get(t.Context(), "k"+v, ld); err != nil || got != v {
 			t.Errorf("%q: got %q, %v", v, got, err)
 		}
-		eventually(t, "the fill", func() bool { return aside.Flights(a) == 0 })
+		gate.Eventually(t, "the fill", func() bool { return aside.Flights(a) == 0 })
 		r, err := b.Read(t.Context(), "k"+v, ld, aside.Strong)
 		if err != nil || r.Value != v || r.Source != aside.SourceL2 {
 			t.Errorf("%q read back as %q from %v, %v", v, r.Value, r.Source, err)
@@ -328,22 +329,22 @@ func TestLeadersContextDoesNotEndTheLookUp(t *testing.T) {
 	s := &asidetest.Server{}
 	p := newPrimary("k")
 	n := newNode(t, p, s)
-	g := newGate()
-	defer g.release()
+	g := gate.New(t)
+	defer g.Open()
 	n.conn.Intercept(func(_ context.Context, op, key string) error {
 		if op == "Acquire" {
-			g.pass(key)
+			g.Pass(key)
 		}
 		return nil
 	})
 	ctx, cancel := context.WithCancel(t.Context())
-	leader := async(func() error { _, err := n.Get(ctx, "k", p); return err })
-	await(t, "the look-up", g.arrived)
+	leader := gate.Async(func() error { _, err := n.Get(ctx, "k", p); return err })
+	gate.Await(t, "the look-up", g.Arrived)
 	cancel()
-	if err := await(t, "the leader leaves at once", leader); !errors.Is(err, context.Canceled) {
+	if err := gate.Await(t, "the leader leaves at once", leader); !errors.Is(err, context.Canceled) {
 		t.Errorf("leader: %v", err)
 	}
-	g.release()
+	g.Open()
 	n.settled("k")
 	n.want("k", 1, aside.SourceL1)
 	if st := n.Stats(); st.L2Errors != 0 {
@@ -357,20 +358,20 @@ func TestLeadersContextIsItsOwn(t *testing.T) {
 	bothModes(t, func(t *testing.T, s *asidetest.Server) {
 		p := newPrimary("k")
 		n := newNode(t, p, s)
-		g := newGate()
-		defer g.release()
-		p.beforeRead = g.first()
+		g := gate.New(t)
+		defer g.Open()
+		p.beforeRead = g.First()
 		ctx, cancel := context.WithCancel(t.Context())
-		leader := async(func() error { _, err := n.Get(ctx, "k", p); return err })
-		await(t, "the load", g.arrived)
-		follower := async(func() int { v, _ := n.read("k", aside.Default); return v })
-		eventually(t, "the follower has joined", func() bool { return aside.Followers(n.Cache, "k") == 1 })
+		leader := gate.Async(func() error { _, err := n.Get(ctx, "k", p); return err })
+		gate.Await(t, "the load", g.Arrived)
+		follower := gate.Async(func() int { v, _ := n.read("k", aside.Default); return v })
+		gate.Eventually(t, "the follower has joined", func() bool { return aside.Followers(n.Cache, "k") == 1 })
 		cancel()
-		if err := await(t, "the leader leaves at once", leader); !errors.Is(err, context.Canceled) {
+		if err := gate.Await(t, "the leader leaves at once", leader); !errors.Is(err, context.Canceled) {
 			t.Errorf("leader: %v", err)
 		}
-		g.release()
-		if v := await(t, "the follower", follower); v != 1 {
+		g.Open()
+		if v := gate.Await(t, "the follower", follower); v != 1 {
 			t.Errorf("follower got version %d", v)
 		}
 		n.settled("k")
@@ -437,7 +438,7 @@ func (rawCodec) Decode(b []byte) (string, error) { return string(b), nil }
 // gatedCodec stops decoding at a gate.
 type gatedCodec struct {
 	aside.JSON[rec]
-	g  *gate
+	g  *gate.Gate
 	on syncBool
 }
 
@@ -451,7 +452,7 @@ func (s *syncBool) Load() bool   { s.mu.Lock(); defer s.mu.Unlock(); return s.b 
 
 func (c *gatedCodec) Decode(b []byte) (rec, error) {
 	if c.on.Load() {
-		c.g.pass("decode")
+		c.g.Pass("decode")
 	}
 	return c.JSON.Decode(b)
 }
@@ -463,11 +464,11 @@ func TestLaterCallersDoNotInheritAFailure(t *testing.T) {
 	s := &asidetest.Server{}
 	p := newPrimary("k")
 	n := newNode(t, p, s)
-	g := newGate()
-	defer g.release()
+	g := gate.New(t)
+	defer g.Open()
 	n.conn.Intercept(func(_ context.Context, op, key string) error {
 		if op == "Abandon" {
-			g.pass(key)
+			g.Pass(key)
 		}
 		return nil
 	})
@@ -475,12 +476,12 @@ func TestLaterCallersDoNotInheritAFailure(t *testing.T) {
 	if _, err := n.Get(t.Context(), "k", p); !errors.Is(err, errDown) {
 		t.Fatalf("got %v", err)
 	}
-	await(t, "the failed flight gives its lease back", g.arrived)
+	gate.Await(t, "the failed flight gives its lease back", g.Arrived)
 	p.fail(nil)
-	late := async(func() int { v, _ := n.read("k", aside.Default); return v })
-	eventually(t, "the later caller has joined", func() bool { return aside.Followers(n.Cache, "k") == 1 })
-	g.release()
-	if v := await(t, "the later caller", late); v != 1 {
+	late := gate.Async(func() int { v, _ := n.read("k", aside.Default); return v })
+	gate.Eventually(t, "the later caller has joined", func() bool { return aside.Followers(n.Cache, "k") == 1 })
+	g.Open()
+	if v := gate.Await(t, "the later caller", late); v != 1 {
 		t.Errorf("got version %d", v)
 	}
 }
@@ -495,22 +496,22 @@ func TestStrongReadDoesNotShareAnOlderLookUp(t *testing.T) {
 	a := newNode(t, p, s)
 	a.want("k", 1, aside.SourceLoad)
 	a.settled("k")
-	g := newGate()
-	defer g.release()
+	g := gate.New(t)
+	defer g.Open()
 	codec := &gatedCodec{g: g}
 	b := newNode(t, p, s, func(o *options) {
 		o.Codec, o.L1Size, o.ParseKey, o.Key = codec, -1, nil, func(k string) string { return k }
 	})
 	codec.on.Store(true)
-	leader := async(func() int { v, _ := b.read("k", aside.Strong); return v })
-	await(t, "b has the entry of version 1 and decodes it", g.arrived)
+	leader := gate.Async(func() int { v, _ := b.read("k", aside.Strong); return v })
+	gate.Await(t, "b has the entry of version 1 and decodes it", g.Arrived)
 	codec.on.Store(false)
 	a.update("k")
-	follower := async(func() int { v, _ := b.read("k", aside.Strong); return v })
-	eventually(t, "the follower has joined", func() bool { return aside.Followers(b.Cache, "k") == 1 })
-	g.release()
-	await(t, "the leader", leader)
-	if v := await(t, "the follower", follower); v != 2 {
+	follower := gate.Async(func() int { v, _ := b.read("k", aside.Strong); return v })
+	gate.Eventually(t, "the follower has joined", func() bool { return aside.Followers(b.Cache, "k") == 1 })
+	g.Open()
+	gate.Await(t, "the leader", leader)
+	if v := gate.Await(t, "the follower", follower); v != 2 {
 		t.Errorf("strong read after the acknowledged write got version %d", v)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/asidecache/aside"
 	"github.com/asidecache/aside/asidetest"
 	"github.com/asidecache/aside/internal/envelope"
+	"github.com/asidecache/aside/internal/gate"
 	"github.com/asidecache/aside/internal/testserver"
 	"github.com/asidecache/aside/redisl2"
 )
@@ -66,7 +67,7 @@ func TestCluster(t *testing.T) {
 		}
 		for _, k := range keys[:50] {
 			b.wantStrong(k, 2)
-			eventually(t, "the push", func() bool { v, _ := b.read(k, aside.Default); return v == 2 })
+			gate.Eventually(t, "the push", func() bool { v, _ := b.read(k, aside.Default); return v == 2 })
 		}
 		if err := b.Clear(context.Background()); err != nil {
 			t.Fatal(err)
@@ -133,7 +134,7 @@ func TestClusterWithADeadMaster(t *testing.T) {
 	}
 	c.Nodes[1].Kill()
 	round := 0
-	eventually(t, "the keys of the other masters are served, and only those", func() bool {
+	gate.Eventually(t, "the keys of the other masters are served, and only those", func() bool {
 		round++
 		granted, failed := acquire(numbered(fmt.Sprint("after", round, "-"), 300))
 		return granted > 150 && failed > 50

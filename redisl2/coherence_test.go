@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/asidecache/aside"
+	"github.com/asidecache/aside/internal/gate"
 	"github.com/asidecache/aside/internal/testserver"
 	"github.com/asidecache/aside/redisl2"
 )
@@ -141,7 +142,7 @@ func TestDefaultReadsSeeWritesOnceTheyArePushed(t *testing.T) {
 		b.warm("k")
 		r := a.update("k")
 		acked := time.Now()
-		eventually(t, "the write is seen on the other node", func() bool {
+		gate.Eventually(t, "the write is seen on the other node", func() bool {
 			for range 1000 {
 				if v, _ := b.read("k", aside.Default); v == r.Version {
 					return true
@@ -209,7 +210,7 @@ func TestL1IsEmptiedWhenTrackingIsLost(t *testing.T) {
 				limit += silence
 			}
 			within(t, limit, "until L1 is empty", func() {
-				eventually(t, "no key is answered by the old L1", func() bool {
+				gate.Eventually(t, "no key is answered by the old L1", func() bool {
 					for _, k := range keys {
 						if r, _ := n.Read(context.Background(), k, p, aside.Default); r.Source == aside.SourceL1 && r.Value.Version == 1 {
 							return false
@@ -236,7 +237,7 @@ func TestL1FollowsTheServersExpiryAndEviction(t *testing.T) {
 		n := newNode(t, p, srv.URL(), func(o *options) { o.TTL, o.L1TTL = 200*time.Millisecond, minute })
 		n.warm("k")
 		p.put("k")
-		eventually(t, "the node hears of the expiry", func() bool { return n.Stats().Invalidations > 0 })
+		gate.Eventually(t, "the node hears of the expiry", func() bool { return n.Stats().Invalidations > 0 })
 		n.want("k", 2, aside.SourceLoad)
 	})
 	t.Run("eviction", func(t *testing.T) {
@@ -250,7 +251,7 @@ func TestL1FollowsTheServersExpiryAndEviction(t *testing.T) {
 		}
 		n.warm(keys[len(keys)-1])
 		srv.Do("CONFIG", "SET", "maxmemory", "1")
-		eventually(t, "the node hears of evictions", func() bool { return n.Stats().Invalidations > 100 })
+		gate.Eventually(t, "the node hears of evictions", func() bool { return n.Stats().Invalidations > 100 })
 	})
 }
 
@@ -269,7 +270,7 @@ func TestCachesOfOneStoreAreApart(t *testing.T) {
 		n.warm("k")
 	}
 	other.update("k")
-	eventually(t, "x hears", func() bool { return x.Stats().Invalidations == 1 })
+	gate.Eventually(t, "x hears", func() bool { return x.Stats().Invalidations == 1 })
 	y.want("k", 1, aside.SourceL1)
 	x2.want("k", 1, aside.SourceL1)
 	if _, err := aside.New(options{Name: "x", L2: s}); err == nil {
@@ -300,13 +301,13 @@ func checkOddKeys(t *testing.T, url string) {
 		a.warm(k)
 		b.warm(k)
 		b.update(k)
-		eventually(t, fmt.Sprintf("the push for %q", k), func() bool { v, _ := a.read(k, aside.Default); return v == 2 })
+		gate.Eventually(t, fmt.Sprintf("the push for %q", k), func() bool { v, _ := a.read(k, aside.Default); return v == 2 })
 	}
 	if err := a.Clear(context.Background()); err != nil {
 		t.Fatal(err)
 	}
 	for _, k := range oddKeys {
-		eventually(t, fmt.Sprintf("%q is cleared", k), func() bool {
+		gate.Eventually(t, fmt.Sprintf("%q is cleared", k), func() bool {
 			r, err := b.Read(context.Background(), k, p, aside.Strong)
 			return err == nil && r.Source == aside.SourceLoad
 		})

@@ -15,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/asidecache/aside"
+	"github.com/asidecache/aside/internal/gate"
 	"github.com/asidecache/aside/internal/testserver"
 	"github.com/asidecache/aside/redisl2"
 )
@@ -185,7 +186,7 @@ func (n *node) wantStrong(k string, version int) {
 // warm reads a key until it is in L1: the fill runs off the reader's path.
 func (n *node) warm(k string) {
 	n.t.Helper()
-	eventually(n.t, k+" is in L1", func() bool {
+	gate.Eventually(n.t, k+" is in L1", func() bool {
 		r, err := n.Read(context.Background(), k, n.p, aside.Default)
 		if err != nil && !r.Negative {
 			n.t.Errorf("read %s: %v", k, err)
@@ -217,7 +218,7 @@ func (n *node) tryUpdate(k string) (r rec, err error) {
 func (n *node) healthy() {
 	n.t.Helper()
 	i := 0
-	eventually(n.t, "the node has recovered", func() bool {
+	gate.Eventually(n.t, "the node has recovered", func() bool {
 		i++
 		_, _ = n.Get(context.Background(), fmt.Sprint("probe", i), n.p)
 		s := n.Stats()
@@ -241,58 +242,6 @@ func (l *logs) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.b.String()
-}
-
-func eventually(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	testserver.Eventually(t, 20*time.Second, what, ok)
-}
-
-// gate stops the goroutines that come to it until it is opened.
-type gate struct {
-	arrived chan string
-	open    chan struct{}
-	once    sync.Once
-}
-
-func newGate(t testing.TB) *gate {
-	g := &gate{arrived: make(chan string, 1024), open: make(chan struct{})}
-	t.Cleanup(g.release)
-	return g
-}
-
-func (g *gate) pass(key string) {
-	g.arrived <- key
-	<-g.open
-}
-
-func (g *gate) release() { g.once.Do(func() { close(g.open) }) }
-
-// first returns a hook that stops only the first caller.
-func (g *gate) first() func(string) {
-	var n atomic.Int64
-	return func(k string) {
-		if n.Add(1) == 1 {
-			g.pass(k)
-		}
-	}
-}
-
-func await[T any](t testing.TB, what string, ch <-chan T) T {
-	t.Helper()
-	select {
-	case v := <-ch:
-		return v
-	case <-time.After(20 * time.Second):
-		t.Fatalf("timed out waiting for %s", what)
-		panic("unreachable")
-	}
-}
-
-func async[T any](f func() T) <-chan T {
-	ch := make(chan T, 1)
-	go func() { ch <- f() }()
-	return ch
 }
 
 // within fails the test if f takes longer than limit, which is in seconds.

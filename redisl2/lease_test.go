@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/asidecache/aside"
+	"github.com/asidecache/aside/internal/gate"
 	"github.com/asidecache/aside/internal/testserver"
 	"github.com/asidecache/aside/redisl2"
 )
@@ -18,8 +19,8 @@ func TestStampedeLoadsOnce(t *testing.T) {
 	t.Parallel()
 	srv := testserver.Redis(t)
 	p := newPrimary("k")
-	g := newGate(t)
-	p.afterRead = g.pass
+	g := gate.New(t)
+	p.afterRead = g.Pass
 	var nodes []*node
 	for range 4 {
 		nodes = append(nodes, newNode(t, p, srv.URL()))
@@ -34,13 +35,13 @@ func TestStampedeLoadsOnce(t *testing.T) {
 			})
 		}
 	}
-	await(t, "the load", g.arrived)
+	gate.Await(t, "the load", g.Arrived)
 	for _, n := range nodes {
-		eventually(t, "the node has asked L2, more than once if it waits", func() bool {
+		gate.Eventually(t, "the node has asked L2, more than once if it waits", func() bool {
 			return n.tried.Load() > 1 || n.Stats().Loads == 1
 		})
 	}
-	g.release()
+	g.Open()
 	callers.Wait()
 	if n := p.loads.Load(); n != 1 {
 		t.Errorf("%d loads for 400 callers on 4 nodes", n)
@@ -78,8 +79,8 @@ func TestWaiterFindsTheFillWithoutThePush(t *testing.T) {
 			t.Parallel()
 			srv := testserver.Redis(t)
 			p := newPrimary("k")
-			g := newGate(t)
-			p.afterRead = g.pass
+			g := gate.New(t)
+			p.afterRead = g.Pass
 			a := newNode(t, p, srv.URL())
 			tap := newTap(t, srv)
 			if c.mute == nil {
@@ -91,16 +92,16 @@ func TestWaiterFindsTheFillWithoutThePush(t *testing.T) {
 				})
 			}
 			b := newNode(t, p, tap.url())
-			av := async(func() int { v, _ := a.read("k", aside.Default); return v })
-			await(t, "the load", g.arrived)
-			bv := async(func() int { v, _ := b.read("k", aside.Default); return v })
-			eventually(t, "b waits", func() bool { return b.tried.Load() > 1 })
+			av := gate.Async(func() int { v, _ := a.read("k", aside.Default); return v })
+			gate.Await(t, "the load", g.Arrived)
+			bv := gate.Async(func() int { v, _ := b.read("k", aside.Default); return v })
+			gate.Eventually(t, "b waits", func() bool { return b.tried.Load() > 1 })
 			if c.mute != nil {
 				c.mute(srv, tap)
 			}
-			g.release()
-			await(t, "a's value", av)
-			if v := await(t, "b's value", bv); v != 1 {
+			g.Open()
+			gate.Await(t, "a's value", av)
+			if v := gate.Await(t, "b's value", bv); v != 1 {
 				t.Errorf("version %d", v)
 			}
 			if s := b.Stats(); c.mute == nil && s.Invalidations != 0 {
@@ -128,15 +129,15 @@ func TestLeaseOfADeadNodeEnds(t *testing.T) {
 	t.Run("store closed in mid-load", func(t *testing.T) {
 		t.Parallel()
 		p, q := newPrimary("k"), newPrimary("k")
-		g := newGate(t)
-		defer g.release()
-		p.afterRead = g.pass
+		g := gate.New(t)
+		defer g.Open()
+		p.afterRead = g.Pass
 		short := func(o *options) { impatient(o); o.Name = "closed"; o.LoadTimeout = 300 * time.Millisecond }
 		s := open(t, redisl2.Options{URL: srv.URL()})
 		a := newNodeOn(t, p, s, &logs{}, short)
 		b := newNode(t, q, srv.URL(), short)
-		async(func() error { _, err := a.Get(context.Background(), "k", p); return err })
-		await(t, "a's load", g.arrived)
+		gate.Async(func() error { _, err := a.Get(context.Background(), "k", p); return err })
+		gate.Await(t, "a's load", g.Arrived)
 		s.Close()
 		within(t, 2*time.Second+slack, "reading a key that a closed node leased", func() { b.wantStrong("k", 1) })
 		if n := b.tried.Load(); n < 3 {
@@ -154,32 +155,32 @@ func TestLeaseIsTheFillsOwn(t *testing.T) {
 	srv := testserver.Redis(t)
 	p := newPrimary("k")
 	a, b := newNode(t, p, srv.URL()), newNode(t, p, srv.URL())
-	first, second := newGate(t), newGate(t)
-	gates := make(chan *gate, 2)
+	first, second := gate.New(t), gate.New(t)
+	gates := make(chan *gate.Gate, 2)
 	gates <- first
 	gates <- second
 	p.afterRead = func(k string) {
 		select {
 		case g := <-gates:
-			g.pass(k)
+			g.Pass(k)
 		default:
 		}
 	}
-	one := async(func() int { v, _ := a.read("k", aside.Default); return v })
-	await(t, "the first load", first.arrived)
+	one := gate.Async(func() int { v, _ := a.read("k", aside.Default); return v })
+	gate.Await(t, "the first load", first.Arrived)
 	err := a.Write(context.Background(), func(context.Context, *aside.Writing[string, rec]) error { p.put("k"); return nil }, "k")
 	if err != nil {
 		t.Fatal(err)
 	}
-	two := async(func() int { v, _ := a.read("k", aside.Default); return v })
-	await(t, "the second load", second.arrived)
-	first.release()
-	if v := await(t, "the first value", one); v != 1 {
+	two := gate.Async(func() int { v, _ := a.read("k", aside.Default); return v })
+	gate.Await(t, "the second load", second.Arrived)
+	first.Open()
+	if v := gate.Await(t, "the first value", one); v != 1 {
 		t.Errorf("the first read, begun before the write, got version %d", v)
 	}
-	eventually(t, "the first fill is refused", func() bool { return a.Stats().FillsRefused == 1 })
-	second.release()
-	if v := await(t, "the second value", two); v != 2 {
+	gate.Eventually(t, "the first fill is refused", func() bool { return a.Stats().FillsRefused == 1 })
+	second.Open()
+	if v := gate.Await(t, "the second value", two); v != 2 {
 		t.Errorf("the second read got version %d", v)
 	}
 	a.warm("k")

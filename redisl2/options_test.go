@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/asidecache/aside/internal/gate"
 	"github.com/asidecache/aside/internal/testserver"
 	"github.com/asidecache/aside/redisl2"
 )
@@ -114,5 +115,5 @@ func TestServerTooOld(t *testing.T) {
 		t.Errorf("ping: %v", err)
 	}
 	tap.replace(nil)
-	eventually(t, "the server that was upgraded is used", func() bool { return s.Ping(t.Context()) == nil })
+	gate.Eventually(t, "the server that was upgraded is used", func() bool { return s.Ping(t.Context()) == nil })
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/asidecache/aside"
+	"github.com/asidecache/aside/internal/gate"
 	"github.com/asidecache/aside/internal/testserver"
 	"github.com/asidecache/aside/redisl2"
 )
@@ -114,7 +115,7 @@ func TestOutage(t *testing.T) {
 			}
 
 			c.start(s)
-			eventually(t, "a notices", func() bool {
+			gate.Eventually(t, "a notices", func() bool {
 				_, _ = a.Read(context.Background(), "quiet", p, aside.Strong)
 				return a.Stats().Degraded
 			})
@@ -168,7 +169,7 @@ func TestOutage(t *testing.T) {
 			}
 
 			pings := a.pings.Load()
-			eventually(t, "L2 is probed", func() bool { return a.pings.Load() > pings+1 })
+			gate.Eventually(t, "L2 is probed", func() bool { return a.pings.Load() > pings+1 })
 			if strings.Contains(a.log.String(), "in use again") {
 				t.Errorf("a probe was content with a server that cannot be written: %s", a.log)
 			}
@@ -177,7 +178,7 @@ func TestOutage(t *testing.T) {
 			closed.healthy()
 			b.wantStrong("old", version)
 			b.wantStrong("quiet", 2)
-			eventually(t, "default reads of the other node are fresh", func() bool {
+			gate.Eventually(t, "default reads of the other node are fresh", func() bool {
 				v, _ := b.read("old", aside.Default)
 				w, _ := b.read("quiet", aside.Default)
 				return v == version && w == 2
@@ -220,7 +221,7 @@ func TestRefusal(t *testing.T) {
 					s.t.Fatal(err)
 				}
 				s.srv.Do("BGSAVE")
-				eventually(s.t, "a save fails", func() bool {
+				gate.Eventually(s.t, "a save fails", func() bool {
 					info, _ := s.srv.Do("INFO", "persistence").ToString()
 					return strings.Contains(info, "rdb_last_bgsave_status:err")
 				})
@@ -263,7 +264,7 @@ func TestRefusal(t *testing.T) {
 
 			c.end(s)
 			a.healthy()
-			eventually(t, "the other node sees the write", func() bool { v, _ := b.read(stored[0], aside.Default); return v == r.Version })
+			gate.Eventually(t, "the other node sees the write", func() bool { v, _ := b.read(stored[0], aside.Default); return v == r.Version })
 			b.wantStrong(stored[0], r.Version)
 			b.warm(fresh[0])
 		})
@@ -365,7 +366,7 @@ func TestManyPendingKeysClearTheCache(t *testing.T) {
 	for _, k := range keys {
 		b.wantStrong(k, 2)
 	}
-	eventually(t, "default reads of the other node are fresh", func() bool {
+	gate.Eventually(t, "default reads of the other node are fresh", func() bool {
 		for _, k := range keys {
 			if v, _ := b.read(k, aside.Default); v != 2 {
 				return false
@@ -402,7 +403,7 @@ func TestRedisDownAtOpen(t *testing.T) {
 	n.warm("k")
 	other.want("k", 2, aside.SourceL2)
 	other.update("k")
-	eventually(t, "pushes arrive", func() bool { v, _ := n.read("k", aside.Default); return v == 3 })
+	gate.Eventually(t, "pushes arrive", func() bool { v, _ := n.read("k", aside.Default); return v == 3 })
 }
 
 // Caught: a log line with the URL. See TestOptions for URLs that are at fault.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/redis/rueidis"
 
+	"github.com/asidecache/aside/internal/gate"
 	"github.com/asidecache/aside/internal/testserver"
 )
 
@@ -73,12 +74,12 @@ func TestSentinelFailover(t *testing.T) {
 	master, replica := testserver.Redis(t), testserver.Redis(t)
 	host, port, _ := net.SplitHostPort(master.Addr())
 	replica.Do("REPLICAOF", host, port)
-	eventually(t, "the replica is in step", func() bool {
+	gate.Eventually(t, "the replica is in step", func() bool {
 		info, _ := replica.Do("INFO", "replication").ToString()
 		return strings.Contains(info, "master_link_status:up")
 	})
 	addr := sentinel(t, master)
-	eventually(t, "the Sentinel knows the replica", func() bool {
+	gate.Eventually(t, "the Sentinel knows the replica", func() bool {
 		return strings.Contains(ask(addr, "SENTINEL", "REPLICAS", "mymaster"), replica.Addr())
 	})
 
@@ -97,7 +98,7 @@ func TestSentinelFailover(t *testing.T) {
 	b.wantStrong("k", r.Version)
 	v := b.update("l").Version
 	a.wantStrong("l", v)
-	eventually(t, "default reads are fresh", func() bool {
+	gate.Eventually(t, "default reads are fresh", func() bool {
 		x, _ := a.read("l", 0)
 		y, _ := b.read("k", 0)
 		return x == v && y == r.Version

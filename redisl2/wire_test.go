@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/asidecache/aside"
+	"github.com/asidecache/aside/internal/gate"
 	"github.com/asidecache/aside/internal/testserver"
 )
 
@@ -50,14 +51,14 @@ func TestWireCost(t *testing.T) {
 		tap.want("EVALSHA") // none was added
 	})
 	t.Run("miss", func(t *testing.T) {
-		g := newGate(t)
-		p.afterRead = g.first()
+		g := gate.New(t)
+		p.afterRead = g.First()
 		tap.forget()
-		done := async(func() int { v, _ := b.read("miss", aside.Default); return v })
-		await(t, "the load", g.arrived)
+		done := gate.Async(func() int { v, _ := b.read("miss", aside.Default); return v })
+		gate.Await(t, "the load", g.Arrived)
 		tap.want("EVALSHA")
-		g.release()
-		await(t, "the answer", done)
+		g.Open()
+		gate.Await(t, "the answer", done)
 		p.afterRead = nil
 		b.warm("miss")
 		tap.want("EVALSHA", "EVALSHA")
@@ -97,11 +98,11 @@ func TestGetManyIsTwoRoundTrips(t *testing.T) {
 	tap := newTap(t, srv)
 	n := newNode(t, p, tap.url())
 	warmScripts(n)
-	g := newGate(t)
-	p.afterRead = g.first()
+	g := gate.New(t)
+	p.afterRead = g.First()
 	tap.forget()
 	tap.hold()
-	done := async(func() map[string]rec {
+	done := gate.Async(func() map[string]rec {
 		m, err := n.GetMany(context.Background(), keys, p)
 		if err != nil {
 			t.Error(err)
@@ -109,14 +110,14 @@ func TestGetManyIsTwoRoundTrips(t *testing.T) {
 		return m
 	})
 	count := func(n int) func() bool { return func() bool { return len(tap.commands()) >= n } }
-	eventually(t, "100 look-ups in one go", count(100))
+	gate.Eventually(t, "100 look-ups in one go", count(100))
 	tap.release()
-	await(t, "the load", g.arrived)
+	gate.Await(t, "the load", g.Arrived)
 	tap.hold()
-	g.release()
-	eventually(t, "100 fills in one go", count(200))
+	g.Open()
+	gate.Eventually(t, "100 fills in one go", count(200))
 	tap.release()
-	if m := await(t, "the values", done); len(m) != 100 {
+	if m := gate.Await(t, "the values", done); len(m) != 100 {
 		t.Errorf("%d values", len(m))
 	}
 	if p.loads.Load() > 4 {
@@ -188,16 +189,16 @@ func TestScriptFlush(t *testing.T) {
 		return cmd
 	})
 	batch := numbered("k", 100)[1:]
-	done := async(func() error {
+	done := gate.Async(func() error {
 		_, err := n.GetMany(context.Background(), batch, p)
 		return err
 	})
 	for range batch {
-		await(t, "the look-ups again, with the source, in one go", sources)
+		gate.Await(t, "the look-ups again, with the source, in one go", sources)
 	}
 	tap.replace(nil)
 	tap.release()
-	if err := await(t, "the batch", done); err != nil {
+	if err := gate.Await(t, "the batch", done); err != nil {
 		t.Error(err)
 	}
 	n.warm("k1")
