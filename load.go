@@ -235,7 +235,7 @@ func (c *Cache[K, V]) fill(ctx context.Context, jobs []*job[K, V]) {
 				trust = flight.TrustAll
 			case r.Err == nil:
 				c.n.fillsRefused.Add(1)
-			case !errors.Is(r.Err, errBreakerOpen):
+			default: // also with the breaker open: the lease was granted before that
 				c.orphan(j)
 			}
 			c.finish(j, trust)
