@@ -46,13 +46,13 @@ const (
 // read is a read that L1 did not answer.
 //
 // A caller takes the result of a flight only if that is as good as a read of
-// its own: if the read behind it began after the caller came (asOf > ticket);
-// or if they came before the read ended and the value's fill was accepted, since
-// a lease that survived from before the read until after it proves that no write
-// came between; or, for a default
-// read, if L1's generation had not moved when it joined, since then no write of
-// this process came between. Otherwise it reads again, in a flight that begins
-// after it came: so it waits for two at most.
+// its own: if the read behind it began after the caller came (asOf > ticket); or
+// if the caller came before the read ended and the value's fill was accepted,
+// since a lease that survived from before the read until after the caller came
+// proves that no write was acknowledged in between; or, for a default read, if
+// L1's generation had not moved when it joined, since then no write of this
+// process came between. Otherwise it reads again, in a flight that begins after
+// it came: so it waits for two at most.
 func (c *Cache[K, V]) read(ctx context.Context, key K, loader Loader[K, V], level Level) Result[V] {
 	if err := ctx.Err(); err != nil {
 		return c.failed(err)
