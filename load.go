@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"runtime/debug"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -106,7 +107,7 @@ func (*loadTimeoutError) Timeout() bool        { return true }
 func (*loadTimeoutError) Is(target error) bool { return target == context.DeadlineExceeded }
 
 func failAll[V any](n int, err error) []loaded[V] {
-	return fail(n, func() loaded[V] { return loaded[V]{err: err} })
+	return slices.Repeat([]loaded[V]{{err: err}}, n)
 }
 
 // place takes one of the places for loaders, or waits for one in the queue.

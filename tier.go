@@ -120,91 +120,63 @@ func worst(errs ...error) (w error) {
 	return w
 }
 
-// fail returns n copies of err.
-func fail[T any](n int, f func() T) []T {
-	out := make([]T, n)
-	for i := range out {
-		out[i] = f()
-	}
-	return out
-}
-
-func (t *tier) acquire(ctx context.Context, reqs []LeaseRequest) (out []Acquired) {
-	err := t.do(ctx, "acquire", t.batchTimeout(len(reqs)), func(ctx context.Context) error {
-		out = t.l2.Acquire(ctx, reqs)
-		var err error
+// each runs an operation on n keys. errOf is where a key's answer has its error;
+// an operation that was not tried has the same one in each.
+func each[R any](ctx context.Context, t *tier, op string, n int, f func(ctx context.Context) []R, errOf func(*R) *error) (out []R) {
+	err := t.do(ctx, op, t.batchTimeout(n), func(ctx context.Context) (err error) {
+		out = f(ctx)
 		for i := range out {
-			err = worst(err, out[i].Err)
+			err = worst(err, *errOf(&out[i]))
 		}
 		return err
 	})
 	if out == nil {
-		return fail(len(reqs), func() Acquired { return Acquired{Err: err} })
+		out = make([]R, n)
+		for i := range out {
+			*errOf(&out[i]) = err
+		}
 	}
 	return out
 }
 
-func (t *tier) fill(ctx context.Context, reqs []FillRequest) (out []FillResult) {
-	err := t.do(ctx, "fill", t.batchTimeout(len(reqs)), func(ctx context.Context) error {
-		out = t.l2.Fill(ctx, reqs)
-		var err error
-		for i := range out {
-			err = worst(err, out[i].Err)
-		}
-		return err
-	})
-	if out == nil {
-		return fail(len(reqs), func() FillResult { return FillResult{Err: err} })
-	}
-	return out
+func (t *tier) acquire(ctx context.Context, reqs []LeaseRequest) []Acquired {
+	return each(ctx, t, "acquire", len(reqs),
+		func(ctx context.Context) []Acquired { return t.l2.Acquire(ctx, reqs) },
+		func(a *Acquired) *error { return &a.Err })
+}
+
+func (t *tier) fill(ctx context.Context, reqs []FillRequest) []FillResult {
+	return each(ctx, t, "fill", len(reqs),
+		func(ctx context.Context) []FillResult { return t.l2.Fill(ctx, reqs) },
+		func(r *FillResult) *error { return &r.Err })
 }
 
 func (t *tier) abandon(ctx context.Context, reqs []AbandonRequest) error {
-	return t.do(ctx, "abandon", t.batchTimeout(len(reqs)), func(ctx context.Context) error {
-		return worst(t.l2.Abandon(ctx, reqs)...)
-	})
+	return worst(each(ctx, t, "abandon", len(reqs),
+		func(ctx context.Context) []error { return t.l2.Abandon(ctx, reqs) }, itself)...)
 }
 
 func (t *tier) evict(ctx context.Context, key string, old []byte) error {
 	return t.do(ctx, "evict", t.timeout, func(ctx context.Context) error { return t.l2.Evict(ctx, key, old) })
 }
 
-func (t *tier) fence(ctx context.Context, keys []string, token Token, life time.Duration) (out []error) {
-	err := t.do(ctx, "fence", t.batchTimeout(len(keys)), func(ctx context.Context) error {
-		out = t.l2.Fence(ctx, keys, token, life)
-		return worst(out...)
-	})
-	if out == nil {
-		return fail(len(keys), func() error { return err })
-	}
-	return out
+func (t *tier) fence(ctx context.Context, keys []string, token Token, life time.Duration) []error {
+	return each(ctx, t, "fence", len(keys),
+		func(ctx context.Context) []error { return t.l2.Fence(ctx, keys, token, life) }, itself)
 }
 
-func (t *tier) release(ctx context.Context, reqs []ReleaseRequest) (out []ReleaseResult) {
-	err := t.do(ctx, "release", t.batchTimeout(len(reqs)), func(ctx context.Context) error {
-		out = t.l2.Release(ctx, reqs)
-		var err error
-		for i := range out {
-			err = worst(err, out[i].Err)
-		}
-		return err
-	})
-	if out == nil {
-		return fail(len(reqs), func() ReleaseResult { return ReleaseResult{Err: err} })
-	}
-	return out
+func (t *tier) release(ctx context.Context, reqs []ReleaseRequest) []ReleaseResult {
+	return each(ctx, t, "release", len(reqs),
+		func(ctx context.Context) []ReleaseResult { return t.l2.Release(ctx, reqs) },
+		func(r *ReleaseResult) *error { return &r.Err })
 }
 
-func (t *tier) invalidate(ctx context.Context, keys []string) (out []error) {
-	err := t.do(ctx, "invalidate", t.batchTimeout(len(keys)), func(ctx context.Context) error {
-		out = t.l2.Invalidate(ctx, keys)
-		return worst(out...)
-	})
-	if out == nil {
-		return fail(len(keys), func() error { return err })
-	}
-	return out
+func (t *tier) invalidate(ctx context.Context, keys []string) []error {
+	return each(ctx, t, "invalidate", len(keys),
+		func(ctx context.Context) []error { return t.l2.Invalidate(ctx, keys) }, itself)
 }
+
+func itself(err *error) *error { return err }
 
 // Scans and reconnections take longer than the operations on one key.
 const slowTimeout = 30 * time.Second

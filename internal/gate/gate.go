@@ -68,10 +68,21 @@ func Async[T any](f func() T) <-chan T {
 // about, or fails the test.
 func Eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); !ok(); {
-		if time.Now().After(deadline) {
-			t.Fatalf("never happened: %s", what)
+	if !Poll(patience, ok) {
+		t.Fatalf("never happened: %s", what)
+	}
+}
+
+// Poll reports whether cond came true within limit. It asks often at first.
+func Poll(limit time.Duration, cond func() bool) bool {
+	deadline := time.Now().Add(limit)
+	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
+		if cond() {
+			return true
 		}
-		<-time.After(time.Millisecond)
+		if time.Now().After(deadline) {
+			return false
+		}
+		time.Sleep(pause)
 	}
 }

@@ -19,6 +19,8 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
+
+	"github.com/asidecache/aside/internal/gate"
 )
 
 // MongoServer is a fresh database on a server that speaks MongoDB's protocol.
@@ -186,7 +188,7 @@ func startMongod(path string) (*mongoProcess, error) {
 		var hello struct {
 			Primary bool `bson:"isWritablePrimary"`
 		}
-		if !poll(startTimeout, func() bool {
+		if !gate.Poll(startTimeout, func() bool {
 			return admin.RunCommand(ctx, bson.D{{Key: "hello", Value: 1}}).Decode(&hello) == nil && hello.Primary
 		}) {
 			return errors.New("it did not become primary")

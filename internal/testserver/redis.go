@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/redis/rueidis"
+
+	"github.com/asidecache/aside/internal/gate"
 )
 
 // RedisServer is one redis-server process.
@@ -194,7 +196,7 @@ func (s *RedisServer) start() error {
 	var printed []byte
 	buf := make([]byte, 4096)
 	ended := false
-	ready := poll(startTimeout, func() bool {
+	ready := gate.Poll(startTimeout, func() bool {
 		_ = r.SetReadDeadline(time.Now().Add(time.Millisecond))
 		n, err := r.Read(buf)
 		printed = append(printed, buf[:n]...)

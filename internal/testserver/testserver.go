@@ -17,6 +17,8 @@ import (
 	"os"
 	"testing"
 	"time"
+
+	"github.com/asidecache/aside/internal/gate"
 )
 
 // startTimeout bounds every wait for a server; a server on a busy machine of
@@ -56,20 +58,7 @@ func freePort() (int, error) {
 // it has not done so within limit.
 func Eventually(t testing.TB, limit time.Duration, what string, cond func() bool) {
 	t.Helper()
-	if !poll(limit, cond) {
+	if !gate.Poll(limit, cond) {
 		t.Fatalf("not within %v: %s", limit, what)
-	}
-}
-
-func poll(limit time.Duration, cond func() bool) bool {
-	deadline := time.Now().Add(limit)
-	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
-		if cond() {
-			return true
-		}
-		if time.Now().After(deadline) {
-			return false
-		}
-		time.Sleep(pause)
 	}
 }
