@@ -74,7 +74,15 @@ type CacheFlags struct {
 	NoL1        bool          `name:"no-l1" help:"Keep nothing in memory; every read asks Redis." env:"ASIDE_NO_L1" group:"Cache"`
 	NoCache     bool          `help:"Bypass the cache: every read asks the store. For measurements." env:"ASIDE_NO_CACHE" group:"Cache"`
 	MaxLoads    int           `help:"Reads of the store that may run at one time." default:"64" env:"ASIDE_MAX_LOADS" group:"Cache"`
-	OnRedisDown string        `help:"What becomes of writes while Redis cannot be reached. open: they go on, and other servers that still reach Redis may answer with the older record until it is back. closed: they are refused with 503." enum:"open,closed" default:"open" env:"ASIDE_ON_REDIS_DOWN" group:"Cache"`
+
+	LoadTimeout   time.Duration `help:"Longest time for one read of the store, its wait for a place included. Another server waits so long, and a little longer, for a record that this one was reading when it died." default:"5s" env:"ASIDE_LOAD_TIMEOUT" group:"Cache"`
+	WriteTimeout  time.Duration `help:"Longest time for one write to the store." default:"5s" env:"ASIDE_WRITE_TIMEOUT" group:"Cache"`
+	FenceTTL      time.Duration `name:"fence-ttl" help:"How long a record is not cached after a write of it whose outcome is unknown. The store must not apply a write later than this after it began. Default: --write-timeout and 5s." placeholder:"DURATION" env:"ASIDE_FENCE_TTL" group:"Cache"`
+	RedisTimeout  time.Duration `help:"Longest time for one command to Redis; after some that took longer it is left alone for a while." default:"100ms" env:"ASIDE_REDIS_TIMEOUT" group:"Cache"`
+	RedisSilence  time.Duration `help:"How long a connection to Redis that died without a word is trusted; then the records in memory are dropped." default:"2s" env:"ASIDE_REDIS_SILENCE" group:"Cache"`
+	DegradedL1TTL time.Duration `name:"degraded-l1-ttl" help:"How long a record stays in memory that was read while Redis could not be reached; 0: not at all. For so long it may be older than what other servers wrote." default:"1s" env:"ASIDE_DEGRADED_L1_TTL" group:"Cache"`
+
+	OnRedisDown string `help:"What becomes of writes while Redis cannot be reached. open: they go on, and other servers that still reach Redis may answer with the older record until it is back. closed: they are refused with 503." enum:"open,closed" default:"open" env:"ASIDE_ON_REDIS_DOWN" group:"Cache"`
 }
 
 // check reports all mistakes that concern more than one flag, or that the
@@ -100,6 +108,26 @@ func (f *CacheFlags) check() error {
 	if f.MaxLoads < 1 {
 		fault("--max-loads must be at least 1, is %d", f.MaxLoads)
 	}
+	for _, d := range []struct {
+		name string
+		is   time.Duration
+		min  time.Duration
+	}{
+		{"--load-timeout", f.LoadTimeout, time.Millisecond},
+		{"--write-timeout", f.WriteTimeout, time.Millisecond},
+		{"--redis-timeout", f.RedisTimeout, time.Millisecond},
+		{"--redis-silence", f.RedisSilence, 100 * time.Millisecond},
+	} {
+		if d.is < d.min {
+			fault("%s must be at least %v, is %v", d.name, d.min, d.is)
+		}
+	}
+	if f.FenceTTL != 0 && f.FenceTTL <= f.WriteTimeout {
+		fault("--fence-ttl must be longer than --write-timeout, %v, is %v: a fence would end before its write", f.WriteTimeout, f.FenceTTL)
+	}
+	if f.DegradedL1TTL != 0 && f.DegradedL1TTL < time.Millisecond {
+		fault("--degraded-l1-ttl must be 0 or at least 1ms, is %v", f.DegradedL1TTL)
+	}
 	if f.NoL1 && f.Redis == "" && !f.NoCache {
 		fault("--no-l1 without --redis leaves no cache: add --redis, or use --no-cache")
 	}
@@ -118,34 +146,11 @@ func (f *CacheFlags) open(store *StoreFlags, log *slog.Logger, hooks func(*aside
 	if f.NoCache {
 		return nil, func(context.Context) error { return nil }, nil
 	}
-	o := aside.Options[string, todo.Todo]{
-		Name:          f.CacheName,
-		SchemaVersion: schemaVersion,
-		Version:       func(t todo.Todo) uint64 { return uint64(max(t.Version, 0)) },
-		TTL:           f.TTL,
-		NegativeTTL:   offOr(f.NegativeTTL),
-		StaleFor:      f.StaleFor,
-		L1Size:        f.L1Size,
-		L1TTL:         f.L1TTL,
-		MaxLoads:      f.MaxLoads,
-		Logger:        log,
-	}
-	if o.Name == "" {
-		o.Name = defaultName(store)
-	}
-	if f.NoL1 {
-		o.L1Size = -1
-	}
-	if f.OnRedisDown == "closed" {
-		o.OnL2Down = aside.FailClosed
-	}
+	o := f.options(store, log)
 	hooks(&o)
 	closeRedis := func() {}
 	if f.Redis != "" {
-		l2, err := redisl2.Open(redisl2.Options{
-			URL: f.Redis, Logger: log,
-			SentinelUsername: f.RedisSentinelUsername, SentinelPassword: f.RedisSentinelPassword,
-		})
+		l2, err := redisl2.Open(f.redisOptions(log))
 		if err != nil {
 			return nil, nil, &exitError{fmt.Errorf("--redis: %w", err), exitUsage}
 		}
@@ -159,6 +164,44 @@ func (f *CacheFlags) open(store *StoreFlags, log *slog.Logger, hooks func(*aside
 		defer closeRedis()
 		return cache.Close(ctx)
 	}, nil
+}
+
+// options are what the flags ask of the cache, but for the tier in Redis.
+func (f *CacheFlags) options(store *StoreFlags, log *slog.Logger) aside.Options[string, todo.Todo] {
+	o := aside.Options[string, todo.Todo]{
+		Name:          f.CacheName,
+		SchemaVersion: schemaVersion,
+		Version:       func(t todo.Todo) uint64 { return uint64(max(t.Version, 0)) },
+		TTL:           f.TTL,
+		NegativeTTL:   offOr(f.NegativeTTL),
+		StaleFor:      f.StaleFor,
+		L1Size:        f.L1Size,
+		L1TTL:         f.L1TTL,
+		MaxLoads:      f.MaxLoads,
+		LoadTimeout:   f.LoadTimeout,
+		WriteTimeout:  f.WriteTimeout,
+		FenceTTL:      f.FenceTTL,
+		L2Timeout:     f.RedisTimeout,
+		DegradedL1TTL: offOr(f.DegradedL1TTL),
+		Logger:        log,
+	}
+	if o.Name == "" {
+		o.Name = defaultName(store)
+	}
+	if f.NoL1 {
+		o.L1Size = -1
+	}
+	if f.OnRedisDown == "closed" {
+		o.OnL2Down = aside.FailClosed
+	}
+	return o
+}
+
+func (f *CacheFlags) redisOptions(log *slog.Logger) redisl2.Options {
+	return redisl2.Options{
+		URL: f.Redis, SilenceTimeout: f.RedisSilence, Logger: log,
+		SentinelUsername: f.RedisSentinelUsername, SentinelPassword: f.RedisSentinelPassword,
+	}
 }
 
 // offOr translates 0 for off, as flags have it, to the library's negative.
