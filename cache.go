@@ -27,6 +27,7 @@ type Cache[K comparable, V any] struct {
 	waiters waiters[K]
 	pending pending[K]
 	orphans orphans
+	overdue overdue[K]
 	slots   chan struct{} // a place for each loader that runs
 	n       counters
 	warn    sometimes

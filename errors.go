@@ -27,10 +27,11 @@ var (
 	// FailClosed. From Write it means that the write function did not run.
 	ErrL2Unavailable = errors.New("aside: L2 unavailable")
 
-	// ErrUnacknowledged: the write function succeeded, but the key could not be
-	// released while its fence had already run out, so another node may read an
-	// older value until the invalidation, which is queued, gets through. Only
-	// with FailClosed.
+	// ErrUnacknowledged: the write function succeeded, but L2 did not confirm
+	// that the key was released. Its fence should stand until it ends, or until
+	// the release, which is queued, gets through; but an L2 that failed in the
+	// middle of the write may have lost it, and then another node may read an
+	// older value. Only with FailClosed.
 	ErrUnacknowledged = errors.New("aside: write applied but not acknowledged by L2")
 
 	// ErrAborted matches an error marked with Aborted.

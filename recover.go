@@ -80,7 +80,7 @@ func (c *Cache[K, V]) recovery() {
 		c.rec.wanted = false
 		c.rec.Unlock()
 		next, progress := c.drain(false)
-		if c.pending.len() == 0 && c.orphans.len() == 0 && (c.tier == nil || c.tier.closed()) {
+		if c.pending.len() == 0 && c.orphans.len() == 0 && c.overdue.len() == 0 && (c.tier == nil || c.tier.closed()) {
 			c.rec.Lock()
 			over := !c.rec.wanted
 			c.rec.running = !over
@@ -122,6 +122,19 @@ func (c *Cache[K, V]) drain(final bool) (next time.Time, progress bool) {
 		}
 		progress = true
 	}
+	for c.tier != nil && !final { // not before the fences end, so not when closing
+		batch, later := c.overdue.take(time.Now(), drainBatch)
+		if len(batch) == 0 {
+			if next.IsZero() || !later.IsZero() && later.Before(next) {
+				next = later
+			}
+			break
+		}
+		if !c.releaseOverdue(ctx, batch) {
+			return time.Time{}, progress
+		}
+		progress = true
+	}
 	for c.tier != nil {
 		batch := c.orphans.take(drainBatch)
 		if len(batch) == 0 {
@@ -152,22 +165,46 @@ func (c *Cache[K, V]) tell(ctx context.Context, b batch[K]) bool {
 		c.pending.sentAll(b)
 		return true
 	}
-	var released []ReleaseResult
+	errs := c.releaseAgain(ctx, b.keys, b.tokens)
+	for i, err := range errs {
+		if err == nil {
+			c.pending.sent(b, i)
+		}
+	}
+	return worst(errs...) == nil
+}
+
+func (c *Cache[K, V]) releaseOverdue(ctx context.Context, batch []fencedUntil[K]) bool {
+	keys, tokens := make([]K, len(batch)), make([]Token, len(batch))
+	for i, f := range batch {
+		keys[i], tokens[i] = f.key, f.token
+	}
+	errs := c.releaseAgain(ctx, keys, tokens)
+	for i, err := range errs {
+		if err != nil {
+			c.overdue.add(batch[i])
+		}
+	}
+	return worst(errs...) == nil
+}
+
+// releaseAgain releases keys in L2 after their writes ended, publishing nothing,
+// and drops them from L1.
+func (c *Cache[K, V]) releaseAgain(ctx context.Context, keys []K, tokens []Token) []error {
+	errs := make([]error, len(keys))
 	if c.tier != nil {
-		reqs := make([]ReleaseRequest, len(b.keys))
-		for i, k := range b.keys {
-			reqs[i] = ReleaseRequest{Key: c.l2key(k), Token: b.tokens[i]}
+		reqs := make([]ReleaseRequest, len(keys))
+		for i, k := range keys {
+			reqs[i] = ReleaseRequest{Key: c.l2key(k), Token: tokens[i]}
 		}
-		released = c.tier.release(ctx, reqs)
-	}
-	ok := true
-	for i, k := range b.keys {
-		if released != nil && released[i].Err != nil {
-			ok = false
-			continue
+		for i, r := range c.tier.release(ctx, reqs) {
+			errs[i] = r.Err
 		}
-		c.l1.Invalidate(k)
-		c.pending.sent(b, i)
 	}
-	return ok
+	for i, err := range errs {
+		if err == nil {
+			c.l1.Invalidate(keys[i])
+		}
+	}
+	return errs
 }

@@ -161,7 +161,13 @@ func (f *fenced[K, V]) lift(ctx context.Context, w *Writing[K, V], outcome error
 		}
 		c.recover()
 		return nil
-	case c.tier == nil || !known:
+	case !known:
+		for _, k := range f.held {
+			c.overdue.add(fencedUntil[K]{k, f.token, due})
+		}
+		c.recover()
+		return nil
+	case c.tier == nil:
 		return nil
 	}
 	var published map[K]loaded[V]
@@ -169,14 +175,16 @@ func (f *fenced[K, V]) lift(ctx context.Context, w *Writing[K, V], outcome error
 		published = w.published
 	}
 	failed := c.release(ctx, f.held, f.token, published)
-	if failed != nil && c.opts.OnL2Down == FailClosed && time.Since(f.start) >= c.opts.FenceTTL && outcome == nil {
+	// The fence may stand, but an L2 that just failed may also have lost it, and
+	// then a fill of what was read before the commit is not refused.
+	if failed != nil && c.opts.OnL2Down == FailClosed && outcome == nil {
 		return fmt.Errorf("%w: %w", ErrUnacknowledged, failed)
 	}
 	return nil
 }
 
 // release lifts fences and publishes. Keys for which that fails are remembered.
-// Their fence still stands, unless it has run out.
+// Their fence still stands, unless it has run out or L2 has lost it.
 func (c *Cache[K, V]) release(ctx context.Context, keys []K, token Token, published map[K]loaded[V]) (failed error) {
 	if len(keys) == 0 {
 		return nil

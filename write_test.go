@@ -5,6 +5,7 @@ import (
 	"errors"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -261,6 +262,95 @@ func TestWriteThatOutlivesItsFence(t *testing.T) {
 			t.Errorf("%d fences lost, %d published", st.FencesLost, st.Published)
 		}
 		_, _ = slow.Close(t.Context()), other.Close(t.Context())
+	})
+}
+
+// The same, and then the node does not learn what became of its write: the
+// primary applied it, but when the fence had ended. Caught: leaving such a write
+// alone keeps version 1 in both tiers for its TTL; releasing it at once lets
+// nodes store version 1 while the primary may yet apply it; not dropping L1 with
+// the release leaves version 1 in the writer's own.
+func TestUnknownWriteIsReleasedAfterItsFence(t *testing.T) {
+	for name, wait := range map[string]time.Duration{"late": 15 * time.Second, "in time": time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			s := &asidetest.Server{}
+			p := newPrimary("k")
+			n, other := newNode(t, p, s), newNode(t, p, s)
+			n.conn.Intercept(func(_ context.Context, op, _ string) error {
+				if op == "Release" {
+					n.read("k", aside.Default)
+				}
+				return nil
+			})
+			done := make(chan error, 1)
+			start := time.Now()
+			go func() {
+				done <- n.Write(context.Background(), func(context.Context, *writing) error {
+					time.Sleep(wait) // paused, its deadline with it
+					p.put("k")
+					return errors.New("connection lost")
+				}, "k")
+			}()
+			for _, at := range []time.Duration{500 * time.Millisecond, 2 * time.Second, 9 * time.Second, 12 * time.Second} { // FenceTTL is 10s
+				time.Sleep(time.Until(start.Add(at)))
+				v, info := other.read("k", aside.Default)
+				synctest.Wait()
+				if e := s.Entry(testPrefix + "k"); at < 10*time.Second && (info.Source != aside.SourceLoad || e[0] != 'F') {
+					t.Errorf("%s: after %v version %d from %v, and in L2 %q; the fence stands until 10s", name, at, v, info.Source, e)
+				}
+			}
+			time.Sleep(time.Until(start.Add(14 * time.Second)))
+			if _, info := other.read("k", aside.Default); info.Source != aside.SourceL1 {
+				t.Errorf("%s: not cached again after the fence: %v", name, info.Source)
+			}
+			if err := <-done; err == nil {
+				t.Errorf("%s: the write's error is gone", name)
+			}
+			time.Sleep(2 * time.Second)
+			for _, m := range []*node{n, other} {
+				if v, _ := m.read("k", aside.Default); v != 2 {
+					t.Errorf("%s: default read of version %d", name, v)
+				}
+				m.wantStrong("k", 2)
+			}
+			_, _ = n.Close(t.Context()), other.Close(t.Context())
+		})
+	}
+}
+
+// Fences end in the order in which their writes began, whichever ended first.
+// Caught: a list in the order of the writes' ends, which makes the first key
+// wait for the second's fence.
+func TestUnknownWritesAreReleasedInTheOrderOfTheirFences(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t, newPrimary("first", "second"), &asidetest.Server{})
+		start := time.Now()
+		var mu sync.Mutex
+		released := map[string]time.Duration{}
+		n.conn.Intercept(func(_ context.Context, op, key string) error {
+			if op == "Release" {
+				mu.Lock()
+				defer mu.Unlock()
+				released[strings.TrimPrefix(key, testPrefix)] = time.Since(start)
+			}
+			return nil
+		})
+		write := func(key string, d time.Duration) {
+			_ = n.Write(context.Background(), func(context.Context, *writing) error { time.Sleep(d); return errDown }, key)
+		}
+		go write("first", 5*time.Second)
+		time.Sleep(4 * time.Second)
+		write("second", 0)
+		time.Sleep(20 * time.Second)
+		synctest.Wait()
+		mu.Lock()
+		for key, fence := range map[string]time.Duration{"first": 10 * time.Second, "second": 14 * time.Second} {
+			if at := released[key]; at < fence || at > fence+2*time.Second {
+				t.Errorf("%s was released after %v, its fence ended after %v", key, at, fence)
+			}
+		}
+		mu.Unlock()
+		_ = n.Close(t.Context())
 	})
 }
 
