@@ -3,9 +3,9 @@ package loadtest
 import (
 	"errors"
 	"fmt"
-	"net/url"
-	"strings"
 	"time"
+
+	"github.com/asidecache/aside/internal/wire"
 )
 
 // Config describes a run. URL, Users and Workload are required.
@@ -52,7 +52,7 @@ const (
 
 // Validate reports all mistakes at once.
 func (c *Config) Validate() error {
-	_, err := c.target()
+	_, err := c.endpoint()
 	errs := []error{err}
 	fault := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	if c.Users < 1 || c.Users > maxUsers {
@@ -78,40 +78,10 @@ func (c *Config) Validate() error {
 	return errors.Join(errs...)
 }
 
-// target is a URL taken apart for connections and requests.
-type target struct {
-	address string // host:port
-	host    string // as the Host header has it
-	tls     bool
-	path    string // ends in a slash
-}
-
-func (c *Config) target() (target, error) {
-	u, err := url.Parse(c.URL)
+func (c *Config) endpoint() (wire.Endpoint, error) {
+	e, err := wire.Parse(c.URL)
 	if err != nil {
-		// url.Error repeats the URL, with whatever password is in it.
-		var detail *url.Error
-		if errors.As(err, &detail) {
-			err = detail.Err
-		}
-		return target{}, fmt.Errorf("url cannot be read: %w", err)
+		err = fmt.Errorf("url %w", err)
 	}
-	switch {
-	case u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "":
-		return target{}, errors.New("url must be like http://127.0.0.1:8000/todos")
-	case u.User != nil:
-		return target{}, errors.New("url must not hold a user or a password: requests are sent without")
-	case u.RawQuery != "" || u.Fragment != "":
-		return target{}, errors.New("url must end with its path: the id is put behind it, after a slash")
-	}
-	t := target{address: u.Host, host: u.Host, tls: u.Scheme == "https"}
-	if u.Port() == "" {
-		port := "80"
-		if t.tls {
-			port = "443"
-		}
-		t.address = strings.TrimSuffix(u.Host, ":") + ":" + port
-	}
-	t.path = strings.TrimRight(u.EscapedPath(), "/") + "/"
-	return t, nil
+	return e, err
 }

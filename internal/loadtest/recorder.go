@@ -30,9 +30,9 @@ func (r *recorder) succeed(took time.Duration, size int, status cacheStatus) {
 	r.mu.Unlock()
 }
 
-func (r *recorder) fail(f *failure) {
+func (r *recorder) fail(k FailureKey, detail string) {
 	r.mu.Lock()
-	r.tally.fail(f)
+	r.tally.fail(k, detail)
 	r.mu.Unlock()
 }
 

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/asidecache/aside/internal/wire"
 )
 
 // Report is what a run measured.
@@ -157,10 +159,10 @@ type jsonTier struct {
 }
 
 type jsonFailure struct {
-	Kind    Kind   `json:"kind"`
-	Status  int    `json:"status,omitempty"`
-	Count   int64  `json:"count"`
-	Example string `json:"example"`
+	Kind    wire.Kind `json:"kind"`
+	Status  int       `json:"status,omitempty"`
+	Count   int64     `json:"count"`
+	Example string    `json:"example"`
 }
 
 func jsonLatencyOf(l Latency) jsonLatency {

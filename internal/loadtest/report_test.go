@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/asidecache/aside/internal/wire"
 )
 
 // sample has 90 fast hits in L1, 9 in L2, a slow miss, and 5 failures.
@@ -21,10 +23,10 @@ func sample() *Report {
 	}
 	r.succeed(50*time.Millisecond, 10, cacheStatus{tier: TierMiss, collapsed: true})
 	for range 3 {
-		r.fail(&failure{kind: BadStatus, status: 503, detail: "GET /todos/7"})
+		r.fail(FailureKey{BadStatus, 503}, "GET /todos/7")
 	}
-	r.fail(&failure{kind: TimedOut, detail: "first"})
-	r.fail(&failure{kind: TimedOut, detail: "second"})
+	r.fail(FailureKey{Kind: wire.TimedOut}, "first")
+	r.fail(FailureKey{Kind: wire.TimedOut}, "second")
 	return r
 }
 
@@ -130,7 +132,7 @@ func TestRecorderCollectsEachRequestOnce(t *testing.T) {
 		for range 10 {
 			rec.succeed(time.Duration(interval+1)*time.Millisecond, 1, cacheStatus{tier: TierL1})
 		}
-		rec.fail(&failure{kind: Closed})
+		rec.fail(FailureKey{Kind: wire.Closed}, "")
 		var one Tally
 		rec.collect(&one)
 		if one.Succeeded != 10 || one.Hits(TierL1) != 10 || one.Failures() != 1 {

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/asidecache/aside/internal/wire"
 )
 
 // Run runs until the first limit of the Config, or until ctx ends. Requests
@@ -18,13 +20,13 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	t, err := c.target()
+	e, err := c.endpoint()
 	if err != nil {
 		return nil, err
 	}
 	c.Timeout = cmp.Or(c.Timeout, defaultTimeout)
 	c.Interval = cmp.Or(c.Interval, defaultInterval)
-	r := &run{Config: c, target: t, recorders: newRecorders(c.Users)}
+	r := &run{Config: c, endpoint: e, recorders: newRecorders(c.Users)}
 
 	cpuBefore, _ := cpuTime()
 	r.start = time.Now()
@@ -63,7 +65,7 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 
 type run struct {
 	Config
-	target    target
+	endpoint  wire.Endpoint
 	start     time.Time
 	stop      func() // no request begins after it
 	recorders []*recorder
@@ -95,14 +97,14 @@ func (r *run) spawn(ctx, begin context.Context, users *sync.WaitGroup) {
 func (r *run) user(ctx, begin context.Context, i int) {
 	r.atWork.Add(1)
 	defer r.atWork.Add(-1)
-	c := newConn(r.target, r.Timeout)
-	defer context.AfterFunc(ctx, c.abort)()
-	defer c.hangUp()
-	defer func() { r.dialed.Add(c.dialed) }()
+	c := newConn(r.endpoint, r.Timeout)
+	defer context.AfterFunc(ctx, c.Abort)()
+	defer c.Close()
+	defer func() { r.dialed.Add(c.Dialed()) }()
 
 	rec := r.recorders[i%len(r.recorders)]
 	picker := r.Workload.Picker(i)
-	path := []byte(r.target.path)
+	path := []byte(r.endpoint.Path + "/")
 	prefix := len(path)
 	pause := minPause
 	stopped := begin.Done()
@@ -122,21 +124,22 @@ func (r *run) user(ctx, begin context.Context, i int) {
 			return
 		}
 		before := time.Now()
-		a, failed := c.get(ctx, path)
+		c.Request.Header.SetRequestURIBytes(path)
+		a, failed := c.Do(ctx)
 		took := time.Since(before)
 		switch {
-		case failed == nil && a.status/100 == 2:
-			rec.succeed(took, a.bytes, parseCacheStatus(a.cacheStatus))
+		case failed == nil && a.Status/100 == 2:
+			rec.succeed(took, len(a.Body()), parseCacheStatus(a.Header("Cache-Status")))
 		case failed == nil:
-			rec.fail(&failure{kind: BadStatus, status: a.status, detail: "GET " + string(path)})
+			rec.fail(FailureKey{BadStatus, a.Status}, "GET "+string(path))
 		case ctx.Err() != nil:
 			r.unfinished.Add(1)
 			return
 		default:
-			rec.fail(failed)
+			rec.fail(FailureKey{Kind: failed.Kind}, failed.Detail)
 		}
 		// A server that is not there must not be asked a million times a second.
-		if failed != nil && (failed.kind == Refused || failed.kind == NotConnected) {
+		if failed != nil && (failed.Kind == wire.Refused || failed.Kind == wire.NotConnected) {
 			if !sleep(begin, pause) {
 				return
 			}

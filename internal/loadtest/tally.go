@@ -6,27 +6,18 @@ import (
 	"time"
 
 	hdr "github.com/HdrHistogram/hdrhistogram-go"
+
+	"github.com/asidecache/aside/internal/wire"
 )
 
-// Kind is what was wrong with a request.
-type Kind string
-
-// The kinds.
-const (
-	Refused      Kind = "connection refused"
-	NotConnected Kind = "no connection"
-	TimedOut     Kind = "timeout"
-	Closed       Kind = "closed without an answer"
-	Truncated    Kind = "truncated answer"
-	Malformed    Kind = "malformed answer"
-	// BadStatus is a complete answer whose status is not 2xx. Redirects are not
-	// followed: the time for two requests is not that of one.
-	BadStatus Kind = "status"
-)
+// BadStatus is a complete answer whose status is not 2xx; the other kinds are
+// those of a connection. Redirects are not followed: the time for two requests
+// is not that of one.
+const BadStatus wire.Kind = "status"
 
 // FailureKey is what failures are counted by. Status is 0 but for BadStatus.
 type FailureKey struct {
-	Kind   Kind
+	Kind   wire.Kind
 	Status int
 }
 
@@ -35,13 +26,6 @@ func (k FailureKey) String() string {
 		return fmt.Sprintf("status %d", k.Status)
 	}
 	return string(k.Kind)
-}
-
-// failure is one of them.
-type failure struct {
-	kind   Kind
-	status int
-	detail string
 }
 
 // Failures are those of one key, with the first one's details.
@@ -144,8 +128,8 @@ func count(b bool) int64 {
 	return 0
 }
 
-func (t *Tally) fail(f *failure) {
-	t.addFailures(FailureKey{f.kind, f.status}, Failures{1, f.detail})
+func (t *Tally) fail(k FailureKey, detail string) {
+	t.addFailures(k, Failures{1, detail})
 }
 
 func (t *Tally) addFailures(k FailureKey, f Failures) {
