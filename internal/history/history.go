@@ -5,6 +5,14 @@
 // Versions make that exact. A record begins absent, every write that is applied
 // raises its version by one, and a record that was deleted never comes back: a
 // key lives once.
+//
+// Record every operation of a key in a [Key], and when the last of them has
+// ended, give it to [Check]. Results of several keys are put together with
+// [Result.Add]:
+//
+//	key := history.NewKey("a")
+//	key.Record(history.Op{...}) // by any number of goroutines
+//	total.Add(history.Check(key, history.Options{MaxStale: 5 * time.Second}))
 package history
 
 import "time"
@@ -20,6 +28,20 @@ const (
 	ReadDefault                 // a read that any tier may answer
 )
 
+func (k Kind) String() string {
+	switch k {
+	case Write:
+		return "write"
+	case Delete:
+		return "delete"
+	case ReadStrong:
+		return "strong read"
+	case ReadDefault:
+		return "default read"
+	}
+	return "unknown kind"
+}
+
 // Op is one operation on one key, as its caller saw it. Operations that
 // certainly had no effect and told nothing, such as failed reads and refused
 // writes, are not recorded.
@@ -27,17 +49,21 @@ type Op struct {
 	Client int // the caller; its operations do not overlap
 	Node   int // the process that was asked
 	Kind   Kind
+	// Unknown: the write may have been applied, or not, or may be applied yet.
+	// Its Return has no meaning then.
+	Unknown bool
 
-	// Call and Return are times on the recorder's one monotonic clock.
+	// Call and Return are times on the recorder's one monotonic clock. Operations
+	// of which one returns in the instant in which the other is called overlap.
 	Call, Return time.Duration
 
 	// Version is what a read returned (0: absent) or what a write made (0 if
 	// Unknown, and for a Delete).
 	Version int64
 	// Tag is different for every write. The record holds the tag of its last
-	// write, so that a read tells which write it saw.
+	// write, so that a read tells which write it saw. It means nothing for a
+	// Delete and for a read that returned absent.
 	Tag uint64
-	// Unknown: the write may have been applied, or not, or may be applied yet.
-	// Its Return has no meaning then.
-	Unknown bool
 }
+
+func (o *Op) isRead() bool { return o.Kind == ReadStrong || o.Kind == ReadDefault }

@@ -1,0 +1,78 @@
+package history
+
+import (
+	"slices"
+	"time"
+)
+
+// Options say what is checked. The zero value checks everything, and allows no
+// default read to be stale at all.
+type Options struct {
+	// Promises to check; empty: all. Staleness is measured in any case.
+	Promises []Promise
+	// MaxStale is how stale a default read may be; negative: any.
+	MaxStale time.Duration
+	// Pictures is the directory in which the violations that the result keeps are
+	// drawn, as HTML; "": none. There are at most three for each promise and
+	// call; who checks keys for hours stops naming a directory at some time.
+	Pictures string
+	// Timeout is for each of the parts in which Linearizable is decided; zero: 10s.
+	// A part takes milliseconds.
+	Timeout time.Duration
+	// OnStale, if set, is called by Check for each stale read, strong or default,
+	// by time of call.
+	OnStale func(read Op, by time.Duration)
+	// OnViolation, if set, is called by Check for each violation, those too that
+	// the result only counts, with the operation that broke the promise: the
+	// latest of the piece, mostly a read.
+	OnViolation func(p Promise, op Op)
+}
+
+func (o *Options) checks(p Promise) bool {
+	return len(o.Promises) == 0 || slices.Contains(o.Promises, p)
+}
+
+// Check checks one key's whole life. An operation recorded while Check runs, or
+// later, may be missed: that can hide a violation, or show one that is none.
+func Check(k *Key, o Options) Result {
+	l := newLife(k, o)
+	l.count()
+	l.fresh()
+	if o.checks(OwnWrites) {
+		l.ownWrites()
+	}
+	if o.checks(Monotonic) {
+		l.monotonic()
+	}
+	if o.checks(Intact) {
+		l.intact()
+	}
+	if o.checks(Linearizable) {
+		l.linearizable()
+	}
+	return l.result
+}
+
+func (l *life) count() {
+	l.result.Keys = 1
+	for _, op := range l.all {
+		l.result.Ops[op.Kind]++
+		if op.Unknown {
+			l.result.Unknown++
+		}
+	}
+}
+
+// violated counts one violation, and keeps it if it is among the first. The
+// text is made only then.
+func (l *life) violated(p Promise, by Op, text func() string, ops ...Op) {
+	if l.options.OnViolation != nil {
+		l.options.OnViolation(p, by)
+	}
+	l.result.broke(p, 1)
+	if !l.result.wants(p) {
+		return
+	}
+	v := Violation{Promise: p, Key: l.key, Text: text(), Ops: byCall(ops)}
+	l.result.Violations = append(l.result.Violations, v)
+}

@@ -1,0 +1,52 @@
+package history
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+)
+
+// Key is the life of one key: all operations on it, in no order.
+type Key struct {
+	name string
+
+	mu  sync.Mutex
+	ops []Op
+}
+
+// NewKey returns a key on which nothing was done yet. The name is what
+// violations call it by.
+func NewKey(name string) *Key { return &Key{name: name} }
+
+// Name returns what NewKey was given.
+func (k *Key) Name() string { return k.name }
+
+// Record adds an operation that has ended. It is safe for concurrent use, and
+// panics if op has no kind, is a read of unknown outcome, or returned before it
+// was called: such a history means nothing.
+func (k *Key) Record(op Op) {
+	switch {
+	case op.Kind < Write || op.Kind > ReadDefault:
+		panic(fmt.Sprintf("history: operation of kind %d", op.Kind))
+	case op.Unknown && op.isRead():
+		panic("history: a read of unknown outcome tells nothing")
+	case !op.Unknown && op.Return < op.Call:
+		panic(fmt.Sprintf("history: returned at %v, called at %v", op.Return, op.Call))
+	}
+	k.mu.Lock()
+	k.ops = append(k.ops, op)
+	k.mu.Unlock()
+}
+
+// Len returns the number of operations recorded.
+func (k *Key) Len() int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return len(k.ops)
+}
+
+func (k *Key) snapshot() []Op {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return slices.Clone(k.ops)
+}

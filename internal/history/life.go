@@ -1,0 +1,109 @@
+package history
+
+import (
+	"cmp"
+	"math"
+	"slices"
+	"time"
+)
+
+// A key's states in the order in which it goes through them, as ranks: absent,
+// its versions, deleted.
+const (
+	absent  int64 = 0
+	deleted int64 = 1 << 61 // twice this is still a number
+)
+
+const never = time.Duration(math.MaxInt64)
+
+// ranked is an operation with the state that it made or saw.
+type ranked struct {
+	Op
+	rank int64
+}
+
+// life is a key's history, prepared for the checkers.
+type life struct {
+	key     string
+	options Options
+	result  Result
+
+	all []Op // by time of call
+	// writes are those, deletes too, that took effect as far as anyone can tell:
+	// the acknowledged ones; those of unknown outcome that a read saw, with the
+	// version it saw; and deletes of unknown outcome. What nobody waited for may
+	// take effect at any time after its call, so it returns never.
+	writes []ranked
+	// unseen are the writes of unknown outcome that no read saw.
+	unseen []Op
+	reads  []Op
+	// deleting is when the first delete was called; never if none was.
+	deleting time.Duration
+}
+
+func newLife(k *Key, o Options) *life {
+	l := &life{key: k.Name(), options: o, all: k.snapshot(), deleting: never}
+	slices.SortStableFunc(l.all, func(a, b Op) int {
+		return cmp.Or(cmp.Compare(a.Call, b.Call), cmp.Compare(a.Return, b.Return))
+	})
+	seen := map[uint64]int64{} // version by tag, as the first read had it
+	for _, op := range l.all {
+		if op.isRead() {
+			l.reads = append(l.reads, op)
+			if _, ok := seen[op.Tag]; !ok && op.Version != 0 {
+				seen[op.Tag] = op.Version
+			}
+		}
+	}
+	for _, op := range l.all {
+		if op.isRead() {
+			continue
+		}
+		if op.Unknown {
+			op.Return = never
+		}
+		switch {
+		case op.Kind == Delete:
+			l.deleting = min(l.deleting, op.Call)
+			l.writes = append(l.writes, ranked{op, deleted})
+		case !op.Unknown:
+			l.writes = append(l.writes, ranked{op, op.Version})
+		case seen[op.Tag] != 0:
+			op.Version = seen[op.Tag]
+			l.writes = append(l.writes, ranked{op, op.Version})
+		default:
+			l.unseen = append(l.unseen, op)
+		}
+	}
+	return l
+}
+
+// newest is the newest state that a read can have seen. A read that found the
+// record absent saw it deleted if a delete had begun by its return.
+func newest(read Op, deleting time.Duration) int64 {
+	if read.Version == 0 && deleting <= read.Return {
+		return deleted
+	}
+	return read.Version
+}
+
+// settle says of reads that found the record absent whether they saw it not yet
+// created or deleted, and ranks all operations. Only those that returned after
+// a delete had begun, or later, can be either. They are taken for deleted if something of the
+// record had been seen, or its creation acknowledged, by then, and for absent
+// otherwise. If any choice puts the operations in an order, this one does:
+// where one is forced by an operation before, it is the one made, and nothing
+// forces any other on a read that overlaps all of the record's life.
+func settle(ops []ranked, deleting time.Duration) {
+	existed := never // when an operation first returned that proves it
+	for _, op := range ops {
+		if op.rank != absent {
+			existed = min(existed, op.Return)
+		}
+	}
+	for i, op := range ops {
+		if op.isRead() && op.Version == 0 && deleting <= op.Return && existed < op.Call {
+			ops[i].rank = deleted
+		}
+	}
+}
