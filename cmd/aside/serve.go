@@ -137,9 +137,10 @@ func (c *ServeCmd) run(ctx context.Context, log *slog.Logger, ready func(url str
 			err = errors.Join(err, fmt.Errorf("closing the store: %w", closeErr))
 		}
 	}()
+	primary, withControls := withFailpoints(raw)
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), buildInfo())
-	store, err := httpapi.ObserveStore(raw, registry)
+	store, err := httpapi.ObserveStore(primary, registry)
 	if err != nil {
 		return err
 	}
@@ -182,7 +183,7 @@ func (c *ServeCmd) run(ctx context.Context, log *slog.Logger, ready func(url str
 	failed := make(chan error, 2)
 	go func() { failed <- servers[0].Serve(listener) }()
 	if adminListener != nil {
-		s := c.server(httpapi.Admin(admin), log)
+		s := c.server(withControls(httpapi.Admin(admin)), log)
 		s.WriteTimeout = 0 // a CPU profile takes as long as it is asked to
 		servers = append(servers, s)
 		go func() { failed <- s.Serve(adminListener) }()

@@ -1,0 +1,17 @@
+//go:build failpoints
+
+package main
+
+import (
+	"net/http"
+
+	"github.com/asidecache/aside/internal/failpoint"
+	"github.com/asidecache/aside/internal/todo"
+)
+
+// withFailpoints puts failpoints into the store, and their controls beside the
+// admin handler.
+func withFailpoints(store todo.Store) (todo.Store, func(admin http.Handler) http.Handler) {
+	points := failpoint.NewSet()
+	return failpoint.Store(store, points), points.Handler
+}
