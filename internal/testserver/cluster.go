@@ -9,65 +9,119 @@ import (
 
 const slots = 16384
 
-// RedisCluster is a Redis Cluster of masters without replicas.
+// RedisCluster is a Redis Cluster. Its nodes notice the death of one after two
+// seconds.
 type RedisCluster struct {
+	t testing.TB
+
+	// Nodes are the masters, then the first replica of each, then the second.
 	Nodes []*RedisServer
+
+	args []string
 }
 
 // Cluster starts n masters that share the slots evenly, and returns when every
 // node knows every slot. args are further arguments of each redis-server.
 func Cluster(t testing.TB, n int, args ...string) *RedisCluster {
 	t.Helper()
-	if n < 1 {
-		t.Fatalf("testserver.Cluster: %d nodes", n)
+	return ClusterWithReplicas(t, n, 0, args...)
+}
+
+// ClusterWithReplicas is Cluster with so many replicas of each master, which are
+// in step when it returns. A replica may take its master's place however far it
+// lags.
+func ClusterWithReplicas(t testing.TB, masters, replicas int, args ...string) *RedisCluster {
+	t.Helper()
+	if masters < 1 || replicas < 0 {
+		t.Fatalf("testserver.ClusterWithReplicas: %d masters, %d replicas", masters, replicas)
 	}
-	c := &RedisCluster{}
-	for range n {
-		c.Nodes = append(c.Nodes, clusterNode(t, args))
-	}
-	for i, node := range c.Nodes {
-		// Distinct epochs, or the nodes first have to settle who owns what.
-		node.Do("CLUSTER", "SET-CONFIG-EPOCH", fmt.Sprint(i+1))
-		node.Do("CLUSTER", "ADDSLOTSRANGE", fmt.Sprint(i*slots/n), fmt.Sprint((i+1)*slots/n-1))
-		if i > 0 {
-			node.Do("CLUSTER", "MEET", "127.0.0.1", fmt.Sprint(c.Nodes[0].port), c.Nodes[0].busPort())
+	c := &RedisCluster{t: t, args: args}
+	for i := range masters * (1 + replicas) {
+		node := c.addNode()
+		if i < masters {
+			node.Do("CLUSTER", "ADDSLOTSRANGE", fmt.Sprint(i*slots/masters), fmt.Sprint((i+1)*slots/masters-1))
 		}
 	}
-	Eventually(t, startTimeout, "every cluster node knows every slot", func() bool {
+	c.settled()
+	for i, node := range c.Nodes[masters:] {
+		master := c.Nodes[i%masters]
+		node.Do("CLUSTER", "REPLICATE", master.clusterID())
+	}
+	for i, node := range c.Nodes[masters:] {
+		node.inStep(c.Nodes[i%masters])
+	}
+	c.settled()
+	return c
+}
+
+// AddMaster adds a master without slots.
+func (c *RedisCluster) AddMaster() *RedisServer {
+	c.t.Helper()
+	node := c.addNode()
+	c.settled()
+	return node
+}
+
+// addNode starts a node whose bus port was looked for like its own port: the
+// default, port + 10000, lies where outgoing connections are. The nodes there
+// are hear of it.
+func (c *RedisCluster) addNode() *RedisServer {
+	c.t.Helper()
+	bus, err := freePort()
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	node := Redis(c.t, append([]string{
+		"--cluster-enabled", "yes",
+		"--cluster-port", fmt.Sprint(bus),
+		"--cluster-node-timeout", "2000",
+		"--cluster-replica-validity-factor", "0",
+		"--repl-diskless-sync-delay", "0",
+	}, c.args...)...)
+	// Distinct epochs, or the nodes first have to settle who owns what.
+	node.Do("CLUSTER", "SET-CONFIG-EPOCH", fmt.Sprint(len(c.Nodes)+1))
+	for _, other := range c.Nodes {
+		node.Do("CLUSTER", "MEET", "127.0.0.1", fmt.Sprint(other.port), other.busPort())
+	}
+	c.Nodes = append(c.Nodes, node)
+	return node
+}
+
+func (s *RedisServer) busPort() string {
+	return s.args[slices.Index(s.args, "--cluster-port")+1]
+}
+
+func (s *RedisServer) clusterID() string {
+	s.t.Helper()
+	id, err := s.Do("CLUSTER", "MYID").ToString()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return id
+}
+
+// settled waits until every node that runs knows every other, and an owner that
+// runs for every slot.
+func (c *RedisCluster) settled() {
+	c.t.Helper()
+	Eventually(c.t, startTimeout, "every cluster node knows every slot", func() bool {
 		for _, node := range c.Nodes {
-			info, err := node.do("CLUSTER", "INFO")
+			if !node.up() {
+				continue
+			}
+			res, err := node.do("CLUSTER", "INFO")
 			if err != nil {
 				return false
 			}
-			text, err := info.ToString()
-			if err != nil || !strings.Contains(text, "cluster_state:ok") ||
-				!strings.Contains(text, fmt.Sprintf("cluster_known_nodes:%d\r", n)) ||
-				!strings.Contains(text, fmt.Sprintf("cluster_slots_ok:%d\r", slots)) {
+			text, err := res.ToString()
+			is := fields(strings.TrimPrefix(text, "txt:"))
+			if err != nil || is["cluster_state"] != "ok" || is["cluster_slots_ok"] != fmt.Sprint(slots) ||
+				is["cluster_known_nodes"] != fmt.Sprint(len(c.Nodes)) {
 				return false
 			}
 		}
 		return true
 	})
-	return c
-}
-
-// clusterNode starts a node whose bus port was looked for like its own port:
-// the default, port + 10000, lies where outgoing connections are.
-func clusterNode(t testing.TB, args []string) *RedisServer {
-	t.Helper()
-	bus, err := freePort()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return Redis(t, append([]string{
-		"--cluster-enabled", "yes",
-		"--cluster-port", fmt.Sprint(bus),
-		"--cluster-node-timeout", "2000",
-	}, args...)...)
-}
-
-func (s *RedisServer) busPort() string {
-	return s.args[slices.Index(s.args, "--cluster-port")+1]
 }
 
 // Addrs are the nodes' addresses.
@@ -77,4 +131,13 @@ func (c *RedisCluster) Addrs() []string {
 		addrs[i] = n.Addr()
 	}
 	return addrs
+}
+
+// URL is a URL for redisl2 that names every node.
+func (c *RedisCluster) URL() string {
+	addrs := c.Addrs()
+	if len(addrs) == 1 {
+		return "redis://" + addrs[0]
+	}
+	return "redis://" + addrs[0] + "?addr=" + strings.Join(addrs[1:], "&addr=")
 }

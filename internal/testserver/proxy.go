@@ -25,6 +25,7 @@ type Proxy struct {
 // the test ends.
 func Toxiproxy(t testing.TB, upstream string) *Proxy {
 	t.Helper()
+	zerolog.SetGlobalLevel(zerolog.Disabled) // a toxic takes no logger, it writes to the global one
 	server := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop())
 	p := &Proxy{t: t}
 	var err error
@@ -59,7 +60,8 @@ func (p *Proxy) Cut() {
 	p.proxy.Stop()
 }
 
-// Restore ends whatever Cut, Silence, SilenceReplies and Latency began. A
+// Restore ends whatever Cut, Silence, SilenceReplies, Latency, Jitter and
+// Bandwidth began. A
 // connection that was silent is closed, since bytes of it are lost.
 func (p *Proxy) Restore() {
 	p.t.Helper()
@@ -100,6 +102,20 @@ func (p *Proxy) SilenceReplies() {
 func (p *Proxy) Latency(d time.Duration) {
 	p.t.Helper()
 	p.add("downstream", "latency", fmt.Sprintf(`{"latency":%d}`, d.Milliseconds()))
+}
+
+// Jitter delays replies by d, give or take a random part of spread, which is
+// at most d (whole milliseconds).
+func (p *Proxy) Jitter(d, spread time.Duration) {
+	p.t.Helper()
+	p.add("downstream", "latency", fmt.Sprintf(`{"latency":%d,"jitter":%d}`, d.Milliseconds(), spread.Milliseconds()))
+}
+
+// Bandwidth lets so many thousand bytes a second through, in each direction.
+func (p *Proxy) Bandwidth(kilobytes int) {
+	p.t.Helper()
+	p.add("upstream", "bandwidth", fmt.Sprintf(`{"rate":%d}`, kilobytes))
+	p.add("downstream", "bandwidth", fmt.Sprintf(`{"rate":%d}`, kilobytes))
 }
 
 func (p *Proxy) add(stream, kind, attributes string) {

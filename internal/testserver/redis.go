@@ -21,7 +21,7 @@ import (
 	"github.com/asidecache/aside/internal/gate"
 )
 
-// RedisServer is one redis-server process.
+// RedisServer is one redis-server process, a Sentinel's too.
 type RedisServer struct {
 	t        testing.TB
 	binary   string
@@ -29,10 +29,12 @@ type RedisServer struct {
 	dir      string
 	args     []string
 	password string
+	sentinel string // configuration file, of a Sentinel
 
-	mu   sync.Mutex
-	proc *exec.Cmd // nil while it is down
-	runs int
+	mu     sync.Mutex
+	proc   *exec.Cmd // nil while it is down
+	paused bool
+	runs   int
 }
 
 // redisBinary finds a server: $ASIDE_TEST_REDIS_SERVER, redis-server, valkey-server.
@@ -59,22 +61,30 @@ func Redis(t testing.TB, args ...string) *RedisServer {
 	if i := slices.Index(args, "--requirepass"); i >= 0 && i+1 < len(args) {
 		s.password = args[i+1]
 	}
+	s.launch(func() {})
+	return s
+}
+
+// launch starts s on a free port, and kills it when the test ends. configure is
+// called when port and directory are known.
+func (s *RedisServer) launch(configure func()) {
+	s.t.Helper()
 	// Another process may take the port between our look and redis's bind.
 	var err error
 	for range 5 {
 		if s.port, err = freePort(); err != nil {
 			break
 		}
-		s.dir = t.TempDir()
+		s.dir = s.t.TempDir()
+		configure()
 		if err = s.start(); !errors.Is(err, errPortTaken) {
 			break
 		}
 	}
 	if err != nil {
-		t.Fatal(err)
+		s.t.Fatal(err)
 	}
-	t.Cleanup(s.Kill)
-	return s
+	s.t.Cleanup(s.Kill)
 }
 
 // Addr is host:port.
@@ -98,7 +108,7 @@ func (s *RedisServer) Kill() {
 	}
 	_ = s.proc.Process.Kill()
 	err := s.proc.Wait()
-	s.proc = nil
+	s.proc, s.paused = nil, false
 	if ee := (*exec.ExitError)(nil); errors.As(err, &ee) {
 		if ws, ok := ee.Sys().(syscall.WaitStatus); ok && ws.Signaled() && ws.Signal() == syscall.SIGKILL {
 			return
@@ -132,6 +142,68 @@ func (s *RedisServer) signal(sig syscall.Signal) {
 	if err := s.proc.Process.Signal(sig); err != nil {
 		s.t.Fatalf("signal %v to redis-server: %v", sig, err)
 	}
+	s.paused = sig == syscall.SIGSTOP
+}
+
+// up reports whether the process runs and answers.
+func (s *RedisServer) up() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.proc != nil && !s.paused
+}
+
+// Info returns one section of INFO.
+func (s *RedisServer) Info(section string) map[string]string {
+	s.t.Helper()
+	m, err := s.info(section)
+	if err != nil {
+		s.t.Fatalf("INFO %s of %s: %v", section, s.Addr(), err)
+	}
+	return m
+}
+
+func (s *RedisServer) info(section string) (map[string]string, error) {
+	res, err := s.do("INFO", section)
+	if err != nil {
+		return nil, err
+	}
+	text, err := res.ToString()
+	return fields(text), err
+}
+
+// fields reads lines of the form "name:value".
+func fields(text string) map[string]string {
+	m := map[string]string{}
+	for line := range strings.Lines(text) {
+		if name, value, ok := strings.Cut(strings.TrimRight(line, "\r\n"), ":"); ok {
+			m[name] = value
+		}
+	}
+	return m
+}
+
+// KillClients closes the connections that call themselves name (CLIENT
+// SETNAME), as an operator would, and returns how many those were.
+func (s *RedisServer) KillClients(name string) (killed int) {
+	s.t.Helper()
+	list, err := s.Do("CLIENT", "LIST").ToString()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for line := range strings.Lines(list) {
+		client := strings.Fields(strings.TrimPrefix(line, "txt:")) // RESP3 says that it is text
+		if !slices.Contains(client, "name="+name) {
+			continue
+		}
+		for _, f := range client {
+			if id, ok := strings.CutPrefix(f, "id="); ok {
+				if _, err := s.do("CLIENT", "KILL", "ID", id); err == nil {
+					killed++
+				}
+			}
+		}
+	}
+	return killed
 }
 
 // Do runs one command over a connection of its own and fails the test if it
@@ -165,18 +237,24 @@ func (s *RedisServer) do(args ...string) (rueidis.RedisResult, error) {
 
 var errPortTaken = errors.New("redis-server: port already in use")
 
-func (s *RedisServer) start() error {
+func (s *RedisServer) start(extra ...string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.runs++
-	args := append([]string{
+	args := []string{
 		"--bind", "127.0.0.1",
 		"--port", fmt.Sprint(s.port),
 		"--dir", s.dir,
 		"--logfile", s.logFile(),
-		"--save", "",
-		"--appendonly", "no",
-	}, s.args...)
+	}
+	readyLine := "eady to accept connections"
+	if s.sentinel != "" {
+		args = append([]string{s.sentinel, "--sentinel"}, args...)
+		readyLine = "+monitor master"
+	} else {
+		args = append(args, "--save", "", "--appendonly", "no")
+	}
+	args = slices.Concat(args, s.args, extra)
 	cmd := exec.Command(s.binary, args...)
 	cmd.Env = append(os.Environ(), "LC_ALL=C")
 	cmd.SysProcAttr = dieWithParent()
@@ -201,7 +279,7 @@ func (s *RedisServer) start() error {
 		n, err := r.Read(buf)
 		printed = append(printed, buf[:n]...)
 		ended = err != nil && !errors.Is(err, os.ErrDeadlineExceeded)
-		return ended || strings.Contains(s.logTail(), "eady to accept connections")
+		return ended || strings.Contains(s.logTail(), readyLine)
 	})
 	if ready && !ended {
 		s.proc = cmd

@@ -1,6 +1,7 @@
 // Package testserver starts the real servers that tests talk to: Redis (one
-// node or a cluster), a server that speaks MongoDB's wire protocol, and
-// toxiproxy to cut, silence or slow the way to either.
+// server, a master with replicas and sentinels, or a cluster), a server that
+// speaks MongoDB's wire protocol, and toxiproxy to cut, silence or slow the way
+// to either.
 //
 // A server is looked for in the environment, then on PATH; if there is none the
 // test is skipped, or fails if ASIDE_TEST_REQUIRE_SERVERS is 1, as it is in CI.

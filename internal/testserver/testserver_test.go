@@ -4,10 +4,10 @@ import (
 	"bufio"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -77,23 +77,20 @@ func TestRedisPause(t *testing.T) {
 	c.pong(t)
 }
 
-func TestCluster(t *testing.T) {
-	c := Cluster(t, 3)
-	if len(c.Addrs()) != 3 {
-		t.Fatalf("addresses: %v", c.Addrs())
+func TestRedisKillClients(t *testing.T) {
+	r := Redis(t)
+	named, other := dial(t, r.Addr()), dial(t, r.Addr())
+	named.send(t, "CLIENT SETNAME one\r\n")
+	if line, err := named.r.ReadString('\n'); line != "+OK\r\n" {
+		t.Fatalf("CLIENT SETNAME: %q, %v", line, err)
 	}
-	moved := 0
-	for i := range 30 {
-		_, err := c.Nodes[0].do("SET", fmt.Sprint(i), "v")
-		if err != nil && !strings.Contains(err.Error(), "MOVED") {
-			t.Fatal(err)
-		}
-		if err != nil {
-			moved++
-		}
+	if n := r.KillClients("one"); n != 1 {
+		t.Errorf("%d clients killed, want 1", n)
 	}
-	if moved == 0 || moved == 30 {
-		t.Errorf("%d of 30 keys are on other nodes than the first", moved)
+	named.closed(t)
+	other.ping(t)
+	if info := r.Info("clients"); info["connected_clients"] == "" {
+		t.Errorf("INFO clients: %v", info)
 	}
 }
 
@@ -147,6 +144,35 @@ func TestProxy(t *testing.T) {
 		}
 		p.Restore()
 		c.ping(t) // the same connection: nothing was lost
+	})
+	t.Run("jitter", func(t *testing.T) {
+		p := Toxiproxy(t, r.Addr())
+		c := dial(t, p.Addr())
+		p.Jitter(100*time.Millisecond, 90*time.Millisecond)
+		var took []time.Duration
+		for range 10 {
+			start := time.Now()
+			c.ping(t)
+			took = append(took, time.Since(start))
+		}
+		if least, most := slices.Min(took), slices.Max(took); least < 8*time.Millisecond || most-least < time.Millisecond {
+			t.Errorf("ten replies took from %v to %v with a latency of 100ms ± 90ms", least, most)
+		}
+	})
+	t.Run("bandwidth", func(t *testing.T) {
+		p := Toxiproxy(t, r.Addr())
+		c := dial(t, p.Addr())
+		c.ping(t)
+		p.Bandwidth(50)
+		r.Do("SET", "large", strings.Repeat("x", 20_000))
+		start := time.Now()
+		c.send(t, "GET large\r\n")
+		if _, err := io.CopyN(io.Discard, c.r, 20_000); err != nil {
+			t.Fatal(err)
+		}
+		if d := time.Since(start); d < 300*time.Millisecond {
+			t.Errorf("20 kB took %v at 50 kB a second", d)
+		}
 	})
 	t.Run("reset", func(t *testing.T) {
 		p := Toxiproxy(t, r.Addr())

@@ -1,0 +1,201 @@
+package testserver
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// MasterSet is the name that the sentinels of a SentinelGroup know the master by.
+const MasterSet = "mymaster"
+
+// failoverTimeout is for how long the sentinels let a replica be that takes its
+// data by another way than from the master itself (see Lag), and half the time
+// after which they try again if they found no replica to promote.
+const failoverTimeout = 10 * time.Second
+
+// SentinelGroup is a master with replicas, and sentinels that watch them.
+type SentinelGroup struct {
+	t testing.TB
+
+	// Nodes are the servers; the first one begins as the master.
+	Nodes []*RedisServer
+	// Sentinels are servers as well: they can be killed, paused, asked.
+	Sentinels []*RedisServer
+}
+
+// Sentinel starts a master, its replicas, and sentinels of which a majority
+// decides, and returns when all know each other and the replicas are in step.
+// The sentinels take half a second of silence for a master's death, and promote
+// the first of the replicas that they find fit. args are further arguments of
+// each server.
+func Sentinel(t testing.TB, replicas, sentinels int, args ...string) *SentinelGroup {
+	t.Helper()
+	if replicas < 0 || sentinels < 1 {
+		t.Fatalf("testserver.Sentinel: %d replicas, %d sentinels", replicas, sentinels)
+	}
+	g := &SentinelGroup{t: t}
+	args = append([]string{"--repl-diskless-sync-delay", "0"}, args...)
+	for i := range 1 + replicas {
+		priority := fmt.Sprint(max(10*i, 1)) // the least goes first, 0 never
+		g.Nodes = append(g.Nodes, Redis(t, append([]string{"--replica-priority", priority}, args...)...))
+	}
+	master := g.Nodes[0]
+	for _, replica := range g.Nodes[1:] {
+		replica.replicaOf(master.Addr())
+	}
+	for _, replica := range g.Nodes[1:] {
+		replica.inStep(master)
+	}
+	for range sentinels {
+		g.Sentinels = append(g.Sentinels, newSentinel(t, master, sentinels/2+1))
+	}
+	Eventually(t, startTimeout, "every sentinel knows the replicas and the other sentinels", func() bool {
+		for _, s := range g.Sentinels {
+			is, err := s.info("sentinel")
+			if err != nil || !strings.Contains(is["master0"], fmt.Sprintf("status=ok,address=%s,slaves=%d,sentinels=%d", master.Addr(), replicas, sentinels)) {
+				return false
+			}
+		}
+		return true
+	})
+	return g
+}
+
+func newSentinel(t testing.TB, master *RedisServer, quorum int) *RedisServer {
+	t.Helper()
+	s := &RedisServer{t: t, binary: redisBinary(t)}
+	s.launch(func() {
+		s.sentinel = filepath.Join(s.dir, "sentinel.conf")
+		host, port := hostPort(master.Addr())
+		conf := fmt.Sprintf(`sentinel monitor %[1]s %[2]s %[3]s %[4]d
+sentinel down-after-milliseconds %[1]s 500
+sentinel failover-timeout %[1]s %[5]d
+`, MasterSet, host, port, quorum, failoverTimeout.Milliseconds())
+		if master.password != "" {
+			conf += fmt.Sprintf("sentinel auth-pass %s %s\n", MasterSet, master.password)
+		}
+		// The sentinel keeps its state there.
+		if err := os.WriteFile(s.sentinel, []byte(conf), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	})
+	return s
+}
+
+// URL is a URL for redisl2 that names every sentinel.
+func (g *SentinelGroup) URL() string {
+	addrs := make([]string, len(g.Sentinels))
+	for i, s := range g.Sentinels {
+		addrs[i] = "addr=" + s.Addr()
+	}
+	return "redis://" + g.Sentinels[0].Addr() + "?" + strings.Join(append(addrs[1:], "master_set="+MasterSet), "&")
+}
+
+// Master is the node that all sentinels take for the master, once they agree
+// and it is one.
+func (g *SentinelGroup) Master() *RedisServer {
+	g.t.Helper()
+	return g.master("the sentinels agree on the master", func(*RedisServer) bool { return true })
+}
+
+func (g *SentinelGroup) master(what string, ok func(*RedisServer) bool) (master *RedisServer) {
+	g.t.Helper()
+	Eventually(g.t, startTimeout, what, func() bool {
+		master = nil
+		for _, s := range g.Sentinels {
+			if !s.up() {
+				continue
+			}
+			res, err := s.do("SENTINEL", "GET-MASTER-ADDR-BY-NAME", MasterSet)
+			if err != nil {
+				return false
+			}
+			addr, err := res.AsStrSlice()
+			if err != nil || len(addr) != 2 {
+				return false
+			}
+			i := slices.IndexFunc(g.Nodes, func(n *RedisServer) bool { return n.Addr() == addr[0]+":"+addr[1] })
+			if i < 0 || master != nil && master != g.Nodes[i] {
+				return false
+			}
+			master = g.Nodes[i]
+		}
+		return master != nil && master.up() && ok(master) && master.isMaster()
+	})
+	return master
+}
+
+// FailOver kills the master and returns the node that has taken its place.
+func (g *SentinelGroup) FailOver() *RedisServer {
+	g.t.Helper()
+	old := g.Master()
+	old.Kill()
+	return g.Promoted(old)
+}
+
+// Promoted waits until another node than old is the master.
+func (g *SentinelGroup) Promoted(old *RedisServer) *RedisServer {
+	g.t.Helper()
+	return g.master("another node is the master", func(m *RedisServer) bool { return m != old })
+}
+
+// Rejoin starts a node that was killed as a replica of the master, and returns
+// when it is in step.
+func (g *SentinelGroup) Rejoin(node *RedisServer) {
+	g.t.Helper()
+	master := g.Master()
+	host, port := hostPort(master.Addr())
+	node.Kill()
+	if err := node.start("--replicaof", host+" "+port); err != nil {
+		g.t.Fatal(err)
+	}
+	node.inStep(master)
+}
+
+// Lag has replica take its data from the master by way of the proxy that is
+// returned, which can then be slowed or silenced: the master goes on
+// acknowledging writes that the replica does not have. The sentinels see none
+// of it, and a failover promotes this replica before the others, if it comes
+// within ten seconds; after that they lead the replica back to the master.
+func (g *SentinelGroup) Lag(replica *RedisServer) *Proxy {
+	g.t.Helper()
+	master := g.Master()
+	replica.Do("CONFIG", "SET", "replica-priority", "1")
+	if len(g.Nodes) > 2 {
+		g.knowPriority(replica, "1")
+	}
+	p := Toxiproxy(g.t, master.Addr())
+	replica.replicaOf(p.Addr())
+	replica.inStep(master)
+	return p
+}
+
+// knowPriority waits until the sentinels have asked the replica for its
+// priority, which they do every ten seconds.
+func (g *SentinelGroup) knowPriority(replica *RedisServer, priority string) {
+	g.t.Helper()
+	Eventually(g.t, startTimeout, "the sentinels know the replica's priority", func() bool {
+		for _, s := range g.Sentinels {
+			res, err := s.do("SENTINEL", "REPLICAS", MasterSet)
+			if err != nil {
+				return false
+			}
+			list, err := res.ToArray()
+			if err != nil {
+				return false
+			}
+			for _, r := range list {
+				is, err := r.AsStrMap()
+				if err != nil || is["name"] == replica.Addr() && is["slave-priority"] != priority {
+					return false
+				}
+			}
+		}
+		return true
+	})
+}

@@ -1,0 +1,102 @@
+package testserver
+
+import (
+	"fmt"
+)
+
+// Slot is the slot of a key.
+func (c *RedisCluster) Slot(key string) int {
+	c.t.Helper()
+	n, err := c.anyNode().Do("CLUSTER", "KEYSLOT", key).AsInt64()
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return int(n)
+}
+
+func (c *RedisCluster) anyNode() *RedisServer {
+	c.t.Helper()
+	for _, n := range c.Nodes {
+		if n.up() {
+			return n
+		}
+	}
+	c.t.Fatal("no node of the cluster runs")
+	return nil
+}
+
+// Owner is the node that owns a slot, once all nodes that run agree.
+func (c *RedisCluster) Owner(slot int) *RedisServer {
+	c.t.Helper()
+	return c.owner(slot, fmt.Sprintf("all nodes agree on the owner of slot %d", slot), func(*RedisServer) bool { return true })
+}
+
+func (c *RedisCluster) owner(slot int, what string, ok func(*RedisServer) bool) (owner *RedisServer) {
+	c.t.Helper()
+	Eventually(c.t, startTimeout, what, func() bool {
+		owner = nil
+		for _, n := range c.Nodes {
+			if !n.up() {
+				continue
+			}
+			port, err := n.ownerPort(slot)
+			if err != nil || owner != nil && owner.port != port {
+				return false
+			}
+			for _, o := range c.Nodes {
+				if o.port == port {
+					owner = o
+				}
+			}
+		}
+		return owner != nil && ok(owner)
+	})
+	return owner
+}
+
+// ownerPort is the port of a slot's owner in this node's view, 0 if it has none.
+func (s *RedisServer) ownerPort(slot int) (int, error) {
+	for _, r := range s.slotRanges() {
+		if r.from <= slot && slot <= r.to {
+			return r.port, nil
+		}
+	}
+	return 0, fmt.Errorf("nobody owns slot %d", slot)
+}
+
+type slotRange struct{ from, to, port int }
+
+// slotRanges are the slots and the ports of their owners in this node's view.
+func (s *RedisServer) slotRanges() (ranges []slotRange) {
+	res, err := s.do("CLUSTER", "SLOTS")
+	if err != nil {
+		return nil
+	}
+	list, _ := res.ToArray()
+	for _, entry := range list {
+		// [from, to, [host, port, id, ...] of the owner, ... of its replicas]
+		e, err := entry.ToArray()
+		if err != nil || len(e) < 3 {
+			continue
+		}
+		from, _ := e[0].AsInt64()
+		to, _ := e[1].AsInt64()
+		node, err := e[2].ToArray()
+		if err != nil || len(node) < 2 {
+			continue
+		}
+		port, _ := node[1].AsInt64()
+		ranges = append(ranges, slotRange{int(from), int(to), int(port)})
+	}
+	return ranges
+}
+
+// slotsOf are the slots that a node owns by its own account.
+func (s *RedisServer) slotsOf() (owned []int) {
+	for _, r := range s.slotRanges() {
+		for slot := r.from; slot <= r.to && r.port == s.port; slot++ {
+			owned = append(owned, slot)
+		}
+	}
+	return owned
+}
