@@ -74,5 +74,8 @@ func (l *life) violated(p Promise, by Op, text func() string, ops ...Op) {
 		return
 	}
 	v := Violation{Promise: p, Key: l.key, Text: text(), Ops: byCall(ops)}
+	if dir := l.options.Pictures; dir != "" {
+		v.PictureErr = l.draw(&v, dir)
+	}
 	l.result.Violations = append(l.result.Violations, v)
 }

@@ -1,10 +1,10 @@
 package history
 
 import (
-	"cmp"
 	"math"
-	"slices"
 	"time"
+
+	"github.com/anishathalye/porcupine"
 )
 
 // A key's states in the order in which it goes through them, as ranks: absent,
@@ -37,21 +37,26 @@ type life struct {
 	// unseen are the writes of unknown outcome that no read saw.
 	unseen []Op
 	reads  []Op
+	// seen are the first reads to return each tag.
+	seen map[uint64]Op
 	// deleting is when the first delete was called; never if none was.
 	deleting time.Duration
+
+	// porcupine decides whether operations are linearizable.
+	porcupine func(porcupine.Model, []porcupine.Operation, time.Duration) (porcupine.CheckResult, porcupine.LinearizationInfo)
 }
 
 func newLife(k *Key, o Options) *life {
-	l := &life{key: k.Name(), options: o, all: k.snapshot(), deleting: never}
-	slices.SortStableFunc(l.all, func(a, b Op) int {
-		return cmp.Or(cmp.Compare(a.Call, b.Call), cmp.Compare(a.Return, b.Return))
-	})
-	seen := map[uint64]int64{} // version by tag, as the first read had it
+	l := &life{
+		key: k.Name(), options: o, all: k.snapshot(), seen: map[uint64]Op{}, deleting: never,
+		porcupine: porcupine.CheckOperationsVerbose,
+	}
+	l.all = byCall(l.all)
 	for _, op := range l.all {
 		if op.isRead() {
 			l.reads = append(l.reads, op)
-			if _, ok := seen[op.Tag]; !ok && op.Version != 0 {
-				seen[op.Tag] = op.Version
+			if first, ok := l.seen[op.Tag]; op.Version > 0 && (!ok || op.Return < first.Return) {
+				l.seen[op.Tag] = op
 			}
 		}
 	}
@@ -68,8 +73,8 @@ func newLife(k *Key, o Options) *life {
 			l.writes = append(l.writes, ranked{op, deleted})
 		case !op.Unknown:
 			l.writes = append(l.writes, ranked{op, op.Version})
-		case seen[op.Tag] != 0:
-			op.Version = seen[op.Tag]
+		case l.seen[op.Tag].Version != 0:
+			op.Version = l.seen[op.Tag].Version
 			l.writes = append(l.writes, ranked{op, op.Version})
 		default:
 			l.unseen = append(l.unseen, op)

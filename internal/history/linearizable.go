@@ -1,3 +1,156 @@
 package history
 
-func (l *life) linearizable() {}
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/anishathalye/porcupine"
+)
+
+// partLength is how many states of a key are decided at one time. The memory
+// that porcupine takes grows with the square of the operations.
+const partLength = 64
+
+const defaultTimeout = 10 * time.Second
+
+// linearizable has porcupine decide whether strong reads, writes and deletes
+// can be put in one order.
+//
+// It is not given everything, but as much as decides. Every read tells its
+// version, so the order of all operations is known but for those of one
+// version, and they can be put in it unless one of a newer version returned
+// before one of an older was called. So
+//
+//   - of the reads of one version two matter, that which returned first and that
+//     which was called last: if these two have a place, the others overlap the
+//     time between those places or one of them;
+//   - the history falls into parts of some versions each. What is older than a
+//     part matters to it by its latest call alone.
+func (l *life) linearizable() {
+	undecided := false
+	for _, part := range l.parts() {
+		switch l.decide(part) {
+		case porcupine.Unknown:
+			undecided = true
+		case porcupine.Illegal:
+			ops := l.shortest(part)
+			l.violated(Linearizable, ops[len(ops)-1], func() string {
+				return fmt.Sprintf("no order of these %d operations, each at some time between its call and its return, explains what was read.", len(ops))
+			}, ops...)
+			return
+		}
+	}
+	if undecided {
+		l.result.Undecided = 1
+	}
+}
+
+func (l *life) decide(ops []Op) porcupine.CheckResult {
+	timeout := cmp.Or(l.options.Timeout, defaultTimeout)
+	// The verbose one waits for its goroutine, also after a time-out.
+	verdict, _ := l.porcupine(model, operations(ops), timeout)
+	return verdict
+}
+
+// parts cuts the history.
+func (l *life) parts() [][]Op {
+	ops := slices.Clone(l.writes)
+	for _, read := range l.reads {
+		if read.Kind == ReadStrong {
+			ops = append(ops, ranked{read, read.Version})
+		}
+	}
+	settle(ops, l.deleting)
+	slices.SortStableFunc(ops, func(a, b ranked) int {
+		return cmp.Or(cmp.Compare(a.rank, b.rank), cmp.Compare(a.Call, b.Call))
+	})
+	ops = thin(ops)
+
+	wrote := map[register]int{} // index of the write
+	// proof is what returned first of all that prove that the record existed: by
+	// it, an absent record is one that was deleted.
+	proof, latest := -1, -1
+	for i, op := range ops {
+		if !op.isRead() {
+			wrote[register{rank: op.rank, tag: op.Tag}] = i
+		}
+		if op.rank != absent && (proof < 0 || op.Return < ops[proof].Return) {
+			proof = i
+		}
+	}
+
+	var parts [][]Op
+	for from := 0; from < len(ops); {
+		to := from
+		for states := 0; to < len(ops); to++ {
+			if to == from || ops[to].rank != ops[to-1].rank {
+				if states++; states > partLength {
+					break
+				}
+			}
+		}
+		part := map[int]bool{}
+		add := func(i int) {
+			if i < 0 {
+				return
+			}
+			part[i] = true
+			if w, ok := wrote[register{rank: ops[i].rank, tag: ops[i].Tag}]; ok && ops[i].isRead() {
+				part[w] = true
+			}
+		}
+		add(proof)
+		add(latest)
+		for i := from; i < to; i++ {
+			add(i)
+			if latest < 0 || ops[i].Call > ops[latest].Call {
+				latest = i
+			}
+		}
+		parts = append(parts, pick(ops, part))
+		from = to
+	}
+	return parts
+}
+
+func pick(ops []ranked, which map[int]bool) []Op {
+	var picked []Op
+	for _, i := range slices.Sorted(maps.Keys(which)) {
+		picked = append(picked, ops[i].Op)
+	}
+	return byCall(picked)
+}
+
+// thin drops all reads of one state but that which returned first and that which
+// was called last. ops are by rank, then by call.
+func thin(ops []ranked) []ranked {
+	type reads struct{ first, last int }
+	matter := map[register]reads{}
+	of := func(op ranked) register {
+		if op.Version == 0 {
+			return register{rank: op.rank}
+		}
+		return register{rank: op.rank, tag: op.Tag}
+	}
+	for i, op := range ops {
+		if !op.isRead() {
+			continue
+		}
+		m, ok := matter[of(op)]
+		if !ok || op.Return < ops[m.first].Return {
+			m.first = i
+		}
+		m.last = i
+		matter[of(op)] = m
+	}
+	var thinned []ranked
+	for i, op := range ops {
+		if m := matter[of(op)]; !op.isRead() || i == m.first || i == m.last {
+			thinned = append(thinned, op)
+		}
+	}
+	return thinned
+}

@@ -77,5 +77,7 @@ func versionOf(op Op) string {
 func at(t time.Duration) string { return fmt.Sprintf("%.6fs", t.Seconds()) }
 
 func byCall(ops []Op) []Op {
-	return slices.SortedStableFunc(slices.Values(ops), func(a, b Op) int { return cmp.Compare(a.Call, b.Call) })
+	return slices.SortedStableFunc(slices.Values(ops), func(a, b Op) int {
+		return cmp.Or(cmp.Compare(a.Call, b.Call), cmp.Compare(a.Return, b.Return))
+	})
 }
