@@ -99,8 +99,11 @@ func brutePairs(ops []Op) bool {
 			if backwards {
 				return false
 			}
+			if a.rank == absent || !b.isRead() || b.Version != 0 {
+				continue
+			}
 			for _, c := range all {
-				if a.rank > 0 && b.isRead() && b.Version == 0 && b.Return < c.Call && c.rank < deleted && (c.Version != 0 || c.Return < deleting) {
+				if b.Return < c.Call && c.rank < deleted && (c.Version != 0 || c.Return < deleting) {
 					return false
 				}
 			}

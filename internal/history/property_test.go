@@ -1,13 +1,26 @@
 package history
 
 import (
+	"flag"
 	"fmt"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
 	"pgregory.net/rapid"
 )
+
+// property is rapid.Check for a number of histories, or for what -rapid.checks
+// says.
+func property(t *testing.T, checks int, holds func(*rapid.T)) {
+	f := flag.Lookup("rapid.checks")
+	if byDefault := f.Value.String(); byDefault == f.DefValue {
+		f.Value.Set(strconv.Itoa(checks))
+		defer f.Value.Set(byDefault)
+	}
+	rapid.Check(t, holds)
+}
 
 // simulated draws a history of one record that is one: each operation happens at
 // an instant between its call and its return, and reads return what is there.
@@ -117,14 +130,38 @@ func arbitrary(t *rapid.T) []Op {
 
 // tiny draws a history that brute force can decide.
 func tiny(t *rapid.T) []Op {
-	switch rapid.IntRange(0, 2).Draw(t, "history") {
+	switch rapid.IntRange(0, 3).Draw(t, "history") {
 	case 0:
 		return arbitrary(t)
 	case 1:
 		return mutated(t, simulated(t, 4, 8, 2))
+	case 2:
+		return ending(t)
 	default:
 		return simulated(t, 4, 8, 2)
 	}
+}
+
+// ending draws a short life with a delete, and reads that found the record there
+// or absent, at any time.
+func ending(t *rapid.T) []Op {
+	at := func(what string) (time.Duration, time.Duration) {
+		call := rapid.IntRange(0, 9).Draw(t, what)
+		return time.Duration(call), time.Duration(call + rapid.IntRange(0, 4).Draw(t, "takes"))
+	}
+	w := Op{Kind: Write, Version: 1, Tag: 1}
+	w.Call, w.Return = at("write")
+	d := Op{Kind: Delete, Client: 1, Unknown: rapid.Bool().Draw(t, "unknown")}
+	d.Call, d.Return = at("delete")
+	ops := []Op{w, d}
+	for i := range rapid.IntRange(1, 5).Draw(t, "reads") {
+		r := Op{Client: i + 2, Node: rapid.IntRange(0, 1).Draw(t, "node"), Kind: rapid.SampledFrom([]Kind{ReadStrong, ReadStrong, ReadDefault}).Draw(t, "level")}
+		r.Version = int64(rapid.IntRange(0, 1).Draw(t, "version"))
+		r.Tag = uint64(r.Version)
+		r.Call, r.Return = at("read")
+		ops = append(ops, r)
+	}
+	return ops
 }
 
 // TestSimulatedRecordKeepsAllPromises: what a linearizable record does is never
@@ -133,7 +170,7 @@ func tiny(t *rapid.T) []Op {
 // given an end, left out though seen, or taken for acknowledged; absent reads
 // settled the other way; parts without the write of an older read.
 func TestSimulatedRecordKeepsAllPromises(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+	property(t, 500, func(t *rapid.T) {
 		ops := simulated(t, rapid.IntRange(1, 12).Draw(t, "clients"), rapid.IntRange(0, 400).Draw(t, "operations"), rapid.IntRange(1, 6).Draw(t, "spread"))
 		r := Check(keyOf(ops...), Options{})
 		if r.Violated() > 0 || r.Undecided > 0 || r.Strong.Stale+r.Default.Stale > 0 {
@@ -150,7 +187,7 @@ func TestSimulatedRecordKeepsAllPromises(t *testing.T) {
 // Caught: see TestHandMadeHistories; each of those breaks is found here too.
 func TestAgreesWithBruteForce(t *testing.T) {
 	var verdicts [2]int
-	rapid.Check(t, func(t *rapid.T) {
+	property(t, 10_000, func(t *rapid.T) {
 		ops := tiny(t)
 		const bound = 2
 		r := Check(keyOf(ops...), Options{MaxStale: bound})
@@ -205,7 +242,7 @@ func TestAgreesWithBruteForce(t *testing.T) {
 // Caught: unknown writes that can make two versions; that count from their call
 // on without the bound; a bound that looks at acknowledgements alone.
 func TestVersionsAreAccountedFor(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+	property(t, 10_000, func(t *rapid.T) {
 		ops := slices.DeleteFunc(tiny(t), func(op Op) bool { return op.Kind == Delete || op.Kind == ReadDefault })
 		r := Check(keyOf(ops...), Options{})
 		if kept, want := r.Broken[Intact]+r.Broken[Linearizable] == 0, bruteLinearizable(ops, false); kept != want {
@@ -223,7 +260,7 @@ func TestVersionsAreAccountedFor(t *testing.T) {
 // evidence and its reads left in.
 func TestLongHistories(t *testing.T) {
 	var broken int
-	rapid.Check(t, func(t *rapid.T) {
+	property(t, 200, func(t *rapid.T) {
 		ops := long(t)
 		r := Check(keyOf(ops...), Options{Promises: []Promise{Linearizable}})
 		kept := brutePairs(ops)
@@ -300,7 +337,7 @@ func long(t *rapid.T) []Op {
 func TestAnythingIsChecked(t *testing.T) {
 	dir := t.TempDir()
 	n := 0
-	rapid.Check(t, func(t *rapid.T) {
+	property(t, 1000, func(t *rapid.T) {
 		n++
 		version := rapid.SampledFrom([]int64{-1 << 63, -1, 0, 1, 2, 3, deleted, 1<<63 - 1})
 		ops := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) Op {
@@ -315,7 +352,7 @@ func TestAnythingIsChecked(t *testing.T) {
 			return op
 		}), 0, 9).Draw(t, "operations")
 		o := Options{}
-		if n%10 == 0 {
+		if n%20 == 0 {
 			o.Pictures = dir
 		}
 		r := Check(keyOf(ops...), o)

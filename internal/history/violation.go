@@ -24,14 +24,14 @@ type Violation struct {
 	PictureErr error
 }
 
-// Error says which guarantee does not hold, and why.
-func (v Violation) Error() string {
+// Summary says which guarantee does not hold, and why, in one line.
+func (v Violation) Summary() string {
 	return fmt.Sprintf("%s: it does not hold that %s: key %s: %s", v.Promise, v.Promise.Guarantee(), v.Key, v.Text)
 }
 
-// String is Error and the operations, a line for each.
+// String is Summary and the operations, a line for each.
 func (v Violation) String() string {
-	s := v.Error() + "\n\n" + table(v.Ops)
+	s := v.Summary() + "\n\n" + table(v.Ops)
 	switch {
 	case v.PictureErr != nil:
 		s += "\nnot drawn: " + v.PictureErr.Error() + "\n"
