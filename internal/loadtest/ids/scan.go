@@ -1,0 +1,59 @@
+package ids
+
+import (
+	"fmt"
+	"sync/atomic"
+)
+
+// Scan asks for every id once, in order; with repeat again and again.
+func Scan(ids Range, repeat bool) Workload { return scan{ids, repeat} }
+
+type scan struct {
+	ids    Range
+	repeat bool
+}
+
+func (s scan) String() string {
+	if s.repeat {
+		return fmt.Sprintf("every id of %v in order, again and again", s.ids)
+	}
+	return fmt.Sprintf("every id of %v once", s.ids)
+}
+
+func (s scan) Once() Workload { return Scan(s.ids, false) }
+
+func (s scan) Start() func(uint64) Picker {
+	p := &scanPicker{ids: s.ids, turn: turn{length: s.ids.Len(), repeat: s.repeat}}
+	return func(uint64) Picker { return p }
+}
+
+type scanPicker struct {
+	ids Range
+	turn
+}
+
+func (p *scanPicker) Next(dst []byte) ([]byte, bool) {
+	n, ok := p.take()
+	if !ok {
+		return dst, false
+	}
+	return p.ids.append(dst, n), true
+}
+
+// turn gives out the places of a list, each to one caller.
+type turn struct {
+	length uint64
+	repeat bool
+	taken  atomic.Uint64
+}
+
+func (t *turn) take() (place uint64, ok bool) {
+	n := t.taken.Add(1) - 1
+	if n < t.length {
+		return n, true
+	}
+	if !t.repeat {
+		return 0, false
+	}
+	return n % t.length, true
+}
