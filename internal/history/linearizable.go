@@ -51,7 +51,7 @@ func (l *life) linearizable() {
 func (l *life) decide(ops []Op) porcupine.CheckResult {
 	timeout := cmp.Or(l.options.Timeout, defaultTimeout)
 	// The verbose one waits for its goroutine, also after a time-out.
-	verdict, _ := l.porcupine(model, operations(ops), timeout)
+	verdict, _ := l.porcupine(patient, operations(ops), timeout)
 	return verdict
 }
 

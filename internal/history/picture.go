@@ -19,7 +19,7 @@ func (l *life) draw(v *Violation, dir string) error {
 	for _, op := range v.Ops {
 		ops = l.withWrite(ops, op)
 	}
-	_, info := porcupine.CheckOperationsVerbose(model, operations(ops), time.Minute)
+	_, info := porcupine.CheckOperationsVerbose(record, operations(byCall(ops)), time.Minute)
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return err
 	}
@@ -28,7 +28,7 @@ func (l *life) draw(v *Violation, dir string) error {
 		return err
 	}
 	v.Picture = f.Name()
-	return errors.Join(porcupine.Visualize(model, info, f), f.Close())
+	return errors.Join(porcupine.Visualize(record, info, f), f.Close())
 }
 
 func (l *life) withWrite(ops []Op, read Op) []Op {
