@@ -21,8 +21,8 @@ const (
 // Conn is a connection, made when it is first needed and kept as long as it
 // works. One goroutine uses it, but for Abort.
 type Conn struct {
-	// Request is what the next Do sends. Do leaves it as it is; its Host and
-	// User-Agent are set.
+	// Request is what the next Do sends. Its Host and User-Agent are set, and Do
+	// sets the length of its body.
 	Request fasthttp.Request
 
 	endpoint Endpoint
@@ -106,6 +106,9 @@ func (c *Conn) Do(ctx context.Context) (Answer, *Failure) {
 	err := c.line.SetDeadline(deadline)
 	began := time.Now()
 	if err == nil {
+		// fasthttp would send a GET with the length of the body before it, for
+		// which the server would wait.
+		c.Request.Header.Del("Content-Length")
 		err = c.Request.Write(c.w)
 	}
 	if err == nil {

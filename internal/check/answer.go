@@ -1,0 +1,165 @@
+package check
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/asidecache/aside/internal/wire"
+)
+
+// act is what a request is to do.
+type act uint8
+
+const (
+	readStrong act = iota
+	readDefault
+	create
+	put
+	remove
+	acts
+)
+
+func (a act) String() string {
+	return [...]string{"strong read", "default read", "create", "write", "delete"}[a]
+}
+
+func (a act) write() bool { return a >= create }
+
+// outcome is what is known after a request.
+type outcome struct {
+	sure    sure
+	version int64  // that was read (0: absent) or made
+	tag     uint64 // that was read; 0 if it is not one of ours
+	problem string // what kind of error it was; "" if none
+	status  int    // of an answer that is an error
+	code    string // of its problem details, if it has some
+	detail  string // of the problem, for people
+}
+
+// sure is how sure the effect of a request is.
+type sure uint8
+
+const (
+	// told: the answer is one, and goes into the history.
+	told sure = iota
+	// nothing was read or written.
+	nothing
+	// unknown: the write may have been applied, or may be applied yet.
+	unknown
+)
+
+// nameOf is the name of the record that the write with this tag makes.
+func nameOf(tag uint64) string { return namePrefix + strconv.FormatUint(tag, 10) }
+
+const namePrefix = "aside check, write "
+
+// tagOf is nameOf's inverse; 0 for a name that nameOf did not make.
+func tagOf(name string) uint64 {
+	digits, ok := strings.CutPrefix(name, namePrefix)
+	if !ok {
+		return 0
+	}
+	tag, err := strconv.ParseUint(digits, 10, 64)
+	if err != nil || nameOf(tag) != name {
+		return 0
+	}
+	return tag
+}
+
+// record is what the answers hold.
+type record struct {
+	ID      string `json:"id"`
+	Name    string `json:"name"`
+	Version *int64 `json:"version"`
+}
+
+// good is the status of an answer that goes into the history.
+var good = [acts]int{readStrong: http.StatusOK, readDefault: http.StatusOK, create: http.StatusCreated, put: http.StatusOK, remove: http.StatusNoContent}
+
+// refusals are the codes of answers with 503 that say that nothing was written;
+// see the table in internal/httpapi/problem.go. All others, such as timeout or
+// one of a proxy, leave it open. unacknowledged, with 504, is a write that was
+// applied: it is open whether others see it yet, and it may still be undone by
+// no one, so an unknown outcome is what fits it.
+var refusals = []string{"store_unavailable", "cache_unavailable", "overloaded", "shutting_down"}
+
+// judge says what an answer to a request for the record id means.
+func judge(a act, id string, answer wire.Answer) outcome {
+	if answer.Status == good[a] {
+		if a == remove {
+			return outcome{}
+		}
+		return judgeRecord(a, id, answer.Body())
+	}
+	code := codeOf(answer)
+	if !a.write() && answer.Status == http.StatusNotFound && code == "not_found" {
+		return outcome{}
+	}
+	o := outcome{sure: unknown, status: answer.Status, code: code, problem: strings.TrimSpace(fmt.Sprintf("status %d %s", answer.Status, code))}
+	if !a.write() || refused(answer.Status, code) {
+		o.sure = nothing
+	}
+	o.detail = cut(string(answer.Body()))
+	return o
+}
+
+// refused reports whether the answer says that nothing was written.
+func refused(status int, code string) bool {
+	switch {
+	case status == http.StatusServiceUnavailable:
+		return slices.Contains(refusals, code)
+	case status == http.StatusRequestTimeout:
+		// One of our server's is about a body that did not arrive. Proxies send
+		// it for more.
+		return code == "slow_request"
+	}
+	return status/100 == 4
+}
+
+func judgeRecord(a act, id string, body []byte) outcome {
+	var r record
+	if err := json.Unmarshal(body, &r); err != nil || r.Version == nil {
+		o := outcome{sure: nothing, problem: string(wire.Malformed), detail: cut(string(body))}
+		if a.write() {
+			o.sure = unknown
+		}
+		return o
+	}
+	o := outcome{version: *r.Version, tag: tagOf(r.Name)}
+	if r.ID != id {
+		o.tag = 0 // another record, whoever wrote that
+	}
+	return o
+}
+
+// judgeFailure says what a request without an answer means.
+func judgeFailure(a act, f *wire.Failure) outcome {
+	o := outcome{sure: nothing, problem: string(f.Kind), detail: f.Detail}
+	if a.write() && f.Sent {
+		o.sure = unknown
+	}
+	return o
+}
+
+// codeOf is the code of problem details, as all error answers of the API have.
+func codeOf(answer wire.Answer) string {
+	if contentType, _, _ := strings.Cut(string(answer.Header("Content-Type")), ";"); contentType != "application/problem+json" {
+		return ""
+	}
+	var p struct{ Code string }
+	_ = json.Unmarshal(answer.Body(), &p) // a body that is none has no code
+	return cut(p.Code)
+}
+
+// cut keeps what a server says short enough for a report.
+func cut(s string) string {
+	const limit = 200
+	if len(s) > limit {
+		s = strings.ToValidUTF8(s[:limit], "") + "..."
+	}
+	return strings.Join(strings.Fields(s), " ")
+}

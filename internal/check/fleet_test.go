@@ -1,0 +1,183 @@
+package check
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// fleet is some nodes over one database that answer as the service does. What
+// it is given to do instead makes it a liar, or an outage.
+type fleet struct {
+	t    *testing.T
+	urls []string
+
+	// answer, if set, may answer a request in place of the fleet; it runs under
+	// the lock and reports whether it did.
+	answer func(w http.ResponseWriter, q query) bool
+	// see, if set, chooses the state that a read sees, an index of q.life.states.
+	see func(q query) int
+
+	mu      sync.Mutex
+	records map[string]*truth
+	n       map[string]int // for liars that lie now and then
+}
+
+// truth is all states of a record so far; nil is absent.
+type truth struct {
+	id     string
+	states []*state_
+	by     []int // the node through which the state came about
+}
+
+type state_ struct {
+	ID      string `json:"id"`
+	Name    string `json:"name"`
+	Version int64  `json:"version"`
+}
+
+// query is a request.
+type query struct {
+	f      *fleet
+	node   int
+	method string
+	strong bool
+	body   state_ // its id is that of the path, or of the body
+	life   *truth
+}
+
+func newFleet(t *testing.T, nodes int) *fleet {
+	f := &fleet{t: t, records: map[string]*truth{}, n: map[string]int{}}
+	for i := range nodes {
+		s := httptest.NewServer(f.node(i))
+		t.Cleanup(s.Close)
+		f.urls = append(f.urls, s.URL)
+	}
+	return f
+}
+
+// now is the record as it is, nil if there is none.
+func (l *truth) now() *state_ { return l.states[len(l.states)-1] }
+
+func (l *truth) add(node int, s *state_) {
+	l.states, l.by = append(l.states, s), append(l.by, node)
+}
+
+// write applies a write and returns the status of its answer.
+func (q *query) write() int {
+	now := q.life.now()
+	switch {
+	case q.method == "POST" && now != nil:
+		return 409
+	case q.method != "POST" && now == nil:
+		return 404
+	case q.method == "DELETE":
+		q.life.add(q.node, nil)
+		return 204
+	}
+	next := q.body
+	next.Version = 1
+	status := 201
+	if now != nil {
+		next.Version, status = now.Version+1, 200
+	}
+	q.life.add(q.node, &next)
+	return status
+}
+
+// nth reports true every n-th time that it is called with that name.
+func (f *fleet) nth(name string, n int) bool {
+	f.n[name]++
+	return f.n[name]%n == 0
+}
+
+func (f *fleet) node(i int) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		q := query{f: f, node: i, method: r.Method, strong: r.Header.Get("Cache-Control") == "no-cache"}
+		id, isRecord := strings.CutPrefix(r.URL.Path, "/todos/")
+		switch {
+		case r.Method == "POST" && r.URL.Path == "/todos", r.Method == "PUT" && isRecord:
+			if err := json.NewDecoder(r.Body).Decode(&q.body); err != nil || q.body.Name == "" || r.Header.Get("Content-Type") != "application/json" {
+				f.t.Errorf("%s %s: a bad request: %v", r.Method, r.URL, err)
+			}
+		case isRecord:
+		default:
+			problem(w, 404, "no_such_path")
+			return
+		}
+		q.body.ID = cmp.Or(q.body.ID, id)
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if q.life = f.records[q.body.ID]; q.life == nil {
+			q.life = &truth{id: q.body.ID, states: []*state_{nil}, by: []int{-1}}
+			f.records[q.body.ID] = q.life
+		}
+		if f.answer != nil && f.answer(w, q) {
+			return
+		}
+		if r.Method != "GET" {
+			reply(w, q.write(), q.life.now())
+			return
+		}
+		saw := len(q.life.states) - 1
+		if f.see != nil {
+			saw = f.see(q)
+		}
+		if s := q.life.states[saw]; s != nil {
+			reply(w, 200, s)
+		} else {
+			problem(w, 404, "not_found")
+		}
+	})
+}
+
+func reply(w http.ResponseWriter, status int, s *state_) {
+	switch status {
+	case 404:
+		problem(w, 404, "not_found")
+	case 409:
+		problem(w, 409, "already_exists")
+	case 204:
+		w.WriteHeader(204)
+	default:
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(status)
+		_ = json.NewEncoder(w).Encode(s)
+	}
+}
+
+func problem(w http.ResponseWriter, status int, code string) {
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(status)
+	fmt.Fprintf(w, `{"title":"x","status":%d,"code":%q}`, status, code)
+}
+
+// remaining are the ids of the records that are still there.
+func (f *fleet) remaining() (ids []string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for id, l := range f.records {
+		if l.now() != nil {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+func mustRun(t *testing.T, c Config) *Report {
+	t.Helper()
+	r, err := Run(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}

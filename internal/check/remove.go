@@ -1,0 +1,51 @@
+package check
+
+import (
+	"context"
+	"time"
+)
+
+const (
+	// removeTime is how long the deletion of what is left may take.
+	removeTime    = 10 * time.Second
+	removeTimeout = 2 * time.Second // for one request
+)
+
+// everywhere is for targets that do not share one database.
+const everywhere = true
+
+// removeAll deletes what the run may have left in the database, also after ctx
+// has ended, through the first target that does it, or through all of them. It
+// returns the ids of the records for which that could not be done.
+func (r *run) removeAll(ctx context.Context, all bool) (left []string) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeTime)
+	defer cancel()
+	c := newCaller(r.endpoints, min(r.Timeout, removeTimeout))
+	defer c.close()
+	defer c.abortWith(ctx)()
+
+	left, r.left = r.left, nil
+	first := 0 // the target that did it last
+	for pause := probePause; len(left) > 0; pause *= 2 {
+		var again []string
+		for _, id := range left {
+			done := false
+			for i := range r.endpoints {
+				t := (first + i) % len(r.endpoints)
+				if x := c.do(ctx, t, remove, id, 0); x.sure == told || x.code == "not_found" {
+					done, first = true, t
+				}
+				if done && !all || ctx.Err() != nil {
+					break
+				}
+			}
+			if !done {
+				again = append(again, id)
+			}
+		}
+		if left = again; len(left) > 0 && !sleep(ctx, pause) {
+			break
+		}
+	}
+	return left
+}
