@@ -80,11 +80,11 @@ type record struct {
 // good is the status of an answer that goes into the history.
 var good = [acts]int{readStrong: http.StatusOK, readDefault: http.StatusOK, create: http.StatusCreated, put: http.StatusOK, remove: http.StatusNoContent}
 
-// refusals are the codes of answers with 503 that say that nothing was written;
-// see the table in internal/httpapi/problem.go. All others, such as timeout or
-// one of a proxy, leave it open. unacknowledged, with 504, is a write that was
-// applied: it is open whether others see it yet, and it may still be undone by
-// no one, so an unknown outcome is what fits it.
+// refusals are the codes of answers with 503 that say that nothing was written.
+// They are from the table in internal/httpapi/problem.go, and no others are:
+// timeout, or the 503 of a proxy, leave it open. So does the 504 unacknowledged.
+// Such a write was applied, but nobody was promised to see it: that is what a
+// write of unknown outcome is that a read may show.
 var refusals = []string{"store_unavailable", "cache_unavailable", "overloaded", "shutting_down"}
 
 // judge says what an answer to a request for the record id means.
@@ -132,6 +132,9 @@ func judgeRecord(a act, id string, body []byte) outcome {
 	o := outcome{version: *r.Version, tag: tagOf(r.Name)}
 	if r.ID != id {
 		o.tag = 0 // another record, whoever wrote that
+	}
+	if o.version == 0 {
+		o.version = -1 // a record is there; 0 would say that there is none
 	}
 	return o
 }

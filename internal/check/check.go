@@ -35,6 +35,9 @@ type Config struct {
 	// record is created, lives for some thousands of operations, is deleted, and
 	// replaced by another.
 	Keys int
+	// Life is about how many operations a record lives for, if it does not get
+	// too old; default 2500.
+	Life int
 	// Writes is the share of operations that write, Strong the share of the
 	// reads that ask for the newest value; default 0.1 and 0.5. Negative: none.
 	Writes, Strong float64
@@ -70,6 +73,7 @@ type Progress struct {
 const (
 	defaultClients  = 32
 	defaultKeys     = 8
+	defaultLife     = 2500
 	defaultWrites   = 0.1
 	defaultStrong   = 0.5
 	defaultMaxStale = 5 * time.Second
@@ -77,6 +81,7 @@ const (
 
 	maxClients = 10_000
 	maxKeys    = 100_000
+	maxLife    = 100_000
 )
 
 // Validate reports all mistakes at once, without the passwords that a URL may
@@ -88,7 +93,7 @@ func (c *Config) Validate() error {
 	for _, n := range []struct {
 		name       string
 		value, max int
-	}{{"clients", c.Clients, maxClients}, {"keys", c.Keys, maxKeys}} {
+	}{{"clients", c.Clients, maxClients}, {"keys", c.Keys, maxKeys}, {"life", c.Life, maxLife}} {
 		if n.value < 0 || n.value > n.max {
 			fault("%s must be 1 to %d, is %d", n.name, n.max, n.value)
 		}
@@ -143,6 +148,7 @@ func (c *Config) endpoints() ([]wire.Endpoint, error) {
 func (c Config) withDefaults() Config {
 	c.Clients = cmp.Or(c.Clients, defaultClients)
 	c.Keys = cmp.Or(c.Keys, defaultKeys)
+	c.Life = cmp.Or(c.Life, defaultLife)
 	c.Writes = max(cmp.Or(c.Writes, defaultWrites), 0)
 	c.Strong = max(cmp.Or(c.Strong, defaultStrong), 0)
 	c.MaxStale = cmp.Or(c.MaxStale, defaultMaxStale)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -26,20 +27,30 @@ type fleet struct {
 	answer func(w http.ResponseWriter, q query) bool
 	// see, if set, chooses the state that a read sees, an index of q.life.states.
 	see func(q query) int
+	// enter, if set, is called for each request before it takes the lock.
+	enter func(q query)
 
 	mu      sync.Mutex
 	records map[string]*truth
-	n       map[string]int // for liars that lie now and then
+	n       map[string]int // for what is done now and then
+	asked   int
+	later   []delayed
+}
+
+// delayed is a write that is applied when that many requests were asked.
+type delayed struct {
+	at int
+	query
 }
 
 // truth is all states of a record so far; nil is absent.
 type truth struct {
 	id     string
-	states []*state_
+	states []*stored
 	by     []int // the node through which the state came about
 }
 
-type state_ struct {
+type stored struct {
 	ID      string `json:"id"`
 	Name    string `json:"name"`
 	Version int64  `json:"version"`
@@ -51,7 +62,7 @@ type query struct {
 	node   int
 	method string
 	strong bool
-	body   state_ // its id is that of the path, or of the body
+	body   stored // its id is that of the path, or of the body
 	life   *truth
 }
 
@@ -65,10 +76,28 @@ func newFleet(t *testing.T, nodes int) *fleet {
 	return f
 }
 
-// now is the record as it is, nil if there is none.
-func (l *truth) now() *state_ { return l.states[len(l.states)-1] }
+// life is the record with that id. The lock is held.
+func (f *fleet) life(id string) *truth {
+	l := f.records[id]
+	if l == nil {
+		l = &truth{id: id, states: []*stored{nil}, by: []int{-1}}
+		f.records[id] = l
+	}
+	return l
+}
 
-func (l *truth) add(node int, s *state_) {
+// apply does what a write asks for, and answers nothing.
+func (f *fleet) apply(q query) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	q.life = f.life(q.body.ID)
+	q.write()
+}
+
+// now is the record as it is, nil if there is none.
+func (l *truth) now() *stored { return l.states[len(l.states)-1] }
+
+func (l *truth) add(node int, s *stored) {
 	l.states, l.by = append(l.states, s), append(l.by, node)
 }
 
@@ -94,6 +123,9 @@ func (q *query) write() int {
 	return status
 }
 
+// after applies a write when n more requests have come.
+func (f *fleet) after(n int, q query) { f.later = append(f.later, delayed{f.asked + n, q}) }
+
 // nth reports true every n-th time that it is called with that name.
 func (f *fleet) nth(name string, n int) bool {
 	f.n[name]++
@@ -115,12 +147,20 @@ func (f *fleet) node(i int) http.Handler {
 			return
 		}
 		q.body.ID = cmp.Or(q.body.ID, id)
+		if f.enter != nil {
+			f.enter(q)
+		}
 		f.mu.Lock()
 		defer f.mu.Unlock()
-		if q.life = f.records[q.body.ID]; q.life == nil {
-			q.life = &truth{id: q.body.ID, states: []*state_{nil}, by: []int{-1}}
-			f.records[q.body.ID] = q.life
-		}
+		f.asked++
+		f.later = slices.DeleteFunc(f.later, func(d delayed) bool {
+			if d.at > f.asked {
+				return false
+			}
+			d.write()
+			return true
+		})
+		q.life = f.life(q.body.ID)
 		if f.answer != nil && f.answer(w, q) {
 			return
 		}
@@ -140,7 +180,7 @@ func (f *fleet) node(i int) http.Handler {
 	})
 }
 
-func reply(w http.ResponseWriter, status int, s *state_) {
+func reply(w http.ResponseWriter, status int, s *stored) {
 	switch status {
 	case 404:
 		problem(w, 404, "not_found")

@@ -28,11 +28,15 @@ func (e *TargetError) Error() string {
 }
 
 const (
-	// probeTime is how long targets may take to answer before the load.
-	probeTime    = 5 * time.Second
-	probeTimeout = 2 * time.Second // for one request
+	// probeTimeout is the longest for one request before the load and after it:
+	// they are few, and one that hangs keeps all others waiting.
+	probeTimeout = 2 * time.Second
 	probePause   = 50 * time.Millisecond
 )
+
+// grace is how long nodes may take to come up before the load, and to come back
+// after it.
+func (r *run) grace() time.Duration { return min(2*r.Timeout, 5*time.Second) }
 
 // probe finds out whether the targets are todo APIs over one database: a record
 // that was created through one of them cannot be created again through another.
@@ -41,7 +45,7 @@ const (
 // It asks until all have answered, or for a few seconds; unshared then names
 // those that did not. The error is a *TargetError.
 func (r *run) probe(ctx context.Context) (unshared, err error) {
-	ctx, cancel := context.WithTimeout(ctx, probeTime)
+	ctx, cancel := context.WithTimeout(ctx, r.grace())
 	defer cancel()
 	c := newCaller(r.endpoints, min(r.Timeout, probeTimeout))
 	defer c.close()

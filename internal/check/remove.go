@@ -1,15 +1,6 @@
 package check
 
-import (
-	"context"
-	"time"
-)
-
-const (
-	// removeTime is how long the deletion of what is left may take.
-	removeTime    = 10 * time.Second
-	removeTimeout = 2 * time.Second // for one request
-)
+import "context"
 
 // everywhere is for targets that do not share one database.
 const everywhere = true
@@ -18,9 +9,9 @@ const everywhere = true
 // has ended, through the first target that does it, or through all of them. It
 // returns the ids of the records for which that could not be done.
 func (r *run) removeAll(ctx context.Context, all bool) (left []string) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeTime)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.grace())
 	defer cancel()
-	c := newCaller(r.endpoints, min(r.Timeout, removeTimeout))
+	c := newCaller(r.endpoints, min(r.Timeout, probeTimeout))
 	defer c.close()
 	defer c.abortWith(ctx)()
 

@@ -83,7 +83,7 @@ const waiting = 64
 func (r *run) load(ctx context.Context) *Report {
 	r.slots = make([]*slot, r.Keys)
 	for i := range r.slots {
-		r.slots[i] = &slot{patient: i == 0, newID: r.newID, targets: len(r.endpoints), maxStale: r.MaxStale}
+		r.slots[i] = &slot{patient: i == 0, newID: r.newID, targets: len(r.endpoints), ops: r.Life, maxStale: r.MaxStale}
 	}
 	r.whole = make(chan *history.Key, waiting)
 	r.start = time.Now()

@@ -15,7 +15,8 @@ type slot struct {
 	patient  bool
 	newID    func() string
 	targets  int
-	maxStale time.Duration
+	ops      int           // of a life, about
+	maxStale time.Duration // for default reads
 
 	mu   sync.Mutex
 	now  *life
@@ -57,15 +58,12 @@ const (
 	deleted
 )
 
-// How long records live: long enough for several nodes to have them in memory,
-// short enough for a history that is checked in well under a second, and for
+// How old records get: old enough for several nodes to have them in memory, and
+// young enough for a history that is checked in well under a second, and for
 // many creations and deletions.
 const (
-	minLife     = 1_000 // operations
-	maxLife     = 4_000
-	minAge      = 2 * time.Second
-	maxAge      = 10 * time.Second
-	patientLife = 10_000
+	minAge = 2 * time.Second
+	maxAge = 10 * time.Second
 	// patience is how much seldomer a patient slot is used than another.
 	patience = 16
 )
@@ -73,10 +71,10 @@ const (
 func (s *slot) newLife(now time.Duration, rng *rand.Rand) *life {
 	l := &life{id: s.newID(), born: now}
 	l.key = history.NewKey(l.id)
-	l.maxBegun = minLife + rng.IntN(maxLife-minLife)
+	l.maxBegun = s.ops/2 + rng.IntN(s.ops+1)
 	l.maxAge = minAge + time.Duration(rng.Int64N(int64(maxAge-minAge)))
 	if s.patient {
-		l.maxBegun, l.maxAge = patientLife, max(2*s.maxStale, maxAge)
+		l.maxBegun, l.maxAge = 4*s.ops, max(2*s.maxStale, maxAge)
 	}
 	l.early, l.late = rng.IntN(4*s.targets), 4*s.targets
 	return l
