@@ -55,7 +55,7 @@ func (c *Cache[K, V]) readRound(ctx context.Context, keys []K, results map[K]Res
 	for i, k := range keys {
 		call, leader := c.flights.Join(k, c.l1.Generation(k))
 		if calls[i] = call; leader {
-			j := &job[K, V]{key: k, call: call}
+			j := &job[K, V]{key: k, call: call, strong: level == Strong}
 			if level == Default {
 				if r, ok := c.again(j); ok {
 					results[k], calls[i] = r, nil

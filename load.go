@@ -169,6 +169,9 @@ func (c *Cache[K, V]) loaded(ctx context.Context, jobs []*job[K, V], out []loade
 			}
 		}
 		ok := j.ans.Err == nil && !j.ans.Stale || j.ans.Negative && c.opts.NegativeTTL > 0
+		if j.ans.Err == nil && !j.ans.Stale || j.ans.Negative {
+			c.overtake(j)
+		}
 		trust := flight.TrustNone
 		switch {
 		case j.how == fillLeased:

@@ -61,8 +61,9 @@ func (p *pending[K]) begin(k K) {
 	p.countLocked()
 }
 
-// end notes that it ended, and may take effect until due.
-func (p *pending[K]) end(k K, token Token, due time.Time) {
+// end notes that it ended, and may take effect until due. It returns the
+// write's place in the order of writes.
+func (p *pending[K]) end(k K, token Token, due time.Time) (seq uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.mu.busy--
@@ -70,6 +71,7 @@ func (p *pending[K]) end(k K, token Token, due time.Time) {
 		u.busy--
 	}
 	p.addLocked(k, token, due)
+	return p.mu.seq
 }
 
 // add notes a key that L2 must be told of, from due on.

@@ -17,16 +17,20 @@ type answer[V any] struct {
 
 // job is one key of one flight.
 type job[K comparable, V any] struct {
-	key   K
-	l2key string
-	call  *flight.Call[answer[V]]
+	key    K
+	l2key  string
+	call   *flight.Call[answer[V]]
+	strong bool // its leader did not ask L1
 
 	lease Token
 	how   fillHow
 	asOf  flight.Ticket // when the read whose result is handed out began
 	gen   uint64        // of L1, before that read was requested
+	// replaced: another flight of the key had begun by then. That may know of a
+	// newer value, so this one leaves L1 to it.
+	replaced bool
 
-	replaced   bool   // an undecodable entry was removed; once is enough
+	evicted    bool   // an undecodable entry was removed; once is enough
 	stale      []byte // the value past its TTL that the lease was granted over
 	staleUntil time.Time
 
@@ -37,7 +41,8 @@ type job[K comparable, V any] struct {
 type fillHow uint8
 
 const (
-	fillNothing  fillHow = iota // a write is under way
+	fillUnknown  fillHow = iota // L2 has not answered yet, or with the value
+	fillNothing                 // a write is under way
 	fillLeased                  // in L2 under the lease, then in L1
 	fillDegraded                // in L1 for a short while, L2 could not be asked
 	fillL1                      // in L1, there is no L2
@@ -61,7 +66,7 @@ func (c *Cache[K, V]) read(ctx context.Context, key K, loader Loader[K, V], leve
 	for {
 		call, leader := c.flights.Join(key, c.l1.Generation(key))
 		if leader {
-			j := &job[K, V]{key: key, call: call}
+			j := &job[K, V]{key: key, call: call, strong: level == Strong}
 			if level == Default {
 				if r, ok := c.again(j); ok {
 					return r
@@ -165,7 +170,7 @@ func (c *Cache[K, V]) lookUp(ctx context.Context, jobs []*job[K, V], toLoad *[]*
 	for _, j := range jobs {
 		j.gen = c.l1.Generation(j.key)
 		j.asOf = c.flights.Now()
-		c.flights.Restart(j.call, j.gen)
+		j.replaced = !c.flights.Restart(j.key, j.call, j.gen)
 		switch {
 		case c.tier == nil && !c.pending.holds(j.key):
 			j.how = fillL1
@@ -208,12 +213,12 @@ func (c *Cache[K, V]) lookUp(ctx context.Context, jobs []*job[K, V], toLoad *[]*
 			c.warn.do(func() {
 				c.log.Warn("an entry in L2 cannot be decoded and is replaced", "l2_key", j.l2key, "bytes", len(a.Entry), "error", err)
 			})
-			if j.replaced || c.tier.evict(ctx, j.l2key, a.Entry) != nil {
+			if j.evicted || c.tier.evict(ctx, j.l2key, a.Entry) != nil {
 				j.how = fillDegraded
 				*toLoad = append(*toLoad, j)
 				continue
 			}
-			j.replaced = true
+			j.evicted = true
 			again = append(again, j)
 		case a.State == StateLeased:
 			leased = append(leased, j)
@@ -255,14 +260,34 @@ func (c *Cache[K, V]) found(j *job[K, V], entry []byte) error {
 	// The clocks of nodes may differ, so an entry's age only ever shortens its
 	// life in L1, and never to nothing.
 	age := max(0, time.Since(e.Stored))
+	c.overtake(j)
 	c.insertL1(j, min(c.opts.L1TTL, max(ttl-age, time.Second)))
 	c.settle(j)
 	c.finish(j, flight.TrustLocal)
 	return nil
 }
 
+// overtake makes sure, before a job's answer is known, that no default read that
+// comes after it goes back to an older value: it drops what L1 holds, and
+// refuses what others are about to insert. It is needed where L1 can be behind
+// an answer, since the notice of another node's write comes when it may:
+//
+//   - a strong read did not ask L1;
+//   - an answer of the primary that L2 knows nothing of need not be stored;
+//   - another flight of the key has begun since an invalidation, and its read
+//     may have ended before this one's.
+//
+// Elsewhere L1 had nothing when the flight began, and only this flight inserts:
+// in each generation one flight of a key may (see job.replaced).
+func (c *Cache[K, V]) overtake(j *job[K, V]) {
+	if j.strong || j.how == fillNothing || j.how == fillDegraded || !c.flights.Current(j.key, j.call) {
+		j.gen = c.l1.Overtake(j.key, j.gen)
+		c.flights.Restart(j.key, j.call, j.gen)
+	}
+}
+
 func (c *Cache[K, V]) insertL1(j *job[K, V], ttl time.Duration) {
-	if c.invertible(j.key, j.l2key) {
+	if !j.replaced && c.invertible(j.key, j.l2key) {
 		c.l1.Insert(j.key, j.gen, j.ans.Value, j.ans.Negative, ttl)
 	}
 }

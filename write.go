@@ -148,11 +148,17 @@ func (f *fenced[K, V]) lift(ctx context.Context, w *Writing[K, V], outcome error
 		c.n.writesUnknown.Add(1)
 		due = f.start.Add(c.opts.FenceTTL)
 	}
-	for _, k := range f.open {
-		c.pending.end(k, f.token, due)
-	}
 	if len(f.open) > 0 {
-		defer c.recover()
+		unsent := batch[K]{keys: f.open}
+		for _, k := range f.open {
+			unsent.seqs = append(unsent.seqs, c.pending.end(k, f.token, due))
+			unsent.tokens = append(unsent.tokens, f.token)
+		}
+		// Before the acknowledgement, if that can be: an L2 that was slow for a
+		// moment is then no reason for another node to read the older value.
+		if !known || !c.tell(ctx, unsent) {
+			defer c.recover()
+		}
 	}
 	switch {
 	case c.tier == nil && !known:
@@ -216,7 +222,7 @@ func (c *Cache[K, V]) release(ctx context.Context, keys []K, token Token, publis
 			c.n.published.Add(1)
 			l := published[k]
 			if c.invertible(k, reqs[i].Key) {
-				c.l1.Insert(k, gens[i], l.v, l.err != nil, min(c.opts.L1TTL, reqs[i].TTL-c.staleFor(l.err != nil)))
+				c.l1.InsertAbsent(k, gens[i], l.v, l.err != nil, min(c.opts.L1TTL, reqs[i].TTL-c.staleFor(l.err != nil)))
 			}
 		case r.Lost:
 			c.n.lost.Add(1)

@@ -76,11 +76,21 @@ func (g *Group[K, R]) Join(key K, gen uint64) (c *Call[R], leader bool) {
 	return c, true
 }
 
-// Restart tells that the leader asks for the value anew, having seen gen.
-func (g *Group[K, R]) Restart(c *Call[R], gen uint64) {
+// Restart tells that the leader asks for the value anew, having seen gen. It
+// reports whether c can still be joined: if not, another flight has taken its
+// place, perhaps in this very generation.
+func (g *Group[K, R]) Restart(key K, c *Call[R], gen uint64) (current bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	c.gen = gen
+	return g.calls[key] == c
+}
+
+// Current reports whether c can still be joined.
+func (g *Group[K, R]) Current(key K, c *Call[R]) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.calls[key] == c
 }
 
 // Settle makes the result known to those who asked before the read began, the

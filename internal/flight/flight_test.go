@@ -25,7 +25,7 @@ func TestJoinByGeneration(t *testing.T) {
 	if !leads || c == a {
 		t.Error("joined a flight from before an invalidation")
 	}
-	g.Restart(c, 3)
+	g.Restart("k", c, 3)
 	if d, leads := g.Join("k", 3); leads || d != c {
 		t.Error("did not join after the leader began anew")
 	}

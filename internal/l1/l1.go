@@ -112,6 +112,10 @@ func (t *Tier[K, V]) Generation(key K) uint64 {
 // The check and the store are one step: an invalidation comes before both, and
 // makes it refuse, or after both, and removes the entry.
 func (t *Tier[K, V]) Insert(key K, gen uint64, v V, negative bool, ttl time.Duration) bool {
+	return t.insert(key, gen, v, negative, ttl, true)
+}
+
+func (t *Tier[K, V]) insert(key K, gen uint64, v V, negative bool, ttl time.Duration, replace bool) bool {
 	if t.cache == nil || ttl <= 0 {
 		return false
 	}
@@ -121,7 +125,12 @@ func (t *Tier[K, V]) Insert(key K, gen uint64, v V, negative bool, ttl time.Dura
 	if s.gen != gen {
 		return false
 	}
-	t.cache.Set(key, Entry[V]{Value: v, Negative: negative, ttl: ttl})
+	e := Entry[V]{Value: v, Negative: negative, ttl: ttl}
+	if !replace {
+		_, inserted := t.cache.SetIfAbsent(key, e)
+		return inserted
+	}
+	t.cache.Set(key, e)
 	return true
 }
 
@@ -134,6 +143,30 @@ func (t *Tier[K, V]) Invalidate(key K) {
 	if t.cache != nil {
 		t.cache.Invalidate(key)
 	}
+}
+
+// InsertAbsent is Insert for a value that is no newer than what others may have
+// inserted since.
+func (t *Tier[K, V]) InsertAbsent(key K, gen uint64, v V, negative bool, ttl time.Duration) bool {
+	return t.insert(key, gen, v, negative, ttl, false)
+}
+
+// Overtake invalidates the key on behalf of a reader that has a value as of gen,
+// and knows of none newer: what others were about to insert may be older. It
+// returns the generation with which the reader may insert its own, unless
+// another invalidation has come since gen.
+func (t *Tier[K, V]) Overtake(key K, gen uint64) uint64 {
+	s := t.stripe(key)
+	s.mu.Lock()
+	s.gen++
+	if s.gen == gen+1 {
+		gen = s.gen
+	}
+	s.mu.Unlock()
+	if t.cache != nil {
+		t.cache.Invalidate(key)
+	}
+	return gen
 }
 
 // Flush does for every key what Invalidate does for one.
