@@ -181,7 +181,7 @@ func TestL1IsEmptiedWhenTrackingIsLost(t *testing.T) {
 	}{
 		{"FLUSHALL", false, func(srv *testserver.RedisServer, _ *testserver.Proxy) { srv.Do("FLUSHALL") }},
 		{"CLIENT KILL", false, func(srv *testserver.RedisServer, _ *testserver.Proxy) {
-			if killClients(srv) == 0 {
+			if srv.KillClients("aside") == 0 {
 				panic("no clients to kill")
 			}
 		}},

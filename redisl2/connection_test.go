@@ -33,7 +33,7 @@ func TestOneConnectionForEverything(t *testing.T) {
 		}
 	})
 	wg.Wait()
-	if got := killClients(srv); got != 1 {
+	if got := srv.KillClients("aside"); got != 1 {
 		t.Errorf("%d connections, want 1", got)
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -266,34 +265,8 @@ func via(srv *testserver.RedisServer, addr string) string {
 	return u.String()
 }
 
-// killClients closes the connections that redisl2 opened, as an operator would.
-func killClients(srv *testserver.RedisServer) int {
-	killed := 0
-	list, _ := srv.Do("CLIENT", "LIST").ToString()
-	for line := range strings.Lines(list) {
-		id, name := "", ""
-		for _, f := range strings.Fields(strings.TrimPrefix(line, "txt:")) { // RESP3 says that it is text
-			if v, ok := strings.CutPrefix(f, "id="); ok {
-				id = v
-			} else if v, ok := strings.CutPrefix(f, "name="); ok {
-				name = v
-			}
-		}
-		if name == "aside" {
-			srv.Do("CLIENT", "KILL", "ID", id)
-			killed++
-		}
-	}
-	return killed
-}
-
 // commandCalls returns how often the server ran a command, by INFO commandstats.
 func commandCalls(srv *testserver.RedisServer, name string) (n int) {
-	info, _ := srv.Do("INFO", "commandstats").ToString()
-	for line := range strings.Lines(info) {
-		if rest, ok := strings.CutPrefix(line, "cmdstat_"+name+":calls="); ok {
-			fmt.Sscanf(rest, "%d", &n)
-		}
-	}
+	fmt.Sscanf(srv.Info("commandstats")["cmdstat_"+name], "calls=%d,", &n)
 	return n
 }

@@ -73,7 +73,7 @@ func TestWaiterFindsTheFillWithoutThePush(t *testing.T) {
 		mute func(srv *testserver.RedisServer, tap *tap)
 	}{
 		{"tracking off", nil},
-		{"connection killed", func(srv *testserver.RedisServer, _ *tap) { killClients(srv) }},
+		{"connection killed", func(srv *testserver.RedisServer, _ *tap) { srv.KillClients("aside") }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

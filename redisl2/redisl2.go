@@ -75,7 +75,8 @@ type Store struct {
 	cancel context.CancelFunc
 	done   sync.WaitGroup
 
-	watch watchers
+	watch    watchers
+	topology topology // of a cluster
 }
 
 var _ aside.L2 = (*Store)(nil)
@@ -157,6 +158,13 @@ func (s *Store) connect() error {
 		s.down.Store(&err)
 		return err
 	}
+	if c.Mode() == rueidis.ClientModeCluster {
+		c = prompt{c}
+		ctx, cancel := context.WithTimeout(s.ctx, s.opt.Dialer.Timeout)
+		defer cancel()
+		s.topology.learn(ctx, c) // before anything is read
+		s.done.Go(func() { s.watchSlots(c) })
+	}
 	s.client.Store(&c)
 	return nil
 }
@@ -226,18 +234,29 @@ func (s *Store) Ping(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var can atomic.Bool
-	err = s.masters(ctx, c, func(n rueidis.Client) error {
-		err := n.Do(ctx, n.B().Eval().Script(pingSrc).Numkeys(0).Build()).Error()
-		if err == nil {
-			can.Store(true)
+	if c.Mode() != rueidis.ClientModeCluster {
+		return ping(ctx, c)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	servers := s.topology.known(c.Nodes())
+	answers := make(chan error, len(servers))
+	for _, n := range servers {
+		go func() { answers <- ping(ctx, n) }()
+	}
+	err = nil
+	for range servers {
+		e := <-answers
+		if e == nil {
+			return nil
 		}
-		return wrap(err)
-	})
-	if can.Load() {
-		return nil
+		err = errors.Join(err, e)
 	}
 	return err
+}
+
+func ping(ctx context.Context, c rueidis.Client) error {
+	return wrap(c.Do(ctx, c.B().Eval().Script(pingSrc).Numkeys(0).Build()).Error())
 }
 
 // noStore stands in for rueidis' own client-side cache, which we do not use.

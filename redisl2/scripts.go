@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -267,61 +266,4 @@ func (s *Store) Invalidate(ctx context.Context, keys []string) []error {
 		func(int) args { return args{} },
 		func(i int, _ rueidis.RedisResult, err error) { out[i] = err })
 	return out
-}
-
-// Clear implements aside.L2. It scans every master, so it takes time in
-// proportion to all keys there, not only to those with the prefix.
-func (s *Store) Clear(ctx context.Context, prefix string) error {
-	c, err := s.get()
-	if err != nil {
-		return err
-	}
-	return s.masters(ctx, c, func(n rueidis.Client) error {
-		for cursor := uint64(0); ; {
-			page, err := n.Do(ctx, n.B().Scan().Cursor(cursor).Match(globEscaper.Replace(prefix)+"*").Count(1000).Build()).AsScanEntry()
-			if err != nil {
-				return wrap(err)
-			}
-			if len(page.Elements) > 0 {
-				if err := errors.Join(s.Invalidate(ctx, page.Elements)...); err != nil {
-					return err
-				}
-			}
-			if cursor = page.Cursor; cursor == 0 {
-				return nil
-			}
-		}
-	})
-}
-
-var globEscaper = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`)
-
-// masters runs f for every master of a cluster at once, or for the one server.
-func (s *Store) masters(ctx context.Context, c rueidis.Client, f func(rueidis.Client) error) error {
-	if c.Mode() != rueidis.ClientModeCluster {
-		return f(c)
-	}
-	var (
-		mu      sync.Mutex
-		errs    []error
-		running sync.WaitGroup
-	)
-	for addr, n := range c.Nodes() {
-		running.Go(func() {
-			role, err := n.Do(ctx, n.B().Role().Build()).ToArray()
-			if err == nil {
-				if name, _ := role[0].ToString(); name != "master" {
-					return
-				}
-				err = f(n)
-			}
-			if err != nil {
-				mu.Lock()
-				defer mu.Unlock()
-				errs = append(errs, fmt.Errorf("%s: %w", addr, wrap(err)))
-			}
-		})
-	}
-	running.Wait()
-	return errors.Join(errs...)
 }
