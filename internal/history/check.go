@@ -35,19 +35,22 @@ func (o *Options) checks(p Promise) bool {
 // Check checks one key's whole life. An operation recorded while Check runs, or
 // later, may be missed: that can hide a violation, or show one that is none.
 func Check(k *Key, o Options) Result {
-	l := newLife(k, o)
+	return newLife(k, o).check()
+}
+
+func (l *life) check() Result {
 	l.count()
 	l.fresh()
-	if o.checks(OwnWrites) {
+	if l.options.checks(OwnWrites) {
 		l.ownWrites()
 	}
-	if o.checks(Monotonic) {
+	if l.options.checks(Monotonic) {
 		l.monotonic()
 	}
-	if o.checks(Intact) {
+	if l.options.checks(Intact) {
 		l.intact()
 	}
-	if o.checks(Linearizable) {
+	if l.options.checks(Linearizable) {
 		l.linearizable()
 	}
 	return l.result

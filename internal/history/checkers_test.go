@@ -116,6 +116,10 @@ func TestHandMadeHistories(t *testing.T) {
 			want:  counts{Monotonic: 1},
 			shown: pieces{Monotonic: {read(1, 11, 12, 1), read(1, 13, 14, 0)}},
 		},
+		{
+			name: "node goes back to absent for a moment", ops: []Op{w1, read(1, 11, 12, 1), read(1, 13, 14, 0), read(1, 15, 16, 1)},
+			want: counts{Monotonic: 1},
+		},
 		{name: "another node is behind", ops: []Op{w1, w2, read(1, 31, 32, 2), read(2, 33, 34, 1)}},
 		{name: "the answer came in the instant of the call", ops: []Op{w1, w2, read(1, 31, 33, 2), read(2, 33, 34, 1).on(1)}},
 
@@ -161,6 +165,15 @@ func TestHandMadeHistories(t *testing.T) {
 			name: "one unknown write cannot make two versions", ops: []Op{w1, unknown(1, 12, 99), write(0, 20, 30, 3), write(0, 31, 32, 5), write(0, 33, 34, 6)},
 			want:  counts{Intact: 1},
 			shown: pieces{Intact: {write(0, 20, 30, 3), write(0, 31, 32, 5)}},
+		},
+		{
+			name: "what is missing is told once",
+			ops:  []Op{w1, write(0, 20, 30, 3), unknown(1, 31, 98), write(0, 40, 50, 5)},
+			want: counts{Intact: 1},
+		},
+		{
+			name: "a version made twice does not make another", ops: []Op{w1, write(2, 5, 12, 1).tagged(50), write(0, 20, 30, 3)},
+			want: counts{Intact: 2, Linearizable: 1},
 		},
 		{
 			name: "the first version is missing", ops: []Op{write(0, 0, 10, 2)},
@@ -221,6 +234,14 @@ func TestHandMadeHistories(t *testing.T) {
 				Linearizable: {w1, del(0, 20, 99), strong(1, 21, 22, 0), strong(2, 23, 24, 1)},
 			},
 		},
+		{
+			name: "evidence keeps the delete that explains its absent read",
+			ops:  []Op{w1, write(2, 11, 12, 2), strong(1, 13, 20, 0), del(0, 20, 99), strong(2, 21, 22, 1)},
+			want: counts{StrongReads: 1, OwnWrites: 1, Linearizable: 1},
+			shown: pieces{
+				Linearizable: {w1, strong(1, 13, 20, 0), del(0, 20, 99), strong(2, 21, 22, 1)},
+			},
+		},
 		{name: "absent over the whole life", ops: []Op{strong(1, 0, 99, 0), write(0, 1, 10, 1), del(0, 20, 30), strong(2, 100, 101, 0)}},
 		{name: "absent over the whole life, and then there", ops: []Op{strong(1, 0, 25, 0), write(0, 1, 10, 1), del(0, 20, 50), strong(2, 26, 27, 1)}},
 		{name: "unknown delete, applied", ops: []Op{w1, unknownDel(0, 20), strong(1, 21, 22, 0), strong(1, 23, 24, 0), read(1, 50, 51, 0)}},
@@ -247,6 +268,11 @@ func TestHandMadeHistories(t *testing.T) {
 			name: "tag of another version", ops: []Op{w1, w2, strong(1, 31, 32, 2).tagged(1)},
 			want:  counts{Intact: 1, Linearizable: 1},
 			shown: pieces{Intact: {w1, strong(1, 31, 32, 2).tagged(1)}, Linearizable: {strong(1, 31, 32, 2).tagged(1)}},
+		},
+		{
+			name: "tag of another version among right ones", ops: []Op{w1, w2, strong(1, 31, 99, 2), strong(2, 40, 50, 2).tagged(1), strong(3, 60, 61, 2)},
+			want:  counts{Intact: 1, Linearizable: 1},
+			shown: pieces{Linearizable: {strong(2, 40, 50, 2).tagged(1)}},
 		},
 		{
 			name:  "read before it was written",

@@ -17,7 +17,6 @@ func (l *life) intact() {
 		}
 		if other, ok := byTag[op.Tag]; ok {
 			l.violated(Intact, op, func() string { return "two writes have the same tag." }, other, op)
-			continue
 		}
 		byTag[op.Tag] = op
 	}

@@ -42,6 +42,7 @@ type life struct {
 	// deleting is when the first delete was called; never if none was.
 	deleting time.Duration
 
+	partLength int // partLength
 	// porcupine decides whether operations are linearizable.
 	porcupine func(porcupine.Model, []porcupine.Operation, time.Duration) (porcupine.CheckResult, porcupine.LinearizationInfo)
 }
@@ -49,7 +50,7 @@ type life struct {
 func newLife(k *Key, o Options) *life {
 	l := &life{
 		key: k.Name(), options: o, all: k.snapshot(), seen: map[uint64]Op{}, deleting: never,
-		porcupine: porcupine.CheckOperationsVerbose,
+		partLength: partLength, porcupine: porcupine.CheckOperationsVerbose,
 	}
 	l.all = byCall(l.all)
 	for _, op := range l.all {

@@ -55,8 +55,9 @@ func (l *life) decide(ops []Op) porcupine.CheckResult {
 	return verdict
 }
 
-// parts cuts the history.
-func (l *life) parts() [][]Op {
+// ordered returns the operations that Linearizable is about, by rank, reads of
+// one rank by call.
+func (l *life) ordered() []ranked {
 	ops := slices.Clone(l.writes)
 	for _, read := range l.reads {
 		if read.Kind == ReadStrong {
@@ -64,14 +65,19 @@ func (l *life) parts() [][]Op {
 		}
 	}
 	settle(ops, l.deleting)
-	slices.SortStableFunc(ops, func(a, b ranked) int {
-		return cmp.Or(cmp.Compare(a.rank, b.rank), cmp.Compare(a.Call, b.Call))
-	})
-	ops = thin(ops)
+	slices.SortStableFunc(ops, func(a, b ranked) int { return cmp.Compare(a.rank, b.rank) })
+	return ops
+}
 
+// parts cuts the history. Besides its own operations a part has
+//
+//   - that of all older ones which was called last;
+//   - that which returned first of all that prove that the record existed, since
+//     from then on an absent record is one that was deleted;
+//   - the writes that its reads saw.
+func (l *life) parts() [][]Op {
+	ops := thin(l.ordered())
 	wrote := map[register]int{} // index of the write
-	// proof is what returned first of all that prove that the record existed: by
-	// it, an absent record is one that was deleted.
 	proof, latest := -1, -1
 	for i, op := range ops {
 		if !op.isRead() {
@@ -81,17 +87,8 @@ func (l *life) parts() [][]Op {
 			proof = i
 		}
 	}
-
 	var parts [][]Op
 	for from := 0; from < len(ops); {
-		to := from
-		for states := 0; to < len(ops); to++ {
-			if to == from || ops[to].rank != ops[to-1].rank {
-				if states++; states > partLength {
-					break
-				}
-			}
-		}
 		part := map[int]bool{}
 		add := func(i int) {
 			if i < 0 {
@@ -104,6 +101,7 @@ func (l *life) parts() [][]Op {
 		}
 		add(proof)
 		add(latest)
+		to := l.end(ops, from)
 		for i := from; i < to; i++ {
 			add(i)
 			if latest < 0 || ops[i].Call > ops[latest].Call {
@@ -116,6 +114,20 @@ func (l *life) parts() [][]Op {
 	return parts
 }
 
+// end returns the end of the part that begins at from.
+func (l *life) end(ops []ranked, from int) int {
+	states := 1
+	for i := from + 1; i < len(ops); i++ {
+		if ops[i].rank == ops[i-1].rank {
+			continue
+		}
+		if states++; states > l.partLength {
+			return i
+		}
+	}
+	return len(ops)
+}
+
 func pick(ops []ranked, which map[int]bool) []Op {
 	var picked []Op
 	for _, i := range slices.Sorted(maps.Keys(which)) {
@@ -125,7 +137,7 @@ func pick(ops []ranked, which map[int]bool) []Op {
 }
 
 // thin drops all reads of one state but that which returned first and that which
-// was called last. ops are by rank, then by call.
+// was called last. ops are by rank, reads of one rank by call.
 func thin(ops []ranked) []ranked {
 	type reads struct{ first, last int }
 	matter := map[register]reads{}

@@ -1,6 +1,7 @@
 package history
 
 import (
+	"slices"
 	"testing"
 	"time"
 )
@@ -36,6 +37,46 @@ func TestSearchStaysSmall(t *testing.T) {
 		// Its write, that of a newer one, which returned before, and the read.
 		if v := r.Violations[0]; len(v.Ops) != 3 || v.Ops[2] != stale {
 			t.Errorf("a read of version %d: %s", old, v)
+		}
+	}
+}
+
+// TestPartsKnowWhatIsOlder: a read of what was just replaced is found wherever
+// the history is cut.
+// Caught: parts without the latest of the older operations, or with the earliest.
+func TestPartsKnowWhatIsOlder(t *testing.T) {
+	var ops []Op
+	for v := range 3 * partLength {
+		ops = append(ops, write(0, 100*v, 100*v+10, int64(v)+1))
+	}
+	for v := range len(ops) - 1 {
+		stale := strong(1, 100*v+120, 100*v+130, int64(v)+1)
+		r := Check(keyOf(append(ops, stale)...), Options{Promises: []Promise{Linearizable}})
+		if want := []Op{ops[v], ops[v+1], stale}; !slices.Equal(first(r, Linearizable).Ops, want) {
+			t.Errorf("broken: %v, %v, want these operations:\n%s", r.Broken, r.Violations, table(want))
+		}
+	}
+}
+
+// TestPartsKnowWhenTheRecordExisted: a read that finds the record absent after
+// its creation means that it was deleted, though the creation is in another part.
+// Caught: parts without the first proof of that, or with the last.
+func TestPartsKnowWhenTheRecordExisted(t *testing.T) {
+	for versions := range 2*partLength + 2 {
+		var ops []Op
+		for v := range versions + 1 {
+			ops = append(ops, write(0, 10*v, 10*v+5, int64(v)+1))
+		}
+		gone, late := strong(2, 5001, 5002, 0), write(3, 5003, 5010, int64(versions)+2)
+		ops = append(ops, del(1, 5000, 6000), gone)
+		if r := Check(keyOf(ops...), Options{}); r.Violated() != 0 {
+			t.Fatalf("%d versions: %v", versions, r.Violations)
+		}
+		r := Check(keyOf(append(ops, late)...), Options{Promises: []Promise{Linearizable}})
+		if r.Broken[Linearizable] != 1 {
+			t.Errorf("%d versions, and one written after the record was seen deleted: no violation", versions)
+		} else if v := r.Violations[0]; len(v.Ops) != 4 || v.Ops[2] != gone || v.Ops[3] != late {
+			t.Errorf("%d versions: %s", versions, v)
 		}
 	}
 }

@@ -3,7 +3,6 @@ package history
 import (
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/anishathalye/porcupine"
 )
@@ -73,17 +72,12 @@ var patient = func() porcupine.Model {
 // a longer one, each read must have its write with it.
 func operations(ops []Op) []porcupine.Operation {
 	deleting := never
-	var end time.Duration
 	all := make([]ranked, len(ops))
 	for i, op := range ops {
 		all[i] = ranked{op, op.Version}
 		if op.Kind == Delete {
 			deleting = min(deleting, op.Call)
 			all[i].rank = deleted
-		}
-		end = max(end, op.Call)
-		if op.Return != never {
-			end = max(end, op.Return)
 		}
 	}
 	settle(all, deleting)
@@ -115,7 +109,7 @@ func operations(ops []Op) []porcupine.Operation {
 			ClientId: rows.of(op.Op),
 			Input:    s,
 			Call:     int64(op.Call),
-			Return:   int64(min(op.Return, end)),
+			Return:   int64(op.Return),
 		}
 	}
 	return out

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/anishathalye/porcupine"
 	"pgregory.net/rapid"
 )
 
@@ -190,7 +191,9 @@ func TestAgreesWithBruteForce(t *testing.T) {
 	property(t, 10_000, func(t *rapid.T) {
 		ops := tiny(t)
 		const bound = 2
-		r := Check(keyOf(ops...), Options{MaxStale: bound})
+		l := newLife(keyOf(ops...), Options{MaxStale: bound})
+		l.partLength = rapid.SampledFrom([]int{1, 2, partLength}).Draw(t, "part length")
+		r := l.check()
 		agree := func(p Promise, kept bool) {
 			if (r.Broken[p] == 0) != kept {
 				t.Errorf("%s: kept by brute force: %v; violations: %d\n%v\n%s", p, kept, r.Broken[p], first(r, p), table(ops))
@@ -225,6 +228,9 @@ func TestAgreesWithBruteForce(t *testing.T) {
 		agree(Monotonic, bruteMonotonic(ops))
 		linearizable := bruteLinearizable(ops, true)
 		agree(Linearizable, linearizable)
+		if verdict, _ := porcupine.CheckOperationsVerbose(record, operations(unranked(l.ordered())), time.Minute); (verdict == porcupine.Ok) != linearizable {
+			t.Errorf("what is drawn is %s, linearizable by brute force: %v\n%s", verdict, linearizable, table(ops))
+		}
 		if linearizable {
 			verdicts[0]++
 		} else {
@@ -234,6 +240,14 @@ func TestAgreesWithBruteForce(t *testing.T) {
 	if verdicts[0] == 0 || verdicts[1] == 0 {
 		t.Errorf("%d histories were linearizable, %d were not", verdicts[0], verdicts[1])
 	}
+}
+
+func unranked(ops []ranked) []Op {
+	var plain []Op
+	for _, op := range ops {
+		plain = append(plain, op.Op)
+	}
+	return plain
 }
 
 // TestVersionsAreAccountedFor: where reads are strong and nothing is deleted,

@@ -63,6 +63,27 @@ func multiply(a [5]int64, by int64) [5]int64 {
 	return a
 }
 
+// TestDistributionsAreMerged: each key counts, and none changes.
+// Caught: the first key's distribution taken for the sum's; the second's left out.
+func TestDistributionsAreMerged(t *testing.T) {
+	stale := func(by int) Result {
+		return Check(keyOf(write(0, 0, 10, 1), write(0, 20, 30, 2), read(1, 30+by, 99, 1)), Options{MaxStale: -1})
+	}
+	a, b := stale(1), stale(9)
+	var total Result
+	for _, r := range []Result{a, b, b, b} {
+		total.Add(r)
+	}
+	if d := &total.Default; d.Stale != 4 || d.Quantile(0.25) > ms(2) || d.Quantile(0.5) < ms(9) {
+		t.Errorf("%d stale reads, quantiles %v and %v", d.Stale, d.Quantile(0.25), d.Quantile(0.5))
+	}
+	for want, d := range map[int]*Staleness{1: &a.Default, 9: &b.Default} {
+		if d.Stale != 1 || d.Quantile(0) != ms(want) || d.Quantile(1) != ms(want) {
+			t.Errorf("the key's own: %d stale reads, quantiles %v and %v, want %d ms", d.Stale, d.Quantile(0), d.Quantile(1), want)
+		}
+	}
+}
+
 // TestStalenessOfNothing: no reads, no division by zero; a day and more is a day
 // in the distribution; less than its unit is never shown as none.
 // Caught: a value out of the histogram's range, which RecordValue refuses.
@@ -173,7 +194,8 @@ func TestStaleReadsAreTold(t *testing.T) {
 // TestUndecidedIsNotKept: a part that porcupine did not decide in time makes the
 // key undecided, but not if another part shows a violation. Options.Timeout is
 // what it is given.
-// Caught: Unknown taken for Ok; the search ended at the first undecided part.
+// Caught: Unknown taken for Ok; the search ended at the first undecided part;
+// evidence cut down to what was not decided.
 func TestUndecidedIsNotKept(t *testing.T) {
 	var ops []Op
 	for v := range 3 * partLength {
@@ -203,6 +225,16 @@ func TestUndecidedIsNotKept(t *testing.T) {
 	total.Add(r)
 	if total.Undecided != 2 {
 		t.Errorf("two are undecided: %d", total.Undecided)
+	}
+	l := newLife(keyOf(write(0, 0, 10, 1), write(0, 20, 30, 2), write(0, 40, 50, 3)), Options{})
+	verdict := porcupine.Illegal
+	l.porcupine = func(porcupine.Model, []porcupine.Operation, time.Duration) (v porcupine.CheckResult, _ porcupine.LinearizationInfo) {
+		v, verdict = verdict, porcupine.Unknown
+		return
+	}
+	l.linearizable()
+	if v := first(l.result, Linearizable); len(v.Ops) != 3 {
+		t.Errorf("evidence that nobody decided: %s", v)
 	}
 	last := int64(3*partLength) - 1
 	r = run(time.Minute, append(ops, strong(1, 100_000, 100_001, last))...)

@@ -12,8 +12,8 @@ import (
 // What is left proves the violation of the whole: if the whole could be put in
 // an order, so could what is left of it by taking the rest out of that order.
 // That holds for reads, and for a write if the reads that saw it go with it:
-// versions may have gaps. Deletes go together, with all reads that may have
-// seen the record deleted.
+// versions may have gaps. A delete takes all reads with it that may have seen
+// the record deleted.
 //
 // One pass is enough. What cannot be dropped from a piece cannot be dropped from
 // a shorter one.
@@ -44,7 +44,7 @@ func without(ops []Op, drop Op) []Op {
 		case drop.Kind == Write:
 			return op.isRead() && op.Version == drop.Version && op.Tag == drop.Tag
 		case drop.Kind == Delete:
-			return op.Kind == Delete || op.isRead() && op.Version == 0 && deleting <= op.Return
+			return op.isRead() && op.Version == 0 && deleting <= op.Return
 		}
 		return false
 	})

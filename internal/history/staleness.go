@@ -32,8 +32,8 @@ func (s *Staleness) Share() float64 {
 	return float64(s.Stale) / float64(s.Reads)
 }
 
-// Quantile returns a time that the share q (0 to 1) of the stale reads did not
-// exceed; 0 if none was stale.
+// Quantile is that of the stale reads: 0.5 is their median, 0.999 what all but a
+// thousandth stay within; 0 if none was stale.
 func (s *Staleness) Quantile(q float64) time.Duration {
 	if s.distribution == nil {
 		return 0
