@@ -41,9 +41,15 @@ type Config struct {
 	// Writes is the share of operations that write, Strong the share of the
 	// reads that ask for the newest value; default 0.1 and 0.5. Negative: none.
 	Writes, Strong float64
-	// The run ends at the first of these, or with the context.
+	// Sticky has each client ask one target alone, so that one that hangs holds up
+	// its own clients and not, before long, all of them.
+	Sticky bool
+	// The run ends at the first of these, or with the context. Stop ends it by
+	// being closed. What is under way is then finished; the end of the context
+	// breaks it off.
 	Duration   time.Duration
 	Operations int64
+	Stop       <-chan struct{}
 	// MaxStale is how stale a default read may be before that counts as a
 	// violation; default 5s, negative: any.
 	MaxStale time.Duration

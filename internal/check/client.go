@@ -148,6 +148,9 @@ func sleep(ctx context.Context, d time.Duration) bool {
 // operation does one operation and reports whether it went well.
 func (c *client) operation(ctx context.Context) bool {
 	target := c.rng.IntN(len(c.conns))
+	if c.Sticky {
+		target = c.id % len(c.conns)
+	}
 	slot := c.slot(c.rng)
 	begun := c.since(time.Now())
 	l, a, finished := slot.begin(c.want(), begun, c.rng)

@@ -95,8 +95,18 @@ func (r *run) load(ctx context.Context) *Report {
 	}
 	r.stop = stop
 
+	over := make(chan struct{})
 	var clients, others sync.WaitGroup
 	others.Go(r.check)
+	if r.Stop != nil {
+		others.Go(func() {
+			select {
+			case <-r.Stop:
+				stop()
+			case <-over:
+			}
+		})
+	}
 	for i := range r.Clients {
 		clients.Go(func() {
 			c := &client{
@@ -106,7 +116,6 @@ func (r *run) load(ctx context.Context) *Report {
 			c.loop(ctx, begin)
 		})
 	}
-	over := make(chan struct{})
 	if r.Progress != nil {
 		others.Go(func() { r.show(over) })
 	}
