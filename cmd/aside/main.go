@@ -22,6 +22,7 @@ type cli struct {
 	Load    LoadCmd    `cmd:"" help:"Load todos into a store: made up, from a mongodump archive, or from JSON lines."`
 	Demo    DemoCmd    `cmd:"" help:"Fill an embedded store with a sample if it is empty, serve it, and say what to try."`
 	Bench   BenchCmd   `cmd:"" help:"Load a server with requests, and report how many it answers, how fast, and from where."`
+	Check   CheckCmd   `cmd:"" help:"Read and write through running servers, and report whether they keep their promises."`
 	Version VersionCmd `cmd:"" help:"Print the version."`
 
 	LogFlags

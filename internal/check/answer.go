@@ -1,6 +1,7 @@
 package check
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -95,7 +96,7 @@ func judge(a act, id string, answer wire.Answer) outcome {
 		}
 		return judgeRecord(a, id, answer.Body())
 	}
-	code := codeOf(answer)
+	code, detail := problemOf(answer)
 	if !a.write() && answer.Status == http.StatusNotFound && code == "not_found" {
 		return outcome{}
 	}
@@ -103,7 +104,7 @@ func judge(a act, id string, answer wire.Answer) outcome {
 	if !a.write() || refused(answer.Status, code) {
 		o.sure = nothing
 	}
-	o.detail = cut(string(answer.Body()))
+	o.detail = cut(cmp.Or(detail, string(answer.Body())))
 	return o
 }
 
@@ -148,14 +149,14 @@ func judgeFailure(a act, f *wire.Failure) outcome {
 	return o
 }
 
-// codeOf is the code of problem details, as all error answers of the API have.
-func codeOf(answer wire.Answer) string {
+// problemOf reads problem details, which all error answers of the API are.
+func problemOf(answer wire.Answer) (code, detail string) {
 	if contentType, _, _ := strings.Cut(string(answer.Header("Content-Type")), ";"); contentType != "application/problem+json" {
-		return ""
+		return "", ""
 	}
-	var p struct{ Code string }
-	_ = json.Unmarshal(answer.Body(), &p) // a body that is none has no code
-	return cut(p.Code)
+	var p struct{ Code, Detail string }
+	_ = json.Unmarshal(answer.Body(), &p) // what is none has no code
+	return cut(p.Code), p.Detail
 }
 
 // cut keeps what a server says short enough for a report.

@@ -33,6 +33,7 @@ type fleet struct {
 	mu      sync.Mutex
 	records map[string]*truth
 	n       map[string]int // for what is done now and then
+	sent    map[string]bool
 	asked   int
 	later   []delayed
 }
@@ -67,7 +68,7 @@ type query struct {
 }
 
 func newFleet(t *testing.T, nodes int) *fleet {
-	f := &fleet{t: t, records: map[string]*truth{}, n: map[string]int{}}
+	f := &fleet{t: t, records: map[string]*truth{}, n: map[string]int{}, sent: map[string]bool{}}
 	for i := range nodes {
 		s := httptest.NewServer(f.node(i))
 		t.Cleanup(s.Close)
@@ -153,6 +154,13 @@ func (f *fleet) node(i int) http.Handler {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		f.asked++
+		if name := q.body.Name; name != "" {
+			sent := fmt.Sprintf("node %d, %s, %q", i, q.body.ID, name)
+			if f.sent[sent] {
+				f.t.Errorf("sent twice: %s", sent)
+			}
+			f.sent[sent] = true
+		}
 		f.later = slices.DeleteFunc(f.later, func(d delayed) bool {
 			if d.at > f.asked {
 				return false

@@ -193,7 +193,7 @@ func TestLiars(t *testing.T) {
 			t.Parallel()
 			f := newFleet(t, 3)
 			f.see, f.answer = tt.see, tt.answer
-			c := Config{Targets: f.urls, Operations: 8_000, Keys: 2, Clients: 8, Writes: 0.2, MaxStale: 20 * time.Minute, Pictures: t.TempDir()}
+			c := Config{Targets: f.urls, Operations: 4_000, Keys: 2, Clients: 8, Writes: 0.2, MaxStale: 20 * time.Minute, Pictures: t.TempDir()}
 			if slices.Contains(tt.want, history.Bounded) {
 				c.MaxStale = 10 * time.Millisecond
 			}

@@ -97,7 +97,7 @@ func TestOutagesAreNoLies(t *testing.T) {
 			f := newFleet(t, 2)
 			f.answer = tt.answer
 			// Lives that are short make creations and deletions frequent.
-			r := mustRun(t, Config{Targets: f.urls, Operations: 4_000, Keys: 4, Clients: 16, Writes: 0.2, MaxStale: -1, Life: 60})
+			r := mustRun(t, Config{Targets: f.urls, Operations: 2_500, Keys: 4, Clients: 16, Writes: 0.2, MaxStale: -1, Life: 60})
 			if err := r.Broken(); err != nil {
 				t.Error(err, r.History.Violations)
 			}

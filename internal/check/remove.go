@@ -15,28 +15,32 @@ func (r *run) removeAll(ctx context.Context, all bool) (left []string) {
 	defer c.close()
 	defer c.abortWith(ctx)()
 
-	left, r.left = r.left, nil
+	open := r.left
+	r.left = nil
 	first := 0 // the target that did it last
-	for pause := probePause; len(left) > 0; pause *= 2 {
+	for pause := probePause; len(open) > 0; pause *= 2 {
 		var again []string
-		for _, id := range left {
-			done := false
-			for i := range r.endpoints {
-				t := (first + i) % len(r.endpoints)
-				if x := c.do(ctx, t, remove, id, 0); x.sure == told || x.code == "not_found" {
+		for _, id := range open {
+			done, hope := false, ctx.Err() != nil
+			for i, start := 0, first; i < len(r.endpoints) && (all || !done) && ctx.Err() == nil; i++ {
+				t := (start + i) % len(r.endpoints)
+				x := c.do(ctx, t, remove, id, 0)
+				if x.sure == told || x.code == "not_found" {
 					done, first = true, t
 				}
-				if done && !all || ctx.Err() != nil {
-					break
-				}
+				hope = hope || !x.foreign()
 			}
-			if !done {
+			switch {
+			case done:
+			case hope:
 				again = append(again, id)
+			default:
+				left = append(left, id)
 			}
 		}
-		if left = again; len(left) > 0 && !sleep(ctx, pause) {
+		if open = again; len(open) > 0 && !sleep(ctx, pause) {
 			break
 		}
 	}
-	return left
+	return append(left, open...)
 }

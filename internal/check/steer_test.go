@@ -52,7 +52,4 @@ func TestStickyClients(t *testing.T) {
 	if report.Interrupted || report.Unfinished != 0 || report.Failed != 0 || report.Operations < 1000 {
 		t.Errorf("%d operations, %d failed, %d unfinished, interrupted: %v", report.Operations, report.Failed, report.Unfinished, report.Interrupted)
 	}
-	if slowest := report.Targets[1].Latency.Max; slowest < report.Targets[0].Latency.Max {
-		t.Errorf("what hung took %v", slowest)
-	}
 }

@@ -1,0 +1,315 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"math"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/asidecache/aside/internal/check"
+	"github.com/asidecache/aside/internal/history"
+	"github.com/asidecache/aside/internal/testserver"
+)
+
+// checked is the part of the report that the tests look at.
+type checked struct {
+	Verdict, Broken, Unproven string
+	Operations, Failed        int64
+	Records                   int64
+	Prefix                    string
+	Staleness                 map[string]struct{ Reads, Stale int64 }
+	Promises                  []struct {
+		Name       history.Promise
+		Violations int64
+	}
+	Violations []struct {
+		Promise history.Promise
+		Record  string
+		Picture string
+		History []struct{ Kind string }
+	}
+	Left []string
+}
+
+func (c *checked) broken() (names []history.Promise) {
+	for _, p := range c.Promises {
+		if p.Violations > 0 {
+			names = append(names, p.Name)
+		}
+	}
+	return names
+}
+
+// checkJSON runs "aside check" against the nodes.
+func checkJSON(t *testing.T, wantCode int, nodes []*process, args ...string) checked {
+	t.Helper()
+	args = append([]string{"check", "--json"}, args...)
+	for _, p := range nodes {
+		args = append(args, "--target", p.url)
+	}
+	var out, errOut bytes.Buffer
+	code := run(args, &out, &errOut)
+	var c checked
+	if err := json.Unmarshal(out.Bytes(), &c); err != nil {
+		t.Fatalf("exit code %d, %v: %s\n%s", code, err, &errOut, &out)
+	}
+	if code != wantCode {
+		t.Fatalf("exit code %d, want %d: %s\n%s", code, wantCode, &errOut, &out)
+	}
+	return c
+}
+
+// records are the ids in the nodes' database.
+func (p *process) records() []string {
+	p.t.Helper()
+	var page struct{ Todos []struct{ ID string } }
+	if err := json.Unmarshal([]byte(p.want(p.do("GET", "/todos", ""), 200).body), &page); err != nil {
+		p.t.Fatal(err)
+	}
+	ids := []string{}
+	for _, t := range page.Todos {
+		ids = append(ids, t.ID)
+	}
+	return ids
+}
+
+// The real thing: three nodes that share Redis and a database keep all promises,
+// and the database is left as it was.
+func TestCheckOnRealServers(t *testing.T) {
+	mongo, redis := testserver.Mongo(t), testserver.Redis(t)
+	env := []string{"ASIDE_MONGO=" + mongo.URI(), "ASIDE_REDIS=" + redis.URL()}
+	nodes := []*process{start(t, env, "serve"), start(t, env, "serve"), start(t, env, "serve", "--no-l1")}
+	nodes[0].want(nodes[0].do("POST", "/todos", `{"id":"mine","name":"n"}`), 201)
+
+	c := checkJSON(t, 0, nodes, "--ops", "6000", "--duration", "0", "--keys", "4")
+	if c.Verdict != "held" || c.Operations != 6000 || c.Failed != 0 || c.Records < 4 || len(c.Left) != 0 {
+		t.Errorf("%+v", c)
+	}
+	if s := c.Staleness["strong"]; s.Stale != 0 || s.Reads < 1000 {
+		t.Errorf("strong reads: %+v", s)
+	}
+	if ids := nodes[1].records(); !slices.Equal(ids, []string{"mine"}) {
+		t.Errorf("in the database: %v", ids)
+	}
+}
+
+// Nodes over one database whose caches do not know of each other are incoherent,
+// and that is seen from outside: with Redis, but under different names, their
+// strong reads answer with what another node has long changed; without Redis it
+// is their default reads that do. Caught: nothing but reads of the node that had
+// written.
+func TestCheckSeesIncoherentCaches(t *testing.T) {
+	mongo, redis := testserver.Mongo(t), testserver.Redis(t)
+	env := []string{"ASIDE_MONGO=" + mongo.URI()}
+	shared := append(env, "ASIDE_REDIS="+redis.URL())
+	for name, tt := range map[string]struct {
+		nodes     []*process
+		want, not []history.Promise
+	}{
+		"names that differ": {
+			[]*process{start(t, shared, "serve", "--cache-name", "a"), start(t, shared, "serve", "--cache-name", "b")},
+			[]history.Promise{history.StrongReads, history.Linearizable, history.Bounded},
+			[]history.Promise{history.Intact, history.OwnWrites},
+		},
+		"no Redis": {
+			[]*process{start(t, env, "serve"), start(t, env, "serve")},
+			[]history.Promise{history.Bounded},
+			[]history.Promise{history.Intact, history.OwnWrites, history.StrongReads, history.Linearizable},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			pictures := filepath.Join(t.TempDir(), "made", "by", "it")
+			c := checkJSON(t, 1, tt.nodes, "--ops", "3000", "--keys", "2", "--max-staleness", "20ms", "--pictures", pictures)
+			if c.Verdict != "broken" || c.Broken == "" || len(c.Left) != 0 {
+				t.Errorf("%+v", c)
+			}
+			got := c.broken()
+			for _, p := range tt.want {
+				if !slices.Contains(got, p) {
+					t.Errorf("%v are broken; want %q too", got, p)
+				}
+			}
+			for _, p := range tt.not {
+				if slices.Contains(got, p) {
+					t.Errorf("%v are broken; %q is not", got, p)
+				}
+			}
+			for _, v := range c.Violations {
+				if len(v.History) == 0 || !strings.HasPrefix(v.Record, c.Prefix) {
+					t.Errorf("%+v", v)
+				}
+				if _, err := os.Stat(v.Picture); err != nil || filepath.Dir(v.Picture) != pictures {
+					t.Errorf("picture %q: %v", v.Picture, err)
+				}
+			}
+		})
+	}
+}
+
+// What cannot be checked is said in words, with an exit code of its own.
+func TestCheckCannot(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	nobody := "http://" + l.Addr().String()
+	l.Close()
+	other := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(other.Close)
+	a, b := start(t, nil, "serve", "--data", t.TempDir()), start(t, nil, "serve", "--data", t.TempDir())
+
+	for name, tt := range map[string]struct {
+		args []string
+		says []string
+	}{
+		"two databases":   {[]string{"--target", a.url, "--target", b.url}, []string{b.url, "shares no database with " + a.url}},
+		"a wrong path":    {[]string{"--target", a.url + "/todos"}, []string{a.url + "/todos", "is no todo API", "method_not_allowed"}},
+		"another service": {[]string{"--target", a.url, "--target", other.URL}, []string{other.URL, "is no todo API", "404"}},
+		"nobody":          {[]string{"--target", nobody, "--timeout", "1s"}, []string{nobody, "no target answers", "connection refused"}},
+		"one is missing": {[]string{"--target", a.url, "--target", nobody, "--timeout", "1s", "--ops", "50"},
+			[]string{"nothing could be checked of " + nobody, "connection refused"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var out, errOut bytes.Buffer
+			if code := run(append([]string{"check"}, tt.args...), &out, &errOut); code != exitUnproven {
+				t.Errorf("exit code %d, want %d", code, exitUnproven)
+			}
+			for _, want := range tt.says {
+				if !strings.Contains(errOut.String(), want) {
+					t.Errorf("%q is missing in: %s", want, &errOut)
+				}
+			}
+		})
+	}
+	for _, p := range []*process{a, b} {
+		if ids := p.records(); len(ids) != 0 {
+			t.Errorf("%v were left", ids)
+		}
+	}
+}
+
+func TestCheckMistakes(t *testing.T) {
+	const target = "--target=http://127.0.0.1:1"
+	for _, tt := range []struct {
+		args []string
+		want string
+	}{
+		{nil, "a target is required"},
+		{[]string{"--target=127.0.0.1:8000"}, "target 1: url"},
+		{[]string{target, "--target=http://me:secret@h/"}, "target 2: url must not hold a user"},
+		{[]string{target, target + "/"}, "target 2: http://127.0.0.1:1/ is there already"},
+		{[]string{target, "--writes=110%"}, "--writes"},
+		{[]string{target, "--strong=half"}, "share"},
+		{[]string{target, "--clients=0"}, "--clients must not be 0"},
+		{[]string{target, "--clients=-1"}, "clients must be 1"},
+		{[]string{target, "--keys=-1"}, "keys must be 1"},
+		{[]string{target, "--timeout=0"}, "--timeout must not be 0"},
+		{[]string{target, "--duration=-1s"}, "duration must not be negative"},
+		{[]string{target, "--ops=-1"}, "operations must not be negative"},
+		{[]string{target, "--promise=fast"}, "--promise must be one of strong-reads, "},
+	} {
+		var out, errOut bytes.Buffer
+		code := run(append([]string{"check"}, tt.args...), &out, &errOut)
+		if code != exitUsage || !strings.Contains(errOut.String(), tt.want) || strings.Contains(errOut.String(), "secret") {
+			t.Errorf("%v: exit code %d, want %d with %q: %s", tt.args, code, exitUsage, tt.want, &errOut)
+		}
+	}
+}
+
+// All mistakes are told at once, and the flags' zeros mean nothing rather than
+// the default. The help names every promise.
+func TestCheckFlags(t *testing.T) {
+	c := CheckCmd{Targets: []string{"http://h"}, Clients: 1, Keys: 1, Timeout: 1, Promises: []string{"intact", "own-writes"}}
+	config, err := c.config()
+	if err != nil || config.Writes >= 0 || config.Strong >= 0 || config.MaxStale <= 0 || config.MaxStale > time.Microsecond ||
+		!slices.Equal(config.Promises, []history.Promise{history.Intact, history.OwnWrites}) {
+		t.Errorf("%+v, %v", config, err)
+	}
+	c = CheckCmd{Targets: []string{"x", "y"}, Promises: []string{"p"}, Ops: -1}
+	err = c.Validate()
+	for _, want := range []string{"target 1", "target 2", "--clients", "--keys", "--timeout", "--promise", "operations"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q is missing in: %v", want, err)
+		}
+	}
+	for text, want := range map[string]share{"10%": 0.1, "0.1": 0.1, " 100 % ": 1, "0": 0, "1e-3": 0.001} {
+		var s share
+		if err := s.UnmarshalText([]byte(text)); err != nil || math.Abs(float64(s-want)) > 1e-9 {
+			t.Errorf("%q: %v, %v", text, s, err)
+		}
+	}
+	for _, text := range []string{"", "%", "-1%", "101%", "1.1", "NaN", "10%%", "ten"} {
+		var s share
+		if err := s.UnmarshalText([]byte(text)); err == nil {
+			t.Errorf("%q: %v", text, s)
+		}
+	}
+	help, _, code := asideRun(t, nil, "check", "--help")
+	words := strings.Join(strings.Fields(help), " ")
+	for _, want := range append(promiseNames(), "creates records", "exit code", "10%") {
+		if code != 0 || !strings.Contains(words, want) {
+			t.Errorf("%q is missing in the help:\n%s", want, help)
+		}
+	}
+}
+
+// An interrupt ends the run early; it is checked and reported, and its records
+// are deleted.
+func TestCheckInterrupted(t *testing.T) {
+	p := start(t, nil, "serve", "--data", t.TempDir())
+	cmd := command(t, nil, "check", "--target", p.url, "--clients", "4", "--duration", "10m")
+	var out, errOut bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errOut
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	testserver.Eventually(t, 20*time.Second, "records", func() bool { return len(p.records()) > 2 })
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ended; err != nil {
+		t.Errorf("%v: %s", err, &errOut)
+	}
+	for _, want := range []string{"ended early", " 0 failed", "P2 strong reads", "1 target, 4 clients, 8 records"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("%q is missing in:\n%s", want, &out)
+		}
+	}
+	if ids := p.records(); len(ids) != 0 {
+		t.Errorf("%v were left", ids)
+	}
+}
+
+func TestCheckProgress(t *testing.T) {
+	var live, lines bytes.Buffer
+	show, end := checkLive(&live)
+	end() // nothing was shown, so there is no line to end
+	if live.Len() > 0 {
+		t.Errorf("%q", &live)
+	}
+	show(check.Progress{Elapsed: time.Second, Operations: 100})
+	show(check.Progress{Elapsed: 2 * time.Second, Operations: 400, Errors: 3, Violations: 2})
+	end()
+	if s := live.String(); strings.Count(s, "\n") != 1 || strings.Count(s, "\r\x1b[2K") != 2 || !strings.HasSuffix(s, "\n") ||
+		!strings.Contains(s, "100/s") || !strings.Contains(s, "400 operations  300/s  3 failed  2 VIOLATIONS") {
+		t.Errorf("on a terminal: %q", s)
+	}
+	show, end = checkLines(&lines)
+	for i := range 2 * checkEvery {
+		show(check.Progress{Elapsed: time.Duration(i) * time.Second})
+	}
+	end()
+	if s := lines.String(); strings.Count(s, "\n") != 2 || strings.ContainsAny(s, "\r\x1b") || strings.Contains(s, "NaN") {
+		t.Errorf("elsewhere: %q", s)
+	}
+}
