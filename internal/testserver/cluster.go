@@ -48,9 +48,18 @@ func ClusterWithReplicas(t testing.TB, masters, replicas int, args ...string) *R
 		node.Do("CLUSTER", "REPLICATE", master.clusterID())
 	}
 	for i, node := range c.Nodes[masters:] {
-		node.inStep(c.Nodes[i%masters])
+		node.InStep(c.Nodes[i%masters])
 	}
-	c.settled()
+	Eventually(t, startTimeout, "every cluster node tells clients of the replicas", func() bool {
+		for _, node := range c.Nodes {
+			for _, r := range node.slotRanges() {
+				if r.replicas != replicas {
+					return false
+				}
+			}
+		}
+		return true
+	})
 	return c
 }
 
@@ -77,6 +86,7 @@ func (c *RedisCluster) addNode() *RedisServer {
 		"--cluster-node-timeout", "2000",
 		"--cluster-replica-validity-factor", "0",
 		"--repl-diskless-sync-delay", "0",
+		"--repl-ping-replica-period", "1", // clients are told of a replica once something was replicated
 	}, c.args...)...)
 	// Distinct epochs, or the nodes first have to settle who owns what.
 	node.Do("CLUSTER", "SET-CONFIG-EPOCH", fmt.Sprint(len(c.Nodes)+1))

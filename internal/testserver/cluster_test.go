@@ -27,8 +27,14 @@ func TestCluster(t *testing.T) {
 			}
 		}
 	}
-	if a, b := c.Slot("{tag}a"), c.Slot("{tag}b"); a != b {
-		t.Errorf("one hash tag, slots %d and %d", a, b)
+	tags := c.Tags(c.Nodes[1], 3)
+	if a, b := c.Slot(tags[0]), c.Slot(tags[1]); a == b {
+		t.Errorf("tags %v have slots %d and %d", tags, a, b)
+	}
+	for _, tag := range tags {
+		if got := c.Owner(c.Slot("any" + tag + "key")); got != c.Nodes[1] {
+			t.Errorf("a key with %s is on %s", tag, got.Addr())
+		}
 	}
 }
 
@@ -40,9 +46,9 @@ func TestClusterFailover(t *testing.T) {
 		t.Fatalf("replicas of the first master: %v", got)
 	}
 	owned := master.slotsOf()
-	key := c.keyOn(master)
+	key := c.Tags(master, 1)[0]
 	master.Do("SET", key, "1")
-	replica.inStep(master)
+	replica.InStep(master)
 
 	if got := c.FailOver(master); got != replica {
 		t.Fatalf("%s took over", got.Addr())
@@ -70,9 +76,9 @@ func TestClusterFailoverToALaggingReplica(t *testing.T) {
 	t.Parallel()
 	c := ClusterWithReplicas(t, 3, 1)
 	master, replica := c.Nodes[0], c.Nodes[3]
-	key := c.keyOn(master)
+	key := c.Tags(master, 1)[0]
 	master.Do("SET", key, "1")
-	replica.inStep(master)
+	replica.InStep(master)
 	replica.Detach()
 	master.Do("SET", key, "2")
 	if got := c.FailOver(master); got != replica {
@@ -87,7 +93,7 @@ func TestClusterMigration(t *testing.T) {
 	t.Parallel()
 	c := Cluster(t, 3)
 	from, to := c.Nodes[0], c.Nodes[2]
-	tag := "{" + c.keyOn(from) + "}"
+	tag := c.Tags(from, 1)[0]
 	for i := range 10 {
 		from.Do("SET", tag+fmt.Sprint(i), "v")
 	}
@@ -112,6 +118,14 @@ func TestClusterMigration(t *testing.T) {
 		t.Errorf("%d keys arrived, want 10; %v", n, err)
 	}
 
+	to.Do("SET", tag+"again", "v")
+	c.Migrate(m.Slot, from).Seize()
+	for _, n := range []*RedisServer{from, to} {
+		if left, err := n.Do("DBSIZE").AsInt64(); left != 0 {
+			t.Errorf("%d keys after the slot was seized; %v", left, err)
+		}
+	}
+
 	moved := c.Reshard(from, to, 20)
 	for _, slot := range moved {
 		if got := c.Owner(slot); got != to {
@@ -130,14 +144,5 @@ func TestClusterAddMaster(t *testing.T) {
 	moved := c.Reshard(c.Nodes[0], added, 1)
 	if got := c.Owner(moved[0]); got != added {
 		t.Errorf("%s owns the slot that was moved", got.Addr())
-	}
-}
-
-// keyOn returns a key of one of the node's slots.
-func (c *RedisCluster) keyOn(node *RedisServer) string {
-	for i := 0; ; i++ {
-		if key := fmt.Sprint("key", i); c.Owner(c.Slot(key)) == node {
-			return key
-		}
 	}
 }

@@ -60,7 +60,7 @@ func (c *RedisCluster) HandOver(replica *RedisServer) {
 		return replica.isMaster()
 	})
 	c.Promoted(old, slot)
-	old.inStep(replica)
+	old.InStep(replica)
 }
 
 func (c *RedisCluster) masterOf(replica *RedisServer) *RedisServer {
@@ -84,6 +84,6 @@ func (c *RedisCluster) Rejoin(node *RedisServer) {
 		is, err := node.info("replication")
 		return err == nil && is["role"] == "slave"
 	})
-	node.inStep(c.masterOf(node))
+	node.InStep(c.masterOf(node))
 	c.settled()
 }

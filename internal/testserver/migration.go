@@ -23,7 +23,7 @@ func (c *RedisCluster) Migrate(slot int, to *RedisServer) *Migration {
 	return m
 }
 
-// Move moves up to n of the slot's keys, and returns how many there were left.
+// Move moves up to n of the slot's keys, and returns how many it found.
 func (m *Migration) Move(n int) (moved int) {
 	m.c.t.Helper()
 	keys, err := m.From.Do("CLUSTER", "GETKEYSINSLOT", fmt.Sprint(m.Slot), fmt.Sprint(n)).AsStrSlice()
@@ -50,6 +50,14 @@ func (m *Migration) Finish() {
 			m.setSlot(n, "NODE", m.To)
 		}
 	}
+}
+
+// Seize makes the other node the slot's owner without the keys that are left:
+// the node that had them drops them once it hears of it.
+func (m *Migration) Seize() {
+	m.c.t.Helper()
+	m.setSlot(m.To, "NODE", m.To)
+	m.c.owner(m.Slot, "every node knows the new owner", func(n *RedisServer) bool { return n == m.To })
 }
 
 func (m *Migration) setSlot(at *RedisServer, what string, node *RedisServer) {

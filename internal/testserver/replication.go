@@ -9,7 +9,7 @@ import (
 func (s *RedisServer) ReplicaOf(master *RedisServer) {
 	s.t.Helper()
 	s.replicaOf(master.Addr())
-	s.inStep(master)
+	s.InStep(master)
 }
 
 func (s *RedisServer) replicaOf(addr string) {
@@ -18,8 +18,8 @@ func (s *RedisServer) replicaOf(addr string) {
 	s.Do("REPLICAOF", host, port)
 }
 
-// inStep waits until the server has what master has by now.
-func (s *RedisServer) inStep(master *RedisServer) {
+// InStep returns when the server has what master has by now.
+func (s *RedisServer) InStep(master *RedisServer) {
 	s.t.Helper()
 	var want string
 	Eventually(s.t, startTimeout, fmt.Sprintf("%s is a replica in step with %s", s.Addr(), master.Addr()), func() bool {

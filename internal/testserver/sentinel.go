@@ -49,7 +49,7 @@ func Sentinel(t testing.TB, replicas, sentinels int, args ...string) *SentinelGr
 		replica.replicaOf(master.Addr())
 	}
 	for _, replica := range g.Nodes[1:] {
-		replica.inStep(master)
+		replica.InStep(master)
 	}
 	for range sentinels {
 		g.Sentinels = append(g.Sentinels, newSentinel(t, master, sentinels/2+1))
@@ -154,7 +154,7 @@ func (g *SentinelGroup) Rejoin(node *RedisServer) {
 	if err := node.start("--replicaof", host+" "+port); err != nil {
 		g.t.Fatal(err)
 	}
-	node.inStep(master)
+	node.InStep(master)
 }
 
 // Lag has replica take its data from the master by way of the proxy that is
@@ -171,7 +171,7 @@ func (g *SentinelGroup) Lag(replica *RedisServer) *Proxy {
 	}
 	p := Toxiproxy(g.t, master.Addr())
 	replica.replicaOf(p.Addr())
-	replica.inStep(master)
+	replica.InStep(master)
 	return p
 }
 

@@ -19,7 +19,7 @@ func TestSentinel(t *testing.T) {
 		t.Errorf("%s: %v, %+v", g.URL(), err, opt)
 	}
 	first.Do("SET", "k", "1")
-	g.Nodes[1].inStep(first)
+	g.Nodes[1].InStep(first)
 
 	second := g.FailOver()
 	if second != g.Nodes[1] {
@@ -66,7 +66,7 @@ func TestReplicaDetached(t *testing.T) {
 		t.Errorf("a detached replica has %q, %v", v, err)
 	}
 	replica.Attach()
-	replica.inStep(master)
+	replica.InStep(master)
 	if v, err := replica.Do("GET", "k").ToString(); v != "v" {
 		t.Errorf("attached again: %q, %v", v, err)
 	}

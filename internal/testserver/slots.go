@@ -1,8 +1,6 @@
 package testserver
 
-import (
-	"fmt"
-)
+import "fmt"
 
 // Slot is the slot of a key.
 func (c *RedisCluster) Slot(key string) int {
@@ -12,6 +10,27 @@ func (c *RedisCluster) Slot(key string) int {
 		c.t.Fatal(err)
 	}
 	return int(n)
+}
+
+// Tags returns n hash tags of different slots that node owns: a key is in a
+// tag's slot if the tag is in the key.
+func (c *RedisCluster) Tags(node *RedisServer, n int) (tags []string) {
+	c.t.Helper()
+	owned := map[int]bool{}
+	for _, slot := range node.slotsOf() {
+		owned[slot] = true
+	}
+	for i := 0; len(tags) < n; i++ {
+		if i > 100_000 {
+			c.t.Fatalf("no %d slots of %s after %d tries", n, node.Addr(), i)
+		}
+		tag := fmt.Sprintf("{%d}", i)
+		if slot := c.Slot(tag); owned[slot] {
+			delete(owned, slot)
+			tags = append(tags, tag)
+		}
+	}
+	return tags
 }
 
 func (c *RedisCluster) anyNode() *RedisServer {
@@ -64,9 +83,10 @@ func (s *RedisServer) ownerPort(slot int) (int, error) {
 	return 0, fmt.Errorf("nobody owns slot %d", slot)
 }
 
-type slotRange struct{ from, to, port int }
+// slotRange has the port of the owner, and the number of its replicas.
+type slotRange struct{ from, to, port, replicas int }
 
-// slotRanges are the slots and the ports of their owners in this node's view.
+// slotRanges are the slots and their owners in this node's view.
 func (s *RedisServer) slotRanges() (ranges []slotRange) {
 	res, err := s.do("CLUSTER", "SLOTS")
 	if err != nil {
@@ -86,7 +106,7 @@ func (s *RedisServer) slotRanges() (ranges []slotRange) {
 			continue
 		}
 		port, _ := node[1].AsInt64()
-		ranges = append(ranges, slotRange{int(from), int(to), int(port)})
+		ranges = append(ranges, slotRange{int(from), int(to), int(port), len(e) - 3})
 	}
 	return ranges
 }

@@ -1,0 +1,125 @@
+package redisl2_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+
+	"github.com/asidecache/aside"
+	"github.com/asidecache/aside/internal/gate"
+	"github.com/asidecache/aside/internal/testserver"
+	"github.com/asidecache/aside/redisl2"
+)
+
+// steadfast makes a node that trusts L1 until it is told of a change: it looks
+// for other owners of the slots once a minute.
+func steadfast(t *testing.T, p *primary, url string, change ...func(*options)) *node {
+	t.Helper()
+	return newNodeOn(t, p, open(t, redisl2.Options{URL: url, SilenceTimeout: forever}), &logs{}, change...)
+}
+
+// A slot moves while a record is being loaded, or written. Lease and fence go
+// with it, and the nodes hear of later changes from the new owner.
+// Caught: fill.lua without the EXISTS; commands that are not sent again to a
+// server that does not know the scripts.
+func TestSlotMovesDuringALoadOrAWrite(t *testing.T) {
+	t.Parallel()
+	c := testserver.Cluster(t, 3)
+	from, to := c.Nodes[0], c.AddMaster() // which has never seen the scripts
+	tags := c.Tags(from, 12)
+	for _, how := range []struct {
+		name  string
+		steps func(m *testserver.Migration)
+	}{
+		{"begins to move", func(*testserver.Migration) {}},
+		{"moves the keys", func(m *testserver.Migration) { m.Move(10) }},
+		{"moves", func(m *testserver.Migration) { m.Finish() }},
+	} {
+		for _, what := range []string{"load", "load of an absent record", "write", "published write"} {
+			k := tags[0]
+			tags = tags[1:]
+			t.Run(what+", slot "+how.name, func(t *testing.T) {
+				p := newPrimary()
+				if what != "load of an absent record" {
+					p.put(k)
+				}
+				named := func(o *options) { o.Name = fmt.Sprint("m", c.Slot(k)) }
+				a, b := steadfast(t, p, c.URL(), named), steadfast(t, p, c.URL(), named)
+				migrate := func() *testserver.Migration {
+					m := c.Migrate(c.Slot(k), to)
+					how.steps(m)
+					return m
+				}
+				var m *testserver.Migration
+				want := 1
+				switch what {
+				case "load", "load of an absent record":
+					g := gate.New(t)
+					p.afterRead = func(k string) { g.Pass(k) }
+					read := gate.Async(func() error {
+						_, err := a.Read(context.Background(), k, p, aside.Default)
+						return err
+					})
+					gate.Await(t, "the load", g.Arrived)
+					m = migrate()
+					g.Open()
+					gate.Await(t, "the read", read)
+					a.warm(k)
+					if n := p.loads.Load(); n != 1 {
+						t.Errorf("%d loads, want 1: the lease was lost", n)
+					}
+				case "write", "published write":
+					a.warm(k)
+					b.warm(k)
+					err := a.Write(context.Background(), func(_ context.Context, w *aside.Writing[string, rec]) error {
+						m = migrate()
+						b.wantStrong(k, 1) // the fence holds: nothing is stored
+						r := p.put(k)
+						if what == "published write" {
+							w.Publish(k, r)
+						}
+						return nil
+					}, k)
+					if err != nil {
+						t.Error(err)
+					}
+					want = 2
+					b.wantStrong(k, 2)
+					if n := a.Stats().Published; what == "published write" && n != 1 {
+						t.Errorf("%d records published: the fence was lost", n)
+					}
+				}
+				if what != "write" {
+					if r, _ := b.Read(context.Background(), k, p, aside.Strong); r.Source != aside.SourceL2 || !r.Negative && r.Value.Version != want {
+						t.Errorf("the other node reads version %d from %v, want %d from L2", r.Value.Version, r.Source, want)
+					}
+				}
+				// Both have it in L1, and hear of the other's write.
+				coherent := func() {
+					t.Helper()
+					a.warm(k)
+					b.warm(k)
+					v := b.update(k).Version
+					a.becomesFresh(k, v)
+					a.warm(k)
+					b.becomesFresh(k, v)
+					b.warm(k)
+					v = a.update(k).Version
+					b.becomesFresh(k, v)
+				}
+				coherent()
+				if how.name != "moves" {
+					a.warm(k)
+					b.warm(k)
+					m.Finish()
+				}
+				coherent()
+				for _, n := range []*node{a, b} {
+					if s := n.Stats(); s.L2Errors != 0 || s.FillsRefused != 0 {
+						t.Errorf("%d L2 errors (%s), %d fills refused", s.L2Errors, s.DegradedReason, s.FillsRefused)
+					}
+				}
+			})
+		}
+	}
+}
