@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/asidecache/aside/internal/loadtest"
 	"github.com/asidecache/aside/internal/testserver"
 )
 
@@ -68,7 +67,7 @@ func TestBenchFails(t *testing.T) {
 	if code := run([]string{"bench", "--url", url, "--pick", "scan", "--ids", "0-9", "--users", "1"}, &out, &errOut); code != 1 {
 		t.Errorf("exit code %d, want 1: %s", code, &errOut)
 	}
-	if !strings.Contains(out.String(), "failed: 1 with status 404, first: GET /todos/0") || !strings.Contains(errOut.String(), "1 of 10 requests failed") {
+	if !strings.Contains(out.String(), "failed: 1 GET with status 404, first: GET /todos/0") || !strings.Contains(errOut.String(), "1 of 10 requests failed") {
 		t.Errorf("stdout:\n%s\nstderr:\n%s", &out, &errOut)
 	}
 }
@@ -83,7 +82,6 @@ func TestBenchMistakes(t *testing.T) {
 		{"--duration=-1s", "duration must not be negative"},
 		{"--spawn-rate=-1", "spawn rate must not be negative"},
 		{"--requests=-1", "requests must not be negative"},
-		{"--pick=zipf", "uniform"},
 	} {
 		var out, errOut bytes.Buffer
 		code := run([]string{"bench", tt.args}, &out, &errOut)
@@ -113,29 +111,5 @@ func TestBenchInterrupted(t *testing.T) {
 	}
 	if !strings.Contains(out.String(), "ended early") || !strings.Contains(out.String(), " 0 failed") {
 		t.Errorf("report:\n%s", &out)
-	}
-}
-
-func TestBenchProgress(t *testing.T) {
-	p := loadtest.Progress{Interval: new(loadtest.Tally), Total: new(loadtest.Tally), Took: 1}
-	var live, lines bytes.Buffer
-	show, end := benchLive(&live)
-	end() // nothing was shown, so there is no line to end
-	if live.Len() > 0 {
-		t.Errorf("%q", &live)
-	}
-	show(p)
-	show(p)
-	end()
-	if s := live.String(); strings.Count(s, "\n") != 1 || strings.Count(s, "\r\x1b[2K") != 2 || !strings.HasSuffix(s, "\n") {
-		t.Errorf("on a terminal: %q", s)
-	}
-	show, end = benchLines(&lines)
-	for range 2 * benchEvery {
-		show(p)
-	}
-	end()
-	if s := lines.String(); strings.Count(s, "\n") != 2 || strings.ContainsAny(s, "\r\x1b") {
-		t.Errorf("elsewhere: %q", s)
 	}
 }

@@ -20,6 +20,9 @@ func (t Tier) String() string {
 	return [...]string{"unknown", "L1", "L2", "hit", "miss", "bypass"}[t]
 }
 
+// Tiers lists the tiers, that which is unknown last.
+func Tiers() []Tier { return []Tier{TierL1, TierL2, TierOtherHit, TierMiss, TierBypass, TierUnknown} }
+
 // Hit reports whether a cache answered.
 func (t Tier) Hit() bool { return t == TierL1 || t == TierL2 || t == TierOtherHit }
 

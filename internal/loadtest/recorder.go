@@ -24,15 +24,28 @@ func newRecorders(users int) []*recorder {
 	return rs
 }
 
-func (r *recorder) succeed(took time.Duration, size int, status cacheStatus) {
+// succeed takes an answer whose latency counts from from. sent is when its
+// request was sent, in an open loop.
+func (r *recorder) succeed(op Op, a answer, from, sent time.Time) {
 	r.mu.Lock()
-	r.tally.succeed(took, size, status)
+	r.tally.succeed(op, a, from, sent)
 	r.mu.Unlock()
 }
 
-func (r *recorder) fail(k FailureKey, detail string) {
+func (r *recorder) fail(k FailureKey, detail string, at time.Time) {
 	r.mu.Lock()
-	r.tally.fail(k, detail)
+	r.tally.addFailures(k, Failures{1, detail, at, at})
+	r.mu.Unlock()
+}
+
+// depart takes what kept a request of an open loop from being sent when it was
+// due: that no connection was free, and then the generator itself.
+func (r *recorder) depart(waited, lag time.Duration) {
+	r.mu.Lock()
+	if waited > 0 {
+		r.tally.waited.record(waited)
+	}
+	r.tally.lag.record(lag)
 	r.mu.Unlock()
 }
 

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log"
 	"maps"
+	"math"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -17,6 +18,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/asidecache/aside/internal/loadtest/ids"
 	"github.com/asidecache/aside/internal/wire"
 )
 
@@ -50,6 +52,14 @@ func serve(t *testing.T, h http.HandlerFunc) (url string, a *asked) {
 	return s.URL + "/todos", a
 }
 
+func scan(first, last uint64) ids.Workload {
+	return ids.Scan(ids.Range{First: first, Last: last}, false)
+}
+
+func uniform(first, last, seed uint64) ids.Workload {
+	return ids.Uniform(ids.Range{First: first, Last: last}, seed)
+}
+
 func mustRun(t *testing.T, ctx context.Context, c Config) *Report {
 	t.Helper()
 	r, err := Run(ctx, c)
@@ -77,7 +87,7 @@ func TestScanAsksForEveryIDOnce(t *testing.T) {
 		w.Header().Set("Cache-Status", status)
 		fmt.Fprint(w, tier)
 	})
-	r := mustRun(t, t.Context(), Config{URL: url + "/", Users: 7, Workload: Scan(Range{5, 1004})})
+	r := mustRun(t, t.Context(), Config{URL: url + "/", Users: 7, Workload: scan(5, 1004)})
 	if r.Succeeded != 1000 || r.Failures() != 0 || r.Requests() != 1000 || r.Unfinished != 0 || r.Interrupted {
 		t.Errorf("succeeded %d, failed %v, unfinished %d, interrupted %v; want 1000 good ones", r.Succeeded, r.Failed, r.Unfinished, r.Interrupted)
 	}
@@ -93,15 +103,15 @@ func TestScanAsksForEveryIDOnce(t *testing.T) {
 		t.Errorf("%d connections seen, %d reported, for 7 users", len(a.conns), r.Connections)
 	}
 	for tier, want := range map[Tier]int64{TierL1: 100, TierL2: 100, TierMiss: 800, TierUnknown: 0} {
-		if got := r.Hits(tier); got != want || r.Latency(tier).Count() != want {
-			t.Errorf("%v answered %d (latencies: %d), want %d", tier, got, r.Latency(tier).Count(), want)
+		if got := r.Hits(tier); got != want || r.TierLatency(tier).Count() != want {
+			t.Errorf("%v answered %d (latencies: %d), want %d", tier, got, r.TierLatency(tier).Count(), want)
 		}
 	}
 	if ratio, ok := r.HitRatio(); !ok || ratio != 0.2 {
 		t.Errorf("hit ratio %v, %v; want 0.2", ratio, ok)
 	}
-	if r.Coalesced != 100 || r.Bytes != 200*2+800*4 {
-		t.Errorf("coalesced %d, bytes %d; want 100, 3600", r.Coalesced, r.Bytes)
+	if r.Coalesced != 100 || r.Bytes() != 200*2+800*4 {
+		t.Errorf("coalesced %d, bytes %d; want 100, 3600", r.Coalesced, r.Bytes())
 	}
 	if n := r.Latency().Count(); n != 1000 {
 		t.Errorf("%d latencies, want 1000", n)
@@ -113,7 +123,7 @@ func TestScanAsksForEveryIDOnce(t *testing.T) {
 
 func TestRequestsLimitIsExact(t *testing.T) {
 	url, a := serve(t, func(http.ResponseWriter, *http.Request) {})
-	r := mustRun(t, t.Context(), Config{URL: url, Users: 16, Requests: 333, Workload: Uniform(Range{1, 10}, 1)})
+	r := mustRun(t, t.Context(), Config{URL: url, Users: 16, Requests: 333, Workload: uniform(1, 10, 1)})
 	n := 0
 	for _, c := range a.paths {
 		n += c
@@ -127,7 +137,7 @@ func TestRequestsLimitIsExact(t *testing.T) {
 func TestUniformIsRepeatable(t *testing.T) {
 	choices := func(seed uint64) map[string]int {
 		url, a := serve(t, func(http.ResponseWriter, *http.Request) {})
-		mustRun(t, t.Context(), Config{URL: url, Users: 1, Requests: 500, Workload: Uniform(Range{1, 1_000_000}, seed)})
+		mustRun(t, t.Context(), Config{URL: url, Users: 1, Requests: 500, Workload: uniform(1, 1_000_000, seed)})
 		return a.paths
 	}
 	first, again, other := choices(7), choices(7), choices(8)
@@ -150,7 +160,7 @@ func TestLatencyCoversTheAnswer(t *testing.T) {
 		<-time.After(hold)
 		io.WriteString(w, "b")
 	})
-	r := mustRun(t, t.Context(), Config{URL: url, Users: 1, Requests: 3, Workload: Scan(Range{1, 3})})
+	r := mustRun(t, t.Context(), Config{URL: url, Users: 1, Requests: 3, Workload: scan(1, 3)})
 	l := r.Latency()
 	if l.Count() != 3 || l.Percentile(0) < hold-time.Millisecond || l.Percentile(50) > l.Percentile(99) || l.Percentile(99) > l.Max() {
 		t.Errorf("%d latencies, p0 %v, p50 %v, p99 %v, max %v; the server held each for %v",
@@ -171,8 +181,8 @@ func TestStatusesAreCountedApart(t *testing.T) {
 			w.WriteHeader(http.StatusNoContent)
 		}
 	})
-	r := mustRun(t, t.Context(), Config{URL: url, Users: 2, Workload: Scan(Range{1, 6})})
-	want := map[FailureKey]int64{{BadStatus, 404}: 1, {BadStatus, 503}: 2, {BadStatus, 307}: 1}
+	r := mustRun(t, t.Context(), Config{URL: url, Users: 2, Workload: scan(1, 6)})
+	want := map[FailureKey]int64{{BadStatus, 404, Read}: 1, {BadStatus, 503, Read}: 2, {BadStatus, 307, Read}: 1}
 	for k, n := range want {
 		if r.Failed[k].Count != n {
 			t.Errorf("%v: %d, want %d", k, r.Failed[k].Count, n)
@@ -181,7 +191,7 @@ func TestStatusesAreCountedApart(t *testing.T) {
 	if len(r.Failed) != len(want) || r.Succeeded != 2 || r.Latency().Count() != 2 {
 		t.Errorf("failed %v, succeeded %d, latencies %d; want 2 successes", r.Failed, r.Succeeded, r.Latency().Count())
 	}
-	if e := r.Failed[FailureKey{BadStatus, 404}].Example; e != "GET /todos/1" {
+	if e := r.Failed[FailureKey{BadStatus, 404, Read}].Example; e != "GET /todos/1" {
 		t.Errorf("example %q", e)
 	}
 	if _, ok := r.HitRatio(); ok {
@@ -196,7 +206,7 @@ func TestCutOffAnswers(t *testing.T) {
 		w.Header().Set("Content-Length", "10")
 		fmt.Fprint(w, "ab")
 	})
-	r := mustRun(t, t.Context(), Config{URL: url, Users: 1, Workload: Scan(Range{1, 3})})
+	r := mustRun(t, t.Context(), Config{URL: url, Users: 1, Workload: scan(1, 3)})
 	if f := r.Failed[FailureKey{Kind: wire.Truncated}]; f.Count != 3 || f.Example == "" || r.Requests() != 3 || r.Connections != 3 {
 		t.Errorf("failed %v, succeeded %d, %d connections; want 3 times %q", r.Failed, r.Succeeded, r.Connections, wire.Truncated)
 	}
@@ -209,7 +219,7 @@ func TestNobodyListens(t *testing.T) {
 	}
 	url := "http://" + l.Addr().String()
 	l.Close()
-	r := mustRun(t, t.Context(), Config{URL: url, Users: 2, Requests: 4, Workload: Uniform(Range{1, 5}, 1)})
+	r := mustRun(t, t.Context(), Config{URL: url, Users: 2, Requests: 4, Workload: uniform(1, 5, 1)})
 	if f := r.Failed[FailureKey{Kind: wire.Refused}]; f.Count != 4 || r.Requests() != 4 || r.Connections != 0 {
 		t.Errorf("failed %v, want 4 times %q", r.Failed, wire.Refused)
 	}
@@ -219,7 +229,7 @@ func TestTimeout(t *testing.T) {
 	release := make(chan struct{})
 	url, _ := serve(t, func(_ http.ResponseWriter, r *http.Request) { <-release })
 	t.Cleanup(func() { close(release) })
-	r := mustRun(t, t.Context(), Config{URL: url, Users: 2, Requests: 2, Timeout: 20 * time.Millisecond, Workload: Scan(Range{1, 2})})
+	r := mustRun(t, t.Context(), Config{URL: url, Users: 2, Requests: 2, Timeout: 20 * time.Millisecond, Workload: scan(1, 2)})
 	if f := r.Failed[FailureKey{Kind: wire.TimedOut}]; f.Count != 2 || r.Requests() != 2 {
 		t.Errorf("failed %v, want 2 times %q", r.Failed, wire.TimedOut)
 	}
@@ -241,7 +251,7 @@ func TestCancelReportsWhatWasMeasured(t *testing.T) {
 		<-release
 	})
 	t.Cleanup(func() { close(release) })
-	r := mustRun(t, ctx, Config{URL: url, Users: 4, Duration: time.Hour, Workload: Uniform(Range{1, 9}, 1)})
+	r := mustRun(t, ctx, Config{URL: url, Users: 4, Duration: time.Hour, Workload: uniform(1, 9, 1)})
 	if r.Succeeded != 50 || r.Failures() != 0 || r.Unfinished != 4 || !r.Interrupted {
 		t.Errorf("succeeded %d, failed %v, unfinished %d, interrupted %v; want 50, none, 4, true", r.Succeeded, r.Failed, r.Unfinished, r.Interrupted)
 	}
@@ -256,7 +266,7 @@ func TestDurationEndsTheRunAndWaitsForAnswers(t *testing.T) {
 	const duration = 100 * time.Millisecond
 	begun := time.Now()
 	url, _ := serve(t, func(http.ResponseWriter, *http.Request) { <-time.After(time.Until(begun.Add(2 * duration))) })
-	r := mustRun(t, t.Context(), Config{URL: url, Users: 3, Duration: duration, Workload: Uniform(Range{1, 9}, 1)})
+	r := mustRun(t, t.Context(), Config{URL: url, Users: 3, Duration: duration, Workload: uniform(1, 9, 1)})
 	if r.Succeeded != 3 || r.Unfinished != 0 || r.Interrupted || r.Elapsed < duration {
 		t.Errorf("succeeded %d, unfinished %d, interrupted %v, elapsed %v; want 3 requests that outlast the run", r.Succeeded, r.Unfinished, r.Interrupted, r.Elapsed)
 	}
@@ -267,7 +277,7 @@ func TestDurationEndsTheRunAndWaitsForAnswers(t *testing.T) {
 // for them.
 func TestSpawnRate(t *testing.T) {
 	url, a := serve(t, func(http.ResponseWriter, *http.Request) {})
-	r := mustRun(t, t.Context(), Config{URL: url, Users: 1000, SpawnRate: 0.001, Workload: Scan(Range{1, 200})})
+	r := mustRun(t, t.Context(), Config{URL: url, Users: 1000, SpawnRate: 0.001, Workload: scan(1, 200)})
 	if r.Succeeded != 200 || len(a.conns) != 1 {
 		t.Errorf("succeeded %d on %d connections, want 200 by the first user alone", r.Succeeded, len(a.conns))
 	}
@@ -279,7 +289,7 @@ func TestProgressAddsUp(t *testing.T) {
 	url, _ := serve(t, func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Cache-Status", "aside; hit; detail=L2") })
 	var intervals, total, calls int64
 	r := mustRun(t, ctx, Config{
-		URL: url, Users: 8, Workload: Uniform(Range{1, 9}, 1), Interval: 5 * time.Millisecond,
+		URL: url, Users: 8, Workload: uniform(1, 9, 1), Interval: 5 * time.Millisecond,
 		Progress: func(p Progress) {
 			intervals += p.Interval.Hits(TierL2)
 			total = p.Total.Succeeded
@@ -301,19 +311,22 @@ func TestUntrustedCertificate(t *testing.T) {
 	s.Config.ErrorLog = log.New(io.Discard, "", 0) // it complains of the handshake, as it should
 	s.StartTLS()
 	defer s.Close()
-	r := mustRun(t, t.Context(), Config{URL: s.URL, Users: 1, Requests: 1, Workload: Scan(Range{1, 1})})
+	r := mustRun(t, t.Context(), Config{URL: s.URL, Users: 1, Requests: 1, Workload: scan(1, 1)})
 	if f := r.Failed[FailureKey{Kind: wire.NotConnected}]; f.Count != 1 || !strings.Contains(f.Example, "certificate") {
 		t.Errorf("a certificate that nobody signed: %v", r.Failed)
 	}
 }
 
 func TestValidateReportsAllMistakes(t *testing.T) {
-	c := Config{URL: "http://user:secret@h/\x7f", Users: 0, SpawnRate: -1, Duration: -1, Requests: -1, Timeout: -1}
+	c := Config{
+		URL: "http://user:secret@h/\x7f", Users: 0, SpawnRate: -1, Rate: math.NaN(), Duration: -1, Requests: -1, Timeout: -1,
+		Mix: Mix{Create: 2, Own: -1}, WarmUp: WarmUp{Duration: -1},
+	}
 	_, err := Run(t.Context(), c)
 	if err == nil {
 		t.Fatal("accepted")
 	}
-	for _, want := range []string{"url", "users", "spawn rate", "workload", "duration", "timeout", "requests"} {
+	for _, want := range []string{"url", "users", "spawn rate", "rate must be 0", "workload", `"create"`, `"own"`, "duration", "timeout", "requests", "warm-up"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is missing in: %v", want, err)
 		}

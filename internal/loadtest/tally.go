@@ -2,23 +2,27 @@ package loadtest
 
 import (
 	"fmt"
-	"slices"
 	"time"
-
-	hdr "github.com/HdrHistogram/hdrhistogram-go"
 
 	"github.com/asidecache/aside/internal/wire"
 )
 
-// BadStatus is a complete answer whose status is not 2xx; the other kinds are
-// those of a connection. Redirects are not followed: the time for two requests
-// is not that of one.
-const BadStatus wire.Kind = "status"
+// What can be wrong with a request, beyond the failures of a connection.
+const (
+	// BadStatus is a complete answer whose status is not 2xx. Redirects are not
+	// followed: the time for two requests is not that of one.
+	BadStatus wire.Kind = "status"
+	// Dropped is a request of an open loop that was never sent: it waited for a
+	// free connection for as long as a request may take.
+	Dropped wire.Kind = "dropped"
+)
 
-// FailureKey is what failures are counted by. Status is 0 but for BadStatus.
+// FailureKey is what failures are counted by. Status is 0 but for BadStatus; Op
+// is Read for what was dropped, since it is not decided so early.
 type FailureKey struct {
 	Kind   wire.Kind
 	Status int
+	Op     Op
 }
 
 func (k FailureKey) String() string {
@@ -30,53 +34,79 @@ func (k FailureKey) String() string {
 
 // Failures are those of one key, with the first one's details.
 type Failures struct {
-	Count   int64
-	Example string
+	Count       int64
+	Example     string
+	First, Last time.Time
 }
-
-// Latencies are recorded in microseconds, from 1 us to an hour, to three digits.
-const (
-	maxLatency = time.Hour
-	digits     = 3
-)
-
-func newHistogram() *hdr.Histogram { return hdr.New(1, maxLatency.Microseconds(), digits) }
 
 // Tally counts the requests of a part of a run. The latencies are those of the
 // requests that succeeded: failures are counted, but a connection that is
 // refused at once would make the percentiles look better.
 type Tally struct {
 	Succeeded int64
-	Bytes     int64 // of their bodies
 	Coalesced int64 // answered from a load that another request had begun
 	Negative  int64
 	Stale     int64
 	Failed    map[FailureKey]Failures
 
-	byTier [tiers]*hdr.Histogram // made when first needed
+	bytes  [ops]int64                      // of the bodies of answers
+	series [int(tiers) + int(ops) - 1]hist // of reads by tier, then of the other operations
+
+	// Only of an open loop.
+	waited hist // for a free connection
+	lag    hist // until the generator sent it, when it could
+	served hist // from then until the answer
 }
 
-// Failures is the number of failed requests.
-func (t *Tally) Failures() int64 {
+// seriesOf is the place of an operation's latencies in Tally.series.
+func seriesOf(o Op, t Tier) int {
+	if o == Read {
+		return int(t)
+	}
+	return int(tiers) + int(o) - 1
+}
+
+// Failures is the number of failed requests of these operations, or of all.
+func (t *Tally) Failures(of ...Op) int64 {
 	var n int64
-	for _, f := range t.Failed {
-		n += f.Count
+	for k, f := range t.Failed {
+		if isOneOf(k.Op, of) {
+			n += f.Count
+		}
 	}
 	return n
 }
 
+// Dropped is the number of those that were never sent.
+func (t *Tally) Dropped() int64 { return t.Failed[FailureKey{Kind: Dropped}].Count }
+
 // Requests is the number of requests that ended, well or not.
 func (t *Tally) Requests() int64 { return t.Succeeded + t.Failures() }
 
-// Hits is the number of answers from that tier.
-func (t *Tally) Hits(tier Tier) int64 {
-	if h := t.byTier[tier]; h != nil {
-		return h.TotalCount()
+// Bytes is the size of the answers' bodies, of these operations or of all.
+func (t *Tally) Bytes(of ...Op) int64 {
+	var n int64
+	for o, b := range t.bytes {
+		if isOneOf(Op(o), of) {
+			n += b
+		}
 	}
-	return 0
+	return n
 }
 
-// HitRatio is the share of the successful requests that any tier of a cache
+func isOneOf[T comparable](v T, of []T) bool {
+	for _, o := range of {
+		if v == o {
+			return true
+		}
+	}
+	return len(of) == 0
+}
+
+// Hits is the number of reads that the tier answered.
+func (t *Tally) Hits(tier Tier) int64 { return t.series[tier].count() }
+
+// HitRatio is the share of the successful reads that any tier of a cache
 // answered, 0 to 1. ok is false if none said.
 func (t *Tally) HitRatio() (ratio float64, ok bool) {
 	var hits, known int64
@@ -95,30 +125,32 @@ func (t *Tally) HitRatio() (ratio float64, ok bool) {
 	return float64(hits) / float64(known), true
 }
 
-// Latency is that of the requests which these tiers answered, or of all
-// successful requests.
-func (t *Tally) Latency(of ...Tier) Latency {
-	all := newHistogram()
-	for tier := range tiers {
-		if h := t.byTier[tier]; h != nil && (len(of) == 0 || slices.Contains(of, tier)) {
-			all.Merge(h)
+// Latency is that of the successful requests of these operations, or of all.
+func (t *Tally) Latency(of ...Op) Latency {
+	var l Latency
+	for i := range t.series {
+		if isOneOf(opOf(i), of) {
+			l.h.merge(&t.series[i])
 		}
 	}
-	return Latency{all}
+	return l
 }
 
-func (t *Tally) succeed(took time.Duration, size int, status cacheStatus) {
+func opOf(series int) Op { return Op(max(series-int(tiers)+1, 0)) }
+
+// TierLatency is that of the reads which the tier answered.
+func (t *Tally) TierLatency(tier Tier) Latency { return Latency{t.series[tier].clone()} }
+
+func (t *Tally) succeed(op Op, a answer, from, sent time.Time) {
 	t.Succeeded++
-	t.Bytes += int64(size)
-	t.Coalesced += count(status.collapsed)
-	t.Negative += count(status.negative)
-	t.Stale += count(status.stale)
-	h := t.byTier[status.tier]
-	if h == nil {
-		h = newHistogram()
-		t.byTier[status.tier] = h
+	t.bytes[op] += int64(a.size)
+	t.Coalesced += count(a.cache.collapsed)
+	t.Negative += count(a.cache.negative)
+	t.Stale += count(a.cache.stale)
+	t.series[seriesOf(op, a.cache.tier)].record(a.ended.Sub(from))
+	if !sent.IsZero() {
+		t.served.record(a.ended.Sub(sent))
 	}
-	_ = h.RecordValue(min(max(took, time.Microsecond), maxLatency).Microseconds()) // is in range
 }
 
 func count(b bool) int64 {
@@ -128,66 +160,52 @@ func count(b bool) int64 {
 	return 0
 }
 
-func (t *Tally) fail(k FailureKey, detail string) {
-	t.addFailures(k, Failures{1, detail})
-}
-
 func (t *Tally) addFailures(k FailureKey, f Failures) {
 	if t.Failed == nil {
 		t.Failed = make(map[FailureKey]Failures)
 	}
 	have, ok := t.Failed[k]
-	if !ok {
-		have.Example = f.Example
+	if !ok || f.First.Before(have.First) {
+		have.First, have.Example = f.First, f.Example
+	}
+	if f.Last.After(have.Last) {
+		have.Last = f.Last
 	}
 	have.Count += f.Count
 	t.Failed[k] = have
 }
 
-func (t *Tally) add(o *Tally) {
-	t.Succeeded += o.Succeeded
-	t.Bytes += o.Bytes
-	t.Coalesced += o.Coalesced
-	t.Negative += o.Negative
-	t.Stale += o.Stale
+// AddFailures adds those of o, and nothing else of it.
+func (t *Tally) AddFailures(o *Tally) {
 	for k, f := range o.Failed {
 		t.addFailures(k, f)
 	}
-	for tier, h := range o.byTier {
-		if h == nil {
-			continue
-		}
-		if t.byTier[tier] == nil {
-			t.byTier[tier] = newHistogram()
-		}
-		t.byTier[tier].Merge(h)
-	}
 }
 
+func (t *Tally) add(o *Tally) {
+	t.Succeeded += o.Succeeded
+	t.Coalesced += o.Coalesced
+	t.Negative += o.Negative
+	t.Stale += o.Stale
+	t.AddFailures(o)
+	for i := range o.bytes {
+		t.bytes[i] += o.bytes[i]
+	}
+	for i := range o.series {
+		t.series[i].merge(&o.series[i])
+	}
+	t.waited.merge(&o.waited)
+	t.lag.merge(&o.lag)
+	t.served.merge(&o.served)
+}
+
+// reset empties it and keeps its memory.
 func (t *Tally) reset() {
-	for _, h := range t.byTier {
-		if h != nil {
-			h.Reset()
-		}
+	for i := range t.series {
+		t.series[i].reset()
 	}
-	*t = Tally{byTier: t.byTier}
+	t.waited.reset()
+	t.lag.reset()
+	t.served.reset()
+	*t = Tally{series: t.series, waited: t.waited, lag: t.lag, served: t.served}
 }
-
-// Latency is a distribution. Without requests all of it is 0.
-type Latency struct{ h *hdr.Histogram }
-
-// Count is the number of requests.
-func (l Latency) Count() int64 { return l.h.TotalCount() }
-
-// Percentile takes p from 0 to 100.
-func (l Latency) Percentile(p float64) time.Duration {
-	return time.Duration(l.h.ValueAtPercentile(p)) * time.Microsecond
-}
-
-// Mean is the arithmetic mean.
-func (l Latency) Mean() time.Duration {
-	return time.Duration(l.h.Mean() * float64(time.Microsecond))
-}
-
-// Max is the longest.
-func (l Latency) Max() time.Duration { return time.Duration(l.h.Max()) * time.Microsecond }

@@ -1,0 +1,216 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/asidecache/aside/internal/loadtest/compare"
+	"github.com/asidecache/aside/internal/loadtest/ids"
+	"github.com/asidecache/aside/internal/loadtest/report"
+)
+
+// BenchComparison is what "aside bench --compare" needs beyond a load.
+type BenchComparison struct {
+	Compare  bool     `help:"Run the load against several servers in turn, in several rounds, and report ratios: against each --url, or else against servers that it starts itself." group:"Comparison"`
+	Rounds   int      `help:"With --compare: how often each server is measured; every other round in reverse order. Default: 5." placeholder:"N" group:"Comparison"`
+	Settings []string `help:"With --compare and no --url: which servers to start, of no-cache, L1, L2 and L1+L2. The others are divided by the first. Default: no-cache,L2,L1+L2, without --redis no-cache,L1." placeholder:"LIST" group:"Comparison"`
+
+	// Redis has the name that it has elsewhere. The servers get it, and the
+	// store, in their environment, where other users do not see passwords.
+	Redis string `help:"With --compare and no --url: the Redis of the servers. It gets keys under names of their own, which are removed after each run." placeholder:"URL" env:"ASIDE_REDIS" group:"Comparison"`
+	StoreFlags
+
+	ServeFlags []string `arg:"" optional:"" name:"serve-flags" help:"With --compare and no --url, behind --: more flags for \"aside serve\"."`
+}
+
+const (
+	defaultRounds = 5
+	maxRounds     = 1000
+)
+
+// settingFlags are those of "aside serve" for each of the settings.
+var settingFlags = map[string][]string{
+	"no-cache": {"--no-cache"},
+	"L1":       {},
+	"L2":       {"--no-l1"},
+	"L1+L2":    {},
+}
+
+func needsRedis(setting string) bool { return setting == "L2" || setting == "L1+L2" }
+
+// starts reports whether the servers are to be started.
+func (c *BenchCmd) starts() bool { return c.Compare && len(c.URL) == 0 }
+
+func (c *BenchCmd) settings() []string {
+	switch {
+	case len(c.Settings) > 0:
+		return c.Settings
+	case c.Redis != "":
+		return []string{"no-cache", "L2", "L1+L2"}
+	}
+	return []string{"no-cache", "L1"}
+}
+
+func (c *BenchCmd) checkComparison() error {
+	var errs []error
+	fault := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if !c.Compare {
+		if len(c.URL) > 1 {
+			fault("--url is given %d times: --compare measures several", len(c.URL))
+		}
+		if c.Rounds != 0 {
+			fault("--rounds needs --compare")
+		}
+	}
+	if c.Rounds < 0 || c.Rounds > maxRounds {
+		fault("--rounds must be 1 to %d, is %d", maxRounds, c.Rounds)
+	}
+	if c.Compare && len(c.URL) == 1 {
+		fault("--compare needs two --url at least, or none, to start servers itself")
+	}
+	if c.Compare && c.CSV != "" {
+		fault("--csv has no columns for --compare: use --json or --html")
+	}
+	if c.Compare && c.Trace == "-" {
+		fault("--compare replays the trace several times: give it as a file") // and would have read it by then
+	}
+	if !c.starts() {
+		if len(c.Settings) > 0 {
+			fault("--settings needs --compare and no --url")
+		}
+		if len(c.ServeFlags) > 0 {
+			fault("unexpected %q: flags for aside serve need --compare and no --url", strings.Join(c.ServeFlags, " "))
+		}
+		return errors.Join(errs...)
+	}
+	settings := c.settings()
+	if len(settings) < 2 {
+		fault("--settings must have two at least")
+	}
+	for i, s := range settings {
+		switch _, known := settingFlags[s]; {
+		case !known:
+			fault("--settings: %q is none of no-cache, L1, L2, L1+L2", s)
+		case slices.Contains(settings[:i], s):
+			fault("--settings: %s is there twice", s)
+		case needsRedis(s) && c.Redis == "":
+			fault("--settings %s needs --redis", s)
+		}
+	}
+	for _, f := range c.ServeFlags {
+		name, _, _ := strings.Cut(f, "=")
+		if slices.Contains([]string{"--listen", "--admin", "--redis", "--no-cache", "--no-l1", "--cache-name", "--log-format", "--log-level", "--data", "--mongo"}, name) {
+			fault("%s behind --: aside bench sets it for the servers that it starts", name)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// compare runs the load against all targets and prints the ratios.
+func (c *BenchCmd) compare(ctx context.Context, out io.Writer, workload ids.Workload, view benchView) error {
+	config := compare.Config{Rounds: c.Rounds, Load: c.config(workload, defaultBenchURL)}
+	if config.Rounds == 0 {
+		config.Rounds = defaultRounds
+	}
+	if c.starts() {
+		for _, s := range c.settings() {
+			config.Targets = append(config.Targets, compare.Target{Name: s, Start: c.startServer(s)})
+		}
+	} else {
+		for _, url := range c.URL {
+			config.Targets = append(config.Targets, compare.Target{Name: url, URL: url})
+		}
+	}
+	config.Load.Progress = view.show
+	config.Begin = func(round int, t compare.Target) {
+		view.begin(fmt.Sprintf("round %d of %d, %s", round+1, config.Rounds, t.Name), &config.Load)
+	}
+	r, err := compare.Run(ctx, config)
+	view.end()
+	if r == nil {
+		return &exitError{err, exitUsage}
+	}
+	if r.Complete() > 0 || r.Interrupted {
+		write := report.ComparisonText
+		if c.JSON {
+			write = report.ComparisonJSON
+		}
+		err = errors.Join(err, write(out, r))
+		if c.HTML != "" {
+			err = errors.Join(err, report.ComparisonHTMLFile(c.HTML, r))
+		}
+	}
+	if err != nil {
+		return err
+	}
+	var requests, failures int64
+	var worst error
+	for i := range r.Names {
+		all, failed := r.Requests(i)
+		requests, failures = requests+all, failures+failed
+		if err := c.judge(all, failed); err != nil && all > 0 && worst == nil {
+			worst = fmt.Errorf("%s: %w", r.Names[i], err)
+		}
+	}
+	if requests == 0 {
+		return errors.New("no run was finished")
+	}
+	return worst
+}
+
+// startServer returns what starts a server of a setting: on a free port, with a
+// name for its keys in Redis that no other has, so that it begins cold.
+func (c *BenchCmd) startServer(setting string) func(context.Context) (string, func() error, error) {
+	return func(ctx context.Context) (string, func() error, error) {
+		s, err := startServe(ctx, c.environment(setting), append(slices.Clone(settingFlags[setting]), c.ServeFlags...))
+		if err != nil {
+			return "", nil, err
+		}
+		if err := c.checkStore(ctx, s.url); err != nil {
+			return "", nil, errors.Join(err, s.stop())
+		}
+		return s.url + "/todos", s.stop, nil
+	}
+}
+
+// environment has what the servers must not have as flags, which other users of
+// the machine can read.
+func (c *BenchCmd) environment(setting string) []string {
+	env := []string{
+		"ASIDE_DATA=" + c.Data, "ASIDE_MONGO=" + c.Mongo,
+		"ASIDE_MONGO_DATABASE=" + c.MongoDatabase, "ASIDE_MONGO_COLLECTION=" + c.MongoCollection,
+	}
+	if needsRedis(setting) {
+		env = append(env, "ASIDE_REDIS="+c.Redis)
+	}
+	return env
+}
+
+// checkStore says what is missing before a minute of requests has failed.
+func (c *BenchCmd) checkStore(ctx context.Context, url string) error {
+	if c.Trace != "" {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("%s/todos/%d", url, c.IDs.Last), nil)
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Cache-Control", "no-cache")
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	resp, err := client.Do(req)
+	if err != nil {
+		return err
+	}
+	_ = resp.Body.Close()
+	if resp.StatusCode == http.StatusNotFound {
+		return fmt.Errorf("%s has no record %d: fill it with aside load --count %d, or choose other --ids", c.StoreFlags.Describe(), c.IDs.Last, c.IDs.Last)
+	}
+	return nil
+}

@@ -1,0 +1,137 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+)
+
+// served is an "aside serve" that this process has started.
+type served struct {
+	url, admin string
+	cmd        *exec.Cmd
+	ended      chan struct{} // closed when it has ended and its log is read
+	last       string        // line of its log; read it when ended is closed
+}
+
+const (
+	startTime = 30 * time.Second
+	flushTime = 30 * time.Second
+	stopTime  = 30 * time.Second
+)
+
+// startServe starts a server on a free port and waits until it serves. It has
+// the environment of this process, but for what chooses its cache and store.
+func startServe(ctx context.Context, env, flags []string) (*served, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	s := &served{ended: make(chan struct{})}
+	s.cmd = exec.Command(self, append([]string{
+		"serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--log-format", "json", "--log-level", "info",
+		"--cache-name", "bench-" + strings.ToLower(rand.Text()[:8]),
+	}, flags...)...)
+	for _, v := range os.Environ() {
+		name, _, _ := strings.Cut(v, "=")
+		switch name {
+		case "ASIDE_REDIS", "ASIDE_NO_CACHE", "ASIDE_NO_L1", "ASIDE_CACHE_NAME", "ASIDE_LISTEN", "ASIDE_ADMIN",
+			"ASIDE_DATA", "ASIDE_MONGO", "ASIDE_MONGO_DATABASE", "ASIDE_MONGO_COLLECTION":
+		default:
+			s.cmd.Env = append(s.cmd.Env, v)
+		}
+	}
+	s.cmd.Env = append(s.cmd.Env, env...)
+	s.cmd.SysProcAttr = ownGroup()
+	stderr, err := s.cmd.StderrPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := s.cmd.Start(); err != nil {
+		return nil, err
+	}
+	ready := make(chan struct{})
+	go func() {
+		defer close(s.ended)
+		lines := bufio.NewScanner(stderr)
+		lines.Buffer(nil, 1<<20)
+		serving := false
+		for lines.Scan() {
+			var entry struct{ Msg, URL string }
+			_ = json.Unmarshal(lines.Bytes(), &entry)
+			switch {
+			case serving:
+			case entry.Msg == "serving the operator":
+				s.admin = entry.URL
+			case entry.Msg == "serving":
+				s.url, serving = entry.URL, true
+				close(ready)
+			}
+			if line := bytes.TrimSpace(lines.Bytes()); len(line) > 0 {
+				s.last = string(line)
+			}
+		}
+		_ = s.cmd.Wait()
+	}()
+	select {
+	case <-ready:
+		return s, nil
+	case <-s.ended:
+		return nil, fmt.Errorf("aside serve did not start: %s", redact(s.last))
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+	case <-time.After(startTime):
+		err = fmt.Errorf("aside serve did not start within %v", startTime)
+	}
+	_ = s.cmd.Process.Kill()
+	<-s.ended
+	return nil, err
+}
+
+// stop takes the server's keys out of Redis, and ends it.
+func (s *served) stop() error {
+	err := s.flush()
+	if e := s.cmd.Process.Signal(os.Interrupt); e != nil { // a system that has no signals
+		_ = s.cmd.Process.Kill()
+	}
+	select {
+	case <-s.ended:
+	case <-time.After(stopTime):
+		_ = s.cmd.Process.Kill()
+		<-s.ended
+		return errors.Join(err, fmt.Errorf("aside serve did not end within %v", stopTime))
+	}
+	if code := s.cmd.ProcessState.ExitCode(); code > 0 {
+		return errors.Join(err, fmt.Errorf("aside serve ended with %d: %s", code, redact(s.last)))
+	}
+	return err
+}
+
+// flush is not kept from its work by an interrupt.
+func (s *served) flush() error {
+	ctx, cancel := context.WithTimeout(context.Background(), flushTime)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.admin+"/flush", nil)
+	if err != nil {
+		return err
+	}
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	resp, err := client.Do(req)
+	if err != nil {
+		return err
+	}
+	_ = resp.Body.Close()
+	if resp.StatusCode/100 != 2 && resp.StatusCode != http.StatusConflict { // 409: it has no cache
+		return fmt.Errorf("the keys of this run remain in Redis until their TTL ends: flushing them answered %s", resp.Status)
+	}
+	return nil
+}

@@ -1,0 +1,216 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/term"
+
+	"github.com/asidecache/aside/internal/loadtest"
+)
+
+// benchView shows how a run goes. begin starts a run, end is the last call.
+type benchView interface {
+	begin(title string, c *loadtest.Config)
+	show(loadtest.Progress)
+	end()
+}
+
+func newBenchView(f *os.File) benchView {
+	if !term.IsTerminal(int(f.Fd())) {
+		return &benchLines{w: f}
+	}
+	return &benchPanel{w: f, width: func() int {
+		width, _, err := term.GetSize(int(f.Fd()))
+		if err != nil {
+			return 0
+		}
+		return width
+	}}
+}
+
+// benchEvery is how often a line is written where lines stay.
+const benchEvery = 5 // seconds
+
+// benchLines writes a line now and then.
+type benchLines struct {
+	w     io.Writer
+	title string
+	n     int
+}
+
+func (v *benchLines) begin(title string, _ *loadtest.Config) {
+	v.n = 0
+	if v.title != "" || title != "" {
+		v.title = title
+	}
+}
+
+func (v *benchLines) show(p loadtest.Progress) {
+	if v.n++; v.n%benchEvery == 0 {
+		fmt.Fprintln(v.w, benchLine(p))
+	}
+}
+
+func (v *benchLines) end() {}
+
+// benchLine is about the last second, but for the failures, which must not be
+// missed.
+func benchLine(p loadtest.Progress) string {
+	var b strings.Builder
+	d := p.Interval.Latency().Percentiles(50, 95, 99)
+	if p.WarmUp {
+		b.WriteString("warm-up ")
+	}
+	fmt.Fprintf(&b, "%4.0fs  %d users  %.0f/s  p50 %.1f  p95 %.1f  p99 %.1f ms", p.Elapsed.Seconds(), p.Users, perSecond(p), inMS(d[0]), inMS(d[1]), inMS(d[2]))
+	if _, ok := p.Interval.HitRatio(); ok {
+		fmt.Fprintf(&b, "  L1 %.1f %%  L2 %.1f %%", tierShare(p.Interval, loadtest.TierL1), tierShare(p.Interval, loadtest.TierL2))
+	}
+	if p.Backlog > 0 {
+		fmt.Fprintf(&b, "  backlog %d", p.Backlog)
+	}
+	if n := p.Total.Failures(); n > 0 {
+		fmt.Fprintf(&b, "  %d failed", n)
+	}
+	return b.String()
+}
+
+func perSecond(p loadtest.Progress) float64 {
+	return float64(p.Interval.Succeeded) / max(p.Took.Seconds(), 1e-9)
+}
+
+func inMS(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+// tierShare is in percent of the reads.
+func tierShare(t *loadtest.Tally, tier loadtest.Tier) float64 {
+	var reads int64
+	for _, tier := range loadtest.Tiers() {
+		reads += t.Hits(tier)
+	}
+	return 100 * float64(t.Hits(tier)) / float64(max(reads, 1))
+}
+
+// benchPanel draws over itself on a terminal.
+type benchPanel struct {
+	w     io.Writer
+	width func() int // of the terminal; 0: unknown
+
+	title    string
+	load     string
+	duration time.Duration
+	rates    []float64
+	drawn    int // lines, of which the cursor is below the last
+}
+
+const sparkWidth = 40
+
+func (v *benchPanel) begin(title string, c *loadtest.Config) {
+	v.title, v.load, v.duration = title, c.Workload.String(), c.Duration
+	v.rates = nil
+}
+
+func (v *benchPanel) show(p loadtest.Progress) {
+	v.rates = append(v.rates, perSecond(p))
+	if len(v.rates) > sparkWidth {
+		v.rates = v.rates[1:]
+	}
+	lines := v.lines(p)
+	var b strings.Builder
+	if v.drawn > 0 {
+		fmt.Fprintf(&b, "\x1b[%dA", v.drawn)
+	}
+	width := v.width()
+	for _, line := range lines {
+		b.WriteString("\r" + clip(line, width) + "\x1b[K\n")
+	}
+	b.WriteString("\x1b[J") // what a longer panel has left
+	v.drawn = len(lines)
+	_, _ = io.WriteString(v.w, b.String())
+}
+
+// end leaves the last panel where it is.
+func (v *benchPanel) end() { v.drawn = 0 }
+
+func (v *benchPanel) lines(p loadtest.Progress) []string {
+	of := ""
+	if v.duration > 0 && !p.WarmUp {
+		of = " of " + v.duration.String()
+	}
+	what := "measuring"
+	if p.WarmUp {
+		what = "warming up"
+	}
+	lines := []string{
+		fmt.Sprintf("%s   %s, %s%s", v.title, what, p.Elapsed.Round(time.Second), of),
+		fmt.Sprintf("%d users, %s", p.Users, v.load),
+		"",
+		fmt.Sprintf("%-11s %11s %11s", "", "last second", "so far"),
+		fmt.Sprintf("%-11s %11.0f %11.0f   %s", "requests/s", perSecond(p), float64(p.Total.Succeeded)/max(p.Elapsed.Seconds(), 1e-9), spark(v.rates)),
+	}
+	now, all := p.Interval.Latency(), p.Total.Latency()
+	ps := []float64{50, 95, 99, 100}
+	a, b := now.Percentiles(ps...), all.Percentiles(ps...)
+	for i, name := range []string{"p50 ms", "p95 ms", "p99 ms", "max ms"} {
+		lines = append(lines, fmt.Sprintf("%-11s %11.3f %11.3f", name, inMS(a[i]), inMS(b[i])))
+	}
+	row := func(name, format string, a, b any) {
+		lines = append(lines, fmt.Sprintf("%-11s %11s %11s", name, fmt.Sprintf(format, a), fmt.Sprintf(format, b)))
+	}
+	if ratio, ok := p.Total.HitRatio(); ok {
+		last, _ := p.Interval.HitRatio()
+		row("hit ratio", "%.1f %%", 100*last, 100*ratio)
+		for _, t := range loadtest.Tiers() {
+			if p.Total.Hits(t) > 0 {
+				row("  "+t.String(), "%.1f %%", tierShare(p.Interval, t), tierShare(p.Total, t))
+			}
+		}
+	}
+	if p.Backlog > 0 || p.Total.Dropped() > 0 {
+		lines = append(lines, fmt.Sprintf("%-11s %11d %11s   due, and no connection is free", "backlog", p.Backlog, ""))
+	}
+	row("failed", "%d", p.Interval.Failures(), p.Total.Failures())
+	for i, k := range p.Total.Kinds() {
+		if i == 3 {
+			break
+		}
+		f := p.Total.Failed[k]
+		lines = append(lines, fmt.Sprintf("  %d with %v, first: %s", f.Count, k, f.Example))
+	}
+	return lines
+}
+
+// spark draws values as bars, the highest full.
+func spark(values []float64) string {
+	const bars = "▁▂▃▄▅▆▇█"
+	top := 0.0
+	for _, v := range values {
+		top = max(top, v)
+	}
+	var b strings.Builder
+	for _, v := range values {
+		i := 0
+		if top > 0 {
+			i = int(v / top * 7.999)
+		}
+		b.WriteRune([]rune(bars)[i])
+	}
+	return b.String()
+}
+
+// clip keeps a line from wrapping, which would spoil the count of lines, and
+// control characters of a server from reaching the terminal.
+func clip(line string, width int) string {
+	runes := []rune(line)
+	for i, r := range runes {
+		if r < ' ' || r >= 0x7f && r < 0xa0 {
+			runes[i] = '?'
+		}
+	}
+	if width > 0 && len(runes) >= width {
+		runes = runes[:width-1]
+	}
+	return string(runes)
+}

@@ -1,0 +1,7 @@
+//go:build !unix
+
+package loadtest
+
+import "time"
+
+func nap(d time.Duration) { time.Sleep(d) }

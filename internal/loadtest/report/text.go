@@ -1,0 +1,174 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/asidecache/aside/internal/loadtest"
+)
+
+// Text writes the report for people.
+func Text(w io.Writer, r *loadtest.Report) error {
+	var b strings.Builder
+	head(&b, r)
+	table(&b, r)
+	tiers(&b, r)
+	b.WriteByte('\n')
+	if o := r.OpenLoop(); o != nil {
+		schedule(&b, r, o)
+	}
+	for _, k := range r.Kinds() {
+		f := r.Failed[k]
+		method := k.Op.Method() + " "
+		if k.Kind == loadtest.Dropped {
+			method = ""
+		}
+		fmt.Fprintf(&b, "failed: %d %swith %v, first: %s\n", f.Count, method, k, f.Example)
+	}
+	if r.Created.Left > 0 {
+		fmt.Fprintf(&b, "%d records of this run may still exist: their ids begin with %s\n", r.Created.Left, r.Created.Prefix)
+	}
+	if r.Unfinished > 0 {
+		fmt.Fprintf(&b, "cut off at the end, and not counted: %d\n", r.Unfinished)
+	}
+	fmt.Fprintf(&b, "connections made: %d\n", r.Connections)
+	generator(&b, r)
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// load says in short what was asked of the server.
+func load(c *loadtest.Config) string {
+	s := fmt.Sprintf("%d users", c.Users)
+	if c.Rate > 0 {
+		s = fmt.Sprintf("%.10g requests/s on a schedule", c.Rate)
+		if c.Poisson {
+			s = fmt.Sprintf("%.10g requests/s at random times", c.Rate)
+		}
+		s += fmt.Sprintf(", at most %d at a time", c.Users)
+	}
+	s += ", " + workloadOf(c)
+	if c.Mix != (loadtest.Mix{}) {
+		s += ", " + c.Mix.String()
+	}
+	return s
+}
+
+func head(b *strings.Builder, r *loadtest.Report) {
+	early := ""
+	if r.Interrupted {
+		early = ", ended early"
+	}
+	fmt.Fprintf(b, "%s, %s%s\n", load(&r.Config), r.Elapsed.Round(10*time.Millisecond), early)
+	if r.Config.WarmUp != (loadtest.WarmUp{}) {
+		fmt.Fprintf(b, "before it: %v\n", r.Config.WarmUp)
+	}
+	fmt.Fprintf(b, "%d requests, %d failed, %.1f successful/s\n\n", r.Requests(), r.Failures(), r.Rate())
+}
+
+// table is locust's summary: the same columns, with more digits.
+func table(b *strings.Builder, r *loadtest.Report) {
+	rs := rows(r)
+	width := len("Name")
+	for _, row := range rs {
+		width = max(width, len(row.name))
+	}
+	line := func(format string, args ...any) {
+		b.WriteString(strings.TrimRight(fmt.Sprintf(format, args...), " ") + "\n")
+	}
+	line("%-6s %-*s %10s %16s | %9s %9s %9s %9s | %10s %10s", "Type", width, "Name", "# reqs", "# fails", "Avg", "Min", "Max", "Med", "req/s", "failures/s")
+	for _, row := range rs {
+		l := row.latency
+		line("%-6s %-*s %10d %16s | %9s %9s %9s %9s | %10.2f %10.2f", row.method, width, row.name, row.requests,
+			fmt.Sprintf("%d(%.2f%%)", row.failures, 100*row.failRatio()),
+			ms(l.Mean()), ms(l.Min()), ms(l.Max()), ms(l.Percentile(50)), r.PerSecond(row.requests), r.PerSecond(row.failures))
+	}
+	line("")
+	cells := fmt.Sprintf("%-6s %-*s", "Type", width, "Name")
+	for _, p := range loadtest.Percentiles {
+		cells += fmt.Sprintf(" %8s", fmt.Sprintf("%v%%", p))
+	}
+	line("%s %10s", cells, "# reqs")
+	for _, row := range rs {
+		cells := fmt.Sprintf("%-6s %-*s", row.method, width, row.name)
+		for _, d := range row.latency.Percentiles(loadtest.Percentiles[:]...) {
+			cells += " " + fmt.Sprintf("%8s", ms(d))
+		}
+		line("%s %10d", cells, row.requests)
+	}
+	line("Milliseconds, of the requests that succeeded.")
+	line("")
+}
+
+func tiers(b *strings.Builder, r *loadtest.Report) {
+	reads := r.Latency(loadtest.Read)
+	ratio, known := r.HitRatio()
+	switch {
+	case reads.Count() == 0:
+		return
+	case !known:
+		b.WriteString("hit ratio unknown: no answer has a Cache-Status header\n")
+		return
+	}
+	fmt.Fprintf(b, "%-10s %10s %7s %9s %9s %9s %9s\n", "answered by", "reads", "share", "p50", "p95", "p99", "max")
+	row := func(name string, l loadtest.Latency) {
+		if l.Count() == 0 {
+			return
+		}
+		p := l.Percentiles(50, 95, 99)
+		fmt.Fprintf(b, "%-11s %10d %5.1f %% %9s %9s %9s %9s\n", name, l.Count(),
+			100*float64(l.Count())/float64(reads.Count()), ms(p[0]), ms(p[1]), ms(p[2]), ms(l.Max()))
+	}
+	for _, t := range loadtest.Tiers() {
+		row(t.String(), r.TierLatency(t))
+	}
+	fmt.Fprintf(b, "hit ratio %.4f; coalesced %d, negative %d, stale %d\n", ratio, r.Coalesced, r.Negative, r.Stale)
+}
+
+func schedule(b *strings.Builder, r *loadtest.Report, o *loadtest.OpenLoop) {
+	b.WriteString("Open loop: latencies count from when a request was to be sent, so none is omitted while the server stalls.\n")
+	p, s := o.Served.Percentiles(50, 99), o.Lag.Percentiles(50, 99)
+	fmt.Fprintf(b, "from sending to the answer alone: p50 %s, p99 %s, max %s ms; the generator sent p50 %s, p99 %s ms after it could\n",
+		ms(p[0]), ms(p[1]), ms(o.Served.Max()), ms(s[0]), ms(s[1]))
+	if o.Late == 0 && o.Dropped == 0 {
+		b.WriteString("a connection was free for every request when it was due\n")
+		return
+	}
+	w := o.Waited.Percentiles(50, 99)
+	fmt.Fprintf(b, "no connection was free for %d requests (%.2f %%), which waited p50 %s, p99 %s, max %s ms; %d were dropped, having waited %v\n",
+		o.Late+o.Dropped, 100*float64(o.Late+o.Dropped)/float64(max(r.Requests(), 1)), ms(w[0]), ms(w[1]), ms(o.Waited.Max()), o.Dropped, r.Config.Timeout)
+	fmt.Fprintf(b, "largest backlog %d requests", o.MaxBacklog)
+	if o.Overtime >= time.Second {
+		fmt.Fprintf(b, "; what had piled up at the end took %v more: the server, over %d connections, does not reach %.10g requests/s",
+			o.Overtime.Round(100*time.Millisecond), r.Config.Users, r.Config.Rate)
+	}
+	b.WriteByte('\n')
+}
+
+// busy is the share of the processors above which the generator may be what is
+// measured.
+const busy = 0.8
+
+func generator(b *strings.Builder, r *loadtest.Report) {
+	if r.CPU <= 0 {
+		return
+	}
+	fmt.Fprintf(b, "the generator itself: %.0f %% of %d processors, %.1f us of CPU a request\n",
+		100*r.CPUShare(), r.Processors, float64(r.CPU.Nanoseconds())/1e3/float64(max(r.Requests(), 1)))
+	if r.CPUShare() > busy {
+		b.WriteString("it was short of CPU: the server may be faster than this report says\n")
+	}
+}
+
+func ms(d time.Duration) string {
+	v := millis(d)
+	switch {
+	case v >= 1000:
+		return fmt.Sprintf("%.0f", v)
+	case v >= 10:
+		return fmt.Sprintf("%.1f", v)
+	}
+	return fmt.Sprintf("%.3f", v)
+}
