@@ -1,0 +1,27 @@
+package e2e
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) {
+	// Nodes are talked to seldom, and come and go.
+	http.DefaultTransport.(*http.Transport).DisableKeepAlives = true
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		if dir := os.Getenv("ASIDE_E2E_RESULTS"); dir != "" {
+			if err := table.write(dir); err != nil {
+				fmt.Fprintln(os.Stderr, "the results cannot be written:", err)
+				code = 1
+			}
+		}
+		if builds != "" {
+			_ = os.RemoveAll(builds)
+		}
+		os.Exit(code)
+	}))
+}

@@ -1,0 +1,95 @@
+package e2e
+
+import (
+	"fmt"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/asidecache/aside/internal/gate"
+	"github.com/asidecache/aside/internal/testserver"
+)
+
+// timing is the time-outs that the nodes run with.
+type timing struct {
+	Load, Write, Fence    time.Duration
+	L2, Silence, Degraded time.Duration
+}
+
+func (c timing) args() []string {
+	return []string{
+		"--load-timeout", c.Load.String(), "--write-timeout", c.Write.String(), "--fence-ttl", c.Fence.String(),
+		"--redis-timeout", c.L2.String(), "--redis-silence", c.Silence.String(), "--degraded-l1-ttl", c.Degraded.String(),
+	}
+}
+
+// system is several nodes over one database and one Redis, to which each has a
+// way of its own.
+type system struct {
+	t     *testing.T
+	Redis *testserver.RedisServer
+	Nodes []*node
+}
+
+const nodeCount = 3
+
+// policy is what becomes of writes while Redis is down.
+type policy string
+
+const (
+	closed policy = "closed"
+	open   policy = "open"
+)
+
+// startSystem starts all of it; redisArgs are further arguments of redis-server.
+func startSystem(t *testing.T, c timing, p policy, redisArgs ...string) *system {
+	t.Helper()
+	redis := testserver.Redis(t, redisArgs...)
+	s := &system{t: t, Redis: redis}
+	proxies := make([]*testserver.Proxy, nodeCount)
+	for i := range proxies {
+		proxies[i] = testserver.Toxiproxy(t, redis.Addr())
+	}
+	s.startNodes(c, p, func(i int) string { return "redis://" + proxies[i].Addr() })
+	for i, n := range s.Nodes {
+		n.Proxy = proxies[i]
+	}
+	return s
+}
+
+// startNodes starts the nodes; redisURL is where the i-th finds Redis.
+func (s *system) startNodes(c timing, p policy, redisURL func(i int) string) {
+	s.t.Helper()
+	mongo := testserver.Mongo(s.t)
+	for i := range nodeCount {
+		s.Nodes = append(s.Nodes, startNode(s.t, fmt.Sprintf("node %d", i), append([]string{
+			"--mongo", mongo.URI(), "--redis", redisURL(i), "--cache-name", "e2e", "--on-redis-down", string(p),
+		}, c.args()...)...))
+	}
+}
+
+// Targets are the URLs of the nodes.
+func (s *system) Targets() []string {
+	targets := make([]string, len(s.Nodes))
+	for i, n := range s.Nodes {
+		targets[i] = n.URL()
+	}
+	return targets
+}
+
+// AwaitWork waits until each node takes a write, and has the others read it.
+func (s *system) AwaitWork() {
+	s.t.Helper()
+	for i, writer := range s.Nodes {
+		id := fmt.Sprintf("after-%d", i)
+		gate.Eventually(s.t, writer.name+" takes writes again", func() bool {
+			status := writer.Do(http.MethodPost, "/todos", `{"id":"`+id+`","name":"after"}`)
+			return status == http.StatusCreated || status == http.StatusConflict // of an earlier try
+		})
+		for _, reader := range s.Nodes {
+			if status := reader.Do(http.MethodGet, "/todos/"+id, "", "Cache-Control", "no-cache"); status != http.StatusOK {
+				s.t.Errorf("%s answers %d to a strong read of what %s has written", reader.name, status, writer.name)
+			}
+		}
+	}
+}
