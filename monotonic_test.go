@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -44,13 +45,25 @@ func (l *lateNews) deliver() {
 func uninformed(t *testing.T, p *primary, s *asidetest.Server) (*node, *lateNews) {
 	n := &node{t: t, p: p, conn: s.NewClient()}
 	l := &lateNews{Client: n.conn}
-	c, err := aside.New(options{Name: "test", Jitter: -1, L2: l, Logger: slog.New(slog.DiscardHandler)})
+	c, err := aside.New(options{Name: "test", Jitter: -1, DegradedL1TTL: -1, L2: l, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	n.Cache = c
 	t.Cleanup(func() { _ = c.Close(context.Background()) })
 	return n, l
+}
+
+// atAnswer calls f once, when the node's next operation of that name has been
+// carried out and its answer is on its way.
+func (n *node) atAnswer(op string, f func()) {
+	var called atomic.Bool
+	n.conn.Answer(func(o, _ string) error {
+		if o == op && called.CompareAndSwap(false, true) {
+			f()
+		}
+		return nil
+	})
 }
 
 // P3: a node that has answered a strong read does not go back to what its L1
@@ -65,7 +78,24 @@ func TestDefaultReadsDoNotGoBackBehindStrongOnes(t *testing.T) {
 		},
 		"load": func(t *testing.T, n, other *node) {
 			_ = other.Write(t.Context(), func(context.Context, *writing) error { n.p.put("k"); return nil }, "k")
+			held := make(chan struct{}) // the fill, which comes after the answer
+			n.conn.Intercept(func(_ context.Context, op, _ string) error {
+				if op == "Fill" {
+					<-held
+				}
+				return nil
+			})
 			n.wantStrong("k", 2)
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				if v, info := n.read("k", aside.Default); v < 2 {
+					t.Errorf("default read of version %d from %v after a strong one of 2", v, info.Source)
+				}
+			}()
+			synctest.Wait()
+			close(held)
+			<-done
 		},
 		"load under a fence": func(t *testing.T, n, other *node) {
 			_ = other.Write(t.Context(), func(context.Context, *writing) error {
@@ -177,6 +207,106 @@ func TestOlderFlightDoesNotOutliveANewerAnswer(t *testing.T) {
 			t.Errorf("version %d from %v in the end", v, info.Source)
 		}
 		_ = n.Close(t.Context())
+	})
+}
+
+// A node publishes its write, and before it has put the record into its L1
+// another node writes again and this one reads that. Caught: an insert that
+// replaces; answers from the primary that leave the insert on its way.
+func TestPublishedRecordDoesNotReplaceANewerOne(t *testing.T) {
+	for name, meanwhile := range map[string]func(t *testing.T, n, other *node) (version int){
+		"stored": func(t *testing.T, n, other *node) int {
+			other.update("k")
+			n.want("k", 3, aside.SourceL2)
+			return 3
+		},
+		"under a fence": func(t *testing.T, n, other *node) int {
+			_ = other.Write(t.Context(), func(context.Context, *writing) error {
+				n.p.put("k")
+				n.want("k", 3, aside.SourceLoad)
+				return nil
+			}, "k")
+			return 3
+		},
+		"while L2 is down": func(t *testing.T, n, other *node) int {
+			other.update("k")
+			n.down()
+			n.want("k", 3, aside.SourceLoad)
+			return 3
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := &asidetest.Server{}
+				p := newPrimary("k")
+				n, _ := uninformed(t, p, s)
+				other := newNode(t, p, s)
+				var seen int
+				n.atAnswer("Release", func() { seen = meanwhile(t, n, other) })
+				n.update("k")
+				if v, info := n.read("k", aside.Default); v != seen {
+					t.Errorf("default read of version %d from %v after one of %d", v, info.Source, seen)
+				}
+				n.up()
+				time.Sleep(3 * time.Second)
+				_, _ = n.Close(t.Context()), other.Close(t.Context())
+			})
+		})
+	}
+}
+
+// A flight that waits for another node's lease asks again after a write of its
+// own node, when a second flight has taken its place: both are of one generation
+// then. Its answer is still on its way when the second has got a newer value.
+// Caught: both inserting.
+func TestReplacedFlightDoesNotInsert(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &asidetest.Server{}
+		p := newPrimary("k")
+		n, _ := uninformed(t, p, s)
+		other := newNode(t, p, s)
+		load := make(chan struct{})
+		p.afterRead = func(string) { <-load }
+		reads := make(chan int, 3)
+		read := func(n *node) {
+			v, _ := n.read("k", aside.Default)
+			reads <- v
+		}
+		go read(other) // has the lease
+		synctest.Wait()
+		go read(n) // waits for it
+		synctest.Wait()
+		_ = n.Write(t.Context(), func(context.Context, *writing) error { p.put("k"); return nil }, "k")
+		close(load)
+		<-reads
+		other.want("k", 2, aside.SourceLoad)
+		synctest.Wait()
+
+		second, answer := make(chan struct{}), make(chan struct{})
+		var asked atomic.Bool
+		n.conn.Intercept(func(_ context.Context, op, _ string) error {
+			if op == "Acquire" && asked.CompareAndSwap(false, true) {
+				<-second
+			}
+			return nil
+		})
+		n.atAnswer("Acquire", func() { <-answer })
+		go read(n)
+		synctest.Wait()
+		time.Sleep(50 * time.Millisecond) // the waiting flight asks again and finds version 2
+		synctest.Wait()
+		other.update("k")
+		close(second)
+		if v := <-reads; v != 3 {
+			t.Errorf("the second flight answered version %d", v)
+		}
+		close(answer)
+		<-reads
+		synctest.Wait()
+		if v, info := n.read("k", aside.Default); v != 3 {
+			t.Errorf("version %d from %v, after version 3 had been answered", v, info.Source)
+		}
+		_, _ = n.Close(t.Context()), other.Close(t.Context())
 	})
 }
 
