@@ -14,7 +14,7 @@ import (
 // one, and those that nobody saw may or may not be in the order.
 func bruteLinearizable(ops []Op, gaps bool) bool {
 	told := map[uint64]int64{}
-	for _, op := range byReturn(ops) {
+	for _, op := range byCall(ops) {
 		if _, ok := told[op.Tag]; op.isRead() && op.Version > 0 && !ok {
 			told[op.Tag] = op.Version
 		}
@@ -175,8 +175,4 @@ func bruteDeleting(ops []Op) time.Duration {
 		}
 	}
 	return deleting
-}
-
-func byReturn(ops []Op) []Op {
-	return slices.SortedStableFunc(slices.Values(byCall(ops)), func(a, b Op) int { return int(a.Return - b.Return) })
 }

@@ -187,7 +187,8 @@ func TestHandMadeHistories(t *testing.T) {
 		{name: "absent as the delete is called", ops: []Op{w1, read(1, 11, 12, 1), del(0, 20, 30), strong(1, 13, 20, 0), read(1, 13, 20, 0)}},
 		{
 			name: "absent before it is deleted", ops: []Op{w1, strong(1, 13, 19, 0), del(0, 20, 30)},
-			want: counts{StrongReads: 1, Linearizable: 1},
+			want:  counts{StrongReads: 1, Linearizable: 1},
+			shown: pieces{Linearizable: {w1, strong(1, 13, 19, 0)}},
 		},
 		{
 			name: "seen after the delete", ops: []Op{w1, del(0, 20, 30), strong(1, 31, 32, 1), read(2, 33, 34, 1), read(3, 41, 42, 1)},
@@ -270,7 +271,7 @@ func TestHandMadeHistories(t *testing.T) {
 			shown: pieces{Intact: {w1, strong(1, 31, 32, 2).tagged(1)}, Linearizable: {strong(1, 31, 32, 2).tagged(1)}},
 		},
 		{
-			name: "tag of another version among right ones", ops: []Op{w1, w2, strong(1, 31, 99, 2), strong(2, 40, 50, 2).tagged(1), strong(3, 60, 61, 2)},
+			name: "tag of another version among right ones", ops: []Op{w1, w2, strong(1, 31, 45, 2), strong(2, 40, 50, 2).tagged(1), strong(3, 60, 61, 2)},
 			want:  counts{Intact: 1, Linearizable: 1},
 			shown: pieces{Linearizable: {strong(2, 40, 50, 2).tagged(1)}},
 		},
@@ -286,6 +287,12 @@ func TestHandMadeHistories(t *testing.T) {
 			ops:   []Op{w1, unknown(1, 12, 2), read(2, 20, 21, 2), read(3, 30, 31, 3).tagged(2)},
 			want:  counts{Intact: 1},
 			shown: pieces{Intact: {unknown(1, 12, 2), read(2, 20, 21, 2), read(3, 30, 31, 3).tagged(2)}},
+		},
+		{
+			name:  "less than absent",
+			ops:   []Op{w1, unknown(1, 12, 2), read(2, 20, 21, -1).tagged(2)},
+			want:  counts{Intact: 1},
+			shown: pieces{Intact: {read(2, 20, 21, -1).tagged(2)}},
 		},
 		{
 			name:  "two writes make one version",

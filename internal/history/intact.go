@@ -35,6 +35,8 @@ func (l *life) mixedUp(read Op, byTag map[uint64]Op) {
 	w, ok := byTag[read.Tag]
 	first := l.seen[read.Tag]
 	switch {
+	case read.Version < 0:
+		l.violated(Intact, read, func() string { return saw(read) + ", which no write makes." }, read)
 	case !ok:
 		l.violated(Intact, read, func() string { return saw(read) + fmt.Sprintf(" with tag %x, which nobody wrote.", read.Tag) }, read)
 	case !w.Unknown && w.Version != read.Version:

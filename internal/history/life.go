@@ -37,7 +37,7 @@ type life struct {
 	// unseen are the writes of unknown outcome that no read saw.
 	unseen []Op
 	reads  []Op
-	// seen are the first reads to return each tag.
+	// seen are the first reads, by call, that returned each tag.
 	seen map[uint64]Op
 	// deleting is when the first delete was called; never if none was.
 	deleting time.Duration
@@ -56,7 +56,7 @@ func newLife(k *Key, o Options) *life {
 	for _, op := range l.all {
 		if op.isRead() {
 			l.reads = append(l.reads, op)
-			if first, ok := l.seen[op.Tag]; op.Version > 0 && (!ok || op.Return < first.Return) {
+			if _, ok := l.seen[op.Tag]; !ok && op.Version > 0 {
 				l.seen[op.Tag] = op
 			}
 		}

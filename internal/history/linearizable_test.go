@@ -10,12 +10,16 @@ import (
 // is linearizable or not. Porcupine tries all orders of what overlaps, of which
 // there are more than anyone can wait for.
 // Caught: record, which lets a write go before the reads of what it replaces; all
-// reads of a version instead of two.
+// reads of a version instead of two; absent reads told apart by their tags.
 func TestSearchStaysSmall(t *testing.T) {
-	const versions, reads = 100, 40
+	const versions, reads = partLength - 4, 40 // one part
 	// Every version is there for 10 ms, and each operation takes 500 ms.
 	var ops []Op
 	client := 0
+	for i := range reads { // their tags mean nothing
+		client++
+		ops = append(ops, strong(client, 0, 500, 0).tagged(uint64(i)))
+	}
 	for v := range versions {
 		client++
 		ops = append(ops, write(client, 10*v, 10*v+500, int64(v)+1))
@@ -28,7 +32,7 @@ func TestSearchStaysSmall(t *testing.T) {
 	if r := Check(keyOf(ops...), o); r.Undecided+r.Violated() != 0 {
 		t.Errorf("undecided: %d, broken: %v", r.Undecided, r.Violations)
 	}
-	for _, old := range []int64{1, 50, 99} {
+	for _, old := range []int64{1, versions / 2, versions - 1} {
 		stale := strong(client+1, 2000, 2001, old)
 		r := Check(keyOf(append(ops, stale)...), o)
 		if r.Undecided != 0 || r.Broken[Linearizable] != 1 {

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,7 +16,7 @@ import (
 // draw writes the violation's picture into dir: its operations, with the writes
 // that made the versions in them.
 func (l *life) draw(v *Violation, dir string) error {
-	ops := v.Ops
+	ops := slices.Clone(v.Ops)
 	for _, op := range v.Ops {
 		ops = l.withWrite(ops, op)
 	}
@@ -42,7 +43,7 @@ func (l *life) withWrite(ops []Op, read Op) []Op {
 	}
 	for _, w := range l.writes {
 		if w.Kind == Write && w.Version == read.Version && w.Tag == read.Tag {
-			return append(ops[:len(ops):len(ops)], w.Op)
+			return append(ops, w.Op)
 		}
 	}
 	return ops

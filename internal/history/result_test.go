@@ -71,7 +71,7 @@ func TestDistributionsAreMerged(t *testing.T) {
 	}
 	a, b := stale(1), stale(9)
 	var total Result
-	for _, r := range []Result{a, b, b, b} {
+	for _, r := range []Result{b, a, b, b} {
 		total.Add(r)
 	}
 	if d := &total.Default; d.Stale != 4 || d.Quantile(0.25) > ms(2) || d.Quantile(0.5) < ms(9) {
