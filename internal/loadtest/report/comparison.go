@@ -20,7 +20,7 @@ func ComparisonText(w io.Writer, r *compare.Report) error {
 	if r.Interrupted {
 		rounds += ", ended early"
 	}
-	fmt.Fprintf(&b, "%s, interleaved; each run: %s, %v\n", rounds, load(&r.Load), r.Load.Duration)
+	fmt.Fprintf(&b, "%s, interleaved; each run: %s, %s\n", rounds, load(&r.Load), length(&r.Load))
 	if r.Load.WarmUp != (loadtest.WarmUp{}) {
 		fmt.Fprintf(&b, "before each: %v\n", r.Load.WarmUp)
 	}

@@ -38,7 +38,7 @@ type comparisonPage struct {
 func comparisonPageOf(r *compare.Report) *comparisonPage {
 	p := &comparisonPage{
 		Heading: strings.Join(r.Names, " · "), Base: r.Names[0], Load: load(&r.Load),
-		When: fmt.Sprintf("%d rounds, interleaved, %v for each run", r.Rounds, r.Load.Duration),
+		When: fmt.Sprintf("%d rounds, interleaved; each run: %s", r.Rounds, length(&r.Load)),
 		Left: plotLeft, Right: plotRight,
 		Style: template.CSS(asset("page.css")),
 	}

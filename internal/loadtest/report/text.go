@@ -56,6 +56,19 @@ func load(c *loadtest.Config) string {
 	return s
 }
 
+// length is how long a run was to be.
+func length(c *loadtest.Config) string {
+	switch {
+	case c.Duration == 0 && c.Requests == 0:
+		return "to the end of the workload"
+	case c.Duration == 0:
+		return fmt.Sprintf("%d requests", c.Requests)
+	case c.Requests == 0:
+		return c.Duration.String()
+	}
+	return fmt.Sprintf("%v or %d requests", c.Duration, c.Requests)
+}
+
 func head(b *strings.Builder, r *loadtest.Report) {
 	early := ""
 	if r.Interrupted {

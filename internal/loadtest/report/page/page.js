@@ -29,6 +29,15 @@
     stroke: color("quiet"), font: "12px system-ui, sans-serif",
     grid: { stroke: color("grid"), width: 1 }, ticks: { stroke: color("line"), width: 1, size: 5 }, ...more,
   });
+  // powers marks a logarithmic axis at 1, 10, 100 and so on alone.
+  const powers = {
+    splits: (u) => {
+      const { min, max } = u.scales.y, ticks = [];
+      for (let e = Math.ceil(Math.log10(min) - 1e-9); e <= Math.log10(max) + 1e-9; e++) ticks.push(10 ** e);
+      return ticks;
+    },
+    values: (u, ticks) => ticks.map(short),
+  };
   const line = (label, name, more) => ({
     label, stroke: color(name), width: 1.6, value: (u, v) => exact(v), points: { size: 5 }, ...more,
   });
@@ -111,18 +120,19 @@
       return;
     }
     const colors = { all: "text", "from sending": "c3", ...tierColors };
+    const names = Object.keys(series).filter((n) => n !== "all").concat("all"); // which is drawn over the others
     const labels = [[0, "0 %"], [Math.log10(2), "50 %"], [1, "90 %"], [2, "99 %"], [3, "99.9 %"], [4, "99.99 %"], [5, "99.999 %"], [6, "99.9999 %"]];
     draw("percentiles", {
       scales: { x: { time: false }, y: { distr: 3 } },
       axes: [
         axis({ splits: (u) => labels.map((l) => l[0]).filter((v) => v <= u.scales.x.max), values: (u, ticks) => ticks.map((v) => (labels.find((l) => l[0] === v) || [0, ""])[1]) }),
-        axis({ values: (u, ticks) => ticks.map((v) => v == null || Math.abs(Math.log10(v) % 1) > 1e-6 ? "" : short(v)), size: 56 }),
+        axis({ ...powers, size: 56 }),
       ],
       series: [
         { label: "percentile", value: (u, v, si, i) => i == null ? "–" : p[i] + " %" },
-        ...Object.keys(series).map((n) => line(n, colors[n] || "c6", { points: { show: false }, value: (u, v) => v == null ? "–" : exact(v) + " ms" })),
+        ...names.map((n) => line(n, colors[n] || "c6", { points: { show: false }, value: (u, v) => v == null ? "–" : exact(v) + " ms" })),
       ],
-    }, [nines, ...Object.values(series)]);
+    }, [nines, ...names.map((n) => series[n])]);
   };
 
   const all = () => {
@@ -130,7 +140,7 @@
     charts = [];
     overTime("throughput", [line("successful", "c1", { fill: fill("c1", 12) })], [time.rate]);
     const latency = log.checked
-      ? { scales: { y: { distr: 3 } }, axis: { values: (u, ticks) => ticks.map((v) => v == null || Math.abs(Math.log10(v) % 1) > 1e-6 ? "" : short(v)) } }
+      ? { scales: { y: { distr: 3 } }, axis: powers }
       : {};
     overTime("latency",
       [line("50 %", "c4"), line("95 %", "c1"), line("99 %", "c2"), line("max", "c6", { width: 1, show: false })],
