@@ -59,7 +59,7 @@ type Peer struct {
 	Open   func(ctx context.Context, env Env) (Client, error)
 }
 
-// All lists the peers.
+// All lists the peers; Floor is none.
 func All() []Peer {
 	return slices.Concat(asidePeers, otterPeers, ristrettoPeers, theinePeers, lruPeers, standardPeers,
 		sturdycPeers, gozeroPeers, gocachePeers, jetcachePeers, redisCachePeers,
@@ -68,7 +68,7 @@ func All() []Peer {
 
 // Find returns the peer with that ID.
 func Find(id string) (Peer, error) {
-	all := All()
+	all := append(All(), Floor)
 	if i := slices.IndexFunc(all, func(p Peer) bool { return p.ID == id }); i >= 0 {
 		return all[i], nil
 	}

@@ -7,6 +7,9 @@ import (
 	"github.com/asidecache/aside/bench/internal/record"
 )
 
+// Floor is no cache: it costs what the harness costs.
+var Floor = Peer{ID: "floor", Name: "no cache: the harness itself", Open: openFloor}
+
 // What the libraries are held against: the standard library's map, and the
 // decoding of a record.
 var standardPeers = []Peer{
@@ -66,3 +69,20 @@ func (c *jsonClient) Write(ctx context.Context, key string, commit Commit) error
 }
 
 func (c *jsonClient) Close() {}
+
+// floorClient answers with one record, whatever is asked for.
+type floorClient struct{ one *record.Todo }
+
+func openFloor(ctx context.Context, env Env) (Client, error) {
+	one, err := env.Load(ctx, record.Key(0))
+	return floorClient{one}, err
+}
+
+func (c floorClient) Get(context.Context, string) (*record.Todo, error) { return c.one, nil }
+
+func (c floorClient) Write(ctx context.Context, _ string, commit Commit) error {
+	_, err := commit(ctx)
+	return err
+}
+
+func (c floorClient) Close() {}

@@ -5,6 +5,7 @@ package record
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 )
 
 // Todo is the record, of the reference system's shape and size.
@@ -22,7 +23,7 @@ func New(key string, version int64) *Todo {
 	return &Todo{
 		ID:          key,
 		Name:        "buy what is on list " + key,
-		Description: "two of each, then ask if they have any",
+		Description: strings.Clone("two of each, then ask if they have any"),
 		Version:     version,
 	}
 }
