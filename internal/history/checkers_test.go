@@ -128,6 +128,7 @@ func TestHandMadeHistories(t *testing.T) {
 		{name: "unknown write that made what is missing", ops: []Op{w1, unknown(1, 12, 99), write(0, 20, 30, 3), strong(2, 31, 32, 3)}},
 		{name: "unknown write seen long after", ops: []Op{w1, unknown(1, 12, 2), strong(2, 500, 501, 1), strong(2, 600, 601, 2), write(0, 700, 701, 3)}},
 		{name: "unknown write is no acknowledgement", ops: []Op{w1, unknown(1, 12, 2), read(2, 20, 21, 2), read(3, 40, 41, 1), strong(3, 20, 22, 1)}},
+		{name: "the tag of an absent read means nothing", ops: []Op{strong(2, 0, 1, 0).tagged(2), w1, unknown(1, 12, 2), strong(2, 20, 21, 2)}},
 		{
 			name: "unknown write seen and then not",
 			ops:  []Op{w1, unknown(1, 12, 2), strong(2, 20, 21, 2), strong(3, 22, 23, 1)},

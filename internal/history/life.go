@@ -11,7 +11,7 @@ import (
 // its versions, deleted.
 const (
 	absent  int64 = 0
-	deleted int64 = 1 << 61 // twice this is still a number
+	deleted int64 = math.MaxInt64
 )
 
 const never = time.Duration(math.MaxInt64)
@@ -93,13 +93,11 @@ func newest(read Op, deleting time.Duration) int64 {
 	return read.Version
 }
 
-// settle says of reads that found the record absent whether they saw it not yet
-// created or deleted, and ranks all operations. Only those that returned after
-// a delete had begun, or later, can be either. They are taken for deleted if something of the
-// record had been seen, or its creation acknowledged, by then, and for absent
-// otherwise. If any choice puts the operations in an order, this one does:
-// where one is forced by an operation before, it is the one made, and nothing
-// forces any other on a read that overlaps all of the record's life.
+// settle decides of each read that found the record absent whether it saw it not
+// yet created or deleted. Only one that returned after a delete was called can
+// mean either. It means deleted if an operation that proves that the record
+// existed returned before its call: then it can mean nothing else. Otherwise it
+// means not yet created: it can, and that stands in no later operation's way.
 func settle(ops []ranked, deleting time.Duration) {
 	existed := never // when an operation first returned that proves it
 	for _, op := range ops {

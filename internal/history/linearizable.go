@@ -19,16 +19,16 @@ const defaultTimeout = 10 * time.Second
 // linearizable has porcupine decide whether strong reads, writes and deletes
 // can be put in one order.
 //
-// It is not given everything, but as much as decides. Every read tells its
-// version, so the order of all operations is known but for those of one
-// version, and they can be put in it unless one of a newer version returned
-// before one of an older was called. So
+// Every read tells its version, and versions tell the order of the writes, so
+// porcupine need not see everything:
 //
-//   - of the reads of one version two matter, that which returned first and that
-//     which was called last: if these two have a place, the others overlap the
-//     time between those places or one of them;
-//   - the history falls into parts of some versions each. What is older than a
-//     part matters to it by its latest call alone.
+//   - Of the reads of one version two decide, that which returned first and that
+//     which was called last. If these have places in the order, so have all
+//     others: each returned after the first one's place and was called before the
+//     second one's, and the version is there from one to the other.
+//   - The history is cut into parts of some states each. There is no order if and
+//     only if an operation on a newer state returned before one on an older was
+//     called, so of what is older than a part only its latest call matters to it.
 func (l *life) linearizable() {
 	undecided := false
 	for _, part := range l.parts() {

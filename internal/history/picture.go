@@ -28,8 +28,11 @@ func (l *life) draw(v *Violation, dir string) error {
 	if err != nil {
 		return err
 	}
+	if err := errors.Join(porcupine.Visualize(record, info, f), f.Close()); err != nil {
+		return err
+	}
 	v.Picture = f.Name()
-	return errors.Join(porcupine.Visualize(record, info, f), f.Close())
+	return nil
 }
 
 func (l *life) withWrite(ops []Op, read Op) []Op {

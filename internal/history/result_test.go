@@ -11,9 +11,8 @@ import (
 )
 
 // TestCountsAndStaleness: what is counted of one key, and of two.
-// Caught: Add that forgets a field, or shares the other's distribution; shares
-// of all reads rather than of a level's; quantiles over the reads that were not
-// stale.
+// Caught: Add that forgets a field; reads counted at the wrong level; quantiles
+// over all reads; a quantile above the worst.
 func TestCountsAndStaleness(t *testing.T) {
 	ops := []Op{write(0, 0, 10, 1), write(0, 20, 30, 2), unknown(5, 31, 99), unknownDel(6, 4000), del(0, 5000, 5001)}
 	for i := range 50 { // stale by 1 ms, 2 ms, ... on nodes that promised nothing
