@@ -104,8 +104,8 @@ func TestCheckOnRealServers(t *testing.T) {
 // Nodes over one database whose caches do not know of each other are incoherent,
 // and that is seen from outside: with Redis, but under different names, their
 // strong reads answer with what another node has long changed; without Redis it
-// is their default reads that do. Caught: nothing but reads of the node that had
-// written.
+// is their default reads that do. Caught: clients that ask each record's own node
+// alone.
 func TestCheckSeesIncoherentCaches(t *testing.T) {
 	mongo, redis := testserver.Mongo(t), testserver.Redis(t)
 	env := []string{"ASIDE_MONGO=" + mongo.URI()}

@@ -44,8 +44,7 @@ func (f failing) Delete(context.Context, string, func(todo.Todo) error) error { 
 
 // The service's answers are taken for what they mean: a write for not done only
 // where the service knows that it was not, and a read for absent only where the
-// record is. Caught: all answers with 503 taken for refusals; unacknowledged
-// taken for one.
+// record is. Caught: unacknowledged taken for a refusal.
 func TestJudgeTheService(t *testing.T) {
 	for _, tt := range []struct {
 		err  error

@@ -3,8 +3,10 @@ package check
 import (
 	"context"
 	"encoding/json"
+	"hash/fnv"
 	"math/rand/v2"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/asidecache/aside/internal/history"
@@ -155,6 +157,9 @@ func (c *client) operation(ctx context.Context) bool {
 	begun := c.since(time.Now())
 	l, a, finished := slot.begin(c.want(), begun, c.rng)
 	c.finish(finished)
+	if !a.write() {
+		a = c.level(l.id)
+	}
 	var tag uint64
 	if a == create || a == put {
 		tag = c.tags.Add(1)
@@ -183,13 +188,24 @@ func (c *client) operation(ctx context.Context) bool {
 }
 
 func (c *client) want() act {
-	switch {
-	case c.rng.Float64() < c.Writes:
+	if c.rng.Float64() < c.Writes {
 		return put
-	case c.rng.Float64() < c.Strong:
-		return readStrong
 	}
-	return readDefault
+	return readDefault // or strong, see level
+}
+
+// level chooses that of a read. One record in three gets default reads alone, as
+// far as Strong lets it: a strong read brings the memory of its node up to date,
+// and with one of them every few milliseconds no default read would ever show
+// that nobody had told the node of a change.
+func (c *client) level(id string) act {
+	alone := min(1.0/3, 1-c.Strong)
+	h := fnv.New32a()
+	h.Write([]byte(strings.TrimPrefix(id, c.prefix))) // the prefix is another in each run
+	if float64(h.Sum32()%1000) < 1000*alone || c.rng.Float64() >= c.Strong/(1-alone) {
+		return readDefault
+	}
+	return readStrong
 }
 
 var kinds = [acts]history.Kind{

@@ -12,10 +12,9 @@ import (
 )
 
 // Every promise is reported by the liar that breaks it, with the piece of
-// history that shows it. Caught, by taking out one line at a time: each of the
-// checkers left out of the Promises; default reads recorded as strong; a 404 not
-// recorded; the tag of another record's name taken for this one's; reads after
-// the deletion left out.
+// history that shows it. Caught: each of the checkers left out; default reads
+// recorded as strong ones; absences not recorded; the id of an answer not looked
+// at; version 0 taken for absent; no reads after the deletion.
 func TestLiars(t *testing.T) {
 	// seldom lies to reads on one node now and then.
 	seldom := func(node int, strong bool, saw func(q query) int) func(q query) int {
@@ -99,6 +98,18 @@ func TestLiars(t *testing.T) {
 				return false
 			},
 			want: []history.Promise{history.Intact},
+		},
+		"another run's record": {
+			answer: func(w http.ResponseWriter, q query) bool {
+				if q.method != "GET" || q.life.now() == nil || !q.f.nth("lie", 50) {
+					return false
+				}
+				other := *q.life.now()
+				other.ID = "check-other-1"
+				reply(w, 200, &other)
+				return true
+			},
+			want: []history.Promise{history.Intact}, not: []history.Promise{history.StrongReads, history.OwnWrites, history.Bounded},
 		},
 		"another record's content": {
 			answer: func(w http.ResponseWriter, q query) bool {

@@ -17,8 +17,9 @@ import (
 
 // Whatever fails, no promise is broken by it, and it is counted for what it is.
 // Caught: a write of unknown outcome left out of the history, and one that was
-// refused put into it; a 404 of a proxy read as an absence; a 404 to a write
-// behind the deletion counted as an error; a read that failed recorded.
+// refused put into it; a 404 of a proxy read as an absence; any 503, or a 408,
+// taken for a refusal; a 404 to a write behind the deletion counted as an error;
+// a read that failed recorded; a record deleted whose creation was still open.
 func TestOutagesAreNoLies(t *testing.T) {
 	// nowAndThen answers one request in ten of a method.
 	nowAndThen := func(method string, answer func(w http.ResponseWriter, q query)) func(http.ResponseWriter, query) bool {

@@ -107,7 +107,7 @@ func (s *slot) begin(want act, now time.Duration, rng *rand.Rand) (l *life, a ac
 		if want.write() {
 			a = readStrong
 		}
-	case !l.turning && !l.doubtful && l.due(now):
+	case !l.turning && l.due(now):
 		a, l.turning = remove, true
 	}
 	l.begun++

@@ -14,11 +14,12 @@ func newSlot(ops int) *slot {
 }
 
 // Whatever becomes of operations, in whatever order they end: a record is created
-// and deleted by one at a time, is written only while it is there, is read before
-// and after; it is finished once, with nothing under way, and not begun upon
-// afterwards. Caught: a deletion begun twice; a life finished with a late read
-// under way; one whose late reads never came, which was not finished when the
-// next ended; a doubtful one that was deleted.
+// and deleted by one at a time, is written only while it is there, and is read
+// before and after; it is finished once, with nothing under way, and nothing is
+// begun on it afterwards. Caught: a creation, and a deletion, begun twice; a life
+// finished with operations under way; one never finished, since the next ended
+// before it had all its late reads; one deleted whose creation was still open; a
+// deletion that was refused taken for done.
 func TestSlotLives(t *testing.T) {
 	for seed := range uint64(200) {
 		rng := rand.New(rand.NewPCG(seed, 0))
