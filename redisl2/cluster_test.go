@@ -3,7 +3,6 @@ package redisl2_test
 import (
 	"context"
 	"fmt"
-	"strings"
 	"testing"
 
 	"github.com/asidecache/aside"
@@ -14,11 +13,6 @@ import (
 	"github.com/asidecache/aside/redisl2"
 )
 
-// clusterURL names every node of the cluster.
-func clusterURL(c *testserver.RedisCluster) string {
-	return "redis://" + c.Addrs()[0] + "?addr=" + strings.Join(c.Addrs()[1:], "&addr=")
-}
-
 // Caught: Clear of one node alone.
 func TestCluster(t *testing.T) {
 	t.Parallel()
@@ -27,7 +21,7 @@ func TestCluster(t *testing.T) {
 
 	t.Run("conformance", func(t *testing.T) {
 		asidetest.TestL2(t, func(t *testing.T) (a, b aside.L2) {
-			return open(t, redisl2.Options{URL: one}), open(t, redisl2.Options{URL: clusterURL(c)})
+			return open(t, redisl2.Options{URL: one}), open(t, redisl2.Options{URL: c.URL()})
 		})
 	})
 	t.Run("odd keys", func(t *testing.T) { checkOddKeys(t, one) })
@@ -106,7 +100,7 @@ func must[T any](v T, err error) T {
 func TestClusterWithADeadMaster(t *testing.T) {
 	t.Parallel()
 	c := testserver.Cluster(t, 3, "--cluster-require-full-coverage", "no")
-	s := open(t, redisl2.Options{URL: clusterURL(c)})
+	s := open(t, redisl2.Options{URL: c.URL()})
 	acquire := func(keys []string) (granted, failed int) {
 		reqs := make([]aside.LeaseRequest, len(keys))
 		for i, k := range keys {
@@ -128,7 +122,7 @@ func TestClusterWithADeadMaster(t *testing.T) {
 	}
 
 	p := newPrimary(numbered("k", 300)...)
-	n := newNode(t, p, clusterURL(c), impatient, func(o *options) { o.BreakerFailures = 1000 })
+	n := newNode(t, p, c.URL(), impatient, func(o *options) { o.BreakerFailures = 1000 })
 	for i := range 300 {
 		n.read(fmt.Sprint("k", i), aside.Default)
 	}

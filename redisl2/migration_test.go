@@ -3,6 +3,7 @@ package redisl2_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/asidecache/aside"
@@ -120,6 +121,50 @@ func TestSlotMovesDuringALoadOrAWrite(t *testing.T) {
 					}
 				}
 			})
+		}
+	}
+}
+
+// Slots move, step by step and many in a row, while two nodes read and write.
+// Nobody notices: no operation fails, and every promise holds.
+// Caught: fill.lua without the compare-and-set; a fence that the other scripts
+// do not take for one.
+func TestSlotsMoveUnderTraffic(t *testing.T) {
+	t.Parallel()
+	c := testserver.Cluster(t, 3)
+	from, to := c.Nodes[0], c.Nodes[1]
+	tag := c.Tags(from, 1)[0]
+	many := c.Tags(from, 10)
+	// Few keys, so that loads and writes meet: of one slot, of others that move,
+	// of one that does not.
+	keys := slices.Concat(numbered(tag, 3), many[4:6], c.Tags(to, 1))
+	p := newPrimary(keys...)
+	p.afterRead = func(string) { yield() }
+	closed := func(o *options) { o.OnL2Down = aside.FailClosed }
+	a, b := steadfast(t, p, c.URL(), closed), steadfast(t, p, c.URL(), closed)
+	d := drive(t, keys, a, b)
+	d.goesOn(200)
+	for _, dest := range []*testserver.RedisServer{to, from, to} {
+		m := c.Migrate(c.Slot(tag), dest)
+		d.goesOn(50)
+		for range 2 {
+			m.Move(1)
+			d.goesOn(50)
+		}
+		m.Finish()
+		d.goesOn(50)
+	}
+	for _, k := range many[1:] {
+		c.Migrate(c.Slot(k), to).Finish()
+	}
+	d.goesOn(200)
+	d.settle()
+	if n := d.refused.Load(); n != 0 {
+		t.Errorf("%d writes were refused", n)
+	}
+	for _, n := range []*node{a, b} {
+		if s := n.Stats(); s.L2Errors != 0 {
+			t.Errorf("%d L2 errors: %s", s.L2Errors, s.DegradedReason)
 		}
 	}
 }
