@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"os"
 	"os/exec"
@@ -24,9 +25,10 @@ type served struct {
 }
 
 const (
-	startTime = 30 * time.Second
-	flushTime = 30 * time.Second
-	stopTime  = 30 * time.Second
+	startTime  = 30 * time.Second
+	flushTime  = 10 * time.Second
+	flushPause = 250 * time.Millisecond
+	stopTime   = 30 * time.Second
 )
 
 // startServe starts a server on a free port and waits until it serves. It has
@@ -99,8 +101,10 @@ func startServe(ctx context.Context, env, flags []string) (*served, error) {
 
 // stop takes the server's keys out of Redis, and ends it.
 func (s *served) stop() error {
-	err := s.flush()
-	if e := s.cmd.Process.Signal(os.Interrupt); e != nil { // a system that has no signals
+	if err := s.flush(); err != nil {
+		slog.Warn("the keys of this run stay in Redis until their TTL ends", "error", err)
+	}
+	if err := s.cmd.Process.Signal(os.Interrupt); err != nil { // a system that has no signals
 		_ = s.cmd.Process.Kill()
 	}
 	select {
@@ -108,30 +112,46 @@ func (s *served) stop() error {
 	case <-time.After(stopTime):
 		_ = s.cmd.Process.Kill()
 		<-s.ended
-		return errors.Join(err, fmt.Errorf("aside serve did not end within %v", stopTime))
+		return fmt.Errorf("aside serve did not end within %v", stopTime)
 	}
 	if code := s.cmd.ProcessState.ExitCode(); code > 0 {
-		return errors.Join(err, fmt.Errorf("aside serve ended with %d: %s", code, redact(s.last)))
+		return fmt.Errorf("aside serve ended with %d: %s", code, redact(s.last))
 	}
-	return err
+	return nil
 }
 
-// flush is not kept from its work by an interrupt.
+// flush tries again for a while: a server that was busy may have given up on
+// Redis for a moment. An interrupt does not keep it from its work.
 func (s *served) flush() error {
 	ctx, cancel := context.WithTimeout(context.Background(), flushTime)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.admin+"/flush", nil)
+	for {
+		status, err := post(ctx, s.admin+"/flush")
+		switch {
+		case err != nil:
+			return err
+		case status/100 == 2 || status == http.StatusConflict: // it has no cache
+			return nil
+		}
+		select {
+		case <-time.After(flushPause):
+		case <-s.ended:
+			return errors.New("aside serve has ended")
+		case <-ctx.Done():
+			return fmt.Errorf("flushing them answers %d", status)
+		}
+	}
+}
+
+func post(ctx context.Context, url string) (status int, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, nil)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	resp, err := client.Do(req)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	_ = resp.Body.Close()
-	if resp.StatusCode/100 != 2 && resp.StatusCode != http.StatusConflict { // 409: it has no cache
-		return fmt.Errorf("the keys of this run remain in Redis until their TTL ends: flushing them answered %s", resp.Status)
-	}
-	return nil
+	return resp.StatusCode, resp.Body.Close()
 }

@@ -37,16 +37,13 @@ const benchEvery = 5 // seconds
 
 // benchLines writes a line now and then.
 type benchLines struct {
-	w     io.Writer
-	title string
-	n     int
+	w io.Writer
+	n int
 }
 
-func (v *benchLines) begin(title string, _ *loadtest.Config) {
+func (v *benchLines) begin(title string, c *loadtest.Config) {
 	v.n = 0
-	if v.title != "" || title != "" {
-		v.title = title
-	}
+	fmt.Fprintf(v.w, "%s: %v\n", title, c.Workload)
 }
 
 func (v *benchLines) show(p loadtest.Progress) {
@@ -132,7 +129,12 @@ func (v *benchPanel) show(p loadtest.Progress) {
 }
 
 // end leaves the last panel where it is.
-func (v *benchPanel) end() { v.drawn = 0 }
+func (v *benchPanel) end() {
+	if v.drawn > 0 {
+		_, _ = io.WriteString(v.w, "\n")
+	}
+	v.drawn = 0
+}
 
 func (v *benchPanel) lines(p loadtest.Progress) []string {
 	of := ""

@@ -126,12 +126,14 @@ func (l Latency) Bars() []Bar {
 		}
 		for float64(b.To) > end {
 			if len(bars) > 0 || sum > 0 {
-				bars = append(bars, Bar{micros(int64(end)), sum})
+				bars = append(bars, Bar{upTo(end), sum})
 			}
 			sum = 0
 			end *= 1.1
 		}
 		sum += b.Count
 	}
-	return append(bars, Bar{micros(int64(end)), sum})
+	return append(bars, Bar{upTo(end), sum})
 }
+
+func upTo(us float64) time.Duration { return time.Duration(us * float64(time.Microsecond)) }

@@ -9,11 +9,10 @@ import (
 func (u *user) open(ctx, begin context.Context) {
 	free := u.start // since when this user has had nothing to do
 	for {
-		due, ok := u.schedule.next(begin.Done())
+		due, now, ok := u.schedule.next(begin.Done())
 		if !ok {
 			return
 		}
-		now := time.Now()
 		if now.Sub(due) > u.Timeout {
 			u.rec.fail(FailureKey{Kind: Dropped}, "no connection was free for "+u.Timeout.String(), now)
 			free = now

@@ -24,28 +24,21 @@ func newRecorders(users int) []*recorder {
 	return rs
 }
 
-// succeed takes an answer whose latency counts from from. sent is when its
-// request was sent, in an open loop.
-func (r *recorder) succeed(op Op, a answer, from, sent time.Time) {
+func (r *recorder) succeed(s *Sample) {
 	r.mu.Lock()
-	r.tally.succeed(op, a, from, sent)
+	r.tally.Record(s)
 	r.mu.Unlock()
 }
 
-func (r *recorder) fail(k FailureKey, detail string, at time.Time) {
+func (r *recorder) fail(k FailureKey, example string, at time.Time) {
 	r.mu.Lock()
-	r.tally.addFailures(k, Failures{1, detail, at, at})
+	r.tally.Fail(k, example, at)
 	r.mu.Unlock()
 }
 
-// depart takes what kept a request of an open loop from being sent when it was
-// due: that no connection was free, and then the generator itself.
 func (r *recorder) depart(waited, lag time.Duration) {
 	r.mu.Lock()
-	if waited > 0 {
-		r.tally.waited.record(waited)
-	}
-	r.tally.lag.record(lag)
+	r.tally.Depart(waited, lag)
 	r.mu.Unlock()
 }
 

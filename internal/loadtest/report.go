@@ -20,6 +20,9 @@ type Report struct {
 	Unfinished  int64
 	Connections int64 // that were made: one for each user if all were kept alive
 	Created     Created
+	// Overtime is how long after its duration an open loop had to go on sending
+	// what had piled up.
+	Overtime time.Duration
 
 	// CPU is what the generator's process used; 0 if that is not known here.
 	CPU        time.Duration
@@ -79,9 +82,6 @@ type OpenLoop struct {
 	Lag        Latency
 	Served     Latency // from sending to the answer: the latencies without any wait
 	MaxBacklog int64   // the most requests that were due and not begun, at the end of an interval
-	// Overtime is how long it took after the duration to send what had piled up
-	// and to get the answers.
-	Overtime time.Duration
 }
 
 // OpenLoop is nil for a closed loop.
@@ -96,9 +96,6 @@ func (r *Report) OpenLoop() *OpenLoop {
 	o.Sent = o.Lag.Count()
 	for _, p := range r.Timeline {
 		o.MaxBacklog = max(o.MaxBacklog, p.Backlog)
-	}
-	if d := r.Config.Duration; d > 0 {
-		o.Overtime = max(r.Elapsed-d, 0)
 	}
 	return o
 }

@@ -108,8 +108,11 @@ func (r *run) measure(ctx context.Context) *Report {
 		Timeline:    r.timeline,
 		Tally:       r.total,
 	}
-	if r.schedule != nil && report.Interrupted {
-		report.Unfinished += r.schedule.backlog(end)
+	if r.schedule != nil {
+		report.Overtime = r.schedule.overtime()
+		if report.Interrupted {
+			report.Unfinished += r.schedule.backlog(end)
+		}
 	}
 	if after, ok := cpuTime(); ok {
 		report.CPU = after - cpuBefore

@@ -46,9 +46,10 @@ type schedule struct {
 
 	// One user waits for the clock, the others for that one. So a request leaves
 	// when it is due if anybody is free, and at once if it is overdue. Who has
-	// the turn may use coming.
+	// the turn may use coming and latest.
 	turn   chan struct{}
 	coming *arrivals
+	latest time.Time // when the last arrival was given out
 	taken  atomic.Int64
 
 	counted *arrivals // the same once more; only backlog's
@@ -68,25 +69,26 @@ func (s *schedule) more(a *arrivals) bool {
 	return (s.duration == 0 || a.at < s.duration) && (s.limit == 0 || a.n < s.limit)
 }
 
-// next returns when the next request is due, once it is. ok is false if there is
-// none left, or when stop is closed.
-func (s *schedule) next(stop <-chan struct{}) (due time.Time, ok bool) {
+// next returns when the next request is due, once it is, and the time it is
+// then. ok is false if there is none left, or when stop is closed.
+func (s *schedule) next(stop <-chan struct{}) (due, now time.Time, ok bool) {
 	select {
 	case s.turn <- struct{}{}:
 	case <-stop:
-		return time.Time{}, false
+		return due, now, false
 	}
 	defer func() { <-s.turn }()
 	if !s.more(s.coming) {
-		return time.Time{}, false
+		return due, now, false
 	}
 	due = s.start.Add(s.coming.at)
-	if !s.wait(due, stop) {
-		return time.Time{}, false
+	if now, ok = s.wait(due, stop); !ok {
+		return due, now, false
 	}
 	s.taken.Add(1)
 	s.coming.pass()
-	return due, true
+	s.latest = now
+	return due, now, true
 }
 
 // napTime is for how long before a request is due timers are not trusted: those
@@ -95,17 +97,18 @@ func (s *schedule) next(stop <-chan struct{}) (due time.Time, ok bool) {
 const napTime = 2 * time.Millisecond
 
 // wait reports whether due came before stop was closed.
-func (s *schedule) wait(due time.Time, stop <-chan struct{}) bool {
+func (s *schedule) wait(due time.Time, stop <-chan struct{}) (now time.Time, ok bool) {
 	for {
 		select {
 		case <-stop:
-			return false
+			return now, false
 		default:
 		}
-		left := time.Until(due)
+		now = time.Now()
+		left := due.Sub(now)
 		switch {
 		case left <= 0:
-			return true
+			return now, true
 		case s.nap != nil && left <= napTime:
 			s.nap(left)
 			continue
@@ -117,9 +120,18 @@ func (s *schedule) wait(due time.Time, stop <-chan struct{}) bool {
 		case <-t.C:
 		case <-stop:
 			t.Stop()
-			return false
+			return now, false
 		}
 	}
+}
+
+// overtime is for how long after the end arrivals were given out. It is called
+// when no user is left.
+func (s *schedule) overtime() time.Duration {
+	if s.duration == 0 {
+		return 0
+	}
+	return max(s.latest.Sub(s.start)-s.duration, 0)
 }
 
 // backlog is the number of requests that were due at now and are not begun. One

@@ -141,16 +141,41 @@ func opOf(series int) Op { return Op(max(series-int(tiers)+1, 0)) }
 // TierLatency is that of the reads which the tier answered.
 func (t *Tally) TierLatency(tier Tier) Latency { return Latency{t.series[tier].clone()} }
 
-func (t *Tally) succeed(op Op, a answer, from, sent time.Time) {
+// Sample is a request that succeeded.
+type Sample struct {
+	Op                         Op
+	Tier                       Tier // of a read
+	Took                       time.Duration
+	Served                     time.Duration // from sending; of an open loop, else 0
+	Bytes                      int           // of the answer's body
+	Coalesced, Negative, Stale bool
+}
+
+// Record counts a request that succeeded.
+func (t *Tally) Record(s *Sample) {
 	t.Succeeded++
-	t.bytes[op] += int64(a.size)
-	t.Coalesced += count(a.cache.collapsed)
-	t.Negative += count(a.cache.negative)
-	t.Stale += count(a.cache.stale)
-	t.series[seriesOf(op, a.cache.tier)].record(a.ended.Sub(from))
-	if !sent.IsZero() {
-		t.served.record(a.ended.Sub(sent))
+	t.bytes[s.Op] += int64(s.Bytes)
+	t.Coalesced += count(s.Coalesced)
+	t.Negative += count(s.Negative)
+	t.Stale += count(s.Stale)
+	t.series[seriesOf(s.Op, s.Tier)].record(s.Took)
+	if s.Served > 0 {
+		t.served.record(s.Served)
 	}
+}
+
+// Fail counts a request that failed.
+func (t *Tally) Fail(k FailureKey, example string, at time.Time) {
+	t.addFailures(k, Failures{1, example, at, at})
+}
+
+// Depart tells what kept a request of an open loop from being sent when it was
+// due: that no connection was free, and then the generator itself.
+func (t *Tally) Depart(waited, lag time.Duration) {
+	if waited > 0 {
+		t.waited.record(waited)
+	}
+	t.lag.record(lag)
 }
 
 func count(b bool) int64 {

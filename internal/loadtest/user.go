@@ -132,7 +132,14 @@ func (u *user) send(ctx context.Context, from, sent time.Time) (verdict, time.Ti
 	if q.op == Create {
 		u.created.add(q.own)
 	}
-	u.rec.succeed(q.op, a, from, sent)
+	s := Sample{
+		Op: q.op, Tier: a.cache.tier, Took: a.ended.Sub(from), Bytes: a.size,
+		Coalesced: a.cache.collapsed, Negative: a.cache.negative, Stale: a.cache.stale,
+	}
+	if !sent.IsZero() {
+		s.Served = max(a.ended.Sub(sent), 1)
+	}
+	u.rec.succeed(&s)
 	return answered, a.ended
 }
 

@@ -47,13 +47,13 @@ func ComparisonText(w io.Writer, r *compare.Report) error {
 	fmt.Fprintf(&b, "\nDivided by %s in the same round: median (least to most).\n", r.Names[0])
 	fmt.Fprintf(&b, "%-*s", width, "")
 	for _, m := range compare.Metrics() {
-		fmt.Fprintf(&b, " %22s", m.Name)
+		fmt.Fprintf(&b, " %24s", m.Name)
 	}
 	b.WriteByte('\n')
 	for i, name := range r.Names[1:] {
 		fmt.Fprintf(&b, "%-*s", width, name)
 		for _, m := range compare.Metrics() {
-			fmt.Fprintf(&b, " %22s", ratio(r.Ratio(i+1, m)))
+			fmt.Fprintf(&b, " %24s", ratio(r.Ratio(i+1, m)))
 		}
 		b.WriteByte('\n')
 	}
@@ -96,7 +96,7 @@ func ratio(s compare.Spread) string {
 	case 1:
 		return fmt.Sprintf("%.3f (one round)", s.Median)
 	}
-	return fmt.Sprintf("%.3f (%.3f to %.3f)", s.Median, s.Min, s.Max)
+	return fmt.Sprintf("%.3f (%.3f to %.3f)", s.Median, s.Min, s.Max) // 24 wide up to 99.999
 }
 
 type comparison struct {

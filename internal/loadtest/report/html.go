@@ -154,9 +154,9 @@ func warnings(r *loadtest.Report) []string {
 	if r.CPUShare() > busy {
 		ws = append(ws, fmt.Sprintf("The load generator used %.0f %% of its processors: the server may be faster than this report says.", 100*r.CPUShare()))
 	}
-	if o := r.OpenLoop(); o != nil && o.Overtime >= time.Second {
+	if r.Overtime >= overtime {
 		ws = append(ws, fmt.Sprintf("The server, over %d connections, does not reach %.10g requests/s: what had piled up at the end took %v more.",
-			r.Config.Users, r.Config.Rate, o.Overtime.Round(100*time.Millisecond)))
+			r.Config.Users, r.Config.Rate, r.Overtime.Round(100*time.Millisecond)))
 	}
 	return ws
 }

@@ -140,7 +140,7 @@ func documentOf(r *loadtest.Report) *document {
 	}
 	if o := r.OpenLoop(); o != nil {
 		d.OpenLoop = &openLoop{
-			c.Rate, c.Poisson, o.Sent, o.Late, o.Dropped, o.MaxBacklog, o.Overtime.Seconds(),
+			c.Rate, c.Poisson, o.Sent, o.Late, o.Dropped, o.MaxBacklog, r.Overtime.Seconds(),
 			latencyOf(o.Waited), latencyOf(o.Served), latencyOf(o.Lag),
 		}
 	}

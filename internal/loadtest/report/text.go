@@ -91,25 +91,25 @@ func table(b *strings.Builder, r *loadtest.Report) {
 	line := func(format string, args ...any) {
 		b.WriteString(strings.TrimRight(fmt.Sprintf(format, args...), " ") + "\n")
 	}
-	line("%-6s %-*s %10s %16s | %9s %9s %9s %9s | %10s %10s", "Type", width, "Name", "# reqs", "# fails", "Avg", "Min", "Max", "Med", "req/s", "failures/s")
+	line("%-6s %-*s %9s %13s | %7s %7s %7s %7s | %10s %10s", "Type", width, "Name", "# reqs", "# fails", "Avg", "Min", "Max", "Med", "req/s", "failures/s")
 	for _, row := range rs {
 		l := row.latency
-		line("%-6s %-*s %10d %16s | %9s %9s %9s %9s | %10.2f %10.2f", row.method, width, row.name, row.requests,
+		line("%-6s %-*s %9d %13s | %7s %7s %7s %7s | %10.2f %10.2f", row.method, width, row.name, row.requests,
 			fmt.Sprintf("%d(%.2f%%)", row.failures, 100*row.failRatio()),
 			ms(l.Mean()), ms(l.Min()), ms(l.Max()), ms(l.Percentile(50)), r.PerSecond(row.requests), r.PerSecond(row.failures))
 	}
 	line("")
 	cells := fmt.Sprintf("%-6s %-*s", "Type", width, "Name")
 	for _, p := range loadtest.Percentiles {
-		cells += fmt.Sprintf(" %8s", fmt.Sprintf("%v%%", p))
+		cells += fmt.Sprintf(" %6s", fmt.Sprintf("%v%%", p))
 	}
-	line("%s %10s", cells, "# reqs")
+	line("%s %9s", cells, "# reqs")
 	for _, row := range rs {
 		cells := fmt.Sprintf("%-6s %-*s", row.method, width, row.name)
 		for _, d := range row.latency.Percentiles(loadtest.Percentiles[:]...) {
-			cells += " " + fmt.Sprintf("%8s", ms(d))
+			cells += " " + fmt.Sprintf("%6s", ms(d))
 		}
-		line("%s %10d", cells, row.requests)
+		line("%s %9d", cells, row.requests)
 	}
 	line("Milliseconds, of the requests that succeeded.")
 	line("")
@@ -150,15 +150,18 @@ func schedule(b *strings.Builder, r *loadtest.Report, o *loadtest.OpenLoop) {
 		return
 	}
 	w := o.Waited.Percentiles(50, 99)
-	fmt.Fprintf(b, "no connection was free for %d requests (%.2f %%), which waited p50 %s, p99 %s, max %s ms; %d were dropped, having waited %v\n",
-		o.Late+o.Dropped, 100*float64(o.Late+o.Dropped)/float64(max(r.Requests(), 1)), ms(w[0]), ms(w[1]), ms(o.Waited.Max()), o.Dropped, r.Config.Timeout)
+	fmt.Fprintf(b, "no connection was free for %d requests (%.2f %%), which waited p50 %s, p99 %s, max %s ms; dropped, having waited %v: %d\n",
+		o.Late+o.Dropped, 100*float64(o.Late+o.Dropped)/float64(max(r.Requests(), 1)), ms(w[0]), ms(w[1]), ms(o.Waited.Max()), r.Config.Timeout, o.Dropped)
 	fmt.Fprintf(b, "largest backlog %d requests", o.MaxBacklog)
-	if o.Overtime >= time.Second {
+	if r.Overtime >= overtime {
 		fmt.Fprintf(b, "; what had piled up at the end took %v more: the server, over %d connections, does not reach %.10g requests/s",
-			o.Overtime.Round(100*time.Millisecond), r.Config.Users, r.Config.Rate)
+			r.Overtime.Round(100*time.Millisecond), r.Config.Users, r.Config.Rate)
 	}
 	b.WriteByte('\n')
 }
+
+// overtime above this shows that the server did not reach the rate.
+const overtime = 200 * time.Millisecond
 
 // busy is the share of the processors above which the generator may be what is
 // measured.
