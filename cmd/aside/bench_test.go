@@ -7,7 +7,9 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -72,7 +74,13 @@ func TestBenchFails(t *testing.T) {
 	}
 }
 
+// Every flag is looked at before anything is sent. Caught, among others: flags of
+// a comparison ignored without one.
 func TestBenchMistakes(t *testing.T) {
+	trace := filepath.Join(t.TempDir(), "trace")
+	if err := os.WriteFile(trace, []byte("1\n\n2\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	for _, tt := range []struct{ args, want string }{
 		{"--users=0", "users must be 1"},
 		{"--ids=9-1", "the first id is after the last"},
@@ -82,12 +90,160 @@ func TestBenchMistakes(t *testing.T) {
 		{"--duration=-1s", "duration must not be negative"},
 		{"--spawn-rate=-1", "spawn rate must not be negative"},
 		{"--requests=-1", "requests must not be negative"},
+		{"--timeout=-1s", "timeout must not be negative"},
+		{"--rate=-1", "rate must be 0"},
+		{"--rate=NaN", "rate must be 0"},
+		{"--arrivals=random", "need a rate"},
+		{"--arrivals=bursts", "even"},
+		{"--warm-up=-1s", "must be once, a duration"},
+		{"--warm-up=twice", "must be once, a duration"},
+		{"--pick=normal", "uniform"},
+		{"--pick=zipf --zipf-exponent=0", "--zipf-exponent: the exponent must be more than 0"},
+		{"--pick=zipf --zipf-exponent=x", "--zipf-exponent"},
+		{"--pick=hot --hot-ids=0%", "the hot share of ids must be more than 0"},
+		{"--pick=hot --hot-requests=100%", "the hot share of requests"},
+		{"--pick=hot --hot-requests=200%", "--hot-requests"},
+		{"--repeat", "--repeat needs"},
+		{"--trace=" + trace, "line 2: an id must not be empty"},
+		{"--trace=" + trace + " --pick=zipf", "choose one"},
+		{"--trace=/nowhere/at/all", "--trace"},
+		{"--trace=/", "is a directory"},
+		{"--create=50% --update=0.4 --delete=20%", "must not be more than 1 together"},
+		{"--update=110%", "--update"},
+		{"--max-error-ratio=2", "--max-error-ratio"},
+		{"--html=/nowhere/at/all/r.html", "/nowhere/at/all is no directory"},
+		{"--csv=/nowhere/at/all/r", "/nowhere/at/all is no directory"},
+		{"--url=http://a --url=http://b", "--compare measures several"},
+		{"--rounds=2", "--rounds needs --compare"},
+		{"--settings=L1", "--settings needs --compare"},
+		{"-- --ttl 1m", "need --compare"},
+		{"--compare --url=http://a", "two --url at least"},
+		{"--compare --url=http://a --url=ftp://b", "url must be like"},
+		{"--compare --url=http://a --url=http://b -- --ttl=1m", "no --url"},
+		{"--compare --rounds=-1", "--rounds must be 1"},
+		{"--compare --csv=x", "--csv has no columns"},
+		{"--compare --settings=L1", "two at least"},
+		{"--compare --settings=L1,L3", `"L3" is none of`},
+		{"--compare --settings=L1,L1", "twice"},
+		{"--compare --settings=L1,L2", "L2 needs --redis"},
+		{"--compare -- --listen=:1", "--listen behind --"},
+		{"--compare --trace=-", "--compare replays"},
 	} {
 		var out, errOut bytes.Buffer
-		code := run([]string{"bench", tt.args}, &out, &errOut)
-		if code != exitUsage || !strings.Contains(errOut.String(), tt.want) || strings.Contains(errOut.String(), "secret") {
-			t.Errorf("%s: exit code %d, want %d with %q: %s", tt.args, code, exitUsage, tt.want, &errOut)
+		code := run(append([]string{"bench"}, strings.Fields(tt.args)...), &out, &errOut)
+		if code != exitUsage || !strings.Contains(errOut.String(), tt.want) || strings.Contains(errOut.String(), "secret") || out.Len() > 0 {
+			t.Errorf("%s: exit code %d, want %d with %q: %s%s", tt.args, code, exitUsage, tt.want, &errOut, &out)
 		}
+	}
+	// All mistakes at once.
+	var out, errOut bytes.Buffer
+	run([]string{"bench", "--users=0", "--rate=-1", "--pick=zipf", "--zipf-exponent=-1", "--repeat"}, &out, &errOut)
+	for _, want := range []string{"users", "rate", "exponent", "--repeat"} {
+		if !strings.Contains(errOut.String(), want) {
+			t.Errorf("no %q in: %s", want, &errOut)
+		}
+	}
+}
+
+// Each workload asks for what it says.
+func TestBenchWorkloads(t *testing.T) {
+	trace := filepath.Join(t.TempDir(), "trace.txt")
+	if err := os.WriteFile(trace, []byte("3\n3\n5\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		args, says string
+		requests   int64
+	}{
+		{"--pick zipf --zipf-exponent 0.8 --requests 50", "zipf 0.8 over 1-9, seed 1", 50},
+		{"--pick hot --hot-requests 0.8 --hot-ids 20% --requests 50", "80 % of requests for 20 % of 1-9", 50},
+		{"--pick scan", "every id of 1-9 once", 9},
+		{"--pick scan --repeat --requests 25", "again and again", 25},
+		{"--trace " + trace, "the 3 ids of " + trace + " in order", 3},
+		{"--trace " + trace + " --repeat --requests 10", "again and again", 10},
+		{"--rate 2000 --requests 40", "2000 requests/s on a schedule, at most 2 at a time", 40},
+		{"--rate 2000 --arrivals random --requests 40", "at random times", 40},
+	} {
+		url, n := records(t)
+		var out, errOut bytes.Buffer
+		args := append([]string{"bench", "--url", url, "--ids", "1-9", "--users", "2"}, strings.Fields(tt.args)...)
+		if code := run(args, &out, &errOut); code != 0 || !strings.Contains(out.String(), tt.says) || n.Load() != tt.requests {
+			t.Errorf("%s: exit code %d, %d requests, want %d and %q:\n%s%s", tt.args, code, n.Load(), tt.requests, tt.says, &out, &errOut)
+		}
+	}
+}
+
+// A warm-up is not measured, and asks for other ids than the measurement would
+// begin with. Caught: the same choices, all of which were hits.
+func TestBenchWarmUp(t *testing.T) {
+	seen := map[string]bool{}
+	var mu sync.Mutex
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		status := "aside; fwd=miss; detail=load"
+		if seen[r.URL.Path] {
+			status = "aside; hit; detail=L1"
+		}
+		seen[r.URL.Path] = true
+		w.Header().Set("Cache-Status", status)
+	}))
+	defer s.Close()
+	ratio := func(args ...string) (requests int64, ratio float64) {
+		t.Helper()
+		clear(seen)
+		var out, errOut bytes.Buffer
+		if code := run(append([]string{"bench", "--url", s.URL, "--users", "1", "--json"}, args...), &out, &errOut); code != 0 {
+			t.Fatalf("exit code %d: %s", code, &errOut)
+		}
+		var report struct {
+			Requests int64
+			HitRatio float64 `json:"hit_ratio"`
+		}
+		if err := json.Unmarshal(out.Bytes(), &report); err != nil {
+			t.Fatal(err)
+		}
+		return report.Requests, report.HitRatio
+	}
+	if n, r := ratio("--ids", "1-500", "--requests", "100", "--warm-up", "once"); n != 100 || r != 1 || len(seen) != 500 {
+		t.Errorf("%d requests, hit ratio %v, %d ids; want 100, 1, 500", n, r, len(seen))
+	}
+	if n, r := ratio("--ids", "1-1000000000", "--requests", "100", "--warm-up", "50ms"); n != 100 || r > 0.01 || len(seen) < 101 {
+		t.Errorf("%d requests, hit ratio %v, %d ids; want 100, 0, more", n, r, len(seen))
+	}
+}
+
+// --max-error-ratio says how many may fail, and the report tells all the same.
+func TestBenchMaxErrorRatio(t *testing.T) {
+	for ratio, want := range map[string]int{"0": 1, "9%": 1, "10%": 0, "0.5": 0} {
+		url, _ := records(t)
+		var out, errOut bytes.Buffer
+		code := run([]string{"bench", "--url", url, "--pick", "scan", "--ids", "0-9", "--users", "1", "--max-error-ratio", ratio}, &out, &errOut)
+		if code != want || !strings.Contains(out.String(), "failed: 1 GET with status 404") {
+			t.Errorf("%s: exit code %d, want %d: %s%s", ratio, code, want, &out, &errOut)
+		}
+	}
+}
+
+// The files are written, and a place where they cannot be written is an error.
+func TestBenchFiles(t *testing.T) {
+	url, _ := records(t)
+	dir := t.TempDir()
+	var out, errOut bytes.Buffer
+	if code := run([]string{"bench", "--url", url, "--pick", "scan", "--ids", "1-9", "--html", dir + "/r.html", "--csv", dir + "/r"}, &out, &errOut); code != 0 {
+		t.Fatalf("exit code %d: %s", code, &errOut)
+	}
+	for name, want := range map[string]string{
+		"r.html": "Request Statistics", "r_stats.csv": "Aggregated,9,0,", "r_stats_history.csv": "Total Request Count", "r_failures.csv": "Occurrences",
+	} {
+		b, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil || !strings.Contains(string(b), want) {
+			t.Errorf("%s: %v; want %q", name, err, want)
+		}
+	}
+	errOut.Reset()
+	if code := run([]string{"bench", "--url", url, "--pick", "scan", "--ids", "1-9", "--html", dir}, &out, &errOut); code != 1 {
+		t.Errorf("a directory for a page: exit code %d: %s", code, &errOut)
 	}
 }
 
@@ -111,5 +267,18 @@ func TestBenchInterrupted(t *testing.T) {
 	}
 	if !strings.Contains(out.String(), "ended early") || !strings.Contains(out.String(), " 0 failed") {
 		t.Errorf("report:\n%s", &out)
+	}
+}
+
+// The help explains the two loops, and has every flag.
+func TestBenchHelp(t *testing.T) {
+	stdout, _, code := asideRun(t, nil, "bench", "--help")
+	if code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	for _, want := range []string{"open loop", "closed loop", "coordinated omission", "--compare", "--html", "--csv", "--trace", "--warm-up", "--max-error-ratio", "exit code"} {
+		if !strings.Contains(stdout, want) {
+			t.Errorf("%q is missing in\n%s", want, stdout)
+		}
 	}
 }

@@ -1,0 +1,186 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/asidecache/aside/internal/testserver"
+)
+
+// lockedBuffer may be read while a process writes to it.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+type benchComparison struct {
+	Base        string
+	Complete    int `json:"complete_rounds"`
+	Interrupted bool
+	Requests    int64
+	Failures    int64
+	Targets     []struct {
+		Name   string
+		Values map[string]struct{ Median float64 }
+		Ratios map[string]struct{ N int }
+		Runs   []*struct {
+			Requests int64
+			Tiers    map[string]struct{ Answers int64 }
+		}
+	}
+}
+
+func mustCompare(t *testing.T, env []string, args ...string) benchComparison {
+	t.Helper()
+	stdout, stderr, code := asideRun(t, env, append([]string{"bench", "--compare", "--json"}, args...)...)
+	if code != 0 {
+		t.Fatalf("exit code %d: %s", code, stderr)
+	}
+	var c benchComparison
+	if err := json.Unmarshal([]byte(stdout), &c); err != nil {
+		t.Fatalf("%v in %s", err, stdout)
+	}
+	return c
+}
+
+// benchStore makes an embedded store with the ids 1 to 500.
+func benchStore(t *testing.T) string {
+	t.Helper()
+	data := filepath.Join(t.TempDir(), "data")
+	if _, stderr, code := asideRun(t, nil, "load", "--count", "500", "--data", data); code != 0 {
+		t.Fatalf("exit code %d: %s", code, stderr)
+	}
+	return data
+}
+
+// Servers of its own: each setting answers from the tiers that it has and from no
+// other, every run begins cold, and Redis is left as it was found. Caught: runs
+// that found the keys of the run before; a server that got Redis from the
+// environment for a setting without.
+func TestBenchCompareStartsServers(t *testing.T) {
+	redis := testserver.Redis(t)
+	env := []string{"ASIDE_REDIS=" + redis.URL(), "ASIDE_NO_L1=true", "ASIDE_LISTEN=127.0.0.1:1"}
+	c := mustCompare(t, env, "--data", benchStore(t), "--settings", "no-cache,L1,L2,L1+L2",
+		"--rounds", "2", "--ids", "1-500", "--requests", "2000", "--users", "4", "--duration", "0", "--", "--redis-timeout", "10s")
+	if c.Base != "no-cache" || c.Complete != 2 || c.Failures != 0 || c.Requests != 4*2*2000 || len(c.Targets) != 4 {
+		t.Fatalf("%+v", c)
+	}
+	for _, target := range c.Targets {
+		// Of 2,000 choices among 500 some 491 are of an id for the first time; the
+		// fill of a miss may still be under way when the id comes again.
+		want := map[string][]string{"no-cache": {"bypass"}, "L1": {"L1", "miss"}, "L2": {"L2", "miss"}, "L1+L2": {"L1", "L2", "miss"}}[target.Name]
+		for round, run := range target.Runs {
+			sum := int64(0)
+			for _, tier := range want {
+				sum += run.Tiers[tier].Answers
+			}
+			if sum != 2000 || len(run.Tiers) > len(want) {
+				t.Errorf("%s, round %d: %+v, want only %v", target.Name, round, run.Tiers, want)
+			}
+			if misses := run.Tiers["miss"].Answers; target.Name != "no-cache" && (misses < 480 || misses > 700) {
+				t.Errorf("%s, round %d: %d misses, want about 491: it did not begin cold", target.Name, round, misses)
+			}
+		}
+		if target.Name != c.Base && target.Ratios["requests_per_second"].N != 2 {
+			t.Errorf("%s: ratios %+v", target.Name, target.Ratios)
+		}
+	}
+	conn, err := net.Dial("tcp", redis.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprint(conn, "KEYS *bench-*\r\n")
+	if line, err := bufio.NewReader(conn).ReadString('\n'); err != nil || line != "*0\r\n" {
+		t.Errorf("keys remain in Redis: %q, %v", line, err)
+	}
+}
+
+// A warm-up fills the tiers before each run; without Redis there are two settings.
+func TestBenchCompareWarm(t *testing.T) {
+	c := mustCompare(t, nil, "--data", benchStore(t), "--rounds", "1", "--ids", "1-500", "--requests", "300", "--users", "1", "--warm-up", "once")
+	if len(c.Targets) != 2 || c.Targets[1].Name != "L1" || c.Targets[1].Runs[0].Tiers["L1"].Answers < 295 {
+		t.Errorf("%+v", c)
+	}
+}
+
+// Any servers can be compared, and what is wrong with one is said at once.
+func TestBenchCompareURLs(t *testing.T) {
+	a, n := records(t)
+	b, m := records(t)
+	c := mustCompare(t, nil, "--url", a, "--url", b, "--rounds", "3", "--ids", "1-9", "--requests", "50", "--users", "2")
+	if c.Base != a || c.Complete != 3 || n.Load() != 150 || m.Load() != 150 || c.Targets[1].Name != b {
+		t.Errorf("%+v; the servers saw %d and %d", c, n.Load(), m.Load())
+	}
+	stdout, stderr, code := asideRun(t, nil, "bench", "--compare", "--url", a, "--url", b, "--rounds", "1", "--ids", "0-9", "--requests", "50", "--users", "2")
+	if code != 1 || !strings.Contains(stdout, "with status 404") || !strings.Contains(stdout, "Divided by "+a) || !strings.Contains(stderr, "requests failed") {
+		t.Errorf("exit code %d: %s%s", code, stdout, stderr)
+	}
+}
+
+func TestBenchCompareEmptyStore(t *testing.T) {
+	dir := t.TempDir()
+	_, stderr, code := asideRun(t, nil, "bench", "--compare", "--data", dir, "--ids", "1-77")
+	if code != 1 || !strings.Contains(stderr, "has no record 77") || !strings.Contains(stderr, "aside load --count 77") {
+		t.Errorf("exit code %d: %s", code, stderr)
+	}
+	_, stderr, code = asideRun(t, nil, "bench", "--compare", "--data", dir, "--", "--ttl", "soon")
+	if code != 1 || !strings.Contains(stderr, "aside serve did not start") {
+		t.Errorf("exit code %d: %s", code, stderr)
+	}
+}
+
+// An interrupt ends the comparison, the rounds before it are reported, and no
+// server is left running. Caught: a server in the same process group, which the
+// interrupt ended first.
+func TestBenchCompareInterrupted(t *testing.T) {
+	data := benchStore(t)
+	page := filepath.Join(t.TempDir(), "page.html")
+	cmd := command(t, nil, "bench", "--compare", "--data", data, "--ids", "1-500", "--users", "2", "--duration", "300ms", "--rounds", "1000", "--html", page)
+	var out bytes.Buffer
+	progress := &lockedBuffer{}
+	cmd.Stdout, cmd.Stderr = &out, progress
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	testserver.Eventually(t, 30*time.Second, "the second round", func() bool { return strings.Contains(progress.String(), "round 2 of 1000, L1") })
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ended; err != nil {
+		t.Errorf("%v: %s", err, progress)
+	}
+	if !strings.Contains(out.String(), "of 1000 rounds are complete, ended early") || !strings.Contains(out.String(), "Divided by no-cache") {
+		t.Errorf("report:\n%s", &out)
+	}
+	if b, err := os.ReadFile(page); err != nil || !strings.Contains(string(b), "rounds are complete") {
+		t.Errorf("page: %v", err)
+	}
+	// The store's file is locked by whoever serves it.
+	if _, stderr, code := asideRun(t, nil, "load", "--count", "1", "--data", data); code != 0 {
+		t.Errorf("a server is left: %s", stderr)
+	}
+}
