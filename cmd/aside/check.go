@@ -20,7 +20,7 @@ import (
 
 // CheckCmd is "aside check".
 type CheckCmd struct {
-	Targets      []string      `name:"target" help:"A node: the URL under which /todos is. Give it once for each node; all of them must share one Redis and one database." placeholder:"URL" required:"" sep:"none"`
+	Targets      []string      `name:"target" help:"A node: the URL under which /todos is. Give it once for each node, and no balancer in front of several: what one node owes to its own callers is checked too. All must share one Redis and one database." placeholder:"URL" required:"" sep:"none"`
 	Duration     time.Duration `help:"How long it runs; requests under way are finished. 0: until another limit, or Ctrl-C." default:"1m"`
 	Ops          int64         `help:"End after N operations. 0: no such limit." placeholder:"N"`
 	Clients      int           `help:"Requests under way at one time, each client on connections of its own." default:"32"`

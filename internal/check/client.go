@@ -194,12 +194,12 @@ func (c *client) want() act {
 	return readDefault // or strong, see level
 }
 
-// level chooses that of a read. One record in three gets default reads alone, as
+// level chooses that of a read. One record in three gets default reads alone, or as
 // far as Strong lets it: a strong read brings the memory of its node up to date,
 // and with one of them every few milliseconds no default read would ever show
 // that nobody had told the node of a change.
 func (c *client) level(id string) act {
-	alone := min(1.0/3, 1-c.Strong)
+	alone := min(1.0/3, (1-c.Strong)/2)
 	h := fnv.New32a()
 	h.Write([]byte(strings.TrimPrefix(id, c.prefix))) // the prefix is another in each run
 	if float64(h.Sum32()%1000) < 1000*alone || c.rng.Float64() >= c.Strong/(1-alone) {

@@ -42,7 +42,7 @@ func TestOutagesAreNoLies(t *testing.T) {
 	}{
 		"reads without a store": {nowAndThen("GET", func(w http.ResponseWriter, _ query) { problem(w, 503, "store_unavailable") }),
 			"read", "status 503 store_unavailable", false},
-		"reads that a proxy answers": {nowAndThen("GET", func(w http.ResponseWriter, _ query) { http.Error(w, "no such upstream", 404) }),
+		"reads that a proxy answers": {nowAndThen("GET", func(w http.ResponseWriter, _ query) { http.Error(w, "no such upstream", http.StatusNotFound) }),
 			"read", "status 404", false},
 		"reads that are cut off": {nowAndThen("GET", func(w http.ResponseWriter, _ query) { cut(w) }),
 			"read", "closed without an answer", false},
@@ -68,11 +68,14 @@ func TestOutagesAreNoLies(t *testing.T) {
 			"write", "closed without an answer", true},
 		"writes cut off, not applied": {nowAndThen("PUT", func(w http.ResponseWriter, _ query) { cut(w) }),
 			"write", "closed without an answer", true},
-		"writes that a proxy answers": {nowAndThen("PUT", func(w http.ResponseWriter, q query) { q.write(); http.Error(w, "bad gateway", 502) }),
+		"writes that a proxy answers": {nowAndThen("PUT", func(w http.ResponseWriter, q query) { q.write(); http.Error(w, "bad gateway", http.StatusBadGateway) }),
 			"write", "status 502", true},
-		"writes that a proxy gave up": {nowAndThen("PUT", func(w http.ResponseWriter, q query) { q.write(); http.Error(w, "service unavailable", 503) }),
+		"writes that a proxy gave up": {nowAndThen("PUT", func(w http.ResponseWriter, q query) {
+			q.write()
+			http.Error(w, "service unavailable", http.StatusServiceUnavailable)
+		}),
 			"write", "status 503", true},
-		"writes that a proxy found slow": {nowAndThen("PUT", func(w http.ResponseWriter, q query) { q.write(); http.Error(w, "", 408) }),
+		"writes that a proxy found slow": {nowAndThen("PUT", func(w http.ResponseWriter, q query) { q.write(); http.Error(w, "", http.StatusRequestTimeout) }),
 			"write", "status 408", true},
 		"writes that broke the server": {nowAndThen("PUT", func(w http.ResponseWriter, q query) { q.write(); problem(w, 500, "internal") }),
 			"write", "status 500 internal", true},

@@ -61,11 +61,12 @@ func TestOperationsAndSeed(t *testing.T) {
 		}
 		return b.String()
 	}
-	one := wants(7)
-	if wants(7) != one {
+	seven, sevenAgain := wants(7), wants(7)
+	if seven != sevenAgain {
 		t.Error("the same seed made other choices")
 	}
-	if wants(8) == one || wants(0) == wants(0) {
+	none, noneAgain := wants(0), wants(0)
+	if wants(8) == seven || none == noneAgain {
 		t.Error("another seed made the same choices")
 	}
 }
