@@ -3,10 +3,8 @@ package check
 import (
 	"context"
 	"encoding/json"
-	"hash/fnv"
 	"math/rand/v2"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/asidecache/aside/internal/history"
@@ -157,7 +155,7 @@ func (c *client) operation(ctx context.Context) bool {
 	begun := c.since(time.Now())
 	l, a, finished := slot.begin(c.want(), begun, c.rng)
 	c.finish(finished)
-	if !a.write() {
+	if a == readDefault {
 		a = c.level(l.id)
 	}
 	var tag uint64
@@ -185,27 +183,6 @@ func (c *client) operation(ctx context.Context) bool {
 		c.recorder.succeeded(target, a, begun, took)
 	}
 	return true
-}
-
-func (c *client) want() act {
-	if c.rng.Float64() < c.Writes {
-		return put
-	}
-	return readDefault // or strong, see level
-}
-
-// level chooses that of a read. One record in three gets default reads alone, or as
-// far as Strong lets it: a strong read brings the memory of its node up to date,
-// and with one of them every few milliseconds no default read would ever show
-// that nobody had told the node of a change.
-func (c *client) level(id string) act {
-	alone := min(1.0/3, (1-c.Strong)/2)
-	h := fnv.New32a()
-	h.Write([]byte(strings.TrimPrefix(id, c.prefix))) // the prefix is another in each run
-	if float64(h.Sum32()%1000) < 1000*alone || c.rng.Float64() >= c.Strong/(1-alone) {
-		return readDefault
-	}
-	return readStrong
 }
 
 var kinds = [acts]history.Kind{
