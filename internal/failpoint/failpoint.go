@@ -44,7 +44,9 @@ const (
 // Spec arms a point.
 type Spec struct {
 	Action Action
-	For    time.Duration // of Hang
+	// ID of the record whose operations it happens to; "": any.
+	ID  string
+	For time.Duration // of Hang
 	// Times is how many operations it happens to; 0 means 1, negative all.
 	Times int
 	// IgnoreContext: the operation goes on when its context has ended, as in a
@@ -161,12 +163,16 @@ func (s *Set) Await(ctx context.Context, name string, n int) (Status, error) {
 	}
 }
 
-// enter returns what is armed at a point as an operation begins, and the
-// operation's context, which does not end if that is to be ignored.
-func (s *Set) enter(ctx context.Context, name string) (context.Context, *arming) {
+// enter returns what is armed at a point as an operation on records begins, nil if
+// it is none of theirs, and the operation's context, which does not end if that is
+// to be ignored.
+func (s *Set) enter(ctx context.Context, name string, ids ...string) (context.Context, *arming) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	a := s.points[name]
+	if a.ID != "" && !slices.Contains(ids, a.ID) {
+		return ctx, nil
+	}
 	if a.Active && a.IgnoreContext {
 		ctx = context.WithoutCancel(ctx)
 	}
@@ -176,7 +182,7 @@ func (s *Set) enter(ctx context.Context, name string) (context.Context, *arming)
 // pass is the point itself. It returns the error that the operation is to fail
 // with, or ctx's if that ended in the meantime.
 func (a *arming) pass(ctx context.Context) error {
-	if !a.hit() {
+	if a == nil || !a.hit() {
 		return nil
 	}
 	switch a.Action {

@@ -290,6 +290,33 @@ func TestErrorsAfterTheCommit(t *testing.T) {
 	}
 }
 
+// Caught: a point that operations on other records hit.
+func TestArmForOneRecord(t *testing.T) {
+	set := NewSet()
+	s := Store(todotest.New(todo.Todo{ID: "1"}, todo.Todo{ID: "2"}), set)
+	for _, point := range Names() {
+		if err := set.Arm(point, Spec{Action: Deadline, ID: "1", Times: -1}); err != nil {
+			t.Fatal(err)
+		}
+		for name, op := range map[string]func(id string) error{
+			"load.get":      func(id string) error { _, err := s.Get(t.Context(), id); return err },
+			"load.get_many": func(id string) error { _, err := s.GetMany(t.Context(), []string{"none", id}); return err },
+			"write.update": func(id string) error {
+				_, err := s.Update(t.Context(), id, func(t todo.Todo) (todo.Todo, error) { return t, nil })
+				return err
+			},
+		} {
+			if err := op("2"); err != nil {
+				t.Errorf("%s, %s of another record: %v", point, name, err)
+			}
+			if err := op("1"); (err != nil) != (name[:4] == point[:4]) {
+				t.Errorf("%s, %s: %v", point, name, err)
+			}
+		}
+		set.Disarm(point)
+	}
+}
+
 func TestArmRefuses(t *testing.T) {
 	for _, tt := range []struct {
 		name string

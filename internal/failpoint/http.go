@@ -12,6 +12,7 @@ import (
 type message struct {
 	Name          string `json:"name,omitempty"`
 	Action        Action `json:"action,omitempty"`
+	ID            string `json:"id,omitempty"`
 	For           string `json:"for,omitempty"`
 	Times         int    `json:"times,omitempty"`
 	IgnoreContext bool   `json:"ignore_context,omitempty"`
@@ -23,7 +24,7 @@ type message struct {
 
 func (s *Set) message(name string, st Status) message {
 	m := message{
-		Name: name, Action: st.Action, Times: st.Times, IgnoreContext: st.IgnoreContext,
+		Name: name, Action: st.Action, ID: st.ID, Times: st.Times, IgnoreContext: st.IgnoreContext,
 		Hits: st.Hits, Held: st.Held, Active: st.Active,
 	}
 	if st.For > 0 {
@@ -34,7 +35,7 @@ func (s *Set) message(name string, st Status) message {
 
 // Handler lets the points be armed over HTTP, beside what next answers:
 //
-//	PUT    /failpoints/write.after   {"action":"hang","for":"3s","times":1,"ignore_context":true}
+//	PUT    /failpoints/write.after   {"action":"hang","for":"3s","id":"7","times":1,"ignore_context":true}
 //	DELETE /failpoints/write.after   disarms it, and releases what it holds
 //	GET    /failpoints/write.after   how it stands; with ?hits=1 only once it has been hit so often
 //	GET    /failpoints               all of them
@@ -88,7 +89,7 @@ func (s *Set) put(w http.ResponseWriter, r *http.Request, name string) {
 	in := json.NewDecoder(r.Body)
 	in.DisallowUnknownFields()
 	err := in.Decode(&m)
-	spec := Spec{Action: m.Action, Times: m.Times, IgnoreContext: m.IgnoreContext}
+	spec := Spec{Action: m.Action, ID: m.ID, Times: m.Times, IgnoreContext: m.IgnoreContext}
 	if err == nil && m.For != "" {
 		spec.For, err = time.ParseDuration(m.For)
 	}

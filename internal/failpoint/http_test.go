@@ -46,8 +46,8 @@ func TestHandler(t *testing.T) {
 
 	want("GET", "/flush", "", 200, "next")
 	want("GET", "/failpoints", "", 200, `[{"name":"load.after","hits":0,"held":0,"active":false},{"name":"load.before",`)
-	want("PUT", "/failpoints/write.after", `{"action":"hang","for":"1h","times":2,"ignore_context":true}`, 200,
-		`{"name":"write.after","action":"hang","for":"1h0m0s","times":2,"ignore_context":true,"hits":0,"held":0,"active":true}`)
+	want("PUT", "/failpoints/write.after", `{"action":"hang","for":"1h","id":"1","times":2,"ignore_context":true}`, 200,
+		`{"name":"write.after","action":"hang","id":"1","for":"1h0m0s","times":2,"ignore_context":true,"hits":0,"held":0,"active":true}`)
 
 	// A read of the hits waits for them. Caught: one that answered at once.
 	hit := gate.Async(func() string { _, text := do("GET", "/failpoints/write.after?hits=1", ""); return text })

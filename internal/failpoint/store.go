@@ -17,7 +17,7 @@ type store struct {
 }
 
 func (s *store) Get(ctx context.Context, id string) (t todo.Todo, err error) {
-	err = s.load(ctx, func(ctx context.Context) error {
+	err = s.load(ctx, []string{id}, func(ctx context.Context) error {
 		t, err = s.Store.Get(ctx, id)
 		return err
 	})
@@ -25,16 +25,16 @@ func (s *store) Get(ctx context.Context, id string) (t todo.Todo, err error) {
 }
 
 func (s *store) GetMany(ctx context.Context, ids []string) (found map[string]todo.Todo, err error) {
-	err = s.load(ctx, func(ctx context.Context) error {
+	err = s.load(ctx, ids, func(ctx context.Context) error {
 		found, err = s.Store.GetMany(ctx, ids)
 		return err
 	})
 	return found, err
 }
 
-func (s *store) load(ctx context.Context, read func(context.Context) error) error {
-	ctx, before := s.points.enter(ctx, LoadBefore)
-	ctx, after := s.points.enter(ctx, LoadAfter)
+func (s *store) load(ctx context.Context, ids []string, read func(context.Context) error) error {
+	ctx, before := s.points.enter(ctx, LoadBefore, ids...)
+	ctx, after := s.points.enter(ctx, LoadAfter, ids...)
 	if err := before.pass(ctx); err != nil {
 		return err
 	}
@@ -45,7 +45,7 @@ func (s *store) load(ctx context.Context, read func(context.Context) error) erro
 }
 
 func (s *store) Insert(ctx context.Context, t todo.Todo) error {
-	return s.write(ctx, func(ctx context.Context, before func() error) error {
+	return s.write(ctx, t.ID, func(ctx context.Context, before func() error) error {
 		if err := before(); err != nil {
 			return err
 		}
@@ -54,7 +54,7 @@ func (s *store) Insert(ctx context.Context, t todo.Todo) error {
 }
 
 func (s *store) Update(ctx context.Context, id string, change func(todo.Todo) (todo.Todo, error)) (t todo.Todo, err error) {
-	err = s.write(ctx, func(ctx context.Context, before func() error) error {
+	err = s.write(ctx, id, func(ctx context.Context, before func() error) error {
 		t, err = s.Store.Update(ctx, id, func(current todo.Todo) (todo.Todo, error) {
 			next, err := change(current)
 			if err == nil {
@@ -68,7 +68,7 @@ func (s *store) Update(ctx context.Context, id string, change func(todo.Todo) (t
 }
 
 func (s *store) Delete(ctx context.Context, id string, check func(todo.Todo) error) error {
-	return s.write(ctx, func(ctx context.Context, before func() error) error {
+	return s.write(ctx, id, func(ctx context.Context, before func() error) error {
 		return s.Store.Delete(ctx, id, func(current todo.Todo) error {
 			err := check(current)
 			if err == nil {
@@ -82,9 +82,9 @@ func (s *store) Delete(ctx context.Context, id string, check func(todo.Todo) err
 // write runs a write. What ends early keeps the promise of todo.Store: nothing
 // was written if the context ended before the write was sent, and the outcome is
 // unknown if it ended after.
-func (s *store) write(ctx context.Context, write func(ctx context.Context, before func() error) error) error {
-	ctx, before := s.points.enter(ctx, WriteBefore)
-	ctx, after := s.points.enter(ctx, WriteAfter)
+func (s *store) write(ctx context.Context, id string, write func(ctx context.Context, before func() error) error) error {
+	ctx, before := s.points.enter(ctx, WriteBefore, id)
+	ctx, after := s.points.enter(ctx, WriteAfter, id)
 	err := write(ctx, func() error {
 		err := before.pass(ctx)
 		if err != nil && ctx.Err() != nil {
