@@ -1,6 +1,7 @@
 package loadtest
 
 import (
+	"bytes"
 	"context"
 	"time"
 
@@ -37,6 +38,10 @@ type exchanger interface {
 type line struct {
 	c   *wire.Conn
 	has Op // what the request's header was made for
+
+	// Most answers have the same header as the last one.
+	header []byte
+	cache  cacheStatus
 }
 
 func newLine(e wire.Endpoint, timeout time.Duration) *line {
@@ -67,7 +72,10 @@ func (l *line) exchange(ctx context.Context, r *request) (answer, *wire.Failure)
 	}
 	got := answer{status: a.Status, size: len(a.Body()), ended: a.Ended}
 	if r.op == Read {
-		got.cache = parseCacheStatus(a.Header("Cache-Status"))
+		if h := a.Header("Cache-Status"); !bytes.Equal(h, l.header) {
+			l.header, l.cache = append(l.header[:0], h...), parseCacheStatus(h)
+		}
+		got.cache = l.cache
 	}
 	return got, nil
 }

@@ -84,7 +84,7 @@ func (s *records) len() int {
 // the next read; an update to the name that is there; a clean-up that left the
 // records out whose deletion had failed.
 func TestMix(t *testing.T) {
-	const n = 20_000
+	const n = 8_000
 	s := newRecords(1, 50)
 	url, _ := serve(t, s.ServeHTTP)
 	r := mustRun(t, t.Context(), Config{
@@ -105,7 +105,7 @@ func TestMix(t *testing.T) {
 	created := r.Latency(Create).Count()
 	for op, want := range map[Op]float64{Read: 0.62, Create: 0.1, Update: 0.2, Delete: 0.08} {
 		got := float64(r.Latency(op).Count()) / n
-		if math.Abs(got-want) > 0.02 {
+		if math.Abs(got-want) > 0.035 { // 6 standard deviations
 			t.Errorf("%.3f of the requests %s, want %v", got, op, want)
 		}
 		if op != Delete && int64(s.ops[op.Method()]) != r.Latency(op).Count() {
@@ -116,7 +116,7 @@ func TestMix(t *testing.T) {
 		t.Errorf("%d records were created and %d deleted", created, s.ops["DELETE"])
 	}
 	for _, method := range []string{"GET", "PATCH"} {
-		if share := float64(s.ops["own "+method]) / float64(s.ops[method]); math.Abs(share-0.5) > 0.04 {
+		if share := float64(s.ops["own "+method]) / float64(s.ops[method]); math.Abs(share-0.5) > 0.08 {
 			t.Errorf("%.3f of all %s went to records of the run, want 0.5", share, method)
 		}
 	}

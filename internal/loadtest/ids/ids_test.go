@@ -76,9 +76,9 @@ func TestUniform(t *testing.T) {
 // out; an acceptance bound taken from the first rank.
 func TestZipf(t *testing.T) {
 	for _, exponent := range []float64{0.1, 0.5, 0.8, 0.99, 1, 1 + 1e-9, 1.1, 2, 3.5} {
-		for _, n := range []uint64{1, 2, 3, 10, 1000, 200_000} {
+		for _, n := range []uint64{1, 2, 10, 1000, 200_000} {
 			t.Run(fmt.Sprintf("%v over %d", exponent, n), func(t *testing.T) {
-				const draws = 300_000
+				const draws = 60_000
 				z := newZipfRanks(n, exponent)
 				rng := newRand(7, n)
 				got := map[uint64]float64{}
