@@ -49,7 +49,9 @@ func openJetcache(use jetcacheUse) func(context.Context, Env) (Client, error) {
 		c := &jetcacheClient{env: env}
 		o := []cache.Option{cache.WithName("bench"), cache.WithCodec(jsoncodec.Name), cache.WithRemoteExpiry(env.TTL)}
 		if use.tinylfu {
-			o = append(o, cache.WithLocal(local.NewTinyLFU(env.Capacity, env.TTL)))
+			// What it takes for a number of entries is one of bytes: ristretto adds
+			// what an entry costs it, and keeps 1 in 57.
+			o = append(o, cache.WithLocal(local.NewTinyLFU(64*env.Capacity, env.TTL)))
 		}
 		if use.freecache {
 			// One for all instances of the process; room for half a KB an entry.

@@ -35,14 +35,16 @@ func (s Section) chart() ([]byte, error) {
 	o := charts.NewBarChartOptionWithData([][]float64{values})
 	o.Horizontal = true
 	o.Title.Text, o.Title.Subtext = s.Title, column.Title
-	o.Padding = charts.NewBox(20, 20, 80, 20)
+	o.Padding = charts.NewBox(50, 20, 80, 20)
 	o.Legend.Show = charts.Ptr(false)
 	o.CategoryAxis.Labels = names
 	o.CategoryAxis.LabelCount = len(names)
+	// A viewer without the font sets wider type, which must not run into the bars.
+	o.CategoryAxis.LabelOffset = charts.OffsetInt{Left: -30}
 	o.ValueAxis = []charts.ValueAxisOption{{Min: charts.Ptr(0.0)}}
 	o.SeriesList[0].Label.Show = charts.Ptr(true)
 	o.SeriesList[0].Label.ValueFormatter = column.number
-	p := charts.NewPainter(charts.PainterOptions{OutputFormat: charts.ChartOutputSVG, Width: 900, Height: 120 + 28*len(names)})
+	p := charts.NewPainter(charts.PainterOptions{Font: charts.GetFont(charts.FontFamilyNotoSans), OutputFormat: charts.ChartOutputSVG, Width: 900, Height: 120 + 28*len(names)})
 	if err := p.BarChart(o); err != nil {
 		return nil, err
 	}

@@ -27,7 +27,9 @@ func example() Table {
 				Cells: map[string]Cell{"ns": Figure(100, 100, 200), "allocs": Figure(0)}},
 		},
 	}
-	s.AddRatio("x", "ns", "fast")
+	for _, r := range s.Rows {
+		r.Cells["x"] = r.Cells["ns"].Ratios(s.Rows[2].Cells["ns"])
+	}
 	s.Sort("ns", false)
 	return Table{
 		Name: "hits", Title: "Hits in memory", Command: "peers hits", Settings: []Setting{{"keys", "200,000"}},

@@ -91,19 +91,6 @@ func (c Cell) Ratios(to Cell) Cell {
 	return r
 }
 
-// AddRatio gives every row a cell id: its cell of column by that of reference.
-func (s *Section) AddRatio(id, column, reference string) {
-	var to Cell
-	for _, r := range s.Rows {
-		if r.Peer == reference {
-			to = r.Cells[column]
-		}
-	}
-	for _, r := range s.Rows {
-		r.Cells[id] = r.Cells[column].Ratios(to)
-	}
-}
-
 // Sort orders the rows by a column's medians, the least first, or the most;
 // rows without one come last.
 func (s *Section) Sort(column string, most bool) {
