@@ -40,6 +40,7 @@ type Config struct {
 	Life int
 	// Writes is the share of operations that write, Strong the share of the
 	// reads that ask for the newest value; default 0.1 and 0.5. Negative: none.
+	// Up to a third of the records get no strong reads at all, the others more.
 	Writes, Strong float64
 	// Sticky has each client ask one target alone, so that one that hangs holds up
 	// its own clients and not, before long, all of them.

@@ -153,11 +153,8 @@ func (c *client) operation(ctx context.Context) bool {
 	}
 	slot := c.slot(c.rng)
 	begun := c.since(time.Now())
-	l, a, finished := slot.begin(c.want(), begun, c.rng)
+	l, a, finished := slot.begin(c.rng.Float64() < c.Writes, begun, c.rng)
 	c.finish(finished)
-	if a == readDefault {
-		a = c.level(l.id)
-	}
 	var tag uint64
 	if a == create || a == put {
 		tag = c.tags.Add(1)

@@ -83,7 +83,10 @@ const waiting = 64
 func (r *run) load(ctx context.Context) *Report {
 	r.slots = make([]*slot, r.Keys)
 	for i := range r.slots {
-		r.slots[i] = &slot{patient: i == 0, newID: r.newID, targets: len(r.endpoints), ops: r.Life, maxStale: r.MaxStale}
+		r.slots[i] = &slot{
+			patient: i == 0, newID: r.newID, targets: len(r.endpoints),
+			ops: r.Life, strong: r.Strong, maxStale: r.MaxStale, next: i + 1, step: r.Keys,
+		}
 	}
 	r.whole = make(chan *history.Key, waiting)
 	r.start = time.Now()

@@ -115,8 +115,8 @@ func TestShares(t *testing.T) {
 		t.Errorf("%d writes, of none, %v", n, r.Latency)
 	}
 	r = mustRun(t, Config{Targets: f.urls, Operations: 500, Writes: 1, Strong: -1})
-	if n := r.Latency["default read"].Count; n != 0 || r.Latency["write"].Count < 100 {
-		t.Errorf("%v", r.Latency)
+	if n := r.History.Ops[history.ReadStrong]; n != 0 || r.Latency["write"].Count < 100 {
+		t.Errorf("%d strong reads, of none, %v", n, r.Latency)
 	}
 }
 

@@ -16,11 +16,14 @@ type slot struct {
 	newID    func() string
 	targets  int
 	ops      int           // of a life, about
+	strong   float64       // share of the reads
 	maxStale time.Duration // for default reads
 
 	mu   sync.Mutex
 	now  *life
 	last *life // deleted, and still read; or nil
+	next int   // number of the next life among all of the run
+	step int   // from it to the one after it
 }
 
 // life is that of one record, from before its creation until after its deletion.
@@ -29,6 +32,7 @@ type life struct {
 	id  string
 	key *history.Key
 
+	strong   float64 // share of its reads
 	state    state
 	born     time.Duration // by the run's clock
 	maxBegun int           // it ends after so many operations,
@@ -77,25 +81,40 @@ func (s *slot) newLife(now time.Duration, rng *rand.Rand) *life {
 		l.maxBegun, l.maxAge = 4*s.ops, max(2*s.maxStale, maxAge)
 	}
 	l.early, l.late = rng.IntN(4*s.targets), 4*s.targets
+	l.strong = strongShare(s.strong, s.next)
+	s.next += s.step
 	return l
+}
+
+// strongShare is the share of strong reads on the n-th record, so that it is
+// share on all. One record in three gets default reads alone, or as far as share
+// lets it: a strong read brings the memory of its node up to date, and with one
+// of them every few milliseconds no default read would ever show that nobody had
+// told the node of a change.
+func strongShare(share float64, n int) float64 {
+	none := min(1.0/3, (1-share)*2/3) // of the records
+	if int(float64(n)*none) != int(float64(n-1)*none) {
+		return 0
+	}
+	return share / (1 - none)
 }
 
 func (l *life) due(now time.Duration) bool {
 	return l.begun >= l.maxBegun || now-l.born >= l.maxAge
 }
 
-// begin chooses the record for an operation, and what that does: want, if the
-// record's state lets it. Every begin is followed by an end. Lives that are
-// finished by the call are returned.
-func (s *slot) begin(want act, now time.Duration, rng *rand.Rand) (l *life, a act, finished []*life) {
+// begin chooses the record for an operation, and what that does: it writes if it
+// is to and the record's state lets it, or else reads. Every begin is followed by
+// an end. Lives that are finished by the call are returned.
+func (s *slot) begin(write bool, now time.Duration, rng *rand.Rand) (l *life, a act, finished []*life) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.now == nil || s.now.doubtful && s.now.due(now) {
 		finished = s.replaceLocked(now, rng)
 	}
-	l, a = s.now, want
+	l, a = s.now, readDefault
 	switch {
-	case s.last != nil && !want.write() && rng.IntN(4) == 0:
+	case s.last != nil && !write && rng.IntN(4) == 0:
 		l = s.last
 		if l.late--; l.late == 0 {
 			l.closed, s.last = true, nil
@@ -104,11 +123,13 @@ func (s *slot) begin(want act, now time.Duration, rng *rand.Rand) (l *life, a ac
 		a, l.turning = create, true
 	case l.state == absent:
 		l.early--
-		if want.write() {
-			a = readStrong
-		}
 	case !l.turning && l.due(now):
 		a, l.turning = remove, true
+	case write:
+		a = put
+	}
+	if !a.write() && rng.Float64() < l.strong {
+		a = readStrong
 	}
 	l.begun++
 	l.busy++

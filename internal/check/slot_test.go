@@ -10,7 +10,7 @@ import (
 
 func newSlot(ops int) *slot {
 	n := 0
-	return &slot{newID: func() string { n++; return fmt.Sprint(n) }, targets: 2, ops: ops}
+	return &slot{newID: func() string { n++; return fmt.Sprint(n) }, targets: 2, ops: ops, strong: 0.5, next: 1, step: 1}
 }
 
 // Whatever becomes of operations, in whatever order they end: a record is created
@@ -44,8 +44,7 @@ func TestSlotLives(t *testing.T) {
 		for step := range 3000 {
 			now := time.Duration(step) * time.Millisecond
 			if len(under) < 6 && rng.IntN(2) == 0 {
-				want := []act{put, readStrong, readDefault}[rng.IntN(3)]
-				l, a, done := s.begin(want, now, rng)
+				l, a, done := s.begin(rng.IntN(3) == 0, now, rng)
 				finish(done)
 				if finished[l] {
 					t.Fatalf("seed %d: %v of %s, which is finished", seed, a, l.id)
@@ -132,33 +131,27 @@ func TestSlotExpectsRefusals(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 1))
 	s := newSlot(2)
 	refused := outcome{sure: nothing, problem: "status 404 not_found", code: "not_found"}
-	do := func(a act) *life {
+	begin := func(want act) {
 		t.Helper()
-		l, got, _ := s.begin(a, 0, rng)
-		if got != a {
-			t.Fatalf("%v, want %v", got, a)
+		if _, a, _ := s.begin(true, 0, rng); a != want {
+			t.Fatalf("%v, want %v", a, want)
 		}
-		return l
 	}
 	var l *life
 	for l == nil || l.state != live {
-		next, a, _ := s.begin(readStrong, 0, rng)
+		next, a, _ := s.begin(false, 0, rng)
 		s.end(next, a, outcome{}, 0, rng)
 		l = next
 	}
 	l.maxBegun = 1 << 30
-	if do(put); l.state != live {
-		t.Fatal(l.state)
-	}
+	begin(put)
 	if _, expected := s.end(l, put, refused, 0, rng); expected {
 		t.Error("a write found nothing, and nobody deletes the record")
 	}
-	do(put)
-	do(put)
+	begin(put)
+	begin(put)
 	l.maxBegun = 0
-	if _, a, _ := s.begin(put, 0, rng); a != remove {
-		t.Fatal(a)
-	}
+	begin(remove)
 	if _, expected := s.end(l, put, refused, 0, rng); !expected {
 		t.Error("a write while the record is being deleted")
 	}
@@ -190,5 +183,41 @@ func TestSlotPatience(t *testing.T) {
 	impatient.begun = 1
 	if !impatient.due(maxAge) || impatient.due(minAge-1) {
 		t.Error("an impatient record grows old without operations")
+	}
+}
+
+// Some records get no strong reads, and all reads together as many as they
+// should. Caught: a share that was left to chance, which for few records is
+// often none.
+func TestStrongShare(t *testing.T) {
+	for _, share := range []float64{0, 0.1, 0.5, 0.8, 1} {
+		const records = 300
+		sum, without := 0.0, 0
+		for n := range records {
+			of := strongShare(share, n+1)
+			if of < 0 || of > 1 {
+				t.Errorf("%v: %v of the reads of record %d", share, of, n)
+			}
+			if sum += of; of == 0 {
+				without++
+			}
+		}
+		if got := sum / records; got < share-0.01 || got > share+0.01 {
+			t.Errorf("%v of all reads, want %v", got, share)
+		}
+		if want := share > 0 && share < 1; want && (without < records/12 || without > records/2) || share == 1 && without > 0 {
+			t.Errorf("%v: %d of %d records without strong reads", share, without, records)
+		}
+	}
+	for first := range 10 { // any three in a row
+		with := 0
+		for n := first + 1; n <= first+3; n++ {
+			if strongShare(0.5, n) > 0 {
+				with++
+			}
+		}
+		if with != 2 {
+			t.Errorf("%d of the records from %d on get strong reads", with, first)
+		}
 	}
 }
