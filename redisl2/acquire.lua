@@ -20,6 +20,7 @@ if v then
       local left = redis.call('PTTL', KEYS[1])
       if left >= 0 and left <= stale then
         redis.call('SET', KEYS[1], lease, 'PX', ARGV[2])
+        redis.call('EXISTS', KEYS[1])
         return {left, v}
       end
     end
@@ -32,4 +33,5 @@ if v then
   if kind == 70 then return 'F' end
 end
 redis.call('SET', KEYS[1], lease, 'PX', ARGV[2])
+redis.call('EXISTS', KEYS[1]) -- resume tracking, see fill.lua: L1 may yet hold the key
 return false

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/asidecache/aside"
 	"github.com/asidecache/aside/internal/gate"
@@ -42,7 +43,7 @@ func drive(t *testing.T, keys []string, nodes ...*node) *traffic {
 				d.rest.RLock()
 				acked = d.once(k, acked)
 				d.rest.RUnlock()
-				yield()
+				pace(nodes...)
 			}
 		})
 	}
@@ -56,14 +57,26 @@ func drive(t *testing.T, keys []string, nodes ...*node) *traffic {
 				default:
 				}
 				d.rest.RLock()
-				d.wantSince(nodes[i%len(nodes)], keys[rand.N(len(keys))], 0, aside.Level(i/2%2))
+				n := nodes[i%len(nodes)]
+				d.wantSince(n, keys[rand.N(len(keys))], 0, aside.Level(i/2%2))
 				d.rest.RUnlock()
-				yield()
+				pace(n)
 			}
 		})
 	}
 	t.Cleanup(d.end)
 	return d
+}
+
+// pace keeps traffic that goes past a dead Redis from taking all of the machine,
+// which the servers need to elect a new master.
+func pace(nodes ...*node) {
+	yield()
+	for _, n := range nodes {
+		if n.Stats().Degraded {
+			time.Sleep(time.Millisecond)
+		}
+	}
 }
 
 func (d *traffic) once(k string, acked int) int {
