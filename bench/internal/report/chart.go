@@ -16,7 +16,7 @@ func (t Table) chartFile(s Section) string {
 }
 
 // chart draws a section's column, one bar a row, in the order of the rows.
-func (s Section) chart() ([]byte, error) {
+func (t Table) chart(s Section) ([]byte, error) {
 	i := slices.IndexFunc(s.Columns, func(c Column) bool { return c.ID == s.Chart })
 	if i < 0 {
 		return nil, fmt.Errorf("report: no column %q to draw", s.Chart)
@@ -34,7 +34,7 @@ func (s Section) chart() ([]byte, error) {
 	}
 	o := charts.NewBarChartOptionWithData([][]float64{values})
 	o.Horizontal = true
-	o.Title.Text, o.Title.Subtext = s.Title, column.Title
+	o.Title.Text, o.Title.Subtext = t.Title+": "+s.Title, column.Title
 	o.Padding = charts.NewBox(50, 20, 80, 20)
 	o.Legend.Show = charts.Ptr(false)
 	o.CategoryAxis.Labels = names

@@ -27,7 +27,7 @@ func (t Table) Write(dir string) error {
 		if s.Chart == "" {
 			continue
 		}
-		svg, err := s.chart()
+		svg, err := t.chart(s)
 		if err != nil {
 			return fmt.Errorf("chart of %s: %w", s.Title, err)
 		}
