@@ -45,7 +45,11 @@ func (l *lateNews) deliver() {
 func uninformed(t *testing.T, p *primary, s *asidetest.Server) (*node, *lateNews) {
 	n := &node{t: t, p: p, conn: s.NewClient()}
 	l := &lateNews{Client: n.conn}
-	c, err := aside.New(options{Name: "test", Jitter: -1, DegradedL1TTL: -1, L2: l, Logger: slog.New(slog.DiscardHandler)})
+	o := options{Name: "test", Jitter: -1, DegradedL1TTL: -1, L2: l, Logger: slog.New(slog.DiscardHandler)}
+	if !fakeTime() {
+		o.L2Timeout = time.Minute
+	}
+	c, err := aside.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -56,7 +56,8 @@ func TestFollowerDoesNotJoinALoadFromBeforeTheWrite(t *testing.T) {
 func TestFollowerIsAnsweredOnlyIfTheFillWasAccepted(t *testing.T) {
 	s := &asidetest.Server{}
 	p := newPrimary("k")
-	a, b := newNode(t, p, s), newNode(t, p, s)
+	a, _ := uninformed(t, p, s)
+	b := newNode(t, p, s)
 	g := gate.New(t)
 	defer g.Open()
 	p.afterRead = g.First()

@@ -72,6 +72,10 @@ func (c *Cache[K, V]) Write(ctx context.Context, write func(ctx context.Context,
 	if err := f.raise(ctx); err != nil {
 		return err
 	}
+	// Again, since L1 may have taken the old record in before the fence came, and
+	// the fence ended the tracking of the key: another node's write, while ours
+	// runs, would not be told to this one.
+	c.dropL1(f.keys)
 	w := &Writing[K, V]{keys: f.keys}
 	outcome := errPanicked
 	defer func() { // also when write panics, or ends the goroutine
@@ -226,6 +230,9 @@ func (c *Cache[K, V]) release(ctx context.Context, keys []K, token Token, publis
 			}
 		case r.Lost:
 			c.n.lost.Add(1)
+			// Without a fence, a read may have put into L1 since the commit what
+			// the release has now removed, and nobody tells us of our own changes.
+			c.l1.Invalidate(k)
 		}
 	}
 	if failed != nil {

@@ -44,7 +44,7 @@ func TestL2(t *testing.T, open func(t *testing.T) (a, b aside.L2)) {
 		{"InvalidateRemovesValueAndLease", (*suite).invalidateRemoves},
 		{"ClearKeepsFencesAndOtherPrefixes", (*suite).clear},
 		{"WatchTellsOthersNotOneself", (*suite).watch},
-		{"WatchAfterOwnFillAndPublish", (*suite).watchAfterOwnFill},
+		{"WatchAfterOwnChanges", (*suite).watchAfterOwnChanges},
 		{"WatchOncePerPrefix", (*suite).watchOnce},
 		{"Batches", (*suite).batches},
 		{"CancelledContext", (*suite).cancelled},
@@ -450,16 +450,19 @@ func (s *suite) watch() {
 
 // The point at which plain tracking fails: one's own SET ends the tracking of
 // the key, silently with NOLOOP, so that a value put into L1 after one's own
-// fill would never be invalidated.
-func (s *suite) watchAfterOwnFill() {
+// fill would never be invalidated; nor one that was there before one's own lease.
+func (s *suite) watchAfterOwnChanges() {
 	a, _ := s.watchers()
+	if r := s.acquire(s.a, "leased", envelope.NewToken()); r.State != aside.StateGranted {
+		s.Fatalf("an absent key is in state %d", r.State)
+	}
 	s.put(s.a, "filled", value("1"), time.Minute)
 	if !s.release(s.a, "published", s.fence(s.a, "published", time.Minute), value("1")).Published {
 		s.Fatal("not published")
 	}
-	for _, k := range []string{"filled", "published"} {
+	for _, k := range []string{"leased", "filled", "published"} {
 		s.fence(s.b, k, time.Minute)
-		s.eventually("the node that stored "+k+" hears of another's write", func() bool { return a.of(k) == 1 })
+		s.eventually("the node that leased or stored "+k+" hears of another's write", func() bool { return a.of(k) == 1 })
 	}
 }
 

@@ -211,7 +211,8 @@ func (c *Client) Acquire(ctx context.Context, reqs []aside.LeaseRequest) []aside
 			switch {
 			case kind == envelope.KindValue && time.Until(e.expires) <= r.StaleFor:
 				out[i] = aside.Acquired{State: aside.StateGranted, Entry: bytes.Clone(e.b), Left: time.Until(e.expires)}
-				return c.s.setLocked(c, r.Key, lease, r.TTL)
+				push = c.s.setLocked(c, r.Key, lease, r.TTL)
+				c.tracked[r.Key] = true
 			case kind == envelope.KindValue, kind == envelope.KindNegative:
 				out[i] = aside.Acquired{State: aside.StateFound, Entry: bytes.Clone(e.b)}
 			case kind == envelope.KindLease && !bytes.Equal(e.b, lease):
@@ -220,9 +221,10 @@ func (c *Client) Acquire(ctx context.Context, reqs []aside.LeaseRequest) []aside
 				out[i] = aside.Acquired{State: aside.StateFenced}
 			default:
 				out[i] = aside.Acquired{State: aside.StateGranted}
-				return c.s.setLocked(c, r.Key, lease, r.TTL)
+				push = c.s.setLocked(c, r.Key, lease, r.TTL)
+				c.tracked[r.Key] = true
 			}
-			return nil
+			return push
 		})
 		if err != nil {
 			out[i] = aside.Acquired{Err: err}
