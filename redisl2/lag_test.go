@@ -27,7 +27,7 @@ var laggings = map[string]func(t *testing.T) lagging{
 		proxy := g.Lag(replica)
 		return lagging{
 			url:      g.URL(),
-			takes:    8 * time.Second,
+			takes:    10 * time.Second,
 			inStep:   func() { replica.InStep(master) },
 			lag:      proxy.Silence,
 			failOver: func() { g.FailOver() },

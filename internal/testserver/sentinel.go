@@ -30,8 +30,8 @@ type SentinelGroup struct {
 
 // Sentinel starts a master, its replicas, and sentinels of which a majority
 // decides, and returns when all know each other and the replicas are in step.
-// The sentinels take half a second of silence for a master's death, and promote
-// the first of the replicas that they find fit. args are further arguments of
+// The sentinels take two seconds of silence for a master's death, and promote the
+// first of the replicas that they find fit. args are further arguments of
 // each server.
 func Sentinel(t testing.TB, replicas, sentinels int, args ...string) *SentinelGroup {
 	t.Helper()
@@ -54,6 +54,13 @@ func Sentinel(t testing.TB, replicas, sentinels int, args ...string) *SentinelGr
 	for range sentinels {
 		g.Sentinels = append(g.Sentinels, newSentinel(t, master, sentinels/2+1))
 	}
+	t.Cleanup(func() {
+		for i, s := range g.Sentinels {
+			if t.Failed() {
+				t.Logf("sentinel %d:\n%s", i, s.logTail())
+			}
+		}
+	})
 	Eventually(t, startTimeout, "every sentinel knows the replicas and the other sentinels", func() bool {
 		for _, s := range g.Sentinels {
 			is, err := s.info("sentinel")
@@ -73,7 +80,7 @@ func newSentinel(t testing.TB, master *RedisServer, quorum int) *RedisServer {
 		s.sentinel = filepath.Join(s.dir, "sentinel.conf")
 		host, port := hostPort(master.Addr())
 		conf := fmt.Sprintf(`sentinel monitor %[1]s %[2]s %[3]s %[4]d
-sentinel down-after-milliseconds %[1]s 500
+sentinel down-after-milliseconds %[1]s 2000
 sentinel failover-timeout %[1]s %[5]d
 `, MasterSet, host, port, quorum, failoverTimeout.Milliseconds())
 		if master.password != "" {
@@ -84,6 +91,10 @@ sentinel failover-timeout %[1]s %[5]d
 			t.Fatal(err)
 		}
 	})
+	// By default a sentinel asks the servers for their state every ten seconds, and
+	// promotes none that it asked more than five seconds ago: it would try again
+	// much later. The other makes a master that comes back a replica soon.
+	s.Do("SENTINEL", "DEBUG", "INFO-PERIOD", "1000", "PUBLISH-PERIOD", "500")
 	return s
 }
 
@@ -175,8 +186,7 @@ func (g *SentinelGroup) Lag(replica *RedisServer) *Proxy {
 	return p
 }
 
-// knowPriority waits until the sentinels have asked the replica for its
-// priority, which they do every ten seconds.
+// knowPriority waits until the sentinels have asked the replica for its priority.
 func (g *SentinelGroup) knowPriority(replica *RedisServer, priority string) {
 	g.t.Helper()
 	Eventually(g.t, startTimeout, "the sentinels know the replica's priority", func() bool {
