@@ -39,6 +39,7 @@ const (
 	Wait     Action = "wait"     // wait until released
 	Unknown  Action = "unknown"  // fail with todo.ErrUnknownOutcome; of writes
 	Deadline Action = "deadline" // fail with context.DeadlineExceeded
+	Late     Action = "late"     // at WriteBefore: fail as Unknown, and be written once released
 )
 
 // Spec arms a point.
@@ -101,10 +102,12 @@ func (s *Set) Arm(name string, spec Spec) error {
 	switch {
 	case !slices.Contains(Names(), name):
 		return fmt.Errorf("%w: no point is called %q", ErrSpec, name)
-	case !slices.Contains([]Action{Kill, Stop, Hang, Wait, Unknown, Deadline}, spec.Action):
+	case !slices.Contains([]Action{Kill, Stop, Hang, Wait, Unknown, Deadline, Late}, spec.Action):
 		return fmt.Errorf("%w: unknown action %q", ErrSpec, spec.Action)
 	case spec.Action == Unknown && load:
 		return fmt.Errorf("%w: a read has no outcome that could be unknown", ErrSpec)
+	case spec.Action == Late && name != WriteBefore:
+		return fmt.Errorf("%w: only a write that was not made can be made later", ErrSpec)
 	case (spec.Action == Hang) != (spec.For > 0):
 		return fmt.Errorf("%w: a duration goes with hang, and hang with a duration", ErrSpec)
 	}
@@ -200,6 +203,20 @@ func (a *arming) pass(ctx context.Context) error {
 	return nil
 }
 
+// later has a write made once the point is released, if it is armed for that, and
+// reports whether it is.
+func (a *arming) later(ctx context.Context, write func(context.Context)) bool {
+	if a == nil || a.Action != Late || !a.hit() {
+		return false
+	}
+	ctx = context.WithoutCancel(ctx)
+	go func() {
+		_ = a.hold(ctx) // which does not end
+		write(ctx)
+	}()
+	return true
+}
+
 func (a *arming) hit() bool {
 	a.set.mu.Lock()
 	defer a.set.mu.Unlock()
@@ -211,7 +228,7 @@ func (a *arming) hit() bool {
 	}
 	a.Active = a.left != 0
 	a.Hits++
-	if a.Action == Hang || a.Action == Wait {
+	if a.Action == Hang || a.Action == Wait || a.Action == Late {
 		a.Held++
 	}
 	a.set.changedLocked()

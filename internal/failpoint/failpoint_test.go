@@ -290,6 +290,42 @@ func TestErrorsAfterTheCommit(t *testing.T) {
 	}
 }
 
+// A write that is made after its outcome was said to be unknown. Caught: one made
+// at once, one never made, and one that ended with its caller.
+func TestLate(t *testing.T) {
+	for name, op := range map[string]func(context.Context, todo.Store) error{"insert": write, "update": update, "delete": remove} {
+		synctest.Test(t, func(t *testing.T) {
+			raw, set := todotest.New(), NewSet()
+			if name != "insert" {
+				raw = todotest.New(todo.Todo{ID: "1", Name: "n", Version: 1})
+			}
+			before, errBefore := raw.Get(t.Context(), "1")
+			same := func() bool {
+				got, err := raw.Get(t.Context(), "1")
+				return got == before && (err == nil) == (errBefore == nil)
+			}
+			if err := set.Arm(WriteBefore, Spec{Action: Late}); err != nil {
+				t.Fatal(err)
+			}
+			raw.Before(func(ctx context.Context, _, _ string) error { return ctx.Err() })
+			ctx, cancel := context.WithCancel(t.Context())
+			if err := op(ctx, Store(raw, set)); !errors.Is(err, todo.ErrUnknownOutcome) {
+				t.Errorf("%s: %v", name, err)
+			}
+			cancel()
+			synctest.Wait()
+			if !same() || set.Status(WriteBefore).Held != 1 {
+				t.Errorf("%s: made at once", name)
+			}
+			set.Disarm(WriteBefore)
+			synctest.Wait()
+			if same() {
+				t.Errorf("%s: not made", name)
+			}
+		})
+	}
+}
+
 // Caught: a point that operations on other records hit.
 func TestArmForOneRecord(t *testing.T) {
 	set := NewSet()
@@ -328,6 +364,7 @@ func TestArmRefuses(t *testing.T) {
 		{WriteAfter, Spec{Action: Hang}},
 		{WriteAfter, Spec{Action: Kill, For: time.Second}},
 		{LoadAfter, Spec{Action: Unknown}},
+		{WriteAfter, Spec{Action: Late}},
 	} {
 		if err := NewSet().Arm(tt.name, tt.Spec); !errors.Is(err, ErrSpec) {
 			t.Errorf("%s %+v: %v", tt.name, tt.Spec, err)

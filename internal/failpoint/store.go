@@ -85,6 +85,9 @@ func (s *store) Delete(ctx context.Context, id string, check func(todo.Todo) err
 func (s *store) write(ctx context.Context, id string, write func(ctx context.Context, before func() error) error) error {
 	ctx, before := s.points.enter(ctx, WriteBefore, id)
 	ctx, after := s.points.enter(ctx, WriteAfter, id)
+	if before.later(ctx, func(ctx context.Context) { _ = write(ctx, func() error { return nil }) }) {
+		return todo.ErrUnknownOutcome
+	}
 	err := write(ctx, func() error {
 		err := before.pass(ctx)
 		if err != nil && ctx.Err() != nil {
