@@ -11,8 +11,8 @@ import (
 // Staleness is the time since the first write was acknowledged that the reader
 // should have seen.
 //
-// Caught: staleness measured from the newest write; a read counted as stale for
-// a write that was acknowledged after the read began.
+// Caught: staleness measured from the newest write alone; a read counted as
+// stale for a write that was acknowledged after the read began.
 func TestStaleness(t *testing.T) {
 	var a acks
 	if a.known() != 0 {
@@ -21,8 +21,8 @@ func TestStaleness(t *testing.T) {
 	a.acknowledge(3) // overlapping writes may return in another order
 	a.acknowledge(2)
 	now := time.Now()
-	a.at = map[int64]time.Time{2: now.Add(-3 * time.Second), 3: now.Add(-5 * time.Second), 4: now.Add(time.Second)}
-	a.newest = 4
+	a.at = map[int64]time.Time{2: now.Add(-5 * time.Second), 3: now.Add(-3 * time.Second), 4: now.Add(-4 * time.Second), 5: now.Add(time.Second)}
+	a.newest = 5
 	for _, tt := range []struct {
 		floor, returned int64
 		want            time.Duration
@@ -31,9 +31,11 @@ func TestStaleness(t *testing.T) {
 		{floor: 3, returned: 3},
 		{floor: 3, returned: 4},
 		{floor: 0, returned: 1},
-		{floor: 3, returned: 2, want: 5 * time.Second, stale: true},
-		{floor: 3, returned: 1, want: 5 * time.Second, stale: true},
-		{floor: 2, returned: 1, want: 3 * time.Second, stale: true},
+		{floor: 4, returned: 4},
+		{floor: 4, returned: 3, want: 4 * time.Second, stale: true},
+		{floor: 4, returned: 2, want: 4 * time.Second, stale: true}, // 3 came later than 4
+		{floor: 4, returned: 1, want: 5 * time.Second, stale: true},
+		{floor: 3, returned: 2, want: 3 * time.Second, stale: true},
 	} {
 		if got, stale := a.staleness(now, tt.floor, tt.returned); got != tt.want || stale != tt.stale {
 			t.Errorf("returned %d where %d was known: %v, %v", tt.returned, tt.floor, got, stale)
@@ -44,8 +46,8 @@ func TestStaleness(t *testing.T) {
 // The three interleavings end as each library's code says that they must, so
 // the harness forces what it claims to force.
 //
-// Caught: a write that went by way of the reading client only; a second load
-// that was let through before the first had stored what it read.
+// Caught: a second load that was let through before the first had stored what
+// it read.
 func TestReplay(t *testing.T) {
 	const n = 3
 	for id, want := range map[string]Replayed{

@@ -120,7 +120,7 @@ func checkCell(t *testing.T, k Kind, s report.Section, r report.Row, c report.Co
 
 // A peer that cannot be measured says why, and the others are measured.
 //
-// Caught: a failure that ended the table; a failed peer tried again each round.
+// Caught: a failure that ended the table.
 func TestAFailureIsOnePeers(t *testing.T) {
 	t.Setenv("ASIDE_TEST_REDIS_SERVER", "/nonexistent")
 	k := Kinds()[0]
