@@ -8,8 +8,10 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -75,9 +77,8 @@ func benchStore(t *testing.T) string {
 }
 
 // Servers of its own: each setting answers from the tiers that it has and from no
-// other, every run begins cold, and Redis is left as it was found. Caught: runs
-// that found the keys of the run before; a server that got Redis from the
-// environment for a setting without.
+// other, every run begins cold, and Redis is left as it was found. Caught: keys
+// that were left there.
 func TestBenchCompareStartsServers(t *testing.T) {
 	redis := testserver.Redis(t)
 	env := []string{"ASIDE_REDIS=" + redis.URL(), "ASIDE_NO_L1=true", "ASIDE_LISTEN=127.0.0.1:1"}
@@ -151,9 +152,31 @@ func TestBenchCompareEmptyStore(t *testing.T) {
 	}
 }
 
-// An interrupt ends the comparison, the rounds before it are reported, and no
-// server is left running. Caught: a server in the same process group, which the
-// interrupt ended first.
+// A setting without Redis gets none, whatever the environment has. Caught: a
+// variable that was passed on.
+func TestBenchServeEnvironment(t *testing.T) {
+	c := BenchCmd{}
+	c.Redis, c.Data = "redis://a", "dir"
+	for setting, want := range map[string]string{
+		"no-cache": "ASIDE_DATA=dir ASIDE_MONGO= ASIDE_MONGO_COLLECTION= ASIDE_MONGO_DATABASE= PATH=/bin",
+		"L1":       "ASIDE_DATA=dir ASIDE_MONGO= ASIDE_MONGO_COLLECTION= ASIDE_MONGO_DATABASE= PATH=/bin",
+		"L2":       "ASIDE_DATA=dir ASIDE_MONGO= ASIDE_MONGO_COLLECTION= ASIDE_MONGO_DATABASE= ASIDE_REDIS=redis://a PATH=/bin",
+	} {
+		all := []string{
+			"PATH=/bin", "ASIDE_REDIS=redis://b", "ASIDE_NO_CACHE=true", "ASIDE_NO_L1=true", "ASIDE_CACHE_NAME=x", "ASIDE_LISTEN=:1",
+			"ASIDE_ADMIN=:2", "ASIDE_DATA=x", "ASIDE_MONGO=x", "ASIDE_MONGO_DATABASE=x", "ASIDE_MONGO_COLLECTION=x",
+		}
+		got := serveEnvironment(all, c.environment(setting))
+		slices.Sort(got)
+		if s := strings.Join(got, " "); s != want {
+			t.Errorf("%s: %s\nwant %s", setting, s, want)
+		}
+	}
+}
+
+// An interrupt of the terminal, which reaches the whole process group, ends the
+// comparison, the rounds before it are reported, and no server is left running.
+// Caught: a server in the same group, which ended before its keys were removed.
 func TestBenchCompareInterrupted(t *testing.T) {
 	data := benchStore(t)
 	page := filepath.Join(t.TempDir(), "page.html")
@@ -161,16 +184,17 @@ func TestBenchCompareInterrupted(t *testing.T) {
 	var out bytes.Buffer
 	progress := &lockedBuffer{}
 	cmd.Stdout, cmd.Stderr = &out, progress
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
 	testserver.Eventually(t, 30*time.Second, "the second round", func() bool { return strings.Contains(progress.String(), "round 2 of 1000, L1") })
-	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+	if err := syscall.Kill(-cmd.Process.Pid, syscall.SIGINT); err != nil {
 		t.Fatal(err)
 	}
-	if err := <-ended; err != nil {
+	if err := <-ended; err != nil || strings.Contains(progress.String(), "stay in Redis") {
 		t.Errorf("%v: %s", err, progress)
 	}
 	if !strings.Contains(out.String(), "of 1000 rounds are complete, ended early") || !strings.Contains(out.String(), "Divided by no-cache") {

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 )
@@ -31,8 +32,7 @@ const (
 	stopTime   = 30 * time.Second
 )
 
-// startServe starts a server on a free port and waits until it serves. It has
-// the environment of this process, but for what chooses its cache and store.
+// startServe starts a server on a free port and waits until it serves.
 func startServe(ctx context.Context, env, flags []string) (*served, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -43,16 +43,7 @@ func startServe(ctx context.Context, env, flags []string) (*served, error) {
 		"serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--log-format", "json", "--log-level", "info",
 		"--cache-name", "bench-" + strings.ToLower(rand.Text()[:8]),
 	}, flags...)...)
-	for _, v := range os.Environ() {
-		name, _, _ := strings.Cut(v, "=")
-		switch name {
-		case "ASIDE_REDIS", "ASIDE_NO_CACHE", "ASIDE_NO_L1", "ASIDE_CACHE_NAME", "ASIDE_LISTEN", "ASIDE_ADMIN",
-			"ASIDE_DATA", "ASIDE_MONGO", "ASIDE_MONGO_DATABASE", "ASIDE_MONGO_COLLECTION":
-		default:
-			s.cmd.Env = append(s.cmd.Env, v)
-		}
-	}
-	s.cmd.Env = append(s.cmd.Env, env...)
+	s.cmd.Env = serveEnvironment(os.Environ(), env)
 	s.cmd.SysProcAttr = ownGroup()
 	stderr, err := s.cmd.StderrPipe()
 	if err != nil {
@@ -97,6 +88,21 @@ func startServe(ctx context.Context, env, flags []string) (*served, error) {
 	_ = s.cmd.Process.Kill()
 	<-s.ended
 	return nil, err
+}
+
+// serveEnvironment is that of this process, but for what chooses the cache, the
+// store and the addresses of a server: of these it has only the added ones.
+func serveEnvironment(all, added []string) []string {
+	env := slices.DeleteFunc(slices.Clone(all), func(v string) bool {
+		name, _, _ := strings.Cut(v, "=")
+		switch name {
+		case "ASIDE_REDIS", "ASIDE_NO_CACHE", "ASIDE_NO_L1", "ASIDE_CACHE_NAME", "ASIDE_LISTEN", "ASIDE_ADMIN",
+			"ASIDE_DATA", "ASIDE_MONGO", "ASIDE_MONGO_DATABASE", "ASIDE_MONGO_COLLECTION":
+			return true
+		}
+		return false
+	})
+	return append(env, added...)
 }
 
 // stop takes the server's keys out of Redis, and ends it.

@@ -251,6 +251,15 @@ func TestEvenArrivals(t *testing.T) {
 	}
 }
 
+// That a clock was late is not taken for a want of connections. Caught: the time
+// from when a request was due until it was sent, counted as a wait for one.
+func TestLateClockIsNotAWait(t *testing.T) {
+	r := mustRun(t, t.Context(), Config{URL: staticTarget(t), Users: 100, Rate: 500, Requests: 50, Workload: uniform(1, 9, 1)})
+	if o := r.OpenLoop(); o.Sent != 50 || o.Late > 10 || o.Lag.Count() != 50 || o.Served.Count() != 50 {
+		t.Errorf("%d were sent, %d of them late, with 100 connections", o.Sent, o.Late)
+	}
+}
+
 // The nap ends near its time, whatever interrupts it, and users that are told to
 // stop do.
 func TestWaitOnTheRealClock(t *testing.T) {
