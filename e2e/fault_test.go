@@ -28,9 +28,10 @@ type fault struct {
 	// struck are nodes whose own clients are left out of the added latency, since
 	// they wait for as long as the fault is made to last.
 	struck []int
-	// outage: nodes do not reach Redis for a while. lossy: Redis loses what it
-	// acknowledged, fences among it.
-	outage, lossy bool
+	// outage: nodes do not reach Redis for a while. silent: they are not told so,
+	// or what they are told is late. lossy: Redis loses what it acknowledged,
+	// fences among it.
+	outage, silent, lossy bool
 
 	// promises that must hold; default: see asserted.
 	promises []history.Promise
@@ -67,14 +68,21 @@ func (r *run) every(pause time.Duration, do func()) {
 	}
 }
 
-// bound is how stale a default read may be: for as long as a connection to Redis
-// that died without a word is trusted, or as a record lives in memory that was
-// read without Redis. With writes that Redis is told of only when it is back, for
-// as long as that takes. On top comes what a busy machine adds.
+// bound is how stale a default read may be: while all is well as long as a notice
+// takes, which is milliseconds; in an outage as long as a record lives in memory
+// that was read without Redis, or as a connection is trusted that died without a
+// word; with writes that Redis is told of only when it is back, until it is. On
+// top comes what a busy machine adds.
 func (f *fault) bound(size form) time.Duration {
-	d := max(size.Silence, size.Degraded)
+	var d time.Duration
+	if f.outage {
+		d = size.Degraded
+	}
+	if f.silent {
+		d = max(d, size.Silence)
+	}
 	if f.weak() {
-		d = size.Silence + size.Fault + comeback
+		d = 2*size.Silence + size.Fault + comeback
 	}
 	return d + time.Second
 }
@@ -159,6 +167,9 @@ func try(t *testing.T, f fault) {
 	table.add(at, row)
 	t.Log(row)
 	s.AwaitWork()
+	if s.Redis != nil {
+		s.CheckLeftovers(size.timing)
+	}
 	f.assert(t, report, over)
 }
 

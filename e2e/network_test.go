@@ -14,10 +14,10 @@ func TestPartition(t *testing.T) {
 			},
 		},
 		{
-			name: "silence between one node and Redis",
+			name: "silence between one node and Redis", silent: true,
 			do: func(r *run) {
 				r.Nodes[1].Proxy.Silence()
-				r.hold(r.Silence + r.Fault)
+				r.hold(2*r.Silence + r.Fault)
 				r.Nodes[1].Proxy.Restore()
 			},
 		},
@@ -45,7 +45,7 @@ func TestNetwork(t *testing.T) {
 			},
 		},
 		{
-			name: "Redis slower than its time-out", errors: writesRefused,
+			name: "Redis slower than its time-out", silent: true, errors: writesRefused,
 			do: func(r *run) {
 				for _, n := range r.Nodes {
 					n.Proxy.Latency(2 * r.L2)
@@ -55,7 +55,7 @@ func TestNetwork(t *testing.T) {
 			},
 		},
 		{
-			name: "Redis as slow as its time-out", errors: writesRefused,
+			name: "Redis as slow as its time-out", silent: true, errors: writesRefused,
 			do: func(r *run) {
 				for _, n := range r.Nodes {
 					n.Proxy.Jitter(r.L2, r.L2/4)
@@ -65,10 +65,10 @@ func TestNetwork(t *testing.T) {
 			},
 		},
 		{
-			name: "answers of Redis to one node lost", errors: writesRefused,
+			name: "answers of Redis to one node lost", silent: true, errors: writesRefused,
 			do: func(r *run) {
 				r.Nodes[1].Proxy.SilenceReplies()
-				r.hold(r.Silence + r.Fault)
+				r.hold(2*r.Silence + r.Fault)
 				r.Nodes[1].Proxy.Restore()
 			},
 		},
@@ -83,7 +83,7 @@ func TestNetwork(t *testing.T) {
 			},
 		},
 		{
-			name: "10 kB/s to and from Redis", errors: writesRefused,
+			name: "10 kB/s to and from Redis", silent: true, errors: writesRefused,
 			do: func(r *run) {
 				for _, n := range r.Nodes {
 					n.Proxy.Bandwidth(10)

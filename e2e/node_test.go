@@ -262,6 +262,16 @@ func (n *node) Do(method, path, body string, headers ...string) int {
 	return status
 }
 
+// Get returns the name of a record, "" if it could not be read.
+func (n *node) Get(id, cacheControl string) string {
+	status, answer, err := send(http.MethodGet, n.URL()+"/todos/"+id, "", "Cache-Control", cacheControl)
+	var t struct{ Name string }
+	if err != nil || status != http.StatusOK || json.Unmarshal(answer, &t) != nil {
+		return ""
+	}
+	return t.Name
+}
+
 func send(method, url, body string, headers ...string) (status int, answer []byte, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()

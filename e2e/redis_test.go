@@ -18,10 +18,10 @@ func TestRedisOutage(t *testing.T) {
 			},
 		},
 		{
-			name: "Redis paused",
+			name: "Redis paused", silent: true,
 			do: func(r *run) {
 				r.Redis.Pause()
-				r.hold(r.Silence + r.Fault)
+				r.hold(2*r.Silence + r.Fault)
 				r.Redis.Resume()
 			},
 		},

@@ -27,7 +27,8 @@ func (c timing) args() []string {
 // way of its own.
 type system struct {
 	t     *testing.T
-	Redis *testserver.RedisServer
+	Redis *testserver.RedisServer // nil if it is not one server
+	Mongo *testserver.MongoServer
 	Nodes []*node
 }
 
@@ -60,10 +61,10 @@ func startSystem(t *testing.T, c timing, p policy, redisArgs ...string) *system 
 // startNodes starts the nodes; redisURL is where the i-th finds Redis.
 func (s *system) startNodes(c timing, p policy, redisURL func(i int) string) {
 	s.t.Helper()
-	mongo := testserver.Mongo(s.t)
+	s.Mongo = testserver.Mongo(s.t)
 	for i := range nodeCount {
 		s.Nodes = append(s.Nodes, startNode(s.t, fmt.Sprintf("node %d", i), append([]string{
-			"--mongo", mongo.URI(), "--redis", redisURL(i), "--cache-name", "e2e", "--on-redis-down", string(p),
+			"--mongo", s.Mongo.URI(), "--redis", redisURL(i), "--cache-name", "e2e", "--on-redis-down", string(p),
 		}, c.args()...)...))
 	}
 }
@@ -91,5 +92,30 @@ func (s *system) AwaitWork() {
 				s.t.Errorf("%s answers %d to a strong read of what %s has written", reader.name, status, writer.name)
 			}
 		}
+	}
+}
+
+// leftovers returns the keys in Redis that will stay longer than they may: a
+// fence or a lease beyond its time, or anything for ever.
+const leftovers = `
+local found = {}
+for _, key in ipairs(redis.call('KEYS', 'aside:*')) do
+  local left, kind = redis.call('PTTL', key), redis.call('GETRANGE', key, 0, 0)
+  if left == -1 or kind == 'F' and left > tonumber(ARGV[1]) or kind == 'L' and left > tonumber(ARGV[2]) then
+    table.insert(found, key .. ' ' .. kind .. ' ' .. left .. ' ms')
+  end
+end
+return found`
+
+// CheckLeftovers asserts P5: no fence and no lease outlives its stated time,
+// whoever put it there.
+func (s *system) CheckLeftovers(c timing) {
+	s.t.Helper()
+	found, err := s.Redis.Do("EVAL", leftovers, "0", fmt.Sprint(c.Fence.Milliseconds()), fmt.Sprint(c.lease().Milliseconds())).AsStrSlice()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, f := range found {
+		s.t.Error("P5: left in Redis: " + f)
 	}
 }
