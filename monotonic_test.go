@@ -70,6 +70,30 @@ func (n *node) atAnswer(op string, f func()) {
 	})
 }
 
+// beforeTheFill has a default read begin after the strong one was answered, and
+// before what that loaded has been stored.
+func beforeTheFill(t *testing.T, n *node, strong func()) {
+	t.Helper()
+	held := make(chan struct{})
+	n.conn.Intercept(func(_ context.Context, op, _ string) error {
+		if op == "Fill" {
+			<-held
+		}
+		return nil
+	})
+	strong()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if v, info := n.read("k", aside.Default); v < 2 {
+			t.Errorf("default read of version %d from %v after a strong one of 2", v, info.Source)
+		}
+	}()
+	synctest.Wait()
+	close(held)
+	<-done
+}
+
 // P3: a node that has answered a strong read does not go back to what its L1
 // still holds, whatever it learnt the newer value from. Caught: leaving L1 alone
 // answers version 1 from it until the notice comes, which after an outage of L2
@@ -82,24 +106,7 @@ func TestDefaultReadsDoNotGoBackBehindStrongOnes(t *testing.T) {
 		},
 		"load": func(t *testing.T, n, other *node) {
 			_ = other.Write(t.Context(), func(context.Context, *writing) error { n.p.put("k"); return nil }, "k")
-			held := make(chan struct{}) // the fill, which comes after the answer
-			n.conn.Intercept(func(_ context.Context, op, _ string) error {
-				if op == "Fill" {
-					<-held
-				}
-				return nil
-			})
-			n.wantStrong("k", 2)
-			done := make(chan struct{})
-			go func() {
-				defer close(done)
-				if v, info := n.read("k", aside.Default); v < 2 {
-					t.Errorf("default read of version %d from %v after a strong one of 2", v, info.Source)
-				}
-			}()
-			synctest.Wait()
-			close(held)
-			<-done
+			beforeTheFill(t, n, func() { n.wantStrong("k", 2) })
 		},
 		"load under a fence": func(t *testing.T, n, other *node) {
 			_ = other.Write(t.Context(), func(context.Context, *writing) error {
@@ -117,10 +124,12 @@ func TestDefaultReadsDoNotGoBackBehindStrongOnes(t *testing.T) {
 			n.wantStrong("k", 2)
 		},
 		"bulk read": func(t *testing.T, n, other *node) {
-			other.update("k")
-			if r, err := n.ReadMany(t.Context(), []string{"k"}, n.p, aside.Strong); err != nil || r["k"].Value.Version != 2 {
-				t.Errorf("strong bulk read: %v, %v", r, err)
-			}
+			_ = other.Write(t.Context(), func(context.Context, *writing) error { n.p.put("k"); return nil }, "k")
+			beforeTheFill(t, n, func() {
+				if r, err := n.ReadMany(t.Context(), []string{"k"}, n.p, aside.Strong); err != nil || r["k"].Value.Version != 2 {
+					t.Errorf("strong bulk read: %v, %v", r, err)
+				}
+			})
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -211,6 +220,56 @@ func TestOlderFlightDoesNotOutliveANewerAnswer(t *testing.T) {
 			t.Errorf("version %d from %v in the end", v, info.Source)
 		}
 		_ = n.Close(t.Context())
+	})
+}
+
+// The same with look-ups: a strong read whose question was long on its way, and
+// a default one, begun after an invalidation, whose answer is. Caught: a hit in
+// L2 that leaves the other flight to be joined.
+func TestOlderLookUpIsNotJoined(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &asidetest.Server{}
+		p := newPrimary("k")
+		n, news := uninformed(t, p, s)
+		other := newNode(t, p, s)
+		n.want("k", 1, aside.SourceLoad)
+		synctest.Wait()
+		other.update("k")
+
+		question, answer := make(chan struct{}), make(chan struct{})
+		var asked atomic.Bool
+		n.conn.Intercept(func(_ context.Context, op, _ string) error {
+			if op == "Acquire" && asked.CompareAndSwap(false, true) {
+				<-question
+			}
+			return nil
+		})
+		reads := make(chan int, 3)
+		read := func(l aside.Level) { v, _ := n.read("k", l); reads <- v }
+		go read(aside.Strong)
+		synctest.Wait()
+		news.deliver()
+		n.atAnswer("Acquire", func() { <-answer })
+		go read(aside.Default) // finds version 2
+		synctest.Wait()
+		other.update("k")
+		close(question)
+		if v := <-reads; v != 3 {
+			t.Fatalf("the strong read returned version %d", v)
+		}
+		go read(aside.Default)
+		synctest.Wait()
+		if len(reads) == 0 {
+			t.Error("a read waits for a look-up that began before what it must see was read")
+		} else if v := <-reads; v != 3 {
+			t.Errorf("default read of version %d after a strong one of 3", v)
+		}
+		close(answer)
+		synctest.Wait()
+		if v, info := n.read("k", aside.Default); v != 3 {
+			t.Errorf("version %d from %v in the end", v, info.Source)
+		}
+		_, _ = n.Close(t.Context()), other.Close(t.Context())
 	})
 }
 
