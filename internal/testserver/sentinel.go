@@ -13,10 +13,14 @@ import (
 // MasterSet is the name that the sentinels of a SentinelGroup know the master by.
 const MasterSet = "mymaster"
 
-// failoverTimeout is for how long the sentinels let a replica be that takes its
-// data by another way than from the master itself (see Lag), and half the time
-// after which they try again if they found no replica to promote.
-const failoverTimeout = 10 * time.Second
+// failoverTimeout is half the time after which sentinels try again that could not
+// agree on one of them. It is also for how long they let a replica be that takes
+// its data by another way than from the master itself, for which lagTimeout is
+// put in its place.
+const (
+	failoverTimeout = 3 * time.Second
+	lagTimeout      = 15 * time.Second
+)
 
 // SentinelGroup is a master with replicas, and sentinels that watch them.
 type SentinelGroup struct {
@@ -51,8 +55,14 @@ func Sentinel(t testing.TB, replicas, sentinels int, args ...string) *SentinelGr
 	for _, replica := range g.Nodes[1:] {
 		replica.InStep(master)
 	}
-	for range sentinels {
-		g.Sentinels = append(g.Sentinels, newSentinel(t, master, sentinels/2+1))
+	quorum := sentinels/2 + 1
+	for i := range sentinels {
+		// The others have no candidate of their own yet, so they break a tie.
+		down := 2 * time.Second
+		if i >= quorum {
+			down *= 2
+		}
+		g.Sentinels = append(g.Sentinels, newSentinel(t, master, quorum, down))
 	}
 	t.Cleanup(func() {
 		for i, s := range g.Sentinels {
@@ -73,16 +83,16 @@ func Sentinel(t testing.TB, replicas, sentinels int, args ...string) *SentinelGr
 	return g
 }
 
-func newSentinel(t testing.TB, master *RedisServer, quorum int) *RedisServer {
+func newSentinel(t testing.TB, master *RedisServer, quorum int, down time.Duration) *RedisServer {
 	t.Helper()
 	s := &RedisServer{t: t, binary: redisBinary(t)}
 	s.launch(func() {
 		s.sentinel = filepath.Join(s.dir, "sentinel.conf")
 		host, port := hostPort(master.Addr())
 		conf := fmt.Sprintf(`sentinel monitor %[1]s %[2]s %[3]s %[4]d
-sentinel down-after-milliseconds %[1]s 2000
-sentinel failover-timeout %[1]s %[5]d
-`, MasterSet, host, port, quorum, failoverTimeout.Milliseconds())
+sentinel down-after-milliseconds %[1]s %[5]d
+sentinel failover-timeout %[1]s %[6]d
+`, MasterSet, host, port, quorum, down.Milliseconds(), failoverTimeout.Milliseconds())
 		if master.password != "" {
 			conf += fmt.Sprintf("sentinel auth-pass %s %s\n", MasterSet, master.password)
 		}
@@ -172,13 +182,16 @@ func (g *SentinelGroup) Rejoin(node *RedisServer) {
 // returned, which can then be slowed or silenced: the master goes on
 // acknowledging writes that the replica does not have. The sentinels see none
 // of it, and a failover promotes this replica before the others, if it comes
-// within ten seconds; after that they lead the replica back to the master.
+// within fifteen seconds; after that they lead the replica back to the master.
 func (g *SentinelGroup) Lag(replica *RedisServer) *Proxy {
 	g.t.Helper()
 	master := g.Master()
 	replica.Do("CONFIG", "SET", "replica-priority", "1")
 	if len(g.Nodes) > 2 {
 		g.knowPriority(replica, "1")
+	}
+	for _, s := range g.Sentinels {
+		s.Do("SENTINEL", "SET", MasterSet, "failover-timeout", fmt.Sprint(lagTimeout.Milliseconds()))
 	}
 	p := Toxiproxy(g.t, master.Addr())
 	replica.replicaOf(p.Addr())
