@@ -204,7 +204,7 @@ func TestLiars(t *testing.T) {
 			t.Parallel()
 			f := newFleet(t, 3)
 			f.see, f.answer = tt.see, tt.answer
-			c := Config{Targets: f.urls, Operations: 5_000, Keys: 4, Life: 800, Clients: 8, Writes: 0.2, MaxStale: 20 * time.Minute, Pictures: t.TempDir()}
+			c := Config{Targets: f.urls, Operations: 4_000, Keys: 4, Life: 600, Clients: 8, Writes: 0.2, MaxStale: 20 * time.Minute, Pictures: t.TempDir()}
 			if slices.Contains(tt.want, history.Bounded) {
 				c.MaxStale = 10 * time.Millisecond
 			}
