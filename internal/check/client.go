@@ -152,14 +152,14 @@ func (c *client) operation(ctx context.Context) bool {
 		target = c.id % len(c.conns)
 	}
 	slot := c.slot(c.rng)
-	begun := c.since(time.Now())
-	l, a, finished := slot.begin(c.rng.Float64() < c.Writes, begun, c.rng)
+	l, a, finished := slot.begin(c.rng.Float64() < c.Writes, c.since(time.Now()), c.rng)
 	c.finish(finished)
 	var tag uint64
 	if a == create || a == put {
 		tag = c.tags.Add(1)
 	}
 
+	begun := c.since(time.Now()) // again, since the checker may have kept it waiting
 	x := c.do(ctx, target, a, l.id, tag)
 	if x.problem != "" && ctx.Err() != nil {
 		x.problem = "" // our own doing

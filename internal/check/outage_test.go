@@ -3,6 +3,7 @@ package check
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -235,5 +236,16 @@ func TestCancel(t *testing.T) {
 	}
 	for _, id := range f.remaining() {
 		t.Errorf("%s was left", id)
+	}
+}
+
+// A context that has ended before anything was asked is not the targets' fault.
+func TestCancelledBefore(t *testing.T) {
+	f := newFleet(t, 1)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	why := errors.New("it was enough")
+	cancel(why)
+	if r, err := Run(ctx, Config{Targets: f.urls}); !errors.Is(err, why) || r != nil {
+		t.Errorf("%+v, %v", r, err)
 	}
 }

@@ -19,8 +19,9 @@ type Report struct {
 	Interrupted bool          // by the context
 
 	// Operations is the number of requests that ended, Failed of those that
-	// failed, Late of those that were refused since they came behind the deletion
-	// of their record, as they should be.
+	// failed, Late of those that were refused as they should be: writes that came
+	// behind the deletion of their record, and creations behind one of unknown
+	// outcome.
 	Operations, Failed, Late int64
 	// Unfinished requests were cut off when the context ended. They are counted
 	// nowhere else.

@@ -19,8 +19,8 @@ import (
 // reports what was seen until then. It creates records, with ids that no other
 // run has, and deletes them.
 //
-// The error is that of a Config that cannot be used, or a *TargetError: then no
-// load was begun. What failed during the run, and what broke promises, is in the
+// The error is that of a Config that cannot be used, a *TargetError, or the cause
+// of a ctx that ended too soon: then no load was begun. What failed during the run, and what broke promises, is in the
 // report.
 func Run(ctx context.Context, c Config) (*Report, error) {
 	if err := c.Validate(); err != nil {
@@ -34,6 +34,9 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 	unshared, err := r.probe(ctx)
 	if err != nil {
 		r.removeAll(ctx, everywhere)
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
 		return nil, err
 	}
 
@@ -84,7 +87,7 @@ func (r *run) load(ctx context.Context) *Report {
 	r.slots = make([]*slot, r.Keys)
 	for i := range r.slots {
 		r.slots[i] = &slot{
-			patient: i == 0, newID: r.newID, targets: len(r.endpoints),
+			patient: i == patient && r.Keys > 1, newID: r.newID, targets: len(r.endpoints),
 			ops: r.Life, strong: r.Strong, maxStale: r.MaxStale, next: i + 1, step: r.Keys,
 		}
 	}
@@ -137,11 +140,14 @@ func (r *run) load(ctx context.Context) *Report {
 	return report
 }
 
+// patient is the index of the patient slot, if there are others.
+const patient = 0
+
 // slot picks one for an operation.
 func (r *run) slot(rng *mathrand.Rand) *slot {
 	others := len(r.slots) - 1
 	if others == 0 || rng.IntN(patience*others+1) == 0 {
-		return r.slots[0]
+		return r.slots[patient]
 	}
 	return r.slots[1+rng.IntN(others)]
 }

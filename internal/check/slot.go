@@ -10,8 +10,8 @@ import (
 
 // slot is a place for one record at a time. All clients work on it.
 type slot struct {
-	// patient: its records live until a default read could have been too stale,
-	// however few operations that takes.
+	// patient: it is seldom used, and its records live until a default read could
+	// have been too stale. They get default reads alone; see strongShare.
 	patient  bool
 	newID    func() string
 	targets  int
@@ -77,12 +77,15 @@ func (s *slot) newLife(now time.Duration, rng *rand.Rand) *life {
 	l.key = history.NewKey(l.id)
 	l.maxBegun = s.ops/2 + rng.IntN(s.ops+1)
 	l.maxAge = minAge + time.Duration(rng.Int64N(int64(maxAge-minAge)))
-	if s.patient {
-		l.maxBegun, l.maxAge = 4*s.ops, max(2*s.maxStale, maxAge)
-	}
 	l.early, l.late = rng.IntN(4*s.targets), 4*s.targets
 	l.strong = strongShare(s.strong, s.next)
 	s.next += s.step
+	if s.patient {
+		l.maxBegun, l.maxAge = 4*s.ops, max(2*s.maxStale, maxAge)
+		if s.strong < 1 {
+			l.strong = 0
+		}
+	}
 	return l
 }
 

@@ -170,6 +170,9 @@ func TestSlotPatience(t *testing.T) {
 	impatient := s.newLife(0, rng)
 	s.patient = true
 	patient := s.newLife(0, rng)
+	if impatient.strong == 0 || patient.strong != 0 {
+		t.Errorf("the shares of strong reads are %v, and %v of the patient one", impatient.strong, patient.strong)
+	}
 	impatient.begun, patient.begun = 150, 150
 	for at, want := range map[time.Duration][2]bool{
 		time.Second:       {true, false},

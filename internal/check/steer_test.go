@@ -22,7 +22,11 @@ func TestStickyClients(t *testing.T) {
 	}
 	stop := make(chan struct{})
 	ended := gate.Async(func() *Report {
-		return mustRun(t, Config{Targets: f.urls, Clients: 6, Keys: 4, Writes: 0.5, Sticky: true, Stop: stop, Timeout: time.Minute})
+		r, err := Run(t.Context(), Config{Targets: f.urls, Clients: 6, Keys: 4, Writes: 0.5, Sticky: true, Stop: stop, Timeout: time.Minute})
+		if err != nil {
+			t.Error(err)
+		}
+		return r
 	})
 	// All clients of node 1 hang, and the others do a thousand operations more.
 	for range 2 {

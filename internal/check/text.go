@@ -39,7 +39,7 @@ func (r *Report) head(b *strings.Builder) {
 	fmt.Fprintf(b, "%d operations, %d failed, %.1f successful/s; checked the lives of %s, %s...\n",
 		r.Operations, r.Failed, r.Rate(), plural(int(r.History.Keys), "record"), r.Prefix)
 	if r.Late > 0 {
-		fmt.Fprintf(b, "%d of them came behind their record's deletion, and were refused as they should be\n", r.Late)
+		fmt.Fprintf(b, "%d of them came too late, behind their record's deletion mostly, and were refused as they should be\n", r.Late)
 	}
 	if r.Unfinished > 0 {
 		fmt.Fprintf(b, "cut off at the end, and not counted: %d\n", r.Unfinished)
