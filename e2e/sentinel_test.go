@@ -1,22 +1,48 @@
 package e2e
 
 import (
+	"fmt"
 	"testing"
-	"time"
 
 	"github.com/asidecache/aside/internal/testserver"
 )
 
-// The sentinels notice a master's death after two seconds, and then elect.
-const failover = 15 * time.Second
+// onSentinel completes a fault of a master with a replica and three sentinels.
+func onSentinel(f fault, do func(r *run, g *testserver.SentinelGroup), args ...string) fault {
+	var g *testserver.SentinelGroup
+	f.group = topology
+	f.start = func(t *testing.T, size form, p policy) *system {
+		g = testserver.Sentinel(t, 1, 3)
+		return startOn(t, size.timing, p, g.URL(), args...)
+	}
+	f.do = func(r *run) {
+		do(r, g)
+		r.Redis = g.Master() // where to look for leftovers
+	}
+	return f
+}
 
 func TestSentinel(t *testing.T) {
-	var g *testserver.SentinelGroup
-	start := func(args ...string) func(*testing.T, form, policy) *system {
-		return func(t *testing.T, f form, p policy) *system {
-			g = testserver.Sentinel(t, 1, 3)
-			return startOn(t, f.timing, p, g.URL(), args...)
-		}
+	inStep := func(r *run, g *testserver.SentinelGroup) {
+		killInStep(g.Nodes[0], g.Nodes[1])
+		g.Promoted(g.Nodes[0])
 	}
-	_ = start
+	for _, p := range []policy{closed, open} {
+		f := fault{name: "Sentinel failover, the replica in step", policy: p, outage: true, stale: failover}
+		if p == closed {
+			f.errors = writesRefused
+		}
+		f = onSentinel(f, inStep)
+		t.Run(fmt.Sprintf("%s, %s", f.name, p), func(t *testing.T) { try(t, f) })
+	}
+	lags := fault{name: "Sentinel failover, the replica lags"}
+	lags = onSentinel(losing(lags), func(r *run, g *testserver.SentinelGroup) {
+		proxy := g.Lag(g.Nodes[1])
+		proxy.Silence()
+		r.hold(lagTime)
+		g.FailOver()
+		r.holdUntilOldRecordsAreGone()
+	}, "--ttl", shortTTL.String(), "--negative-ttl", shortTTL.String())
+	lags.stale = staleAfterLoss(formOf(t))
+	t.Run(lags.name, func(t *testing.T) { try(t, lags) })
 }

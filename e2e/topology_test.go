@@ -9,23 +9,32 @@ import (
 	"github.com/asidecache/aside/internal/testserver"
 )
 
-// A failover that loses what Redis had acknowledged brings old records back, each
-// for what is left of its TTL.
-const shortTTL = 3 * time.Second
+// failover is how long one may take: death is noticed after two seconds, then
+// there are elections, perhaps more than one, and the nodes are told.
+const failover = 15 * time.Second
 
-// cameBack is how long after such a failover an old record can be read at most: a
-// lease that came back stands for its own time, and what is stored under it for
-// a TTL more.
-func cameBack(c timing) time.Duration { return c.lease() + shortTTL }
+// shortTTL is what records live for where old ones come back: longer than a
+// failover takes as a rule, or none would be left.
+const shortTTL = 6 * time.Second
 
-// lossyFailover completes a fault that is such a failover. Nothing that is said
-// of other nodes' writes holds until the old records are gone; strong reads must
-// be fresh from then on, for the fault is over only then.
-func lossyFailover(f fault) fault {
-	f.outage, f.lossy = true, true
-	f.promises = []history.Promise{history.Intact}
-	f.errors = writesRefused
+// lagTime is for how long a replica lags before it takes over.
+const lagTime = time.Second
+
+// losing completes a fault that is a failover to a replica that lags: what Redis
+// had acknowledged is lost, and old records come back, each for what is left of
+// its TTL. A lease may come back too, and stands for its own time; what is stored
+// under it stays for a TTL more. The fault is over only then, and then strong
+// reads must be fresh. Until then nothing holds but that bound.
+func losing(f fault) fault {
+	f.outage, f.lossy, f.errors = true, true, writesRefused
+	f.promises = []history.Promise{history.Bounded, history.Intact}
 	return f
+}
+
+func (r *run) holdUntilOldRecordsAreGone() { r.hold(r.lease() + shortTTL) }
+
+func staleAfterLoss(size form) time.Duration {
+	return lagTime + failover + size.lease() + shortTTL + time.Second
 }
 
 // startOn starts three nodes on a Redis that is more than one server.
@@ -40,7 +49,7 @@ func startOn(t *testing.T, c timing, p policy, redisURL string, args ...string) 
 	return s
 }
 
-// killInStep kills a master that has replicated all that it acknowledged.
+// killInStep kills a master whose replica has all that it acknowledged.
 func killInStep(master, replica *testserver.RedisServer) {
 	master.Do("CLIENT", "PAUSE", "60000", "WRITE")
 	replica.InStep(master)
