@@ -21,7 +21,7 @@ func settle(ctx context.Context, addr string) (busy time.Time, err error) {
 	}
 	c := redis.NewClient(&redis.Options{Addr: addr})
 	defer c.Close()
-	const enough, limit = 3, 30 * time.Second
+	const enough, limit = 10, 30 * time.Second
 	quiet := 0
 	var last int64
 	for start := time.Now(); time.Since(start) < limit; time.Sleep(2 * time.Millisecond) {

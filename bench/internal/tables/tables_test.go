@@ -2,6 +2,7 @@ package tables
 
 import (
 	"context"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -19,13 +20,17 @@ import (
 
 func TestMain(m *testing.M) {
 	worker.Main()
+	// The race detector has every worker sleep for a second before it ends.
+	if os.Getenv("GORACE") == "" {
+		_ = os.Setenv("GORACE", "atexit_sleep_ms=0")
+	}
 	goleak.VerifyTestMain(m, goleak.IgnoreCurrent())
 }
 
 // tiny makes every table in about a second.
 var tiny = Scale{
 	Rounds: 2, L1Keys: 200, L1Slot: 20 * time.Millisecond, L2Keys: 100, L2Slot: 20 * time.Millisecond,
-	ColdRounds: 2, ColdSlot: 20 * time.Millisecond, Trips: 3, RushRounds: 2, Rushes: 1,
+	ColdRounds: 1, ColdSlot: 20 * time.Millisecond, Trips: 3, RushRounds: 1, Rushes: 2,
 	MemoryRounds: 1, Entries: 5000, StaleRounds: 1, StaleSlot: 200 * time.Millisecond, Replays: 1,
 }
 
@@ -101,8 +106,8 @@ func figure(table report.Table, id, column string) (v float64, ok bool) {
 	return v, ok
 }
 
-// rounds of each table in tiny; a column that is counted once has one sample.
-var rounds = map[string]int{"l1": 2, "l2": 2, "miss": 2, "stampede": 2, "write": 2, "memory": 1, "stale": 1}
+// rounds, or stampedes, of each table in tiny. Round trips are counted once.
+var rounds = map[string]int{"l1": 2, "l2": 2, "miss": 1, "stampede": 2, "write": 2, "memory": 1, "stale": 1}
 
 func checkCell(t *testing.T, k Kind, s report.Section, r report.Row, c report.Column) {
 	t.Helper()
@@ -113,7 +118,7 @@ func checkCell(t *testing.T, k Kind, s report.Section, r report.Row, c report.Co
 		t.Errorf("%s: %s has no %q", s.Title, r.Name, c.Title)
 	case cell.Text == "" && !once && len(cell.Samples) != rounds[k.Name]:
 		t.Errorf("%s: %s has %d samples of %q", s.Title, r.Name, len(cell.Samples), c.Title)
-	case strings.HasPrefix(c.Title, "x ") && r.Peer == k.reference && !slices.Equal(cell.Samples, []float64{1, 1}):
+	case strings.HasPrefix(c.Title, "x ") && r.Peer == k.reference && (slices.Min(cell.Samples) != 1 || slices.Max(cell.Samples) != 1):
 		t.Errorf("%s: the reference is %v of itself", s.Title, cell.Samples)
 	}
 }
