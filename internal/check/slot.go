@@ -80,14 +80,11 @@ func (s *slot) newLife(now time.Duration, rng *rand.Rand) *life {
 	l.early, l.late = rng.IntN(4*s.targets), 4*s.targets
 	l.strong = strongShare(s.strong, s.next)
 	s.next += s.step
-	if s.patient && s.strong < 1 {
-		// Seldom written too, so that no write of a node's own brings its memory
-		// up to date either.
-		l.strong = 0
-	}
 	if s.patient {
 		l.maxBegun, l.maxAge = 4*s.ops, max(2*s.maxStale, maxAge)
 		if s.strong < 1 {
+			// Seldom written too, so that no write of a node's own brings its
+			// memory up to date either.
 			l.strong = 0
 		}
 	}

@@ -173,9 +173,6 @@ func TestSlotPatience(t *testing.T) {
 	if impatient.strong == 0 || patient.strong != 0 {
 		t.Errorf("the shares of strong reads are %v, and %v of the patient one", impatient.strong, patient.strong)
 	}
-	if impatient.strong == 0 || patient.strong != 0 {
-		t.Errorf("shares of strong reads: %v, and %v of a patient one", impatient.strong, patient.strong)
-	}
 	s.strong = 1
 	if only := s.newLife(0, rng); only.strong != 1 {
 		t.Errorf("share of strong reads: %v, of all", only.strong)
