@@ -22,10 +22,13 @@ func onSentinel(f fault, do func(r *run, g *testserver.SentinelGroup), args ...s
 	return f
 }
 
+// Caught: redisl2 not telling the cache of a lost connection.
 func TestSentinel(t *testing.T) {
 	inStep := func(r *run, g *testserver.SentinelGroup) {
-		killInStep(g.Nodes[0], g.Nodes[1])
-		g.Promoted(g.Nodes[0])
+		r.quietly(func() {
+			killInStep(g.Nodes[0], g.Nodes[1])
+			g.Promoted(g.Nodes[0])
+		})
 	}
 	for _, p := range []policy{closed, open} {
 		f := fault{name: "Sentinel failover, the replica in step", policy: p, outage: true, stale: failover}
