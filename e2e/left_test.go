@@ -16,45 +16,45 @@ import (
 func TestNothingStaleIsLeft(t *testing.T) {
 	for _, tt := range []struct {
 		name string
-		do   func(w *struckWrite)
+		do   func(w *struck)
 	}{
-		{"killed before the commit", func(w *struckWrite) {
+		{"killed before the commit", func(w *struck) {
 			w.begin("write.before", `"action":"kill"`)
 			w.writer.AwaitDeath()
 			w.awaitEndOfFence()
 			w.writer.Restart()
 		}},
-		{"killed after the commit", func(w *struckWrite) {
+		{"killed after the commit", func(w *struck) {
 			w.begin("write.after", `"action":"kill"`)
 			w.writer.AwaitDeath()
 			w.awaitEndOfFence()
 			w.writer.Restart()
 		}},
-		{"paused before the commit", func(w *struckWrite) {
+		{"paused before the commit", func(w *struck) {
 			written := w.begin("write.before", `"action":"stop"`)
 			w.writer.AwaitStop()
 			w.awaitEndOfFence()
 			w.writer.Continue()
 			w.await(written)
 		}},
-		{"paused after the commit", func(w *struckWrite) {
+		{"paused after the commit", func(w *struck) {
 			written := w.begin("write.after", `"action":"stop"`)
 			w.writer.AwaitStop()
 			w.awaitEndOfFence()
 			w.writer.Continue()
 			w.await(written)
 		}},
-		{"outcome unknown", func(w *struckWrite) {
+		{"outcome unknown", func(w *struck) {
 			w.await(w.begin("write.after", `"action":"unknown"`))
 			w.awaitEndOfFence()
 		}},
-		{"outcome unknown, and the commit comes later", func(w *struckWrite) {
+		{"outcome unknown, and the commit comes later", func(w *struck) {
 			w.await(w.begin("write.before", `"action":"late"`))
 			w.readAtOthers()
 			w.writer.Disarm("write.before")
 			w.awaitEndOfFence()
 		}},
-		{"outcome unknown, and the commit came when the fence had ended", func(w *struckWrite) {
+		{"outcome unknown, and the commit came when the fence had ended", func(w *struck) {
 			w.writer.Arm("write.after", `{"id":"1","action":"unknown"}`)
 			written := w.begin("write.before", `"action":"wait","ignore_context":true`)
 			w.writer.AwaitHits("write.before", 1)
@@ -67,51 +67,90 @@ func TestNothingStaleIsLeft(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			size := formOf(t)
-			w := &struckWrite{T: t, system: startSystem(t, size.timing, closed)}
-			w.writer = w.Nodes[1]
-			var err error
-			if w.db, err = mongostore.Open(t.Context(), w.Mongo.URI(), mongostore.Options{}); err != nil {
-				t.Fatal(err)
-			}
-			defer w.db.Close()
-			if status := w.Nodes[0].Do(http.MethodPost, "/todos", `{"id":"1","name":"old"}`); status != http.StatusCreated {
-				t.Fatal(status)
-			}
-			if err := w.agree(); err != nil { // and have it in memory
-				t.Fatal(err)
-			}
+			w := startStruck(t)
 			tt.do(w)
 			if err := w.agree(); err != nil {
 				t.Error(err)
 			}
-			w.CheckLeftovers(size.timing)
+			w.CheckLeftovers(formOf(t).timing)
 		})
 	}
 }
 
-// struckWrite is a write of record 1 through one node that meets a failpoint.
-type struckWrite struct {
+// P5 and P1: a node that never fills what it has leased is waited for as long as
+// the lease lasts and no longer, and one that comes too late is refused. Caught: a
+// lease without an end; a fill that does not look at the lease.
+func TestLoaderThatStops(t *testing.T) {
+	for _, action := range []string{"kill", "stop"} {
+		t.Run(action, func(t *testing.T) {
+			t.Parallel()
+			w := startStruck(t)
+			w.writer.Arm("load.after", `{"id":"1","action":"`+action+`"}`)
+			w.Nodes[0].Flush()
+			loaded := gate.Async(func() string { return w.writer.Get("1", "no-cache") }) // its memory may not be told yet
+			if action == "kill" {
+				w.writer.AwaitDeath()
+				if got := w.Nodes[0].Get("1", "max-age=60"); got != "old" { // in time for a request
+					t.Errorf("another node answers %q", got)
+				}
+				w.writer.Restart()
+			} else {
+				w.writer.AwaitStop()
+				if status := w.Nodes[0].Do(http.MethodPut, "/todos/1", `{"name":"new"}`); status != http.StatusOK {
+					t.Errorf("the write was answered with status %d", status)
+				}
+				w.writer.Continue()
+			}
+			gate.Await(t, "the load", loaded)
+			if err := w.agree(); err != nil {
+				t.Error(err)
+			}
+			w.CheckLeftovers(formOf(t).timing)
+		})
+	}
+}
+
+// struck is a system in which one node meets a failpoint as it reads or writes
+// record 1, which all nodes have in memory.
+type struck struct {
 	*testing.T
 	*system
 	writer *node
 	db     *mongostore.Store
 }
 
-// begin begins the write, whose status comes on the channel.
-func (w *struckWrite) begin(point, spec string) <-chan int {
+func startStruck(t *testing.T) *struck {
+	t.Helper()
+	w := &struck{T: t, system: startSystem(t, formOf(t).timing, closed)}
+	w.writer = w.Nodes[1]
+	var err error
+	if w.db, err = mongostore.Open(t.Context(), w.Mongo.URI(), mongostore.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = w.db.Close() })
+	if status := w.Nodes[0].Do(http.MethodPost, "/todos", `{"id":"1","name":"old"}`); status != http.StatusCreated {
+		t.Fatal(status)
+	}
+	if err := w.agree(); err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// begin begins a write, whose status comes on the channel.
+func (w *struck) begin(point, spec string) <-chan int {
 	w.Helper()
 	w.writer.Arm(point, `{"id":"1",`+spec+`}`)
 	return gate.Async(func() int { return w.writer.Do(http.MethodPut, "/todos/1", `{"name":"new"}`) })
 }
 
-func (w *struckWrite) await(written <-chan int) {
+func (w *struck) await(written <-chan int) {
 	w.Helper()
 	w.Logf("the write was answered with status %d", gate.Await(w.T, "the write", written))
 }
 
 // awaitEndOfFence waits for it, and has the other nodes store what they then find.
-func (w *struckWrite) awaitEndOfFence() {
+func (w *struck) awaitEndOfFence() {
 	w.Helper()
 	gate.Eventually(w.T, "the fence has ended", func() bool {
 		kind, err := w.Redis.Do("GETRANGE", "aside:e2e:1:1", "0", "0").ToString()
@@ -120,7 +159,7 @@ func (w *struckWrite) awaitEndOfFence() {
 	w.readAtOthers()
 }
 
-func (w *struckWrite) readAtOthers() {
+func (w *struck) readAtOthers() {
 	for _, n := range w.Nodes {
 		if n != w.writer {
 			n.Get("1", "max-age=60")
@@ -129,7 +168,7 @@ func (w *struckWrite) readAtOthers() {
 }
 
 // agree returns nil if all nodes answer what the database has.
-func (w *struckWrite) agree() error {
+func (w *struck) agree() error {
 	want, err := w.db.Get(w.Context(), "1")
 	if err != nil {
 		return err
