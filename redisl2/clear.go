@@ -9,7 +9,9 @@ import (
 )
 
 // Clear implements aside.L2. It scans every master, so it takes time in
-// proportion to all keys there, not only to those with the prefix.
+// proportion to all keys there, not only to those with the prefix. It is an error
+// if a master of a cluster cannot be reached, or has been added so lately that it
+// is not known yet.
 func (s *Store) Clear(ctx context.Context, prefix string) error {
 	c, err := s.get()
 	if err != nil {
@@ -18,7 +20,7 @@ func (s *Store) Clear(ctx context.Context, prefix string) error {
 	if c.Mode() != rueidis.ClientModeCluster {
 		return s.clear(ctx, c, prefix)
 	}
-	for first := true; ; first = false {
+	for pass := 1; ; pass++ {
 		before := s.topology.ask(ctx, c.Nodes())
 		if before.missing != nil {
 			return before.missing
@@ -35,13 +37,13 @@ func (s *Store) Clear(ctx context.Context, prefix string) error {
 			return failed
 		}
 		// A key that was moved meanwhile, from a server not yet scanned to one
-		// already scanned, was seen on neither. It is not moved twice, unless
-		// its slot is.
+		// already scanned, was seen on neither. But then it stays for the second
+		// pass.
 		after := s.topology.ask(ctx, c.Nodes())
 		if after.missing != nil {
 			return after.missing
 		}
-		if after.moved == before.moved && (!first || !before.moving && !after.moving) {
+		if pass == 2 || after.moved == before.moved && !before.moving && !after.moving {
 			return nil
 		}
 	}

@@ -157,6 +157,7 @@ func TestSlotsMoveUnderTraffic(t *testing.T) {
 	for _, k := range many[1:] {
 		c.Migrate(c.Slot(k), to).Finish()
 	}
+	c.Reshard(to, from, 20)
 	d.goesOn(200)
 	d.settle()
 	if n := d.refused.Load(); n != 0 {

@@ -9,7 +9,7 @@ import (
 
 // prompt returns when a command's context ends. rueidis' cluster client may not:
 // a command for a server that it is connecting to waits for that attempt, which
-// may be the topology refresh's, without a deadline but SilenceTimeout's.
+// may be the topology refresh's, with no other deadline than DialTimeout.
 type prompt struct{ rueidis.Client }
 
 func (p prompt) Do(ctx context.Context, cmd rueidis.Completed) rueidis.RedisResult {
