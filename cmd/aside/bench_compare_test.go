@@ -77,14 +77,14 @@ func benchStore(t *testing.T) string {
 }
 
 // Servers of its own: each setting answers from the tiers that it has and from no
-// other, every run begins cold, and Redis is left as it was found. Caught: keys
-// that were left there.
+// other, both with Redis begin cold, and that is left as it was found. Caught:
+// keys that were left there.
 func TestBenchCompareStartsServers(t *testing.T) {
 	redis := testserver.Redis(t)
 	env := []string{"ASIDE_REDIS=" + redis.URL(), "ASIDE_NO_L1=true", "ASIDE_LISTEN=127.0.0.1:1"}
 	c := mustCompare(t, env, "--data", benchStore(t), "--settings", "no-cache,L1,L2,L1+L2",
-		"--rounds", "2", "--ids", "1-500", "--requests", "2000", "--users", "4", "--duration", "0", "--", "--redis-timeout", "10s")
-	if c.Base != "no-cache" || c.Complete != 2 || c.Failures != 0 || c.Requests != 4*2*2000 || len(c.Targets) != 4 {
+		"--rounds", "1", "--ids", "1-500", "--requests", "2000", "--users", "4", "--duration", "0", "--", "--redis-timeout", "10s")
+	if c.Base != "no-cache" || c.Complete != 1 || c.Failures != 0 || c.Requests != 4*2000 || len(c.Targets) != 4 {
 		t.Fatalf("%+v", c)
 	}
 	for _, target := range c.Targets {
@@ -103,7 +103,7 @@ func TestBenchCompareStartsServers(t *testing.T) {
 				t.Errorf("%s, round %d: %d misses, want about 491: it did not begin cold", target.Name, round, misses)
 			}
 		}
-		if target.Name != c.Base && target.Ratios["requests_per_second"].N != 2 {
+		if target.Name != c.Base && target.Ratios["requests_per_second"].N != 1 {
 			t.Errorf("%s: ratios %+v", target.Name, target.Ratios)
 		}
 	}
