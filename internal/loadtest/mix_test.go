@@ -192,6 +192,31 @@ func TestMixIsRepeatable(t *testing.T) {
 	}
 }
 
+// What is done next does not depend on which records there are. Caught: one
+// source for operations and for the records that they are about.
+func TestOperationsDoNotDependOnRecords(t *testing.T) {
+	methods := func(own float64) string {
+		s := newRecords(1, 100)
+		var b strings.Builder
+		url, _ := serve(t, func(w http.ResponseWriter, r *http.Request) {
+			s.mu.Lock()
+			b.WriteString(r.Method + " ")
+			s.mu.Unlock()
+			s.ServeHTTP(w, r)
+		})
+		mustRun(t, t.Context(), Config{
+			URL: url, Users: 1, Requests: 300, Workload: uniform(1, 100, 1), KeepCreated: true,
+			Mix: Mix{Create: 0.2, Update: 0.2, Delete: 0.1, Own: own},
+		})
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return b.String()
+	}
+	if a, b := methods(0), methods(0.7); a != b {
+		t.Errorf("%s\n%s", a, b)
+	}
+}
+
 func TestMixMistakes(t *testing.T) {
 	for _, m := range []Mix{{Create: -0.1}, {Update: 1.1}, {Delete: math.NaN()}, {Own: 2}, {Create: 0.5, Update: 0.4, Delete: 0.2}} {
 		if m.validate() == nil {

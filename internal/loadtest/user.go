@@ -17,9 +17,9 @@ type user struct {
 	line   exchanger
 	rec    *recorder
 	picker ids.Picker
-	rng    *rand.Rand // what is done; nil if all requests read
+	rng    *rand.Rand // of what is done; nil if all requests read
+	picks  *rand.Rand // of the run's own records
 	req    request
-	base   int // length of the URL's path with its slash
 }
 
 func (r *run) newUser(n int) *user {
@@ -27,11 +27,10 @@ func (r *run) newUser(n int) *user {
 		run: r, line: r.connect(), rec: r.recorders[n%len(r.recorders)],
 		picker: r.pickers(uint64(n) + r.streams),
 	}
-	u.req.path = append(u.req.path, r.endpoint.Path+"/"...)
-	u.base = len(u.req.path)
 	if r.Mix.writes() {
-		// Another sequence than the workload's, which may have the same seed.
+		// Other sequences than the workload's, which may have the same seed.
 		u.rng = rand.New(rand.NewPCG(r.Seed^0x9e3779b97f4a7c15, uint64(n)+r.streams))
+		u.picks = rand.New(rand.NewPCG(r.Seed^0xbf58476d1ce4e5b9, uint64(n)+r.streams))
 	}
 	return u
 }
@@ -64,8 +63,8 @@ func (u *user) choose() bool {
 	return true
 }
 
-// chooseOp draws the same number of times whatever comes out, so that the
-// choices of a seed do not depend on what other users have created.
+// chooseOp draws twice whatever comes out, and from another source for records,
+// so that what a seed chooses does not depend on what other users have created.
 func (u *user) chooseOp() {
 	q := &u.req
 	x, own, m := u.rng.Float64(), u.rng.Float64() < u.Mix.Own, &u.Mix
@@ -76,7 +75,7 @@ func (u *user) chooseOp() {
 		q.op = Update
 	case x < m.Create+m.Update+m.Delete:
 		q.op = Delete
-		if q.own = u.created.take(u.rng); q.own == nil {
+		if q.own = u.created.take(u.picks); q.own == nil {
 			q.op = Create
 		}
 	}
@@ -84,7 +83,7 @@ func (u *user) chooseOp() {
 	case q.op == Create:
 		q.own = u.created.invent()
 	case q.op != Delete && own:
-		q.own = u.created.pick(u.rng)
+		q.own = u.created.pick(u.picks)
 	}
 }
 
