@@ -14,10 +14,12 @@ const goredisModule = "github.com/redis/go-redis/v9"
 var goredisPeers = []Peer{
 	{ID: "goredis-get", Name: "go-redis, GET, not decoded", Module: goredisModule, Redis: true, Raw: true, Open: openGoredis(goredisUse{raw: true})},
 	{ID: "goredis", Name: "go-redis, GET and SET", Module: goredisModule, Redis: true, Open: openGoredis(goredisUse{})},
+	{ID: "goredis-cache", Name: "go-redis, GET and SET, client-side cache", Module: goredisModule, Redis: true, Open: openGoredis(goredisUse{cached: true})},
 	{ID: "goredis-auto", Name: "go-redis, GET and SET, AutoPipeline", Module: goredisModule, Redis: true, Open: openGoredis(goredisUse{auto: true})},
 }
 
-type goredisUse struct{ raw, auto bool }
+// Both are experimental: AutoPipeline, and the cache that Redis keeps coherent.
+type goredisUse struct{ raw, auto, cached bool }
 
 type goredisClient struct {
 	goredisUse
@@ -29,6 +31,10 @@ type goredisClient struct {
 func openGoredis(use goredisUse) func(context.Context, Env) (Client, error) {
 	return func(_ context.Context, env Env) (Client, error) {
 		client := newGoRedis(env)
+		if use.cached {
+			o := &redis.Options{Addr: env.Redis, ClientSideCacheConfig: &redis.ClientSideCacheConfig{MaxEntries: env.Capacity}}
+			client = redis.NewClient(o)
+		}
 		c := &goredisClient{use, client, client, env}
 		if use.auto {
 			auto, err := client.AutoPipeline() // ends with the client

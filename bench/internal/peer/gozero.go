@@ -5,7 +5,6 @@ import (
 	"errors"
 
 	"github.com/zeromicro/go-zero/core/collection"
-	"github.com/zeromicro/go-zero/core/logx"
 	"github.com/zeromicro/go-zero/core/stores/cache"
 	"github.com/zeromicro/go-zero/core/stores/redis"
 	"github.com/zeromicro/go-zero/core/syncx"
@@ -31,7 +30,6 @@ type gozeroClient struct {
 // process share one go-redis client for an address, and it is never closed: so
 // the library has it.
 func openGozero(_ context.Context, env Env) (Client, error) {
-	logx.Disable()
 	rds, err := redis.NewRedis(redis.RedisConf{Host: env.Redis, Type: redis.NodeType})
 	if err != nil {
 		return nil, err
@@ -66,7 +64,6 @@ type gozeroLocalClient struct {
 }
 
 func openGozeroLocal(_ context.Context, env Env) (Client, error) {
-	logx.Disable()
 	c, err := collection.NewCache(env.TTL, collection.WithLimit(env.Capacity))
 	if err != nil {
 		return nil, err

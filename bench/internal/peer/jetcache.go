@@ -10,7 +10,6 @@ import (
 	"github.com/mgtv-tech/jetcache-go"
 	jsoncodec "github.com/mgtv-tech/jetcache-go/encoding/json"
 	"github.com/mgtv-tech/jetcache-go/local"
-	"github.com/mgtv-tech/jetcache-go/logger"
 	"github.com/mgtv-tech/jetcache-go/remote"
 	"github.com/redis/go-redis/v9"
 
@@ -45,7 +44,6 @@ var jetcacheInstances atomic.Int64
 
 func openJetcache(use jetcacheUse) func(context.Context, Env) (Client, error) {
 	return func(ctx context.Context, env Env) (Client, error) {
-		logger.SetLevel(logger.LevelError)
 		c := &jetcacheClient{env: env}
 		o := []cache.Option{cache.WithName("bench"), cache.WithCodec(jsoncodec.Name), cache.WithRemoteExpiry(env.TTL)}
 		if use.tinylfu {

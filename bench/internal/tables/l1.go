@@ -20,7 +20,7 @@ var (
 	}
 	// l1Encoded keep bytes, which each hit decodes.
 	l1Encoded = []string{
-		"json", "rueidis-cache-raw", "rueidis-cache", "rueidisaside", "jetcache-tinylfu", "jetcache-freecache", "redis-cache-local", "gocache-chain",
+		"json", "rueidis-cache-raw", "rueidis-cache", "rueidisaside", "goredis-cache", "jetcache-tinylfu", "jetcache-freecache", "redis-cache-local", "gocache-chain",
 	}
 )
 

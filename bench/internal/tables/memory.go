@@ -11,7 +11,7 @@ import (
 
 var memoryPeers = []string{
 	"floor", "map", "otter", "aside-l1", "aside", "ristretto", "theine", "lru", "sturdyc-get", "gozero-local", "gocache-local",
-	"jetcache-tinylfu", "redis-cache-local", "rueidis-cache",
+	"jetcache-tinylfu", "redis-cache-local", "rueidis-cache", "goredis-cache",
 }
 
 func makeMemory(ctx context.Context, t *run) error {

@@ -11,7 +11,7 @@ import (
 )
 
 var missPeers = []string{
-	"rueidis", "rueidis-cache", "aside", "aside-l2", "goredis", "redis-cache", "redis-cache-both", "rueidisaside", "rockscache",
+	"rueidis", "rueidis-cache", "aside", "aside-l2", "goredis", "goredis-cache", "redis-cache", "redis-cache-both", "rueidisaside", "rockscache",
 	"rockscache-strong", "jetcache", "jetcache-both", "gozero", "sturdyc-redis", "gocache", "gocache-chain",
 }
 

@@ -12,7 +12,7 @@ import (
 
 var stalePeers = []string{
 	"aside", "aside-strong", "aside-l2", "rockscache-strong", "rockscache", "rockscache-request", "rueidisaside", "redis-cache",
-	"redis-cache-both", "gozero", "jetcache", "jetcache-both", "goredis", "rueidis-cache", "gocache", "gocache-chain", "sturdyc-redis",
+	"redis-cache-both", "gozero", "jetcache", "jetcache-both", "goredis", "goredis-cache", "rueidis-cache", "gocache", "gocache-chain", "sturdyc-redis",
 	"aside-l1", "otter-loader", "sturdyc",
 }
 

@@ -10,6 +10,8 @@ import (
 	"os"
 	"os/exec"
 	"time"
+
+	"github.com/asidecache/aside/bench/internal/peer"
 )
 
 // variable makes a program that calls Main a worker.
@@ -18,6 +20,7 @@ const variable = "ASIDE_BENCH_WORKER"
 // Main makes this process a worker, if it was started as one, and does not
 // return then. A program that starts workers calls it first of all.
 func Main() {
+	peer.Silence()
 	if os.Getenv(variable) == "" {
 		return
 	}
@@ -26,8 +29,20 @@ func Main() {
 		fmt.Fprintln(os.Stderr, "worker:", err)
 		os.Exit(2)
 	}
-	server.ServeCodec(jsonrpc.NewServerCodec(pipes{os.NewFile(3, "requests"), os.NewFile(4, "answers")}))
-	os.Exit(0) // the other end is closed
+	server.ServeCodec(jsonrpc.NewServerCodec(pipes{lifeline{os.NewFile(3, "requests")}, os.NewFile(4, "answers")}))
+	os.Exit(0)
+}
+
+// lifeline ends the process with its parent, or when that wants no more of it,
+// whatever is under way: a client whose Redis has gone may try for ever.
+type lifeline struct{ *os.File }
+
+func (l lifeline) Read(b []byte) (int, error) {
+	n, err := l.File.Read(b)
+	if err != nil {
+		os.Exit(0)
+	}
+	return n, nil
 }
 
 // pipes are two one-way pipes as one connection.

@@ -78,3 +78,31 @@ func TestCallEndsWithItsContext(t *testing.T) {
 	}
 	<-p.done
 }
+
+// A worker ends when nobody is left to ask it, in the middle of a call too.
+//
+// Caught: a worker that answered its last call first.
+func TestWorkerEndsWithItsParent(t *testing.T) {
+	p, err := Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Stop()
+	ctx := context.Background()
+	if err := p.Call(ctx, "Open", measure.Options{Peer: "aside-l1", Keys: 100}, &None{}); err != nil {
+		t.Fatal(err)
+	}
+	var sample measure.Sample
+	call := p.rpc.Go("Worker.Hits", measure.HitArgs{Dist: record.Uniform, Goroutines: 1, For: time.Hour}, &sample, nil)
+	if err := p.rpc.Close(); err != nil { // as the system does when the parent dies
+		t.Fatal(err)
+	}
+	select {
+	case <-p.done:
+	case <-time.After(20 * time.Second):
+		t.Error("the worker goes on")
+	}
+	if <-call.Done; call.Error == nil {
+		t.Error("the call was answered")
+	}
+}
