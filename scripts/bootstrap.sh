@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Installs or builds what the tests need besides Go: redis-server and Chromium
-# from the system's packages, and a server that speaks MongoDB's protocol (FerretDB, built
-# into .cache/bin) unless there is one. With RACE=1 also a C compiler, which
-# Go's race detector needs. Does nothing where all is there already.
+# Installs or builds what the tests need besides Go: redis-server, Chromium, spin
+# and a C compiler (for the model, and for Go's race detector) from the system's
+# packages, and a server that speaks MongoDB's protocol (FerretDB, built into
+# .cache/bin) unless there is one. Does nothing where all is there already.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -48,8 +48,11 @@ if ! have chromium && ! have chromium-browser && ! have google-chrome && ! have 
   Others:   put chromium or google-chrome on PATH"
 fi
 
-if [ "${RACE:-}" = 1 ] && ! have "$(go env CC)"; then
-	apt_install gcc libc6-dev || die "RACE=1 needs a C compiler ($(go env CC)): the race detector is built with cgo."
+if ! have spin || ! have gcc; then
+	apt_install spin gcc libc6-dev || die "spin and gcc, which check the model in docs/model, are not on PATH, and this script cannot install them here.
+  Debian, Ubuntu:  sudo apt-get install spin gcc
+  macOS:           brew install spin
+  Others:          https://spinroot.com"
 fi
 
 if [ -z "${ASIDE_TEST_MONGODB_URI:-}" ] && [ -z "${ASIDE_TEST_FERRETDB:-}" ] && ! have mongod; then
