@@ -87,7 +87,8 @@ func TestRequestsLeaveWhenTheyAreDue(t *testing.T) {
 		if l.Min() != 30*time.Millisecond || l.Percentile(99) > 31*time.Millisecond {
 			t.Errorf("latency from %v to %v, want 30ms", l.Min(), l.Percentile(99))
 		}
-		if o.Sent != 200 || o.Late != 0 || o.Dropped != 0 || o.MaxBacklog != 0 || r.Overtime != 0 {
+		// One may be due in the very instant at which an interval ends.
+		if o.Sent != 200 || o.Late != 0 || o.Dropped != 0 || o.MaxBacklog > 1 || r.Overtime != 0 {
 			t.Errorf("%+v, overtime %v", o, r.Overtime)
 		}
 	})
