@@ -25,6 +25,8 @@ type fault struct {
 	// while, and goes on after it. It may call run.hold.
 	do func(r *run)
 
+	// long: the short form leaves it out.
+	long bool
 	// struck are nodes whose own clients are left out of the added latency, since
 	// they wait for as long as the fault is made to last.
 	struck []int
@@ -119,7 +121,10 @@ func without(these ...history.Promise) []history.Promise {
 func try(t *testing.T, f fault) {
 	t.Helper()
 	size, at := formOf(t), table.next()
-	if size.Together {
+	if f.long && size.Short {
+		t.Skip("not in the short form")
+	}
+	if size.Short {
 		t.Parallel()
 	}
 	if f.policy == "" {

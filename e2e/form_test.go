@@ -16,9 +16,9 @@ type form struct {
 	Before, Fault, After time.Duration
 	Clients, Keys        int
 	Writes               float64
-	// Together: as many rows at one time as there are processors. Much of a row is
+	// Short: as many rows at one time as there are processors. Much of a row is
 	// waiting; but they slow each other down, so the figures are of less worth.
-	Together bool
+	Short bool
 }
 
 var (
@@ -28,7 +28,7 @@ var (
 			L2: 300 * time.Millisecond, Silence: time.Second, Degraded: 500 * time.Millisecond,
 		},
 		Before: 500 * time.Millisecond, Fault: 1200 * time.Millisecond, After: time.Second,
-		Clients: 24, Keys: 8, Writes: 0.03, Together: true,
+		Clients: 24, Keys: 8, Writes: 0.03, Short: true,
 	}
 	// The time-outs are those that aside serve has without flags.
 	long = form{
