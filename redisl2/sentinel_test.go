@@ -33,7 +33,7 @@ func TestSentinelFailover(t *testing.T) {
 	b.healthy()
 	d.goesOn(100)
 	d.settle()
-	a.becomesFresh("quiet", b.update("quiet").Version)
+	a.becomesFresh("quiet", b.takes("quiet"))
 	if n := commandCalls(replica, "evalsha"); n == 0 {
 		t.Error("the new master was not used")
 	}
@@ -61,12 +61,12 @@ func TestSentinelMasterComesBack(t *testing.T) {
 	a.healthy()
 	b.healthy()
 	d := drive(t, keys, a, b)
-	v := b.update("quiet").Version
+	v := b.takes("quiet")
 	a.becomesFresh("quiet", v)
 	old.Resume()
 	d.goesOn(100)
 	gate.Eventually(t, "the old master is a replica", func() bool { return old.Info("replication")["role"] == "slave" })
 	d.goesOn(100)
 	d.settle()
-	a.becomesFresh("quiet", b.update("quiet").Version)
+	a.becomesFresh("quiet", b.takes("quiet"))
 }

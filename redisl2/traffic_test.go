@@ -105,6 +105,17 @@ func (d *traffic) wantSince(n *node, k string, acked int, l aside.Level) {
 	}
 }
 
+// takes writes a key once the node does not refuse to, and returns its version.
+func (n *node) takes(k string) (version int) {
+	n.t.Helper()
+	gate.Eventually(n.t, "the node takes a write of "+k, func() bool {
+		r, err := n.tryUpdate(k)
+		version = r.Version
+		return err == nil
+	})
+	return version
+}
+
 // still runs f while the traffic rests.
 func (d *traffic) still(f func()) {
 	d.rest.Lock()

@@ -103,8 +103,10 @@ sentinel failover-timeout %[1]s %[6]d
 	})
 	// By default a sentinel asks the servers for their state every ten seconds, and
 	// promotes none that it asked more than five seconds ago: it would try again
-	// much later. The other makes a master that comes back a replica soon.
-	s.Do("SENTINEL", "DEBUG", "INFO-PERIOD", "1000", "PUBLISH-PERIOD", "500")
+	// much later. The second makes a master that comes back a replica soon. And one
+	// that finds itself held up for two seconds does nothing for thirty.
+	s.Do("SENTINEL", "DEBUG", "INFO-PERIOD", "1000", "PUBLISH-PERIOD", "500",
+		"TILT-TRIGGER", "20000", "TILT-PERIOD", "1000")
 	return s
 }
 
