@@ -165,6 +165,7 @@ func (s *Store) connect() error {
 		s.topology.learn(ctx, c) // before anything is read
 		s.done.Go(func() { s.watchSlots(c) })
 	}
+	s.done.Go(func() { s.watchEvictions(c) })
 	s.client.Store(&c)
 	return nil
 }
