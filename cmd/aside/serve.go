@@ -179,9 +179,10 @@ func (c *ServeCmd) run(ctx context.Context, log *slog.Logger, ready func(url str
 		return err
 	}
 
-	servers := []*http.Server{c.server(handler, log)}
+	public := c.server(handler, log)
+	servers := []*http.Server{public}
 	failed := make(chan error, 2)
-	go func() { failed <- servers[0].Serve(listener) }()
+	go func() { failed <- public.Serve(listener) }()
 	if adminListener != nil {
 		s := c.server(withControls(httpapi.Admin(admin)), log)
 		s.WriteTimeout = 0 // a CPU profile takes as long as it is asked to
