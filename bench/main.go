@@ -23,7 +23,7 @@ import (
 
 type arguments struct {
 	Tables []string `arg:"" optional:"" help:"Tables to make: ${tables}. All if none is named."`
-	Short  bool     `help:"Take about three minutes rather than 40. Shows that all works; the figures say little."`
+	Short  bool     `help:"Take a few minutes rather than the better part of an hour. Shows that all works; the figures say little."`
 	Peers  []string `help:"Measure only these peers, and what they are compared with. See --list."`
 	Out    string   `help:"Directory of the results. Default: results, or short-results with --short." type:"path"`
 	List   bool     `help:"List the peers and end."`

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Measures aside beside other cache libraries and writes bench/results: about 40
-# minutes on two processors, on a machine that does nothing else. --short takes
-# about three minutes and writes bench/short-results. See -h, and bench/README.md.
+# Measures aside beside other cache libraries and writes bench/results. It takes
+# the better part of an hour, on a machine that should do nothing else. --short
+# takes a few minutes and writes bench/short-results. See -h, and bench/README.md.
 set -euo pipefail
 cd "$(dirname "$0")/../bench"
 

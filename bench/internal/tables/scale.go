@@ -24,15 +24,15 @@ type Scale struct {
 	Replays      int
 }
 
-// Full takes about 40 minutes on two processors.
+// Full is what results are made with: the better part of an hour.
 var Full = Scale{
 	Rounds: 5, L1Keys: 200_000, L1Slot: 500 * time.Millisecond, L2Keys: 20_000, L2Slot: 1200 * time.Millisecond,
 	ColdRounds: 3, ColdSlot: 1500 * time.Millisecond, Trips: 50, RushRounds: 3, Rushes: 10,
 	MemoryRounds: 1, Entries: 1_000_000, StaleRounds: 2, StaleSlot: 10 * time.Second, Replays: 10,
 }
 
-// Short takes about three minutes. It shows that everything works; its figures
-// say little.
+// Short takes a few minutes. It shows that everything works; its figures say
+// little.
 var Short = Scale{
 	Rounds: 2, L1Keys: 20_000, L1Slot: 50 * time.Millisecond, L2Keys: 2_000, L2Slot: 200 * time.Millisecond,
 	ColdRounds: 1, ColdSlot: 200 * time.Millisecond, Trips: 10, RushRounds: 1, Rushes: 2,
