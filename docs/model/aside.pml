@@ -1,0 +1,91 @@
+/* The protocol of aside for one key on two nodes. README.md says what is in this model and what is not. */
+
+#ifndef READERS0	/* readers of node 0, one read each */
+#define READERS0 1
+#endif
+#ifndef READERS1
+#define READERS1 1
+#endif
+#ifndef WRITERS0	/* writers of node 0, one write each */
+#define WRITERS0 1
+#endif
+#ifndef WRITERS1
+#define WRITERS1 1
+#endif
+
+#define READERS (READERS0 + READERS1)
+#define WRITERS (WRITERS0 + WRITERS1)
+#define OTHER      (READERS + WRITERS)	/* the process that tells the cache of a change past aside */
+#define FEED_OF(n) (OTHER + (n))
+
+#define READER_NODE(r) ((r) >= READERS0)
+#define WRITER_NODE(w) ((w) >= WRITERS0)
+
+/* Sets are bit masks. */
+#define BIT(x)  (1 << (x))
+#define NOBODY  15
+#define READERS_OF(n) ((n) == 0 -> READERS0 : READERS1)
+#define READERS_ON(n) ((n) == 0 -> BIT(READERS0) - 1 : BIT(READERS) - BIT(READERS0))
+#define WRITERS_ON(n) ((n) == 0 -> BIT(WRITERS0) - 1 : BIT(WRITERS) - BIT(WRITERS0))
+
+/* A step of Go code ends where another goroutine, another node or Redis could make a difference. With FINE it also ends
+   where one can come between without making any, which is how that was checked. */
+#ifdef FINE
+#define STEP } atomic {
+#else
+#define STEP
+#endif
+
+byte db = 1;	/* the version of the record in the primary */
+
+mtype = { P1_L2, P1_L1, P2, P3, P4, P5 };
+
+/* A promise is broken: see promises.pml. */
+inline broken(what)
+{
+	printf("broken: %e\n", what);
+	assert(false)
+}
+
+#include "node.pml"
+#include "redis.pml"
+#include "promises.pml"
+#include "reader.pml"
+#include "writer.pml"
+#ifdef OUTSIDE
+#include "outside.pml"
+#endif
+#include "world.pml"
+
+init {
+	byte i = 0;
+	atomic {
+		up[0] = true; up[1] = true;
+		flight[0] = NOBODY; flight[1] = NOBODY;
+		acked = db;
+		if	/* everything is cold, or the record is in L2 and perhaps in L1 */
+		:: true
+		:: true ->
+			key = VALUE; held = db;
+			if :: true :: READERS0 -> l1[0] = db; tracked[0] = true fi;
+			if :: true :: READERS1 -> l1[1] = db; tracked[1] = true fi
+		fi;
+		run world();
+		do
+		:: i < READERS -> run reader(i); i++
+		:: else -> break
+		od;
+		i = 0;
+		do
+		:: i < WRITERS -> run writer(i); i++
+		:: else -> break
+		od;
+#ifdef OUTSIDE
+		run outside();
+#ifdef FEED
+		run feed(0); run feed(1);
+#endif
+#endif
+		i = 0
+	}
+}

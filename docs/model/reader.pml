@@ -1,0 +1,212 @@
+/* A caller of Cache.Get or Cache.Read, at either level. If it leads a flight it is also the goroutine that runs it
+   (read.go, load.go), and has its own answer when the flight is settled. */
+
+#define NODE READER_NODE(me)
+
+inline leave()
+{
+	fresh = fresh & ~BIT(me); behind = behind & ~BIT(me); calm(NODE);
+	call = 0; v = 0; need = 0; got = 0; strong = false; again = false; replaced = false; ok = false
+}
+
+proctype reader(byte me)
+{
+	byte call, v, need;
+	mtype got;
+	bool strong, again, replaced, ok;
+#ifdef FAILS
+	byte stale;
+#endif
+	{
+	atomic {	/* Cache.Read, Cache.readL1. The readers of a node are alike, so let them begin in order. */
+		begun[NODE] == me - (NODE -> READERS0 : 0);
+		if :: strong = true :: strong = false fi;
+		begins(NODE);
+		if
+		:: !strong && l1[NODE] ->
+			printf("node %d: reader %d finds %d in L1\n", NODE, me, l1[NODE]);
+			returns(NODE, l1[NODE]); leave(); goto out
+		:: !strong -> l1[NODE] = 0	/* nothing, or it was evicted */
+		:: strong
+		fi;
+		printf("node %d: reader %d begins, strong %d, must see %d\n", NODE, me, strong, need);
+#ifdef ANSWERS
+		if
+		:: pending[NODE] -> printf("node %d: reader %d reads the primary\n", NODE, me); returns(NODE, db); leave(); goto out
+		:: else
+		fi;
+#endif
+enter:		/* Cache.read, flight.Group.Join */
+		if
+#ifdef JOIN_ANY
+		:: flight[NODE] != NOBODY ->
+#else
+		:: flight[NODE] != NOBODY && flightFresh[NODE] ->
+#endif
+			call = flight[NODE]; join(me, call, again);
+			printf("node %d: reader %d joins the flight of reader %d\n", NODE, me, call)
+		:: else ->
+			flight[NODE] = me; flightFresh[NODE] = true; stage[me] = LEADING;
+			printf("node %d: reader %d leads a flight\n", NODE, me);
+			goto lead
+		fi;
+		/* flight.Call.Wait */
+		stage[call] == SETTLED || stage[call] == DONE;
+		if
+		:: (younger & BIT(me)) || failed[call] && (early & BIT(me)) -> goto take
+		:: else
+		fi;
+		stage[call] == DONE;
+		if
+		:: failed[call]
+		:: !failed[call] && !strong && trust[call] >= TRUST_LOCAL -> goto take
+#ifdef NO_ENDED
+		:: !failed[call] && strong && trust[call] == TRUST_ALL -> goto take
+#else
+		:: !failed[call] && strong && trust[call] == TRUST_ALL && (early & BIT(me)) -> goto take
+#endif
+		:: else
+		fi;
+		printf("node %d: reader %d cannot use that flight\n", NODE, me);
+		unjoin(me, call); call = 0; again = true; goto enter;
+take:		/* Cache.answered */
+		v = result[call]; ok = !failed[call];
+		unjoin(me, call); call = 0;
+		if
+		:: ok -> printf("node %d: reader %d shares %d\n", NODE, me, v); returns(NODE, v)
+		:: else -> printf("node %d: reader %d shares the failure\n", NODE, me)
+		fi;
+		leave(); goto out;
+lead:		again = false;
+		STEP
+		/* Cache.again */
+		if
+		:: !strong && l1[NODE] ->
+			v = l1[NODE]; printf("node %d: reader %d finds %d in L1 after all\n", NODE, me, v);
+			settle(me, NODE, v, false); returns(NODE, v); finish(me, NODE, TRUST_LOCAL); leave(); goto out
+		:: else
+		fi;
+lookUp:		STEP
+		/* Cache.lookUp */
+		fresh = fresh | BIT(me);
+		STEP
+		noteAsOf(me); restart(me, NODE);
+		STEP
+		acquire_lua(me, NODE, got, v); answers(me, NODE);
+		printf("node %d: reader %d asks L2: %e %d\n", NODE, me, got, v);
+		if
+		:: got == VALUE -> checks(v); need = 0
+		:: got == GRANTED -> need = 0	/* a load brings what the primary has then */
+		:: got == FENCE ->
+			need = 0;
+			fresh = fresh & ~BIT(me); calm(NODE)
+		:: got == LEASE
+		fi
+	}
+	if
+	:: atomic {
+		ANSWERED(me) && got == LEASE ->	/* Cache.await: by a push or the poll */
+		got = 0; goto lookUp
+	}
+	:: atomic {
+		ANSWERED(me) && got == VALUE ->	/* Cache.found */
+#ifdef GENERATION_LATE
+		fresh = fresh | BIT(me);
+#endif
+		overtake(me, NODE);
+		STEP
+		insertL1(me, NODE, v);
+		printf("node %d: reader %d has found %d, in L1 is %d\n", NODE, me, v, l1[NODE]);
+		STEP
+		settle(me, NODE, v, false); returns(NODE, v);
+		STEP
+#ifdef FOUND_FOR_ALL
+		finish(me, NODE, TRUST_ALL);
+#else
+		finish(me, NODE, TRUST_LOCAL);
+#endif
+		leave(); goto out
+	}
+	:: atomic {
+		ANSWERED(me) && (got == GRANTED || got == FENCE) ->	/* Cache.load */
+#ifndef ASKS_LATE
+		noteAsOf(me);
+#endif
+		STEP
+		v = db;
+		printf("node %d: reader %d loads %d\n", NODE, me, v)
+	}
+	fi;
+	atomic {	/* Cache.loaded */
+#ifdef ASKS_LATE
+		noteAsOf(me);
+#endif
+#ifdef FAILS
+		if
+		:: true -> goto failed_
+		:: true
+		fi;
+		stale = 0;
+#endif
+		overtake(me, NODE);
+		STEP
+		settle(me, NODE, v, false); returns(NODE, v);
+		STEP
+		if
+		:: got == FENCE -> finish(me, NODE, TRUST_NONE); leave(); goto out
+		:: else -> strong = false; got = 0
+		fi
+	}
+	atomic {	/* Cache.fill */
+		fill_lua(me, NODE, v, ok); answers(me, NODE);
+		printf("node %d: reader %d fills %d, accepted %d\n", NODE, me, v, ok);
+#ifdef ANSWERS
+		if
+		:: true
+		:: ok -> ok = false; printf("node %d: reader %d has no answer to its fill\n", NODE, me)
+		fi;
+#endif
+		if
+		:: ok
+		:: else -> v = 0; fresh = fresh & ~BIT(me); calm(NODE)
+		fi
+	}
+	atomic {
+		ANSWERED(me);
+		if
+		:: ok ->
+			ok = false;
+			insertL1(me, NODE, v); printf("node %d: reader %d has filled, in L1 is %d\n", NODE, me, l1[NODE]);
+			STEP
+			finish(me, NODE, TRUST_ALL)
+#ifdef JOIN_REFUSED
+		:: else -> finish(me, NODE, TRUST_ALL)
+#else
+		:: else -> finish(me, NODE, TRUST_NONE)
+#endif
+		fi;
+		leave(); goto out
+	}
+#ifdef FAILS
+failed_: atomic {	/* the stale value that the lease was granted over stands in, but not for strong reads */
+		printf("node %d: the load of reader %d fails, stale is %d\n", NODE, me, stale);
+		fresh = fresh & ~BIT(me);
+		settle(me, NODE, stale, !stale);
+		if
+		:: stale && !strong -> returns(NODE, stale)
+		:: else
+		fi;
+		v = 0; strong = false;
+		if
+		:: got == FENCE -> finish(me, NODE, TRUST_NONE); leave(); goto out
+		:: else
+		fi
+	}
+	atomic { abandon_lua(me, NODE, stale); stale = 0; answers(me, NODE); printf("node %d: reader %d abandons its lease\n", NODE, me) }
+	atomic { ANSWERED(me); finish(me, NODE, TRUST_NONE); leave() }
+#endif
+	} unless { atomic { !up[NODE] -> leave() } };
+out:	skip
+}
+
+#undef NODE

@@ -1,0 +1,203 @@
+/* Redis: the string that stands for the key, its tracking, and the scripts of redisl2. Each script is one step. */
+
+mtype = { ABSENT, VALUE, LEASE, FENCE, GRANTED, PUBLISHED, REMOVED, OTHERS, GONE };
+
+mtype key = ABSENT;
+byte held;		/* the version in a value, the token of a lease */
+byte fences;		/* the tokens in a fence that have not expired */
+bool shared;		/* the fence was touched by more than one writer */
+
+byte newest;		/* of the versions that the feed has told a fence */
+byte by;		/* of get, 0 between steps */
+byte mayCommit;		/* writers whose change the primary may yet apply */
+
+/* A fence outlasts the time in which the primary applies its write. */
+#if defined(LOSS) || defined(SHORT_FENCE)
+#define MAY_END fences
+#else
+#define MAY_END (fences & ~mayCommit)
+#endif
+
+#ifdef ONE_TOKEN
+#define TOKEN(r) READER_NODE(r)
+#else
+#define TOKEN(r) (r)
+#endif
+
+/* A change by a command of node n, or of NOBODY. It ends all tracking of the key, and all but n are told: NOLOOP. */
+inline changed(n)
+{
+	pushed[0] = pushed[0] || tracked[0] && n != 0;
+	pushed[1] = pushed[1] || tracked[1] && n != 1;
+	tracked[0] = false; tracked[1] = false
+}
+
+inline set(kind, x, n)
+{
+	key = kind; held = x; fences = 0; shared = false; newest = 0;
+	changed(n)
+}
+
+/* Every script begins with a GET. What has expired by then is gone, and whoever saw it first has told everybody: the
+   server itself, or a command of node n, and then n is not told. */
+inline get(n)
+{
+	if
+	:: true -> by = n
+	:: true -> by = NOBODY
+	fi;
+	if
+	:: true
+	:: key == VALUE || key == LEASE -> set(ABSENT, 0, by); printf("redis: the entry has expired\n")
+	:: MAY_END ->
+		do
+		:: MAY_END & 1 -> fences = fences & ~1; printf("redis: the fence of writer 0 has ended\n")
+		:: MAY_END & 2 -> fences = fences & ~2; printf("redis: the fence of writer 1 has ended\n")
+		:: MAY_END & 4 -> fences = fences & ~4; printf("redis: the fence of writer 2 has ended\n")
+		:: true -> break
+		od;
+		if
+		:: !fences -> set(ABSENT, 0, by)
+		:: else
+		fi
+	fi;
+	by = 0;
+	tracked[n] = MATTERS(n)
+}
+
+/* The server has run a command of a process, and everything that it sent to the node before comes before the answer. */
+inline answers(p, n)
+{
+	behind = behind & ~BIT(p) | (pushed[n] -> BIT(p) : 0)
+}
+#define ANSWERED(p) (!(behind & BIT(p)))
+
+inline grant(r, n)
+{
+	if
+	:: key == LEASE && held != TOKEN(r) -> broken(P4)	/* its holder's load would not be the only one */
+	:: else
+	fi;
+	got = GRANTED; set(LEASE, TOKEN(r), n);
+#ifndef LEASE_UNWATCHED
+	tracked[n] = true
+#endif
+}
+
+inline acquire_lua(r, n, got, v)
+{
+	get(n);
+	if
+	:: key == VALUE -> got = VALUE; v = held
+#ifdef STALE
+	:: key == VALUE -> stale = held; grant(r, n)	/* it is about to expire */
+#endif
+#ifdef LEASE_OVER
+	:: key == LEASE -> grant(r, n)
+#else
+	:: key == LEASE && held != TOKEN(r) -> got = LEASE
+	:: key == LEASE && held == TOKEN(r) -> got = GRANTED	/* a retry of ours */
+#endif
+	:: key == FENCE -> got = FENCE
+	:: key == ABSENT -> grant(r, n)
+	fi
+}
+
+inline fill_lua(r, n, v, ok)
+{
+	get(n);
+	if
+#ifdef NO_CAS
+	:: true ->
+#else
+	:: key == LEASE && held == TOKEN(r) ->
+#endif
+		ok = true; set(VALUE, v, n);
+#ifndef FILL_UNWATCHED
+		tracked[n] = true
+#endif
+	:: else -> ok = false
+	fi
+}
+
+#ifdef ABANDON_WATCHED
+#define WATCH_ABANDON true
+#else
+#define WATCH_ABANDON false
+#endif
+inline abandon_lua(r, n, restore)
+{
+	get(n);
+	if
+#ifdef RESTORE_NO_CAS
+	:: restore -> set(VALUE, restore, n)
+#endif
+	:: key == LEASE && held == TOKEN(r) && restore -> set(VALUE, restore, n); tracked[n] = WATCH_ABANDON
+	:: key == LEASE && held == TOKEN(r) && !restore -> set(ABSENT, 0, n); tracked[n] = WATCH_ABANDON
+	:: else
+	fi
+}
+
+inline fence_lua(w, n)
+{
+	get(n);
+	if
+	:: key == FENCE -> shared = true; fences = fences | BIT(w); changed(n)
+	:: else -> set(FENCE, 0, n); fences = BIT(w)
+	fi
+}
+
+#if defined(TELL_ABSENT)
+#define REMOVES true
+#elif defined(RELEASE_KEEPS_LEASE)
+#define REMOVES (key == VALUE)
+#elif defined(RELEASE_KEEPS_VALUE)
+#define REMOVES (key == LEASE)
+#else
+#define REMOVES (key != ABSENT)
+#endif
+#ifdef RELEASE_FIRST
+#define OTHERS_STAND 0
+#else
+#define OTHERS_STAND (fences & ~BIT(w))
+#endif
+#ifdef PUBLISH_SHARED
+#define MAY_PUBLISH (publish && v >= newest)
+#else
+#define MAY_PUBLISH (publish && v >= newest && !shared)
+#endif
+
+inline release_lua(w, n, publish, v, got)
+{
+	get(n);
+	if
+	:: key != FENCE && REMOVES -> got = GONE; set(ABSENT, 0, n)
+	:: key != FENCE && !REMOVES -> got = GONE
+	:: key == FENCE && OTHERS_STAND ->
+		got = (fences & BIT(w) -> OTHERS : GONE);
+		fences = fences & ~BIT(w); shared = true; changed(n)
+	:: key == FENCE && !OTHERS_STAND && MAY_PUBLISH ->
+		got = PUBLISHED; set(VALUE, v, n);
+#ifndef PUBLISH_UNWATCHED
+		tracked[n] = true
+#endif
+	:: key == FENCE && !OTHERS_STAND && !MAY_PUBLISH -> got = REMOVED; set(ABSENT, 0, n)
+	fi
+}
+
+#ifdef OUTSIDE
+/* Cache.Invalidate's script. */
+inline invalidate_lua(n)
+{
+	get(n);
+	if
+	:: key == FENCE -> shared = true; changed(n)
+	:: key == VALUE || key == LEASE -> set(ABSENT, 0, n)
+#ifdef TELL_ABSENT
+	:: key == ABSENT -> set(ABSENT, 0, n)
+#else
+	:: key == ABSENT
+#endif
+	fi
+}
+#endif

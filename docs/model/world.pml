@@ -1,0 +1,63 @@
+/* What happens by itself: pushes arrive, writes of dead or ignorant writers are applied, a node dies. */
+
+#ifndef CRASHES
+#define CRASHES 1
+#endif
+
+inline deliver(n)
+{
+	invalidate(n);
+	printf("node %d: is told that the key has changed\n", n)
+}
+
+inline land(w)
+{
+	if
+	:: db++; printf("primary: the change of writer %d is applied: %d\n", w, db)
+	:: printf("primary: the change of writer %d will never be applied\n", w)
+	fi;
+	mayCommit = mayCommit & ~BIT(w); adrift = adrift & ~BIT(w)
+}
+
+inline crash(n)
+{
+	up[n] = false;
+	invalidate(n);
+	flight[n] = NOBODY; tracked[n] = false; least[n] = 0; unheard[n] = 0;
+#ifdef ANSWERS
+	pending[n] = 0;
+#endif
+	adrift = adrift | (mayCommit & WRITERS_ON(n));
+	younger = younger & ~READERS_ON(n); early = early & ~READERS_ON(n);
+	i = 0;
+	do
+	:: i < READERS ->
+		if
+		:: READER_NODE(i) == n -> stage[i] = 0; result[i] = 0; failed[i] = false; trust[i] = 0; followers[i] = 0
+		:: else
+		fi;
+		i++
+	:: else -> break
+	od;
+	i = 0;
+	printf("node %d: dies\n", n)
+}
+
+proctype world()
+{
+	byte i, crashes = CRASHES;
+end:	do
+	:: atomic { pushed[0] -> deliver(0) }
+	:: atomic { pushed[1] -> deliver(1) }
+	:: atomic { (adrift & 1) -> land(0) }
+	:: atomic { (adrift & 2) -> land(1) }
+	:: atomic { (adrift & 4) -> land(2) }
+	:: atomic { crashes && up[0] -> crashes--; crash(0) }
+	:: atomic { crashes && up[1] -> crashes--; crash(1) }
+#if !defined(LOSS) && !defined(FEED)
+	:: QUIET && (OLD_IN_L2(db) || OLD_IN_L1(0, db) || OLD_IN_L1(1, db)) -> broken(P5)
+#endif
+	:: OLD_IN_L2(CURRENT) -> broken(P1_L2)
+	:: OLD_IN_L1(0, CURRENT_ON(0)) || OLD_IN_L1(1, CURRENT_ON(1)) -> broken(P1_L1)
+	od
+}
