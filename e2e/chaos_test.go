@@ -12,6 +12,7 @@ func TestChaos(t *testing.T) {
 	try(t, fault{
 		group: nothing, name: "everything, at random", long: true,
 		outage: true, silent: true, lossy: true, errors: anything, struck: []int{0, 1, 2},
+		stale: -1, // a node may have been stopped for long
 		do: func(r *run) {
 			seed := rand.Uint64()
 			r.Logf("seed of the faults: %d", seed)

@@ -38,7 +38,7 @@ func TestPause(t *testing.T) {
 	} {
 		t.Run(f.name, func(t *testing.T) {
 			try(t, fault{
-				group: nodes, name: f.name, errors: onlyAt(1), struck: []int{1},
+				group: nodes, name: f.name, errors: onlyAt(1), struck: []int{1}, resumes: true,
 				do: func(r *run) {
 					left := r.reach(f.point, "stop", (*node).AwaitStop)
 					r.hold(left + r.Fault/2)
@@ -68,7 +68,7 @@ func (r *run) reach(point, action string, await func(*node)) (left time.Duration
 // A node is stopped wherever it is: what it has in memory is old when it goes on.
 func TestPauseAnywhere(t *testing.T) {
 	try(t, fault{
-		group: nodes, name: "node paused, for longer than Redis' silence", errors: onlyAt(1), struck: []int{1},
+		group: nodes, name: "node paused, for longer than Redis' silence", errors: onlyAt(1), struck: []int{1}, resumes: true,
 		do: func(r *run) {
 			r.Nodes[1].Stop()
 			r.hold(r.Silence + r.Fault)

@@ -34,6 +34,9 @@ type fault struct {
 	// or what they are told is late. lossy: Redis loses what it acknowledged,
 	// fences among it.
 	outage, silent, lossy bool
+	// resumes: a node that was stopped goes on. What it was told meanwhile waits
+	// to be read, so for a moment its memory is as old as when it stopped.
+	resumes bool
 
 	// promises that must hold; default: see asserted.
 	promises []history.Promise
@@ -82,6 +85,9 @@ func (f *fault) bound(size form) time.Duration {
 	}
 	if f.silent {
 		d = max(d, size.Silence)
+	}
+	if f.resumes {
+		d = max(size.Fence, size.lease(), size.Silence) + size.Fault
 	}
 	if f.weak() {
 		d = 2*size.Silence + size.Fault + comeback
@@ -207,6 +213,13 @@ func (f *fault) assert(t *testing.T, report *check.Report, over time.Time) {
 	}
 	if _, ok := report.Timeline.From(report.Timeline.At(over), strongFresh); !ok {
 		t.Error("strong reads were stale until the end of the load")
+	}
+	if f.resumes {
+		const moment = time.Second
+		at, ok := report.Timeline.Fresh(report.Timeline.At(over), moment)
+		if took := at - report.Timeline.At(over); !ok || took > moment {
+			t.Errorf("default reads were stale by more than %v until %v after the node went on", moment, took)
+		}
 	}
 	if t.Failed() {
 		t.Logf("seed %d", report.Config.Seed)
