@@ -61,10 +61,7 @@ type run struct {
 // Make makes one table. A peer that fails is told of in its row, and the others
 // go on.
 func (r *Runner) Make(ctx context.Context, k Kind) (report.Table, error) {
-	binary, err := redisproc.Binary()
-	if err != nil {
-		return report.Table{}, err
-	}
+	binary, _ := redisproc.Binary() // without one, the peers that need it will say so
 	t := &run{
 		Runner: r, kind: k,
 		table:   report.Table{Name: k.Name, Title: k.Title, Command: r.Command + " " + k.Name, Machine: report.Here(ctx, binary)},
