@@ -123,21 +123,27 @@ func (s *Server) Stop() {
 // Info returns all fields of INFO.
 func (s *Server) Info(ctx context.Context) (map[string]string, error) { return Info(ctx, s.client) }
 
-// CPU is what the server has used, in user and system time.
-func (s *Server) CPU(ctx context.Context) (time.Duration, error) {
+// Used is what a server has used and done since it started.
+type Used struct {
+	CPU      time.Duration // in user and system time
+	Commands int64
+}
+
+// Used asks for both. That is a command too.
+func (s *Server) Used(ctx context.Context) (u Used, err error) {
 	info, err := s.Info(ctx)
 	if err != nil {
-		return 0, err
+		return u, err
 	}
-	var sum time.Duration
 	for _, f := range []string{"used_cpu_user", "used_cpu_sys"} {
 		seconds, err := strconv.ParseFloat(info[f], 64)
 		if err != nil {
-			return 0, fmt.Errorf("INFO: %s is %q", f, info[f])
+			return u, fmt.Errorf("INFO: %s is %q", f, info[f])
 		}
-		sum += time.Duration(seconds * float64(time.Second))
+		u.CPU += time.Duration(seconds * float64(time.Second))
 	}
-	return sum, nil
+	u.Commands, err = strconv.ParseInt(info["total_commands_processed"], 10, 64)
+	return u, err
 }
 
 // Info asks a server for all fields of INFO, those of every command included.

@@ -48,15 +48,16 @@ func TestServer(t *testing.T) {
 	if info["redis_version"] == "" && info["valkey_version"] == "" {
 		t.Error("no version")
 	}
-	before, err := s.CPU(ctx)
+	before, err := s.Used(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for range 2000 {
 		c.Get(ctx, "k")
 	}
-	if after, err := s.CPU(ctx); err != nil || after <= before {
-		t.Errorf("processor time went from %v to %v, %v", before, after, err)
+	after, err := s.Used(ctx)
+	if err != nil || after.CPU <= before.CPU || after.Commands != before.Commands+2000+1 {
+		t.Errorf("used %+v, then %+v, %v", before, after, err)
 	}
 	s.Stop()
 	stopped = true

@@ -57,6 +57,9 @@ func makeL1(ctx context.Context, t *run) error {
 				return err
 			}
 			t.noteHits(p, l)
+			if l.redis.Commands > 100+l.Ops/1000 { // some are not about a key
+				t.note(p.ID, fmt.Sprintf("%d reads asked Redis %d times", l.Ops, l.redis.Commands))
+			}
 			t.add(p.ID, m.id, l.each(float64(l.Elapsed)))
 			if m.id == "sz" {
 				t.add(p.ID, "bytes", l.each(float64(l.Bytes)))

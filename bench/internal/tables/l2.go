@@ -52,7 +52,7 @@ func makeL2(ctx context.Context, t *run) error {
 func (t *run) addLoad(p peer.Peer, n int, l loaded) {
 	for column, v := range map[string]float64{
 		"ops": l.perSecond(), "p50": microseconds(l.P50), "p99": microseconds(l.P99),
-		"cpu": l.each(microseconds(l.CPU)), "redis": l.each(microseconds(l.redisCPU)),
+		"cpu": l.each(microseconds(l.CPU)), "redis": l.each(microseconds(l.redis.CPU)),
 	} {
 		t.add(p.ID, fmt.Sprint(column, n), v)
 	}

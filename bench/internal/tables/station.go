@@ -74,17 +74,17 @@ func (s *station) open(ctx context.Context, keys int, loadDelay time.Duration) e
 	return nil
 }
 
-// loaded is a sample, with the processor time that Redis used meanwhile.
+// loaded is a sample, with what Redis used and did meanwhile.
 type loaded struct {
 	measure.Sample
-	redisCPU time.Duration
+	redis redisproc.Used
 }
 
 // sample takes a sample on the first worker.
 func (s *station) sample(ctx context.Context, method string, args any) (l loaded, err error) {
-	var before, after time.Duration
+	var before, after redisproc.Used
 	if s.redis != nil {
-		if before, err = s.redis.CPU(ctx); err != nil {
+		if before, err = s.redis.Used(ctx); err != nil {
 			return l, err
 		}
 	}
@@ -92,11 +92,11 @@ func (s *station) sample(ctx context.Context, method string, args any) (l loaded
 		return l, err
 	}
 	if s.redis != nil {
-		if after, err = s.redis.CPU(ctx); err != nil {
+		if after, err = s.redis.Used(ctx); err != nil {
 			return l, err
 		}
 	}
-	l.redisCPU = after - before
+	l.redis = redisproc.Used{CPU: after.CPU - before.CPU, Commands: after.Commands - before.Commands}
 	if l.Ops == 0 {
 		return l, errors.New("nothing was done: " + l.Trouble)
 	}
