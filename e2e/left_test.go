@@ -96,9 +96,9 @@ func TestLoaderThatStops(t *testing.T) {
 				w.writer.Restart()
 			} else {
 				w.writer.AwaitStop()
-				if status := w.Nodes[0].Do(http.MethodPut, "/todos/1", `{"name":"new"}`); status != http.StatusOK {
-					t.Errorf("the write was answered with status %d", status)
-				}
+				gate.Eventually(t, "another node changes it", func() bool {
+					return w.Nodes[0].Do(http.MethodPut, "/todos/1", `{"name":"new"}`) == http.StatusOK
+				})
 				w.writer.Continue()
 			}
 			gate.Await(t, "the load", loaded)
@@ -128,12 +128,8 @@ func startStruck(t *testing.T) *struck {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = w.db.Close() })
-	if status := w.Nodes[0].Do(http.MethodPost, "/todos", `{"id":"1","name":"old"}`); status != http.StatusCreated {
-		t.Fatal(status)
-	}
-	if err := w.agree(); err != nil {
-		t.Fatal(err)
-	}
+	w.Nodes[0].Create("1", "old")
+	gate.Eventually(t, "all nodes have it", func() bool { return w.agree() == nil })
 	return w
 }
 

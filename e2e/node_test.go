@@ -244,7 +244,10 @@ func (n *node) AwaitHits(point string, hits int) {
 // Flush empties the cache, so that records are loaded anew.
 func (n *node) Flush() {
 	n.t.Helper()
-	n.control(http.MethodPost, "/flush", "")
+	gate.Eventually(n.t, n.name+" empties the cache", func() bool {
+		status, _, _ := send(http.MethodPost, n.admin+"/flush", "")
+		return status == http.StatusNoContent // not while it takes a busy Redis for a dead one
+	})
 }
 
 func (n *node) control(method, path, body string) {
@@ -260,6 +263,15 @@ func (n *node) control(method, path, body string) {
 func (n *node) Do(method, path, body string, headers ...string) int {
 	status, _, _ := send(method, n.URL()+path, body, headers...)
 	return status
+}
+
+// Create waits until the node takes the creation of a record.
+func (n *node) Create(id, name string) {
+	n.t.Helper()
+	gate.Eventually(n.t, n.name+" takes a write", func() bool {
+		status := n.Do(http.MethodPost, "/todos", fmt.Sprintf(`{"id":%q,"name":%q}`, id, name))
+		return status == http.StatusCreated || status == http.StatusConflict // of an earlier try
+	})
 }
 
 // Get returns the name of a record, "" if it could not be read.
