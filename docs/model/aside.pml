@@ -28,10 +28,11 @@
 #define READERS_ON(n) ((n) == 0 -> BIT(READERS0) - 1 : BIT(READERS) - BIT(READERS0))
 #define WRITERS_ON(n) ((n) == 0 -> BIT(WRITERS0) - 1 : BIT(WRITERS) - BIT(WRITERS0))
 
-/* A step of Go code ends where another goroutine, another node or Redis could make a difference. With FINE it also ends
-   where one can come between without making any, which is how that was checked. */
+/* An atomic step ends where another goroutine, another node or Redis could make a difference. With FINE there is also a
+   pause wherever they can come between without making any; that is how it was checked that they do not. */
 #ifdef FINE
-#define STEP } atomic {
+bool pause;
+#define STEP pause = true; !pause;
 #else
 #define STEP
 #endif
@@ -66,9 +67,15 @@ init {
 		if	/* everything is cold, or the record is in L2 and perhaps in L1 */
 		:: true
 		:: true ->
-			key = VALUE; held = db;
-			if :: true :: READERS0 -> l1[0] = db; tracked[0] = true fi;
-			if :: true :: READERS1 -> l1[1] = db; tracked[1] = true fi
+			key = VALUE; held = db; printf("redis: has %d\n", db);
+			if
+			:: true
+			:: READERS0 -> l1[0] = db; tracked[0] = true; printf("node 0: has %d in L1\n", db)
+			fi;
+			if
+			:: true
+			:: READERS1 -> l1[1] = db; tracked[1] = true; printf("node 1: has %d in L1\n", db)
+			fi
 		fi;
 		run world();
 		do

@@ -24,6 +24,9 @@ mtype = { LEADING, FLYING, SETTLED, DONE };
 mtype stage[READERS];	/* flight.Call, 0: there is none */
 byte result[READERS];
 bool failed[READERS];
+#ifdef STALE
+bool pastTTL[READERS];	/* Result.Stale */
+#endif
 byte trust[READERS];
 byte followers[READERS];	/* readers who wait for it */
 byte younger;		/* of all those, for whom asOf > ticket: the flight's read began after they came */
@@ -69,6 +72,12 @@ inline invalidate(n)
 	tracked[n] = false; pushed[n] = false; behind = behind & ~PROCESSES_ON(n)
 }
 
+#ifdef NO_REPLACED
+#define REPLACED false
+#else
+#define REPLACED replaced
+#endif
+
 /* Cache.insertL1, l1.Tier.Insert */
 inline insertL1(r, n, v)
 {
@@ -76,7 +85,7 @@ inline insertL1(r, n, v)
 #ifdef NO_GENERATION
 	:: true -> l1[n] = v
 #else
-	:: (fresh & BIT(r)) && !replaced -> l1[n] = v
+	:: (fresh & BIT(r)) && !REPLACED -> l1[n] = v
 #endif
 	:: else
 	fi
@@ -86,7 +95,11 @@ inline insertL1(r, n, v)
 inline overtake(r, n)
 {
 	if
+#ifdef NO_OVERTAKE
+	:: false ->
+#else
 	:: strong || got == FENCE || flight[n] != r ->
+#endif
 		l1[n] = 0;
 		fresh = fresh & (~READERS_ON(n) | BIT(r));
 		publishing = publishing & ~WRITERS_ON(n);
@@ -95,11 +108,17 @@ inline overtake(r, n)
 	fi
 }
 
+#ifdef STALE
+#define RESET(f) stage[f] = 0; result[f] = 0; failed[f] = false; trust[f] = 0; pastTTL[f] = false
+#else
+#define RESET(f) stage[f] = 0; result[f] = 0; failed[f] = false; trust[f] = 0
+#endif
+
 /* A flight that is over and has nobody left in it. */
 inline forget(f)
 {
 	if
-	:: stage[f] == DONE && !followers[f] -> stage[f] = 0; result[f] = 0; failed[f] = false; trust[f] = 0
+	:: stage[f] == DONE && !followers[f] -> RESET(f)
 	:: else
 	fi
 }

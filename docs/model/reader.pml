@@ -71,6 +71,9 @@ enter:		/* Cache.read, flight.Group.Join */
 		unjoin(me, call); call = 0; again = true; goto enter;
 take:		/* Cache.answered */
 		v = result[call]; ok = !failed[call];
+#ifdef STALE
+		ok = ok && !(strong && pastTTL[call]);
+#endif
 		unjoin(me, call); call = 0;
 		if
 		:: ok -> printf("node %d: reader %d shares %d\n", NODE, me, v); returns(NODE, v)
@@ -82,7 +85,8 @@ lead:		again = false;
 		/* Cache.again */
 		if
 		:: !strong && l1[NODE] ->
-			v = l1[NODE]; printf("node %d: reader %d finds %d in L1 after all\n", NODE, me, v);
+			v = l1[NODE];
+			printf("node %d: reader %d finds %d in L1 after all\n", NODE, me, v);
 			settle(me, NODE, v, false); returns(NODE, v); finish(me, NODE, TRUST_LOCAL); leave(); goto out
 		:: else
 		fi;
@@ -192,6 +196,9 @@ failed_: atomic {	/* the stale value that the lease was granted over stands in, 
 		printf("node %d: the load of reader %d fails, stale is %d\n", NODE, me, stale);
 		fresh = fresh & ~BIT(me);
 		settle(me, NODE, stale, !stale);
+#ifdef STALE
+		pastTTL[me] = (stale != 0);
+#endif
 		if
 		:: stale && !strong -> returns(NODE, stale)
 		:: else

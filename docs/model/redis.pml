@@ -65,10 +65,28 @@ inline get(n)
 	tracked[n] = MATTERS(n)
 }
 
+/* A script that has changed the key reads it again, or its node would not be told of the next change. */
+#ifndef UNWATCHED
+#define UNWATCHED NONE
+#endif
+#define NONE    0
+#define ACQUIRE 1
+#define FILL    2
+#define ABANDON 3
+#define PUBLISH 4
+inline watch(n, script)
+{
+	tracked[n] = (script != UNWATCHED && MATTERS(n))
+}
+
 /* The server has run a command of a process, and everything that it sent to the node before comes before the answer. */
 inline answers(p, n)
 {
+#ifdef ANY_ORDER
+	skip
+#else
 	behind = behind & ~BIT(p) | (pushed[n] -> BIT(p) : 0)
+#endif
 }
 #define ANSWERED(p) (!(behind & BIT(p)))
 
@@ -79,9 +97,7 @@ inline grant(r, n)
 	:: else
 	fi;
 	got = GRANTED; set(LEASE, TOKEN(r), n);
-#ifndef LEASE_UNWATCHED
-	tracked[n] = true
-#endif
+	watch(n, ACQUIRE)
 }
 
 inline acquire_lua(r, n, got, v)
@@ -113,27 +129,22 @@ inline fill_lua(r, n, v, ok)
 	:: key == LEASE && held == TOKEN(r) ->
 #endif
 		ok = true; set(VALUE, v, n);
-#ifndef FILL_UNWATCHED
-		tracked[n] = true
-#endif
+		watch(n, FILL)
 	:: else -> ok = false
 	fi
 }
 
-#ifdef ABANDON_WATCHED
-#define WATCH_ABANDON true
-#else
-#define WATCH_ABANDON false
-#endif
 inline abandon_lua(r, n, restore)
 {
 	get(n);
 	if
 #ifdef RESTORE_NO_CAS
-	:: restore -> set(VALUE, restore, n)
+	:: restore ->
+#else
+	:: key == LEASE && held == TOKEN(r) && restore ->
 #endif
-	:: key == LEASE && held == TOKEN(r) && restore -> set(VALUE, restore, n); tracked[n] = WATCH_ABANDON
-	:: key == LEASE && held == TOKEN(r) && !restore -> set(ABSENT, 0, n); tracked[n] = WATCH_ABANDON
+		set(VALUE, restore, n); watch(n, ABANDON)
+	:: key == LEASE && held == TOKEN(r) && !restore -> set(ABSENT, 0, n); watch(n, ABANDON)
 	:: else
 	fi
 }
@@ -147,14 +158,14 @@ inline fence_lua(w, n)
 	fi
 }
 
-#if defined(TELL_ABSENT)
-#define REMOVES true
-#elif defined(RELEASE_KEEPS_LEASE)
-#define REMOVES (key == VALUE)
-#elif defined(RELEASE_KEEPS_VALUE)
-#define REMOVES (key == LEASE)
-#else
+#if defined(ABSENT_UNTOLD)
 #define REMOVES (key != ABSENT)
+#elif defined(RELEASE_KEEPS_LEASE)
+#define REMOVES (key != LEASE)
+#elif defined(RELEASE_KEEPS_VALUE)
+#define REMOVES (key != VALUE)
+#else
+#define REMOVES true	/* even nothing: a node that keeps an entry in L1 for longer has to be told */
 #endif
 #ifdef RELEASE_FIRST
 #define OTHERS_STAND 0
@@ -162,9 +173,9 @@ inline fence_lua(w, n)
 #define OTHERS_STAND (fences & ~BIT(w))
 #endif
 #ifdef PUBLISH_SHARED
-#define MAY_PUBLISH (publish && v >= newest)
+#define MAY_PUBLISH (publish && (fences & BIT(w)) && v >= newest)
 #else
-#define MAY_PUBLISH (publish && v >= newest && !shared)
+#define MAY_PUBLISH (publish && (fences & BIT(w)) && v >= newest && !shared)
 #endif
 
 inline release_lua(w, n, publish, v, got)
@@ -178,9 +189,7 @@ inline release_lua(w, n, publish, v, got)
 		fences = fences & ~BIT(w); shared = true; changed(n)
 	:: key == FENCE && !OTHERS_STAND && MAY_PUBLISH ->
 		got = PUBLISHED; set(VALUE, v, n);
-#ifndef PUBLISH_UNWATCHED
-		tracked[n] = true
-#endif
+		watch(n, PUBLISH)
 	:: key == FENCE && !OTHERS_STAND && !MAY_PUBLISH -> got = REMOVED; set(ABSENT, 0, n)
 	fi
 }
@@ -192,12 +201,8 @@ inline invalidate_lua(n)
 	get(n);
 	if
 	:: key == FENCE -> shared = true; changed(n)
-	:: key == VALUE || key == LEASE -> set(ABSENT, 0, n)
-#ifdef TELL_ABSENT
-	:: key == ABSENT -> set(ABSENT, 0, n)
-#else
-	:: key == ABSENT
-#endif
+	:: key != FENCE && REMOVES -> set(ABSENT, 0, n)
+	:: key != FENCE && !REMOVES
 	fi
 }
 #endif

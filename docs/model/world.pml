@@ -33,7 +33,7 @@ inline crash(n)
 	do
 	:: i < READERS ->
 		if
-		:: READER_NODE(i) == n -> stage[i] = 0; result[i] = 0; failed[i] = false; trust[i] = 0; followers[i] = 0
+		:: READER_NODE(i) == n -> RESET(i); followers[i] = 0
 		:: else
 		fi;
 		i++
@@ -47,6 +47,9 @@ proctype world()
 {
 	byte i, crashes = CRASHES;
 end:	do
+#ifdef FINE
+	:: pause -> pause = false
+#endif
 	:: atomic { pushed[0] -> deliver(0) }
 	:: atomic { pushed[1] -> deliver(1) }
 	:: atomic { (adrift & 1) -> land(0) }
@@ -54,10 +57,10 @@ end:	do
 	:: atomic { (adrift & 4) -> land(2) }
 	:: atomic { crashes && up[0] -> crashes--; crash(0) }
 	:: atomic { crashes && up[1] -> crashes--; crash(1) }
+	:: OLD_IN_L2(CURRENT) -> broken(P1_L2)
+	:: OLD_IN_L1(0, CURRENT_ON(0)) || OLD_IN_L1(1, CURRENT_ON(1)) -> broken(P1_L1)
 #if !defined(LOSS) && !defined(FEED)
 	:: QUIET && (OLD_IN_L2(db) || OLD_IN_L1(0, db) || OLD_IN_L1(1, db)) -> broken(P5)
 #endif
-	:: OLD_IN_L2(CURRENT) -> broken(P1_L2)
-	:: OLD_IN_L1(0, CURRENT_ON(0)) || OLD_IN_L1(1, CURRENT_ON(1)) -> broken(P1_L1)
 	od
 }

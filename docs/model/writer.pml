@@ -32,11 +32,7 @@ proctype writer(byte me)
 		me == 0 || wbegun || !up[0];	/* the nodes are alike, so let node 0 be the first that writes */
 		wbegun = true;
 #endif
-#ifdef NO_DROP_BEFORE
-		skip
-#else
 		dropL1(NODE)
-#endif
 	}
 	atomic {	/* fenced.raise */
 		mayCommit = mayCommit | BIT(me);
@@ -75,13 +71,7 @@ proctype writer(byte me)
 	}
 #endif
 	fi;
-	atomic {	/* fenced.lift */
-#ifdef NO_DROP_COMMITTED
-		skip
-#else
-		dropL1(NODE)
-#endif
-	}
+	atomic { dropL1(NODE) }	/* fenced.lift */
 	atomic {	/* Cache.release */
 		if :: v -> publish = true :: publish = false fi;
 		publishing = (publish -> publishing | BIT(me) : publishing);
@@ -103,7 +93,7 @@ proctype writer(byte me)
 		:: got == PUBLISHED ->
 			if
 #ifdef NO_GENERATION
-			:: !l1[NODE] -> l1[NODE] = v
+			:: true -> l1[NODE] = v
 #else
 			:: (publishing & BIT(me)) && !l1[NODE] -> l1[NODE] = v
 #endif
@@ -137,13 +127,13 @@ refused: atomic {	/* no answer to the fence, and FailClosed */
 	}
 	atomic {
 		ANSWERED(SELF) -> unheard[NODE]--;
-#ifdef DROP_REFUSED
-		dropL1(NODE);
-#else
+#ifdef NO_DROP_REFUSED
 		if
 		:: got == GONE -> dropL1(NODE)
 		:: else
 		fi;
+#else
+		dropL1(NODE);
 #endif
 		stop(); goto out
 	}
