@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/asidecache/aside/internal/flight"
@@ -50,6 +51,9 @@ type Cache[K comparable, V any] struct {
 		sync.Mutex
 		running bool
 		wanted  bool // asked for since the recovery last looked
+		// after is how far L2 was told of pending writes, in their order, when
+		// that had to stop. The next time goes on there.
+		after atomic.Uint64
 	}
 }
 

@@ -77,6 +77,45 @@ func TestSilentL2IsNotAnOutage(t *testing.T) {
 	})
 }
 
+// One master of a cluster stays down while the others are back: what was written
+// to its keys does not hold up what the others must be told. Caught: a recovery
+// that began with the oldest write each time never came past the first 256.
+func TestKeysThatCannotBeToldDoNotHoldUpOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &asidetest.Server{}
+		p := newPrimary("kept")
+		n, m := newNode(t, p, s), newNode(t, p, s)
+		m.want("kept", 1, aside.SourceLoad)
+		synctest.Wait()
+		n.down()
+		const dead = 2000
+		for i := range dead {
+			k := fmt.Sprint("dead", i)
+			p.put(k)
+			n.update(k)
+		}
+		n.update("kept")
+		n.conn.Intercept(func(_ context.Context, _, key string) error {
+			if strings.HasPrefix(key, testPrefix+"dead") {
+				return errDown
+			}
+			return nil
+		})
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if st := n.Stats(); st.Pending != dead {
+			t.Errorf("%d pending, want those of the dead master, %d", st.Pending, dead)
+		}
+		m.want("kept", 2, aside.SourceLoad)
+		n.up()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if st := n.Stats(); st.Pending != 0 || st.Degraded {
+			t.Errorf("%d pending once all are back, degraded: %s", st.Pending, st.DegradedReason)
+		}
+	})
+}
+
 // Writes while L2 is down, FailOpen: they succeed, this node reads its own
 // writes at once, and the other nodes' L2 is corrected, in order, once it can be
 // reached. Caught: forgetting the keys leaves version 1 in L2 for its TTL;

@@ -142,8 +142,9 @@ type batch[K comparable] struct {
 	next   time.Time // if nothing can be told now: when to look again (zero: unknown)
 }
 
-// take returns up to limit keys whose time has come, oldest write first.
-func (p *pending[K]) take(now time.Time, limit int) (b batch[K]) {
+// take returns up to limit keys whose time has come and whose last write ended
+// after the write number after, oldest write first.
+func (p *pending[K]) take(now time.Time, limit int, after uint64) (b batch[K]) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	later := func(t time.Time) {
@@ -164,7 +165,7 @@ func (p *pending[K]) take(now time.Time, limit int) (b batch[K]) {
 	}
 	for k, u := range p.mu.keys {
 		switch {
-		case u.busy > 0:
+		case u.busy > 0 || u.seq <= after:
 		case u.due.After(now):
 			later(u.due)
 		default:

@@ -99,29 +99,42 @@ func (c *Cache[K, V]) recovery() {
 	}
 }
 
-// drain tells L2 what it does not know, oldest first. next is when there may be
-// more to tell, if that is known. With final set, writes of unknown outcome are
-// not waited for.
+// drain tells L2 what it does not know, oldest first. Keys that L2 fails for
+// stay, and do not hold up those behind them: one master of a cluster may be down
+// while the others work. next is when there may be more to tell, if that is
+// known. With final set, writes of unknown outcome are not waited for.
 func (c *Cache[K, V]) drain(final bool) (next time.Time, progress bool) {
 	ctx := context.Background()
 	if c.tier != nil && !c.tier.closed() && c.tier.probe(ctx) != nil {
 		return time.Time{}, false
 	}
+	now, after := time.Now(), c.rec.after.Load()
+	if final {
+		now, after = now.Add(c.opts.FenceTTL), 0
+	}
 	for {
-		now := time.Now()
-		if final {
-			now = now.Add(c.opts.FenceTTL)
-		}
-		b := c.pending.take(now, drainBatch)
+		b := c.pending.take(now, drainBatch, after)
 		if !b.all && len(b.keys) == 0 {
 			next = b.next
+			c.rec.after.Store(0) // what is left comes again
 			break
 		}
-		if !c.tell(ctx, b) {
+		failed := c.tell(ctx, b)
+		progress = progress || failed < max(1, len(b.keys))
+		if !b.all {
+			after = b.seqs[len(b.seqs)-1]
+			c.rec.after.Store(after)
+		}
+		if failed > 0 && (b.all || !c.tier.closed()) {
 			return time.Time{}, progress
 		}
-		progress = true
 	}
+	var again []fencedUntil[K]
+	defer func() {
+		for _, f := range again {
+			c.overdue.add(f)
+		}
+	}()
 	for c.tier != nil && !final { // not before the fences end, so not when closing
 		batch, later := c.overdue.take(time.Now(), drainBatch)
 		if len(batch) == 0 {
@@ -130,10 +143,12 @@ func (c *Cache[K, V]) drain(final bool) (next time.Time, progress bool) {
 			}
 			break
 		}
-		if !c.releaseOverdue(ctx, batch) {
+		untold := c.releaseOverdue(ctx, batch)
+		again = append(again, untold...)
+		progress = progress || len(untold) < len(batch)
+		if len(untold) > 0 && !c.tier.closed() {
 			return time.Time{}, progress
 		}
-		progress = true
 	}
 	for c.tier != nil {
 		batch := c.orphans.take(drainBatch)
@@ -155,37 +170,38 @@ func (c *Cache[K, V]) drain(final bool) (next time.Time, progress bool) {
 // does, and lifts the write's fence too, if that was put there by a command whose
 // answer was lost. L1 was dropped when the writes ended, and has since kept what
 // was read from the primary only for DegradedL1TTL; it is dropped again for the
-// writes of unknown outcome.
-func (c *Cache[K, V]) tell(ctx context.Context, b batch[K]) bool {
+// writes of unknown outcome. It returns for how many keys it failed.
+func (c *Cache[K, V]) tell(ctx context.Context, b batch[K]) (failed int) {
 	if b.all {
 		if c.tier != nil && c.tier.clear(ctx, c.prefix) != nil {
-			return false
+			return 1
 		}
 		c.l1.Flush()
 		c.pending.sentAll(b)
-		return true
+		return 0
 	}
-	errs := c.releaseAgain(ctx, b.keys, b.tokens)
-	for i, err := range errs {
+	for i, err := range c.releaseAgain(ctx, b.keys, b.tokens) {
 		if err == nil {
 			c.pending.sent(b, i)
+		} else {
+			failed++
 		}
 	}
-	return worst(errs...) == nil
+	return failed
 }
 
-func (c *Cache[K, V]) releaseOverdue(ctx context.Context, batch []fencedUntil[K]) bool {
+// releaseOverdue returns those for which it failed.
+func (c *Cache[K, V]) releaseOverdue(ctx context.Context, batch []fencedUntil[K]) (untold []fencedUntil[K]) {
 	keys, tokens := make([]K, len(batch)), make([]Token, len(batch))
 	for i, f := range batch {
 		keys[i], tokens[i] = f.key, f.token
 	}
-	errs := c.releaseAgain(ctx, keys, tokens)
-	for i, err := range errs {
+	for i, err := range c.releaseAgain(ctx, keys, tokens) {
 		if err != nil {
-			c.overdue.add(batch[i])
+			untold = append(untold, batch[i])
 		}
 	}
-	return worst(errs...) == nil
+	return untold
 }
 
 // releaseAgain releases keys in L2 after their writes ended, publishing nothing,

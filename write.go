@@ -160,7 +160,7 @@ func (f *fenced[K, V]) lift(ctx context.Context, w *Writing[K, V], outcome error
 		}
 		// Before the acknowledgement, if that can be: an L2 that was slow for a
 		// moment is then no reason for another node to read the older value.
-		if !known || !c.tell(ctx, unsent) {
+		if !known || c.tell(ctx, unsent) > 0 {
 			defer c.recover()
 		}
 	}
