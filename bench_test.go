@@ -57,7 +57,7 @@ func picker(zipf bool) func() func() int {
 func BenchmarkL1Hit(b *testing.B) {
 	keys, loader := benchData()
 	ctx := context.Background()
-	cache, err := aside.New(aside.Options[string, *todo]{L1Size: 2 * benchKeys, TTL: time.Hour, Jitter: -1})
+	cache, err := aside.New(aside.Options[string, *todo]{L1Size: 2 * benchKeys, TTL: time.Hour, Jitter: -1, NoBypass: true})
 	if err != nil {
 		b.Fatal(err)
 	}

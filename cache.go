@@ -25,6 +25,8 @@ type Cache[K comparable, V any] struct {
 	l1      *l1.Tier[K, V]
 	tier    *tier // nil without L2
 	flights flight.Group[K, answer[V]]
+	asked   gather[*job[K, V]] // reads to look up
+	worth   *worth[K]
 	waiters waiters[K]
 	pending pending[K]
 	orphans orphans
@@ -78,6 +80,7 @@ func New[K comparable, V any](opts Options[K, V]) (*Cache[K, V], error) {
 	if c.l1, err = l1.New(l1.Config[K, V]{MaxEntries: opts.L1Size, MaxCost: opts.L1MaxCost, Cost: opts.L1Cost}); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrOptions, err)
 	}
+	c.worth = newWorth[K](opts.NoBypass, func() uint64 { return c.l1.Stats().Hits })
 	if opts.L2 != nil {
 		c.tier = newTier(opts.L2, opts.L2Timeout, opts.BreakerFailures, opts.BreakerDelay, &c.n, c.log, opts.OnL2, c.recover)
 		if c.unwatch, err = opts.L2.Watch(c.prefix, Watcher{Changed: c.changed, Lost: c.lost}); err != nil {
@@ -151,6 +154,7 @@ type Result[V any] struct {
 // to keep it so.
 func (c *Cache[K, V]) Get(ctx context.Context, key K, loader Loader[K, V]) (V, error) {
 	if e, ok := c.l1.Get(key); ok {
+		c.worth.hit(key)
 		if e.Negative {
 			c.n.negatives.Add(1)
 			return e.Value, ErrNotFound
@@ -178,6 +182,7 @@ func (c *Cache[K, V]) readL1(key K) (r Result[V], ok bool) {
 	if !ok {
 		return r, false
 	}
+	c.worth.hit(key)
 	r.Source, r.Value = SourceL1, e.Value
 	if e.Negative {
 		c.n.negatives.Add(1)
@@ -227,7 +232,7 @@ func (c *Cache[K, V]) Invalidate(ctx context.Context, keys ...K) error {
 		l2keys[i] = c.l2key(k)
 	}
 	var failed error
-	for i, err := range c.tier.invalidate(ctx, l2keys) {
+	for i, err := range c.tier.invalidate(l2keys) {
 		if err != nil {
 			failed = err
 			c.pending.add(keys[i], Token{}, time.Now())
@@ -258,7 +263,7 @@ func (c *Cache[K, V]) Clear(ctx context.Context) error {
 	if c.tier == nil {
 		return nil
 	}
-	if err := c.tier.clear(ctx, c.prefix); err != nil {
+	if err := c.tier.clear(c.prefix); err != nil {
 		return fmt.Errorf("%w: %w", ErrL2Unavailable, err)
 	}
 	return nil

@@ -33,9 +33,9 @@ type L2 interface {
 	// Evict removes an entry if its bytes are still the given ones.
 	Evict(ctx context.Context, key string, entry []byte) error
 
-	// Fence puts the token's fence on each key, beside the fences of others,
-	// over whatever else is there.
-	Fence(ctx context.Context, keys []string, token Token, life time.Duration) []error
+	// Fence puts the token's fence on a key, beside the fences of others, over
+	// whatever else is there.
+	Fence(ctx context.Context, reqs []FenceRequest) []error
 	// Release takes the token's fence off a key. With other fences standing
 	// the key stays fenced. Otherwise it is removed, or replaced by Publish if
 	// that is set and no other write or invalidation has touched the key since
@@ -58,6 +58,16 @@ type L2 interface {
 	Ping(ctx context.Context) error
 }
 
+// Partitioned is an L2 of several servers that can fail one by one. The cache
+// asks about keys of different parts in different batches, so that a server that
+// is silent holds up nobody who does not need it.
+type Partitioned interface {
+	L2
+	// Partition returns the part that key belongs to at present. It must be
+	// cheap, and may be wrong.
+	Partition(key string) int
+}
+
 // ErrL2Refused is matched by errors of an L2 that answered, and changed
 // nothing, where a retry or another key may fare better, such as Redis out of
 // memory. It does not open the breaker, since what is stored can be read.
@@ -77,6 +87,9 @@ type LeaseRequest struct {
 	Key   string
 	Lease Token
 	TTL   time.Duration // of the lease
+	// Expected: a value is probably there. An L2 that can look for one at a lower
+	// price than it leases may do so first.
+	Expected bool
 	// StaleFor > 0: a value with no more than this left to live is leased too,
 	// and handed out beside the lease.
 	StaleFor time.Duration
@@ -125,6 +138,13 @@ type AbandonRequest struct {
 	Lease   Token
 	Restore []byte // if set, put back for TTL
 	TTL     time.Duration
+}
+
+// FenceRequest puts up one fence.
+type FenceRequest struct {
+	Key   string
+	Token Token
+	Life  time.Duration
 }
 
 // ReleaseRequest lifts one fence.

@@ -67,7 +67,7 @@ func (c *Cache[K, V]) load(ctx context.Context, jobs []*job[K, V], loader jobLoa
 
 	start := time.Now()
 	if err := c.place(ctx); err != nil {
-		c.loaded(ctx, jobs, failAll[V](len(jobs), err), time.Since(start))
+		c.loaded(jobs, failAll[V](len(jobs), err), time.Since(start))
 		return
 	}
 	for _, j := range jobs {
@@ -77,7 +77,7 @@ func (c *Cache[K, V]) load(ctx context.Context, jobs []*job[K, V], loader jobLoa
 	stop := context.AfterFunc(ctx, func() {
 		if ended.CompareAndSwap(false, true) {
 			c.n.loadFailures.Add(1)
-			c.loaded(ctx, jobs, failAll[V](len(jobs), context.Cause(ctx)), time.Since(start))
+			c.loaded(jobs, failAll[V](len(jobs), context.Cause(ctx)), time.Since(start))
 		}
 	})
 	c.n.loads.Add(1)
@@ -91,10 +91,10 @@ func (c *Cache[K, V]) load(ctx context.Context, jobs []*job[K, V], loader jobLoa
 			if failure(out) != nil {
 				c.n.loadFailures.Add(1)
 			}
-			c.loaded(ctx, jobs, out, time.Since(start))
+			c.loaded(jobs, out, time.Since(start))
 		}
 	}()
-	c.call(ctx, jobs, loader, &out)
+	c.call(len(jobs), &out, func() []loaded[V] { return loader.load(ctx, jobs) })
 }
 
 // errLoadTimeout is the load's deadline, told from the caller's own.
@@ -130,8 +130,9 @@ func (c *Cache[K, V]) place(ctx context.Context) error {
 	}
 }
 
-// call runs the loader, and makes an answer of a panic or a runtime.Goexit.
-func (c *Cache[K, V]) call(ctx context.Context, jobs []*job[K, V], loader jobLoader[K, V], out *[]loaded[V]) {
+// call runs a loader for n keys, and makes an answer of a panic or a
+// runtime.Goexit.
+func (c *Cache[K, V]) call(n int, out *[]loaded[V], load func() []loaded[V]) {
 	start := time.Now()
 	returned := false
 	defer func() {
@@ -140,18 +141,21 @@ func (c *Cache[K, V]) call(ctx context.Context, jobs []*job[K, V], loader jobLoa
 			if p == nil {
 				p = "loader called runtime.Goexit"
 			}
-			*out = failAll[V](len(jobs), &PanicError{Value: p, Stack: debug.Stack()})
+			*out = failAll[V](n, &PanicError{Value: p, Stack: debug.Stack()})
 		}
 		if c.opts.OnLoad != nil {
 			c.opts.OnLoad(time.Since(start), failure(*out))
 		}
 	}()
-	*out = loader.load(ctx, jobs)
+	*out = load()
 	returned = true
+	if n == 1 {
+		c.worth.loaded(time.Since(start))
+	}
 }
 
 // loaded hands the loader's answers out, then stores them where they may be.
-func (c *Cache[K, V]) loaded(ctx context.Context, jobs []*job[K, V], out []loaded[V], took time.Duration) {
+func (c *Cache[K, V]) loaded(jobs []*job[K, V], out []loaded[V], took time.Duration) {
 	var leased []*job[K, V]
 	for i, j := range jobs {
 		j.ans.Source, j.ans.LoadTime = SourceLoad, took
@@ -168,6 +172,7 @@ func (c *Cache[K, V]) loaded(ctx context.Context, jobs []*job[K, V], out []loade
 				j.ans.Stale, j.ans.Source = true, SourceL2
 			}
 		}
+		j.ans.through = (j.ans.Err == nil || j.ans.Negative) && (j.how == fillLeased || j.how == fillL1)
 		ok := j.ans.Err == nil && !j.ans.Stale || j.ans.Negative && c.opts.NegativeTTL > 0
 		if j.ans.Err == nil && !j.ans.Stale || j.ans.Negative {
 			c.overtake(j)
@@ -191,7 +196,7 @@ func (c *Cache[K, V]) loaded(ctx context.Context, jobs []*job[K, V], out []loade
 		c.finish(j, trust)
 	}
 	if len(leased) > 0 {
-		c.fill(ctx, leased)
+		c.fill(leased)
 	}
 }
 
@@ -207,7 +212,7 @@ func failure[V any](out []loaded[V]) error {
 
 // fill stores the answers of loads under their leases, or gives the leases
 // back, and ends the jobs.
-func (c *Cache[K, V]) fill(ctx context.Context, jobs []*job[K, V]) {
+func (c *Cache[K, V]) fill(jobs []*job[K, V]) {
 	var (
 		fills             []FillRequest
 		filled, abandoned []*job[K, V]
@@ -231,7 +236,12 @@ func (c *Cache[K, V]) fill(ctx context.Context, jobs []*job[K, V]) {
 		abandoned = append(abandoned, j)
 	}
 	if len(fills) > 0 {
-		for i, r := range c.tier.fill(ctx, fills) {
+		start := time.Now()
+		results := c.tier.fill(fills)
+		if len(fills) == 1 {
+			c.worth.filled(time.Since(start))
+		}
+		for i, r := range results {
 			j, trust := filled[i], flight.TrustNone
 			switch {
 			case r.Stored:
@@ -246,7 +256,7 @@ func (c *Cache[K, V]) fill(ctx context.Context, jobs []*job[K, V]) {
 		}
 	}
 	if len(abandons) > 0 {
-		if err := c.tier.abandon(ctx, abandons); err != nil {
+		if err := c.tier.abandon(abandons); err != nil {
 			for _, a := range abandons {
 				c.orphans.add(a)
 			}

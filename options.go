@@ -94,6 +94,14 @@ type Options[K comparable, V any] struct {
 	// it must be longer than WriteTimeout.
 	WriteTimeout, FenceTTL time.Duration
 
+	// NoBypass has every read that misses L1 ask L2, and every load fill it, even
+	// where that costs more time than it saves. Without it the cache measures
+	// both, and goes straight to the primary for most reads while it costs more:
+	// see Worth. Such a read is answered as if there were no cache, so it is as
+	// current as a Strong one; what is given up meanwhile is that nodes share
+	// loads, and, where a load takes less than a millisecond, that callers do.
+	NoBypass bool
+
 	// L2Timeout bounds each operation on L2, on up to 1000 keys; default 100ms.
 	L2Timeout time.Duration
 

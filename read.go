@@ -13,6 +13,7 @@ import (
 type answer[V any] struct {
 	Result[V]
 	loadErr error // of the load, where a stale value stands in for it
+	through bool  // found, or loaded to be stored: as reads are in good health
 }
 
 // job is one key of one flight.
@@ -21,6 +22,10 @@ type job[K comparable, V any] struct {
 	l2key  string
 	call   *flight.Call[answer[V]]
 	strong bool // its leader did not ask L1
+	past   bool // the tiers are passed over, see worth
+
+	ctx    context.Context // of its leader, with the loader; nil in a batch
+	loader Loader[K, V]
 
 	lease Token
 	how   fillHow
@@ -42,7 +47,7 @@ type fillHow uint8
 
 const (
 	fillUnknown  fillHow = iota // L2 has not answered yet, or with the value
-	fillNothing                 // a write is under way
+	fillNothing                 // a write is under way, or the tiers are passed over
 	fillLeased                  // in L2 under the lease, then in L1
 	fillDegraded                // in L1 for a short while, L2 could not be asked
 	fillL1                      // in L1, there is no L2
@@ -62,11 +67,19 @@ func (c *Cache[K, V]) read(ctx context.Context, key K, loader Loader[K, V], leve
 	if err := ctx.Err(); err != nil {
 		return c.failed(err)
 	}
+	past := c.worth.pass(key)
+	if past {
+		c.n.bypassed.Add(1)
+		if !c.worth.slow.Load() {
+			return c.readPast(ctx, key, loader)
+		}
+	}
+	start := time.Now()
 	ticket := c.flights.Now()
 	for {
 		call, leader := c.flights.Join(key, c.l1.Generation(key))
 		if leader {
-			j := &job[K, V]{key: key, call: call, strong: level == Strong}
+			j := &job[K, V]{key: key, call: call, strong: level == Strong, past: past}
 			if level == Default {
 				if r, ok := c.again(j); ok {
 					return r
@@ -76,16 +89,17 @@ func (c *Cache[K, V]) read(ctx context.Context, key K, loader Loader[K, V], leve
 				c.end(j, ErrClosed)
 				return c.failed(ErrClosed)
 			}
-			go func() {
-				defer c.life.running.Done()
-				c.run(ctx, []*job[K, V]{j}, loadOne[K, V]{loader})
-			}()
+			j.ctx, j.loader = ctx, loader
+			c.ask(j)
 		}
 		ans, ok, err := call.Wait(ctx, ticket, need(level))
 		if err != nil {
 			return c.failed(err)
 		}
 		if ok {
+			if leader && !past && ans.through {
+				c.worth.read(key, time.Since(start), ans.Source == SourceL2)
+			}
 			return c.answered(ans, level, !leader)
 		}
 	}
@@ -144,10 +158,45 @@ func (c *Cache[K, V]) failed(err error) Result[V] {
 	return Result[V]{Err: err}
 }
 
+// ask looks a key up, together with the keys of those who come at the same time.
+func (c *Cache[K, V]) ask(j *job[K, V]) {
+	if c.tier == nil || j.past {
+		go c.runGathered([]*job[K, V]{j})
+		return
+	}
+	j.l2key, j.lease = c.l2key(j.key), envelope.NewToken()
+	c.asked.add(c.tier.partition(j.l2key), j, c.runGathered)
+}
+
+// runGathered answers flights that came together: looked up in one batch,
+// loaded each with its own leader's loader.
+func (c *Cache[K, V]) runGathered(jobs []*job[K, V]) {
+	if len(jobs) == 1 {
+		defer c.life.running.Done()
+		c.run(jobs[0].ctx, jobs, loadOne[K, V]{jobs[0].loader})
+		return
+	}
+	var toLoad []*job[K, V]
+	leased := c.lookUp(jobs, &toLoad)
+	c.life.running.Add(len(leased) + len(toLoad) - len(jobs))
+	for _, j := range leased {
+		go func() {
+			defer c.life.running.Done()
+			c.await(j.ctx, j, loadOne[K, V]{j.loader})
+		}()
+	}
+	for _, j := range toLoad {
+		go func() {
+			defer c.life.running.Done()
+			c.load(j.ctx, []*job[K, V]{j}, loadOne[K, V]{j.loader})
+		}()
+	}
+}
+
 // run answers flights: look up, load what must be, fill.
 func (c *Cache[K, V]) run(ctx context.Context, jobs []*job[K, V], loader jobLoader[K, V]) {
 	toLoad := jobs[:0:0]
-	for _, j := range c.lookUp(ctx, jobs, &toLoad) {
+	for _, j := range c.lookUp(jobs, &toLoad) {
 		if len(jobs) == 1 {
 			c.await(ctx, j, loader)
 			return
@@ -165,13 +214,16 @@ func (c *Cache[K, V]) run(ctx context.Context, jobs []*job[K, V], loader jobLoad
 
 // lookUp asks L2 for the jobs' keys, ends those that are answered, and appends
 // those that must be loaded to toLoad. It returns those that other nodes load.
-func (c *Cache[K, V]) lookUp(ctx context.Context, jobs []*job[K, V], toLoad *[]*job[K, V]) (leased []*job[K, V]) {
+func (c *Cache[K, V]) lookUp(jobs []*job[K, V], toLoad *[]*job[K, V]) (leased []*job[K, V]) {
 	ask := jobs[:0:0]
 	for _, j := range jobs {
 		j.gen = c.l1.Generation(j.key)
 		j.asOf = c.flights.Now()
 		j.replaced = !c.flights.Restart(j.key, j.call, j.gen)
 		switch {
+		case j.past:
+			j.how = fillNothing
+			*toLoad = append(*toLoad, j)
 		case c.tier == nil && !c.pending.holds(j.key):
 			j.how = fillL1
 			*toLoad = append(*toLoad, j)
@@ -188,13 +240,14 @@ func (c *Cache[K, V]) lookUp(ctx context.Context, jobs []*job[K, V], toLoad *[]*
 	if len(ask) == 0 {
 		return nil
 	}
+	expected := c.worth.expected.Load()
 	reqs := make([]LeaseRequest, len(ask))
 	for i, j := range ask {
-		reqs[i] = LeaseRequest{Key: j.l2key, Lease: j.lease, TTL: c.leaseTTL(), StaleFor: c.opts.StaleFor}
+		reqs[i] = LeaseRequest{Key: j.l2key, Lease: j.lease, TTL: c.leaseTTL(), Expected: expected, StaleFor: c.opts.StaleFor}
 	}
 	start := time.Now()
 	var again []*job[K, V]
-	for i, a := range c.tier.acquire(ctx, reqs) {
+	for i, a := range c.tier.acquire(reqs) {
 		j := ask[i]
 		j.ans.L2Time += time.Since(start)
 		switch {
@@ -213,7 +266,7 @@ func (c *Cache[K, V]) lookUp(ctx context.Context, jobs []*job[K, V], toLoad *[]*
 			c.warn.do(func() {
 				c.log.Warn("an entry in L2 cannot be decoded and is replaced", "l2_key", j.l2key, "bytes", len(a.Entry), "error", err)
 			})
-			if j.evicted || c.tier.evict(ctx, j.l2key, a.Entry) != nil {
+			if j.evicted || c.tier.evict(j.l2key, a.Entry) != nil {
 				j.how = fillDegraded
 				*toLoad = append(*toLoad, j)
 				continue
@@ -234,7 +287,7 @@ func (c *Cache[K, V]) lookUp(ctx context.Context, jobs []*job[K, V], toLoad *[]*
 		}
 	}
 	if len(again) > 0 {
-		leased = append(leased, c.lookUp(ctx, again, toLoad)...)
+		leased = append(leased, c.lookUp(again, toLoad)...)
 	}
 	return leased
 }
@@ -252,7 +305,7 @@ func (c *Cache[K, V]) found(j *job[K, V], entry []byte) error {
 		return err
 	}
 	ttl := c.opts.TTL
-	j.ans.Source, j.ans.Value, j.ans.Negative = SourceL2, v, e.Negative
+	j.ans.Source, j.ans.Value, j.ans.Negative, j.ans.through = SourceL2, v, e.Negative, true
 	if e.Negative {
 		ttl = c.opts.NegativeTTL
 		j.ans.Err = ErrNotFound
@@ -301,7 +354,7 @@ func (c *Cache[K, V]) await(ctx context.Context, j *job[K, V], loader jobLoader[
 	defer poll.stop()
 	for {
 		var toLoad []*job[K, V]
-		if len(c.lookUp(ctx, []*job[K, V]{j}, &toLoad)) == 0 {
+		if len(c.lookUp([]*job[K, V]{j}, &toLoad)) == 0 {
 			if len(toLoad) > 0 {
 				c.load(ctx, toLoad, loader)
 			}

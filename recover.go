@@ -1,7 +1,6 @@
 package aside
 
 import (
-	"context"
 	"sync"
 	"time"
 )
@@ -104,8 +103,7 @@ func (c *Cache[K, V]) recovery() {
 // while the others work. next is when there may be more to tell, if that is
 // known. With final set, writes of unknown outcome are not waited for.
 func (c *Cache[K, V]) drain(final bool) (next time.Time, progress bool) {
-	ctx := context.Background()
-	if c.tier != nil && !c.tier.closed() && c.tier.probe(ctx) != nil {
+	if c.tier != nil && !c.tier.closed() && c.tier.probe() != nil {
 		return time.Time{}, false
 	}
 	now, after := time.Now(), c.rec.after.Load()
@@ -119,7 +117,7 @@ func (c *Cache[K, V]) drain(final bool) (next time.Time, progress bool) {
 			c.rec.after.Store(0) // what is left comes again
 			break
 		}
-		failed := c.tell(ctx, b)
+		failed := c.tell(b)
 		progress = progress || failed < max(1, len(b.keys))
 		if !b.all {
 			after = b.seqs[len(b.seqs)-1]
@@ -143,7 +141,7 @@ func (c *Cache[K, V]) drain(final bool) (next time.Time, progress bool) {
 			}
 			break
 		}
-		untold := c.releaseOverdue(ctx, batch)
+		untold := c.releaseOverdue(batch)
 		again = append(again, untold...)
 		progress = progress || len(untold) < len(batch)
 		if len(untold) > 0 && !c.tier.closed() {
@@ -155,7 +153,7 @@ func (c *Cache[K, V]) drain(final bool) (next time.Time, progress bool) {
 		if len(batch) == 0 {
 			break
 		}
-		if c.tier.abandon(ctx, batch) != nil {
+		if c.tier.abandon(batch) != nil {
 			for _, a := range batch {
 				c.orphans.add(a)
 			}
@@ -171,16 +169,16 @@ func (c *Cache[K, V]) drain(final bool) (next time.Time, progress bool) {
 // answer was lost. L1 was dropped when the writes ended, and has since kept what
 // was read from the primary only for DegradedL1TTL; it is dropped again for the
 // writes of unknown outcome. It returns for how many keys it failed.
-func (c *Cache[K, V]) tell(ctx context.Context, b batch[K]) (failed int) {
+func (c *Cache[K, V]) tell(b batch[K]) (failed int) {
 	if b.all {
-		if c.tier != nil && c.tier.clear(ctx, c.prefix) != nil {
+		if c.tier != nil && c.tier.clear(c.prefix) != nil {
 			return 1
 		}
 		c.l1.Flush()
 		c.pending.sentAll(b)
 		return 0
 	}
-	for i, err := range c.releaseAgain(ctx, b.keys, b.tokens) {
+	for i, err := range c.releaseAgain(b.keys, b.tokens) {
 		if err == nil {
 			c.pending.sent(b, i)
 		} else {
@@ -191,12 +189,12 @@ func (c *Cache[K, V]) tell(ctx context.Context, b batch[K]) (failed int) {
 }
 
 // releaseOverdue returns those for which it failed.
-func (c *Cache[K, V]) releaseOverdue(ctx context.Context, batch []fencedUntil[K]) (untold []fencedUntil[K]) {
+func (c *Cache[K, V]) releaseOverdue(batch []fencedUntil[K]) (untold []fencedUntil[K]) {
 	keys, tokens := make([]K, len(batch)), make([]Token, len(batch))
 	for i, f := range batch {
 		keys[i], tokens[i] = f.key, f.token
 	}
-	for i, err := range c.releaseAgain(ctx, keys, tokens) {
+	for i, err := range c.releaseAgain(keys, tokens) {
 		if err != nil {
 			untold = append(untold, batch[i])
 		}
@@ -206,14 +204,14 @@ func (c *Cache[K, V]) releaseOverdue(ctx context.Context, batch []fencedUntil[K]
 
 // releaseAgain releases keys in L2 after their writes ended, publishing nothing,
 // and drops them from L1.
-func (c *Cache[K, V]) releaseAgain(ctx context.Context, keys []K, tokens []Token) []error {
+func (c *Cache[K, V]) releaseAgain(keys []K, tokens []Token) []error {
 	errs := make([]error, len(keys))
 	if c.tier != nil {
 		reqs := make([]ReleaseRequest, len(keys))
 		for i, k := range keys {
 			reqs[i] = ReleaseRequest{Key: c.l2key(k), Token: tokens[i]}
 		}
-		for i, r := range c.tier.release(ctx, reqs) {
+		for i, r := range c.tier.release(reqs) {
 			errs[i] = r.Err
 		}
 	}

@@ -34,6 +34,8 @@ type Stats struct {
 	Published     uint64 // keys released with the new value
 	Invalidations uint64 // changes told by other nodes
 
+	Worth Worth // what the cache gains and costs
+
 	L2Errors    uint64
 	L1Entries   int
 	L1Cost      uint64 // see Options.L1Cost; the number of entries without it
@@ -50,6 +52,7 @@ type Stats struct {
 type counters struct {
 	hitsL2, misses, negatives, stale, failures     atomic.Uint64
 	loads, loadFailures, coalesced, overloads      atomic.Uint64
+	bypassed                                       atomic.Uint64
 	fillsRefused, undecodable                      atomic.Uint64
 	writes, writesUnknown, fences, lost, published atomic.Uint64
 	invalidations, l2Errors, l1Flushes             atomic.Uint64
@@ -68,8 +71,9 @@ func (c *Cache[K, V]) Stats() Stats {
 		Writes: n.writes.Load(), WritesUnknown: n.writesUnknown.Load(), Fences: n.fences.Load(),
 		FencesLost: n.lost.Load(), Published: n.published.Load(), Invalidations: n.invalidations.Load(),
 		L2Errors: n.l2Errors.Load(), L1Entries: l.Entries, L1Cost: l.Cost, L1Evictions: l.Evictions, L1Flushes: n.l1Flushes.Load(),
-		Pending: c.pending.len(),
+		Pending: c.pending.len(), Worth: c.worth.stats(),
 	}
+	s.Worth.Bypassed = n.bypassed.Load()
 	if c.tier != nil {
 		s.DegradedReason = c.tier.degraded()
 		if s.DegradedReason == "" && s.Pending > 0 {

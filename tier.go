@@ -19,11 +19,17 @@ var errBreakerOpen = errors.New("aside: L2 left alone after failures")
 // time-out each and the others nothing.
 type tier struct {
 	l2      L2
+	parts   Partitioned // l2, if it is
 	timeout time.Duration
 	breaker *gobreaker.TwoStepCircuitBreaker[struct{}]
 	errors  *atomic.Uint64
 	hook    func(op string, d time.Duration, err error)
 	log     *slog.Logger
+
+	// requests on one key each, of writes and loads that come together
+	fills    exchange[FillRequest, FillResult]
+	fences   exchange[FenceRequest, error]
+	releases exchange[ReleaseRequest, ReleaseResult]
 
 	reason  atomic.Pointer[string] // the last operation's failure, nil if it succeeded
 	refused atomic.Pointer[refusal]
@@ -31,6 +37,7 @@ type tier struct {
 
 func newTier(l2 L2, timeout time.Duration, failures int, delay time.Duration, n *counters, log *slog.Logger, hook func(string, time.Duration, error), opened func()) *tier {
 	t := &tier{l2: l2, timeout: timeout, errors: &n.l2Errors, hook: hook, log: log}
+	t.parts, _ = l2.(Partitioned)
 	t.breaker = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
 		Name:        "L2",
 		MaxRequests: 1,
@@ -76,15 +83,16 @@ type refusal struct {
 
 const refusalLasts = 5 * time.Second
 
-// do runs one operation. The context passed to f has the values of ctx but not
-// its end: who cancels a request must not leave a lease or a fence behind that
-// nobody knows of. f returns the error that speaks for the whole batch.
-func (t *tier) do(ctx context.Context, op string, timeout time.Duration, f func(ctx context.Context) error) error {
+// do runs one operation. The context passed to f is nobody's own: an operation
+// may be for several callers, and who cancels a request must not leave a lease or
+// a fence behind that nobody knows of. f returns the error that speaks for the
+// whole batch.
+func (t *tier) do(op string, timeout time.Duration, f func(ctx context.Context) error) error {
 	done, err := t.breaker.Allow()
 	if err != nil {
 		return errBreakerOpen
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	start := time.Now()
 	err = f(ctx)
@@ -122,8 +130,8 @@ func worst(errs ...error) (w error) {
 
 // each runs an operation on n keys. errOf is where a key's answer has its error;
 // an operation that was not tried has the same one in each.
-func each[R any](ctx context.Context, t *tier, op string, n int, f func(ctx context.Context) []R, errOf func(*R) *error) (out []R) {
-	err := t.do(ctx, op, t.batchTimeout(n), func(ctx context.Context) (err error) {
+func each[R any](t *tier, op string, n int, f func(ctx context.Context) []R, errOf func(*R) *error) (out []R) {
+	err := t.do(op, t.batchTimeout(n), func(ctx context.Context) (err error) {
 		out = f(ctx)
 		for i := range out {
 			err = worst(err, *errOf(&out[i]))
@@ -139,41 +147,63 @@ func each[R any](ctx context.Context, t *tier, op string, n int, f func(ctx cont
 	return out
 }
 
-func (t *tier) acquire(ctx context.Context, reqs []LeaseRequest) []Acquired {
-	return each(ctx, t, "acquire", len(reqs),
+func (t *tier) acquire(reqs []LeaseRequest) []Acquired {
+	return each(t, "acquire", len(reqs),
 		func(ctx context.Context) []Acquired { return t.l2.Acquire(ctx, reqs) },
 		func(a *Acquired) *error { return &a.Err })
 }
 
-func (t *tier) fill(ctx context.Context, reqs []FillRequest) []FillResult {
-	return each(ctx, t, "fill", len(reqs),
-		func(ctx context.Context) []FillResult { return t.l2.Fill(ctx, reqs) },
-		func(r *FillResult) *error { return &r.Err })
+func (t *tier) fill(reqs []FillRequest) []FillResult {
+	return gathered(t, &t.fills, reqs, func(r *FillRequest) string { return r.Key }, func(reqs []FillRequest) []FillResult {
+		return each(t, "fill", len(reqs),
+			func(ctx context.Context) []FillResult { return t.l2.Fill(ctx, reqs) },
+			func(r *FillResult) *error { return &r.Err })
+	})
 }
 
-func (t *tier) abandon(ctx context.Context, reqs []AbandonRequest) error {
-	return worst(each(ctx, t, "abandon", len(reqs),
+func (t *tier) abandon(reqs []AbandonRequest) error {
+	return worst(each(t, "abandon", len(reqs),
 		func(ctx context.Context) []error { return t.l2.Abandon(ctx, reqs) }, itself)...)
 }
 
-func (t *tier) evict(ctx context.Context, key string, old []byte) error {
-	return t.do(ctx, "evict", t.timeout, func(ctx context.Context) error { return t.l2.Evict(ctx, key, old) })
+func (t *tier) evict(key string, old []byte) error {
+	return t.do("evict", t.timeout, func(ctx context.Context) error { return t.l2.Evict(ctx, key, old) })
 }
 
-func (t *tier) fence(ctx context.Context, keys []string, token Token, life time.Duration) []error {
-	return each(ctx, t, "fence", len(keys),
-		func(ctx context.Context) []error { return t.l2.Fence(ctx, keys, token, life) }, itself)
+func (t *tier) fence(reqs []FenceRequest) []error {
+	return gathered(t, &t.fences, reqs, func(r *FenceRequest) string { return r.Key }, func(reqs []FenceRequest) []error {
+		return each(t, "fence", len(reqs),
+			func(ctx context.Context) []error { return t.l2.Fence(ctx, reqs) }, itself)
+	})
 }
 
-func (t *tier) release(ctx context.Context, reqs []ReleaseRequest) []ReleaseResult {
-	return each(ctx, t, "release", len(reqs),
-		func(ctx context.Context) []ReleaseResult { return t.l2.Release(ctx, reqs) },
-		func(r *ReleaseResult) *error { return &r.Err })
+func (t *tier) release(reqs []ReleaseRequest) []ReleaseResult {
+	return gathered(t, &t.releases, reqs, func(r *ReleaseRequest) string { return r.Key }, func(reqs []ReleaseRequest) []ReleaseResult {
+		return each(t, "release", len(reqs),
+			func(ctx context.Context) []ReleaseResult { return t.l2.Release(ctx, reqs) },
+			func(r *ReleaseResult) *error { return &r.Err })
+	})
 }
 
-func (t *tier) invalidate(ctx context.Context, keys []string) []error {
-	return each(ctx, t, "invalidate", len(keys),
+func (t *tier) invalidate(keys []string) []error {
+	return each(t, "invalidate", len(keys),
 		func(ctx context.Context) []error { return t.l2.Invalidate(ctx, keys) }, itself)
+}
+
+// gathered runs an operation on one key together with those of others.
+func gathered[Q, R any](t *tier, x *exchange[Q, R], reqs []Q, key func(*Q) string, run func([]Q) []R) []R {
+	if len(reqs) != 1 {
+		return run(reqs)
+	}
+	return []R{x.do(t.partition(key(&reqs[0])), reqs[0], run)}
+}
+
+// partition returns the part of L2 that a key belongs to.
+func (t *tier) partition(key string) int {
+	if t.parts == nil {
+		return 0
+	}
+	return t.parts.Partition(key)
 }
 
 func itself(err *error) *error { return err }
@@ -181,14 +211,14 @@ func itself(err *error) *error { return err }
 // Scans and reconnections take longer than the operations on one key.
 const slowTimeout = 30 * time.Second
 
-func (t *tier) clear(ctx context.Context, prefix string) error {
-	return t.do(ctx, "clear", slowTimeout, func(ctx context.Context) error { return t.l2.Clear(ctx, prefix) })
+func (t *tier) clear(prefix string) error {
+	return t.do("clear", slowTimeout, func(ctx context.Context) error { return t.l2.Clear(ctx, prefix) })
 }
 
 // probe asks L2 twice for a sign of life: the first answer has time enough to
 // connect anew, the second must come as quickly as operations need theirs.
-func (t *tier) probe(ctx context.Context) error {
-	return t.do(ctx, "ping", max(t.timeout, 2*time.Second)+t.timeout, func(ctx context.Context) error {
+func (t *tier) probe() error {
+	return t.do("ping", max(t.timeout, 2*time.Second)+t.timeout, func(ctx context.Context) error {
 		if err := t.l2.Ping(ctx); err != nil {
 			return err
 		}

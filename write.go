@@ -69,7 +69,7 @@ func (c *Cache[K, V]) Write(ctx context.Context, write func(ctx context.Context,
 	// L1 first, or a read of this process could go on hitting it while the
 	// other nodes already wait for the new record.
 	c.dropL1(f.keys)
-	if err := f.raise(ctx); err != nil {
+	if err := f.raise(); err != nil {
 		return err
 	}
 	// Again, since L1 may have taken the old record in before the fence came, and
@@ -80,13 +80,13 @@ func (c *Cache[K, V]) Write(ctx context.Context, write func(ctx context.Context,
 	outcome := errPanicked
 	defer func() { // also when write panics, or ends the goroutine
 		if outcome == errPanicked {
-			_ = f.lift(ctx, w, outcome)
+			_ = f.lift(w, outcome)
 		}
 	}()
 	wctx, cancel := context.WithDeadline(ctx, f.start.Add(c.opts.WriteTimeout))
 	defer cancel()
 	outcome = write(wctx, w)
-	if err := f.lift(ctx, w, outcome); err != nil {
+	if err := f.lift(w, outcome); err != nil {
 		return err // outcome is nil then
 	}
 	return outcome
@@ -105,18 +105,18 @@ type fenced[K comparable, V any] struct {
 }
 
 // raise fences the keys.
-func (f *fenced[K, V]) raise(ctx context.Context) error {
+func (f *fenced[K, V]) raise() error {
 	c := f.c
 	if c.tier == nil {
 		return nil
 	}
 	f.token = envelope.NewToken()
-	l2keys := make([]string, len(f.keys))
+	reqs := make([]FenceRequest, len(f.keys))
 	for i, k := range f.keys {
-		l2keys[i] = c.l2key(k)
+		reqs[i] = FenceRequest{Key: c.l2key(k), Token: f.token, Life: c.opts.FenceTTL}
 	}
 	var failed error
-	for i, err := range c.tier.fence(ctx, l2keys, f.token, c.opts.FenceTTL) {
+	for i, err := range c.tier.fence(reqs) {
 		if err != nil {
 			failed = err
 			f.open = append(f.open, f.keys[i])
@@ -131,7 +131,7 @@ func (f *fenced[K, V]) raise(ctx context.Context) error {
 	if c.opts.OnL2Down == FailClosed {
 		// Nothing was written, so nothing needs protection. A fence whose
 		// answer was lost is lifted too, or else ends by itself.
-		c.release(ctx, f.keys, f.token, nil)
+		c.release(f.keys, f.token, nil)
 		return fmt.Errorf("%w: the write was not begun: %w", ErrL2Unavailable, failed)
 	}
 	for _, k := range f.open {
@@ -141,7 +141,7 @@ func (f *fenced[K, V]) raise(ctx context.Context) error {
 }
 
 // lift ends the fences as the outcome of the write asks for.
-func (f *fenced[K, V]) lift(ctx context.Context, w *Writing[K, V], outcome error) error {
+func (f *fenced[K, V]) lift(w *Writing[K, V], outcome error) error {
 	c := f.c
 	// After the commit, before the acknowledgement: what L1 took in meanwhile
 	// may have been read before.
@@ -160,7 +160,7 @@ func (f *fenced[K, V]) lift(ctx context.Context, w *Writing[K, V], outcome error
 		}
 		// Before the acknowledgement, if that can be: an L2 that was slow for a
 		// moment is then no reason for another node to read the older value.
-		if !known || c.tell(ctx, unsent) > 0 {
+		if !known || c.tell(unsent) > 0 {
 			defer c.recover()
 		}
 	}
@@ -184,7 +184,7 @@ func (f *fenced[K, V]) lift(ctx context.Context, w *Writing[K, V], outcome error
 	if outcome == nil {
 		published = w.published
 	}
-	failed := c.release(ctx, f.held, f.token, published)
+	failed := c.release(f.held, f.token, published)
 	// The fence may stand, but an L2 that just failed may also have lost it, and
 	// then a fill of what was read before the commit is not refused.
 	if failed != nil && c.opts.OnL2Down == FailClosed && outcome == nil {
@@ -195,7 +195,7 @@ func (f *fenced[K, V]) lift(ctx context.Context, w *Writing[K, V], outcome error
 
 // release lifts fences and publishes. Keys for which that fails are remembered.
 // Their fence still stands, unless it has run out or L2 has lost it.
-func (c *Cache[K, V]) release(ctx context.Context, keys []K, token Token, published map[K]loaded[V]) (failed error) {
+func (c *Cache[K, V]) release(keys []K, token Token, published map[K]loaded[V]) (failed error) {
 	if len(keys) == 0 {
 		return nil
 	}
@@ -216,7 +216,7 @@ func (c *Cache[K, V]) release(ctx context.Context, keys []K, token Token, publis
 		}
 		reqs[i].Publish, reqs[i].TTL = entry, c.ttl(negative)+c.staleFor(negative)
 	}
-	for i, r := range c.tier.release(ctx, reqs) {
+	for i, r := range c.tier.release(reqs) {
 		k := keys[i]
 		switch {
 		case r.Err != nil:

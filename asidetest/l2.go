@@ -117,7 +117,7 @@ func (s *suite) put(l aside.L2, k string, v []byte, ttl time.Duration) {
 func (s *suite) fence(l aside.L2, k string, life time.Duration) aside.Token {
 	s.Helper()
 	token := envelope.NewToken()
-	if err := errors.Join(l.Fence(s.ctx, []string{s.key(k)}, token, life)...); err != nil {
+	if err := errors.Join(l.Fence(s.ctx, []aside.FenceRequest{{Key: s.key(k), Token: token, Life: life}})...); err != nil {
 		s.Fatalf("Fence %s: %v", k, err)
 	}
 	return token
@@ -395,8 +395,8 @@ func (s *suite) clear() {
 		s.Fatal(r.Err)
 	}
 	for i := range 1200 {
-		s.a.Fence(s.ctx, []string{s.key(fmt.Sprint("gone", i))}, lease, time.Minute)
-		s.a.Release(s.ctx, []aside.ReleaseRequest{{Key: s.key(fmt.Sprint("gone", i)), Token: lease, Publish: value("1"), TTL: time.Minute}})
+		k := fmt.Sprint("gone", i)
+		s.release(s.a, k, s.fence(s.a, k, time.Minute), value("1"))
 	}
 	token := s.fence(s.a, "fenced", time.Minute)
 	if err := s.a.Clear(s.ctx, s.prefix); err != nil {
@@ -492,10 +492,10 @@ func (s *suite) batches() {
 	reqs := make([]aside.LeaseRequest, n)
 	fills := make([]aside.FillRequest, n)
 	rels := make([]aside.ReleaseRequest, n)
-	keys := make([]string, n)
+	fences := make([]aside.FenceRequest, n)
 	for i := range n {
 		k := s.key(fmt.Sprint("k", i))
-		keys[i] = k
+		fences[i] = aside.FenceRequest{Key: k, Token: lease, Life: time.Minute}
 		reqs[i] = aside.LeaseRequest{Key: k, Lease: lease, TTL: time.Minute}
 		fills[i] = aside.FillRequest{Key: k, Lease: lease, Entry: value(fmt.Sprint(i)), TTL: time.Minute}
 		rels[i] = aside.ReleaseRequest{Key: k, Token: lease}
@@ -516,7 +516,7 @@ func (s *suite) batches() {
 			s.Fatalf("acquire %d: %+v", 8+i, r)
 		}
 	}
-	if err := errors.Join(s.a.Fence(s.ctx, keys, lease, time.Minute)...); err != nil {
+	if err := errors.Join(s.a.Fence(s.ctx, fences)...); err != nil {
 		s.Fatal(err)
 	}
 	for i, r := range s.a.Release(s.ctx, rels) {
@@ -536,7 +536,7 @@ func (s *suite) cancelled() {
 	if r := s.a.Acquire(ctx, []aside.LeaseRequest{{Key: s.key("k"), Lease: envelope.NewToken(), TTL: time.Minute}})[0]; !errors.Is(r.Err, context.Canceled) {
 		s.Errorf("Acquire: %v", r.Err)
 	}
-	if err := s.a.Fence(ctx, []string{s.key("k")}, envelope.NewToken(), time.Minute)[0]; !errors.Is(err, context.Canceled) {
+	if err := s.a.Fence(ctx, []aside.FenceRequest{{Key: s.key("k"), Token: envelope.NewToken(), Life: time.Minute}})[0]; !errors.Is(err, context.Canceled) {
 		s.Errorf("Fence: %v", err)
 	}
 }

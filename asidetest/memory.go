@@ -321,17 +321,17 @@ func (f fences) encode() (b []byte, ttl time.Duration) {
 }
 
 // Fence implements aside.L2.
-func (c *Client) Fence(ctx context.Context, keys []string, token aside.Token, life time.Duration) []error {
-	out := make([]error, len(keys))
-	for i, key := range keys {
-		out[i] = c.do(ctx, "Fence", key, func() (push func()) {
-			e, _ := c.s.getLocked(key)
+func (c *Client) Fence(ctx context.Context, reqs []aside.FenceRequest) []error {
+	out := make([]error, len(reqs))
+	for i, r := range reqs {
+		out[i] = c.do(ctx, "Fence", r.Key, func() (push func()) {
+			e, _ := c.s.getLocked(r.Key)
 			f, _ := decodeFences(e.b)
-			delete(f.of, token)
+			delete(f.of, r.Token)
 			f.shared = f.shared || len(f.of) > 0
-			f.of[token] = time.Now().Add(life)
+			f.of[r.Token] = time.Now().Add(r.Life)
 			b, ttl := f.encode()
-			return c.s.setLocked(c, key, b, ttl)
+			return c.s.setLocked(c, r.Key, b, ttl)
 		})
 	}
 	return out

@@ -2,6 +2,8 @@ package redisl2_test
 
 import (
 	"context"
+	"encoding/binary"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -28,6 +30,7 @@ func (benchLoader) Load(context.Context, string) (rec, error) { return benchValu
 // default options, with the same payload as bytes.
 type bench struct {
 	c    *aside.Cache[string, rec]
+	bin  *aside.Cache[string, rec] // with another codec
 	raw  rueidis.Client
 	keys []string
 	ctx  context.Context
@@ -35,7 +38,14 @@ type bench struct {
 
 func newBench(b *testing.B) *bench {
 	srv := testserver.Redis(b)
-	c, err := aside.New(options{Name: "bench", L2: open(b, redisl2.Options{URL: srv.URL()}), L1Size: -1, L2Timeout: minute})
+	c, err := aside.New(options{Name: "bench", L2: open(b, redisl2.Options{URL: srv.URL()}), L1Size: -1, L2Timeout: minute, NoBypass: true})
+	if err != nil {
+		b.Fatal(err)
+	}
+	bin, err := aside.New(options{
+		Name: "binary", L2: open(b, redisl2.Options{URL: srv.URL()}), L1Size: -1, L2Timeout: minute, NoBypass: true,
+		Codec: aside.Binary[rec, *rec]{},
+	})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -43,13 +53,31 @@ func newBench(b *testing.B) *bench {
 	if err != nil {
 		b.Fatal(err)
 	}
-	b.Cleanup(func() { raw.Close(); _ = c.Close(context.Background()) })
-	return &bench{c, raw, numbered("key", benchKeys), context.Background()}
+	b.Cleanup(func() { raw.Close(); _, _ = c.Close(context.Background()), bin.Close(context.Background()) })
+	return &bench{c, bin, raw, numbered("key", benchKeys), context.Background()}
 }
 
 func (b *bench) get(k string) error {
 	_, err := b.c.Get(b.ctx, k, benchLoader{})
 	return err
+}
+
+func (b *bench) binaryGet(k string) error {
+	_, err := b.bin.Get(b.ctx, k, benchLoader{})
+	return err
+}
+
+func (r *rec) MarshalBinary() ([]byte, error) {
+	return append(binary.AppendUvarint(nil, uint64(r.Version)), r.Key...), nil
+}
+
+func (r *rec) UnmarshalBinary(data []byte) error {
+	version, n := binary.Uvarint(data)
+	if n <= 0 {
+		return errors.New("no version")
+	}
+	r.Version, r.Key = int(version), string(data[n:])
+	return nil
 }
 
 func (b *bench) rawGet(k string) error {
@@ -89,12 +117,15 @@ func BenchmarkL2Hit(b *testing.B) {
 			if err := x.get(k); err != nil {
 				b.Fatal(err)
 			}
-			if err := x.rawSet(k); err != nil {
+			if err := errors.Join(x.binaryGet(k), x.rawSet(k)); err != nil {
 				b.Fatal(err)
 			}
 		}
 		b.Run(fmt.Sprintf("goroutines=%d/aside", n), func(b *testing.B) {
 			parallel(b, n, func(i int64) error { return x.get(x.keys[i%benchKeys]) })
+		})
+		b.Run(fmt.Sprintf("goroutines=%d/aside/binary", n), func(b *testing.B) {
+			parallel(b, n, func(i int64) error { return x.binaryGet(x.keys[i%benchKeys]) })
 		})
 		b.Run(fmt.Sprintf("goroutines=%d/rueidis", n), func(b *testing.B) {
 			parallel(b, n, func(i int64) error { return x.rawGet(x.keys[i%benchKeys]) })

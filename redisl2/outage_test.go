@@ -507,7 +507,7 @@ func TestErrorsOfAStoreWithoutConnection(t *testing.T) {
 		"ping":    s.Ping(t.Context()),
 		"clear":   s.Clear(t.Context(), prefix),
 		"acquire": s.Acquire(t.Context(), make([]aside.LeaseRequest, 1))[0].Err,
-		"fence":   s.Fence(t.Context(), []string{"k"}, aside.Token{}, minute)[0],
+		"fence":   s.Fence(t.Context(), []aside.FenceRequest{{Key: "k", Life: minute}})[0],
 	} {
 		if err == nil || !strings.Contains(err.Error(), "redisl2: closed") {
 			t.Errorf("%s: %v", what, err)

@@ -79,7 +79,7 @@ type Store struct {
 	topology topology // of a cluster
 }
 
-var _ aside.L2 = (*Store)(nil)
+var _ aside.Partitioned = (*Store)(nil)
 
 // ErrOptions is matched by the error of Open for options that cannot work.
 var ErrOptions = errors.New("redisl2: invalid options")
@@ -236,14 +236,14 @@ func (s *Store) Ping(ctx context.Context) error {
 		return err
 	}
 	if c.Mode() != rueidis.ClientModeCluster {
-		return ping(ctx, c)
+		return pingOnce(ctx, c)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	servers := s.topology.known(c.Nodes())
 	answers := make(chan error, len(servers))
 	for _, n := range servers {
-		go func() { answers <- ping(ctx, n) }()
+		go func() { answers <- pingOnce(ctx, n) }()
 	}
 	err = nil
 	for range servers {
@@ -256,8 +256,8 @@ func (s *Store) Ping(ctx context.Context) error {
 	return err
 }
 
-func ping(ctx context.Context, c rueidis.Client) error {
-	return wrap(c.Do(ctx, c.B().Eval().Script(pingSrc).Numkeys(0).Build()).Error())
+func pingOnce(ctx context.Context, c rueidis.Client) error {
+	return wrap(c.Do(ctx, c.B().Eval().Script(ping.src).Numkeys(0).Build()).Error())
 }
 
 // noStore stands in for rueidis' own client-side cache, which we do not use.

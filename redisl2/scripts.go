@@ -41,6 +41,7 @@ var (
 	fence      = newScript(fenceSrc)
 	release    = newScript(releaseSrc)
 	invalidate = newScript(invalidateSrc)
+	ping       = newScript(pingSrc)
 )
 
 type script struct{ src, sha string }
@@ -147,13 +148,14 @@ func ms(d time.Duration) string { return strconv.FormatInt(max(1, d.Milliseconds
 // Acquire implements aside.L2.
 func (s *Store) Acquire(ctx context.Context, reqs []aside.LeaseRequest) []aside.Acquired {
 	out := make([]aside.Acquired, len(reqs))
-	acquire.run(ctx, s, len(reqs),
-		func(i int) string { return reqs[i].Key },
+	left := s.lookFirst(ctx, reqs, out)
+	acquire.run(ctx, s, len(left),
+		func(i int) string { return reqs[left[i]].Key },
 		func(i int) args {
-			r := &reqs[i]
+			r := &reqs[left[i]]
 			return args{[3]string{rueidis.BinaryString(r.Lease[:]), ms(r.TTL), strconv.FormatInt(max(0, r.StaleFor.Milliseconds()), 10)}, 3}
 		},
-		func(i int, r rueidis.RedisResult, err error) { out[i] = acquired(r, err) })
+		func(i int, r rueidis.RedisResult, err error) { out[left[i]] = acquired(r, err) })
 	s.lookRefused(ctx, reqs, out)
 	return out
 }
@@ -230,12 +232,14 @@ func (s *Store) Evict(ctx context.Context, key string, entry []byte) (err error)
 }
 
 // Fence implements aside.L2.
-func (s *Store) Fence(ctx context.Context, keys []string, token aside.Token, life time.Duration) []error {
-	out := make([]error, len(keys))
-	a := args{[3]string{string(token[:]), ms(life)}, 2}
-	fence.run(ctx, s, len(keys),
-		func(i int) string { return keys[i] },
-		func(int) args { return a },
+func (s *Store) Fence(ctx context.Context, reqs []aside.FenceRequest) []error {
+	out := make([]error, len(reqs))
+	fence.run(ctx, s, len(reqs),
+		func(i int) string { return reqs[i].Key },
+		func(i int) args {
+			r := &reqs[i]
+			return args{[3]string{rueidis.BinaryString(r.Token[:]), ms(r.Life)}, 2}
+		},
 		func(i int, _ rueidis.RedisResult, err error) { out[i] = err })
 	return out
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -25,6 +26,8 @@ type topology struct {
 	slots  map[string]string   // by an owner's id: who owns which slots, as it said last
 	owners map[string][]string // the addresses of each owner, by its id
 	moved  int                 // how often an owner has changed its mind
+
+	bySlot atomic.Pointer[slotOwners] // as one of them said last; nil if nobody was asked
 }
 
 // look is what the owners answered.
@@ -80,6 +83,9 @@ func (t *topology) ask(ctx context.Context, servers map[string]rueidis.Client) l
 		}
 		if t.slots == nil {
 			t.slots = map[string]string{}
+		}
+		if t.slots[a.id] != a.slots {
+			t.bySlot.Store(readSlots(a.slots))
 		}
 		t.slots[a.id] = a.slots
 	}

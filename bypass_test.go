@@ -1,0 +1,240 @@
+package aside_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/asidecache/aside"
+	"github.com/asidecache/aside/asidetest"
+	"github.com/asidecache/aside/internal/gate"
+	"github.com/asidecache/aside/internal/loadtest/ids"
+)
+
+// economy is a cache over a primary and an L2 that take their time, which is
+// fake, so that what is measured is exact.
+type economy struct {
+	*node
+	load, l2 time.Duration
+}
+
+const roundTrip = 50 * time.Microsecond
+
+func newEconomy(t *testing.T, load time.Duration, change ...func(*options)) *economy {
+	e := &economy{load: load, l2: roundTrip}
+	e.node = newNode(t, newPrimary(), &asidetest.Server{}, append([]func(*options){func(o *options) {
+		o.NoBypass, o.L1Size, o.NegativeTTL, o.TTL, o.L1TTL = false, 500, time.Hour, time.Hour, time.Hour
+	}}, change...)...)
+	e.conn.Intercept(func(context.Context, string, string) error { time.Sleep(e.l2); return nil })
+	return e
+}
+
+// Load finds nothing, which is an answer like another and needs no records.
+func (e *economy) Load(context.Context, string) (rec, error) {
+	time.Sleep(e.load)
+	return rec{}, aside.ErrNotFound
+}
+
+// reads makes n reads of a workload, one after the other, and returns the time
+// that a read took in the mean.
+func (e *economy) reads(next func() string, n int) time.Duration {
+	e.t.Helper()
+	start := time.Now()
+	for range n {
+		if _, err := e.Get(context.Background(), next(), e); !errors.Is(err, aside.ErrNotFound) {
+			e.t.Fatal(err)
+		}
+	}
+	return time.Since(start) / time.Duration(n)
+}
+
+func keysOf(t *testing.T, w ids.Workload, err error) func() string {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := w.Start()(1)
+	return func() string {
+		k, ok := p.Next(nil)
+		if !ok {
+			t.Fatal("the workload has ended")
+		}
+		return string(k)
+	}
+}
+
+// A cache must not cost more than it gives: over every workload, cold and warm,
+// with a quick primary and a slow one, a read takes at most a thirtieth longer
+// than without a cache, and less where there is something to win.
+// Caught: no bypass is 1.5 times as slow where the primary is quick.
+func TestCacheNeverCostsMoreThanItGives(t *testing.T) {
+	const records, n = 5000, 20_000
+	all := ids.Range{First: 1, Last: records}
+	workloads := map[string]func() (ids.Workload, error){
+		"uniform": func() (ids.Workload, error) { return ids.Uniform(all, 1), nil },
+		"scan":    func() (ids.Workload, error) { return ids.Scan(all, true), nil },
+		"once":    func() (ids.Workload, error) { return ids.Scan(ids.Range{First: 1, Last: math.MaxUint32}, false), nil },
+	}
+	for _, s := range []float64{0.8, 0.99, 1.2} {
+		workloads[fmt.Sprint("zipf ", s)] = func() (ids.Workload, error) { return ids.Zipf(all, s, 1) }
+	}
+	for name, workload := range workloads {
+		for _, load := range []time.Duration{100 * time.Microsecond, 5 * time.Millisecond} {
+			for tiers, change := range map[string]func(*options){
+				"L1 and L2": func(*options) {},
+				"L2":        func(o *options) { o.L1Size = -1 },
+				"L1":        func(o *options) { o.L2 = nil },
+			} {
+				t.Run(fmt.Sprintf("%s/%v/%s", name, load, tiers), func(t *testing.T) {
+					t.Parallel()
+					synctest.Test(t, func(t *testing.T) {
+						e := newEconomy(t, load, change)
+						w, err := workload()
+						next := keysOf(t, w, err)
+						cold := e.reads(next, n)
+						warm := e.reads(next, n)
+						s := e.Stats()
+						t.Logf("cold %.2f, warm %.2f of no cache; %+v", ratio(cold, load), ratio(warm, load), s.Worth)
+						if ratio(cold, load) > 1/0.97 || ratio(warm, load) > 1/0.97 {
+							t.Errorf("a read took %v, then %v; without a cache %v; %+v", cold, warm, load, s.Worth)
+						}
+						if wins := load > time.Millisecond && name != "once" && (tiers != "L1" || name == "zipf 1.2"); wins && ratio(warm, load) > 0.6 {
+							t.Errorf("a read took %v, without a cache %v: nothing won; %+v", warm, load, s.Worth)
+						}
+						_ = e.Close(t.Context())
+					})
+				})
+			}
+		}
+	}
+}
+
+func ratio(a, b time.Duration) float64 { return float64(a) / float64(b) }
+
+// The workload turns from one that the cache cannot serve to one that it can,
+// and back. Caught: a sample of reads, not of keys, in which nothing is ever
+// read twice.
+func TestBypassTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEconomy(t, 200*time.Microsecond, func(o *options) { o.L1Size = -1 })
+		once := keysOf(t, ids.Scan(ids.Range{First: 1_000_000, Last: math.MaxUint32}, false), nil)
+		hot := keysOf(t, ids.Uniform(ids.Range{First: 1, Last: 2000}, 1), nil)
+		until := func(next func() string, bypassing bool) int {
+			for n := 0; ; n += 64 {
+				if e.Stats().Worth.Bypassing == bypassing {
+					return n
+				}
+				if n > 200_000 {
+					t.Fatalf("bypassing stays %v: %+v", !bypassing, e.Stats().Worth)
+				}
+				e.reads(next, 64)
+			}
+		}
+		for range 2 {
+			t.Logf("%d reads until a useless cache is bypassed", until(once, true))
+			if d := e.reads(once, 10_000); ratio(d, e.load) > 1.03 {
+				t.Errorf("a bypassing read takes %v, a load %v", d, e.load)
+			}
+			before := e.Stats().Worth.Bypassed
+			t.Logf("%d reads until a useful cache is used again", until(hot, false))
+			e.reads(hot, 20_000)
+			s := e.Stats().Worth
+			if d := e.reads(hot, 1000); s.Bypassing || ratio(d, e.load) > 0.5 || s.Gain <= 0 || s.Bypassed == before {
+				t.Errorf("a read takes %v, a load %v: %+v", d, e.load, s)
+			}
+		}
+		_ = e.Close(t.Context())
+	})
+}
+
+// A key that is read again and again gets into L1 by the sample of reads, though
+// the cache as a whole is bypassed. Caught: no sample of reads.
+func TestHotKeyIsCachedWhileBypassing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEconomy(t, 20*time.Microsecond)
+		once := keysOf(t, ids.Scan(ids.Range{First: 1, Last: math.MaxUint32}, false), nil)
+		e.reads(once, 10_000)
+		hot := func() string { return "hot" }
+		e.reads(hot, 5000)
+		if d := e.reads(hot, 1000); !e.Stats().Worth.Bypassing || d > e.load/10 {
+			t.Errorf("a hot key takes %v: %+v", d, e.Stats().Worth)
+		}
+		_ = e.Close(t.Context())
+	})
+}
+
+// A full L2 in front of a quicker primary: no read would ever load, so that
+// nobody would know. Caught: no probe.
+func TestLoadsAreMeasuredThoughNobodyMisses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &asidetest.Server{}
+		fill := newNode(t, newPrimary("a", "b"), s)
+		for _, k := range []string{"a", "b"} {
+			fill.want(k, 1, aside.SourceLoad)
+		}
+		synctest.Wait()
+		n := newNode(t, fill.p, s, func(o *options) { o.NoBypass, o.L1Size = false, -1 })
+		n.conn.Intercept(func(context.Context, string, string) error { time.Sleep(roundTrip); return nil })
+		for range 10_000 {
+			n.read("a", aside.Default)
+		}
+		if w := n.Stats().Worth; !w.Bypassing {
+			t.Errorf("%+v", w)
+		}
+		_ = n.Close(t.Context())
+		_ = fill.Close(t.Context())
+	})
+}
+
+// What a bypassed read promises besides: it ends with its caller's context, is
+// counted, and a panic is an error. While loads are slow they are shared.
+func TestBypassedRead(t *testing.T) {
+	n := newNode(t, newPrimary("k"), &asidetest.Server{})
+	aside.Bypass(n.Cache, true, false)
+	n.want("k", 1, aside.SourceLoad)
+	n.p.put("k") // behind everybody's back
+	n.want("k", 2, aside.SourceLoad)
+	n.wantStrong("k", 2)
+	if s := n.Stats(); s.Worth.Bypassed != 3 || s.Misses != 3 || s.Loads != 3 || n.conn.Calls("Acquire") != 0 {
+		t.Errorf("%+v", s)
+	}
+	if _, err := n.Get(t.Context(), "none", n.p); !errors.Is(err, aside.ErrNotFound) {
+		t.Error(err)
+	}
+
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	waits := aside.LoaderFunc[string, rec](func(ctx context.Context, _ string) (rec, error) { <-ctx.Done(); return rec{}, ctx.Err() })
+	if _, err := n.Get(ctx, "other", waits); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	panics := aside.LoaderFunc[string, rec](func(context.Context, string) (rec, error) { panic("at the disco") })
+	var p *aside.PanicError
+	if _, err := n.Get(t.Context(), "other", panics); !errors.As(err, &p) {
+		t.Error(err)
+	}
+	if s := n.Stats(); s.LoadsRunning != 0 || s.LoadFailures < 1 {
+		t.Errorf("%+v", s)
+	}
+
+	aside.Bypass(n.Cache, true, true)
+	entered, leave := make(chan struct{}, 10), make(chan struct{})
+	held := aside.LoaderFunc[string, rec](func(context.Context, string) (rec, error) {
+		entered <- struct{}{}
+		<-leave
+		return rec{"held", 1}, nil
+	})
+	first := gate.Async(func() rec { r, _ := n.Get(context.Background(), "held", held); return r })
+	gate.Await(t, "the load", entered)
+	if aside.Flights(n.Cache) != 1 {
+		t.Error("a slow load is not shared")
+	}
+	close(leave)
+	if r := gate.Await(t, "the answer", first); r.Version != 1 {
+		t.Errorf("%+v", r)
+	}
+}

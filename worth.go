@@ -1,0 +1,228 @@
+package aside
+
+import (
+	"hash/maphash"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// worth decides, from what it measures, whether the look-up pays that a read
+// makes after it missed L1, and has reads go straight to the primary where it
+// does not (bypass).
+//
+// With r hits in L1 for each such read, a load of time D, a read through the
+// tiers of mean time T, and a fill of time F for each that loaded, the cache gains
+//
+//	r*D + D - T - (1-h)*F/2
+//
+// per read, h being L2's hit ratio. A fill is off the caller's path, but it is
+// work for the processors; half of it is counted. The means are exponentially
+// weighted over some hundred reads.
+//
+// While reads bypass, two samples of them do not. A fixed share of the keys, by
+// hash, has the cache as it would be, so that its ratios show what the others
+// would have once they were cached (spatial sampling, as in Waldspurger et al.,
+// "Efficient MRC Construction with SHARDS", FAST 2015); those alone are counted.
+// And a share of the reads, at random, brings keys that are read again and again
+// into L1, which is asked first as ever.
+type worth[K comparable] struct {
+	off    bool
+	seed   maphash.Seed
+	hitsL1 func() uint64 // hits in L1 so far
+
+	bypassing atomic.Bool
+	probing   atomic.Bool   // the next read is to measure a load
+	slow      atomic.Bool   // loads take so long that they are worth sharing
+	expected  atomic.Bool   // most look-ups find a value in L2
+	sampled   atomic.Uint64 // hits in L1 on sampled keys while bypassing
+
+	mu struct {
+		sync.Mutex
+		reads    int    // counted since the last turn
+		hits     uint64 // in L1, when r was taken last
+		unloaded int    // reads counted since the last load
+		toReturn int    // reads to count before the next return
+		r, h     mean
+		read     mean // T
+		load     mean // D
+		fill     mean // F
+		turns    uint64
+	}
+}
+
+const (
+	// sampleShare: one key in so many, and one read, goes through the cache
+	// while the others bypass it.
+	sampleShare = 128
+	// A decision needs so many reads: to bypass fewer where the loss is more than
+	// a quarter of a load, and otherwise more than to return, since a cache that is
+	// being filled loses at first. Whenever a return proves to be wrong the next
+	// takes twice as many.
+	readsToBypass, readsAtGreatLoss = 2048, 256
+	readsToReturn, mostToReturn     = 64, 4096
+	// checkEvery is how often the gain is looked at, in reads.
+	checkEvery = 64
+	// A loss of less than one part in material of a load is of no interest.
+	material = 32
+	// Where L2 has everything, loads are so rare that one has to be made, so
+	// that its time is known: the first few soon, later ones seldom.
+	loadsToKnow, probeSoon, probeSeldom = 8, 256, 16384
+	// slowLoad is from when loads of one key are shared while bypassing. The
+	// goroutine that this takes would be a good part of a quicker one.
+	slowLoad = time.Millisecond
+	// expectHits is the hit ratio from which a value is expected in L2.
+	expectHits = 0.9
+)
+
+// mean is an exponentially weighted one, and the plain one of the first values.
+type mean struct {
+	v float64
+	n int
+}
+
+func (m *mean) add(x float64, over int) {
+	m.n = min(m.n+1, over)
+	m.v += (x - m.v) / float64(m.n)
+}
+
+const meanOver = 256
+
+func newWorth[K comparable](off bool, hitsL1 func() uint64) *worth[K] {
+	w := &worth[K]{off: off, seed: maphash.MakeSeed(), hitsL1: hitsL1}
+	w.mu.toReturn = readsToReturn
+	return w
+}
+
+// pass reports whether a read of key that missed L1 goes past the cache.
+func (w *worth[K]) pass(key K) bool {
+	if w.bypassing.Load() {
+		return !w.sample(key) && rand.Uint32N(sampleShare) != 0
+	}
+	return w.probing.Load() && w.probing.CompareAndSwap(true, false)
+}
+
+func (w *worth[K]) sample(key K) bool {
+	return maphash.Comparable(w.seed, key)%sampleShare == 0
+}
+
+// hit tells of a hit in L1.
+func (w *worth[K]) hit(key K) {
+	if w.bypassing.Load() && w.sample(key) {
+		w.sampled.Add(1)
+	}
+}
+
+// loaded tells how long a load of one key took, filled how long a fill.
+func (w *worth[K]) loaded(d time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.mu.unloaded = 0
+	w.mu.load.add(float64(d), meanOver)
+	w.slow.Store(w.mu.load.v >= float64(slowLoad))
+}
+
+func (w *worth[K]) filled(d time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.mu.fill.add(float64(d), meanOver)
+}
+
+// read tells of a read that went through the tiers.
+func (w *worth[K]) read(key K, took time.Duration, foundInL2 bool) {
+	found := 0.0
+	if foundInL2 {
+		found = 1
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.mu.unloaded++
+	bypassing := w.bypassing.Load()
+	if !bypassing || w.sample(key) {
+		w.mu.h.add(found, meanOver)
+		w.mu.read.add(float64(took), meanOver)
+		if w.mu.reads++; w.mu.reads%checkEvery == 0 {
+			w.checkLocked(bypassing)
+		}
+	}
+	w.expected.Store(w.mu.h.n >= checkEvery && w.mu.h.v >= expectHits)
+	if u := w.mu.unloaded; u%probeSeldom == 0 || w.mu.load.n < loadsToKnow && u%probeSoon == 0 {
+		w.probing.Store(!w.off)
+	}
+}
+
+func (w *worth[K]) checkLocked(bypassing bool) {
+	hits := w.sampled.Load()
+	if !bypassing {
+		hits = w.hitsL1()
+	}
+	w.mu.r.add(float64(hits-w.mu.hits)/checkEvery, meanOver/checkEvery)
+	w.mu.hits = hits
+	if w.off || w.mu.load.n < loadsToKnow {
+		return
+	}
+	gain, least := w.gainLocked(), w.mu.load.v/material
+	toBypass := readsToBypass
+	if gain < -w.mu.load.v/4 {
+		toBypass = readsAtGreatLoss
+	}
+	switch {
+	case !bypassing && w.mu.reads >= toBypass && gain < -least:
+		// It had returned a moment ago: that was wrong.
+		if w.mu.turns > 0 && w.mu.reads < 8*readsToBypass {
+			w.mu.toReturn = min(2*w.mu.toReturn, mostToReturn)
+		} else {
+			w.mu.toReturn = readsToReturn
+		}
+		w.mu.hits = w.sampled.Load()
+		w.turnLocked(true)
+	case bypassing && w.mu.reads >= w.mu.toReturn && gain > least:
+		w.mu.hits = w.hitsL1()
+		w.turnLocked(false)
+	}
+}
+
+func (w *worth[K]) turnLocked(bypass bool) {
+	w.mu.reads = 0
+	w.mu.turns++
+	w.bypassing.Store(bypass)
+}
+
+// gainLocked is what the cache gains per read that misses L1, in nanoseconds.
+func (w *worth[K]) gainLocked() float64 {
+	m := &w.mu
+	return m.r.v*m.load.v + m.load.v - m.read.v - (1-m.h.v)*m.fill.v/2
+}
+
+// Worth is what a cache has measured of its own use, and what it makes of it:
+// see Options.NoBypass. The times are means over the last few hundred reads, and
+// while Bypassing those of a sample of the keys, which is cached all the same.
+type Worth struct {
+	Bypassing bool   // reads that miss L1 go straight to the primary, but for samples
+	Turns     uint64 // changes of Bypassing
+	Bypassed  uint64 // reads that did
+
+	HitsL1PerRead float64       // hits in L1 for each read that missed it
+	HitRatioL2    float64       // of the reads that missed L1
+	Read          time.Duration // of a read that missed L1, through the tiers
+	Load          time.Duration // of a load
+	Fill          time.Duration // of storing what was loaded in L2
+	// Gain is how much time the cache saves per read that misses L1, the hits
+	// in L1 that come of it included. Negative: it costs time.
+	Gain time.Duration
+}
+
+func (w *worth[K]) stats() Worth {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s := Worth{
+		Bypassing: w.bypassing.Load(), Turns: w.mu.turns,
+		HitsL1PerRead: w.mu.r.v, HitRatioL2: w.mu.h.v,
+		Read: time.Duration(w.mu.read.v), Load: time.Duration(w.mu.load.v), Fill: time.Duration(w.mu.fill.v),
+	}
+	if w.mu.load.n > 0 && w.mu.read.n > 0 {
+		s.Gain = time.Duration(w.gainLocked())
+	}
+	return s
+}
