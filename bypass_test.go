@@ -212,6 +212,20 @@ func TestBypassedRead(t *testing.T) {
 	if _, err := n.Get(ctx, "other", waits); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
+	short := newNode(t, n.p, nil, func(o *options) { o.LoadTimeout = 20 * time.Millisecond })
+	aside.Bypass(short.Cache, true, false)
+	if _, err := short.Get(context.Background(), "other", waits); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a load without an end: %v", err)
+	}
+	polls := aside.LoaderFunc[string, rec](func(ctx context.Context, _ string) (rec, error) {
+		for ctx.Err() == nil {
+			time.Sleep(time.Millisecond)
+		}
+		return rec{}, ctx.Err()
+	})
+	if _, err := short.Get(context.Background(), "other", polls); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a load without an end: %v", err)
+	}
 	panics := aside.LoaderFunc[string, rec](func(context.Context, string) (rec, error) { panic("at the disco") })
 	var p *aside.PanicError
 	if _, err := n.Get(t.Context(), "other", panics); !errors.As(err, &p) {

@@ -3,6 +3,7 @@ package aside
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 )
 
@@ -13,9 +14,13 @@ func (c *Cache[K, V]) readPast(ctx context.Context, key K, loader Loader[K, V]) 
 		return c.failed(ErrClosed)
 	}
 	defer c.life.running.Done()
-	ctx, cancel := context.WithTimeoutCause(ctx, c.opts.LoadTimeout, errLoadTimeout)
-	defer cancel()
 	start := time.Now()
+	limit := start.Add(c.opts.LoadTimeout)
+	if d, ok := ctx.Deadline(); !ok || d.After(limit) {
+		within := &lazyDeadline{Context: ctx, deadline: limit}
+		defer within.stop()
+		ctx = within
+	}
 	if err := c.place(ctx); err != nil {
 		return c.failed(err)
 	}
@@ -49,4 +54,50 @@ func (c *Cache[K, V]) readPast(ctx context.Context, key K, loader Loader[K, V]) 
 		c.n.misses.Add(1)
 	}
 	return r
+}
+
+// lazyDeadline is context.WithDeadlineCause with a timer only for those who wait
+// for it: a loader that takes microseconds just looks whether it has ended.
+type lazyDeadline struct {
+	context.Context
+	deadline time.Time
+
+	mu     sync.Mutex
+	timed  context.Context // once somebody has asked for Done
+	cancel context.CancelFunc
+}
+
+func (l *lazyDeadline) Deadline() (time.Time, bool) { return l.deadline, true }
+
+func (l *lazyDeadline) Done() <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.timed == nil {
+		l.timed, l.cancel = context.WithDeadlineCause(l.Context, l.deadline, errLoadTimeout)
+	}
+	return l.timed.Done()
+}
+
+func (l *lazyDeadline) Err() error {
+	l.mu.Lock()
+	timed := l.timed
+	l.mu.Unlock()
+	if timed != nil {
+		return timed.Err()
+	}
+	if err := l.Context.Err(); err != nil {
+		return err
+	}
+	if !time.Now().Before(l.deadline) {
+		return context.DeadlineExceeded
+	}
+	return nil
+}
+
+func (l *lazyDeadline) stop() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.cancel != nil {
+		l.cancel()
+	}
 }

@@ -34,6 +34,7 @@ type worth[K comparable] struct {
 
 	bypassing atomic.Bool
 	probing   atomic.Bool   // the next read is to measure a load
+	share     atomic.Uint32 // of the samples: one in so many
 	slow      atomic.Bool   // loads take so long that they are worth sharing
 	expected  atomic.Bool   // most look-ups find a value in L2
 	sampled   atomic.Uint64 // hits in L1 on sampled keys while bypassing
@@ -53,9 +54,11 @@ type worth[K comparable] struct {
 }
 
 const (
-	// sampleShare: one key in so many, and one read, goes through the cache
-	// while the others bypass it.
-	sampleShare = 128
+	// One key in so many, and one read, goes through the cache while the others
+	// bypass it: the more the more a read through it costs, in loads, so that the
+	// samples cost no more than a few hundredths of a load for each read. Powers
+	// of two, so that the larger sample holds the smaller one.
+	largestSample, smallestSample = 64, 2048
 	// A decision needs so many reads: to bypass fewer where the loss is more than
 	// a quarter of a load, and otherwise more than to return, since a cache that is
 	// being filled loses at first. Whenever a return proves to be wrong the next
@@ -92,19 +95,20 @@ const meanOver = 256
 func newWorth[K comparable](off bool, hitsL1 func() uint64) *worth[K] {
 	w := &worth[K]{off: off, seed: maphash.MakeSeed(), hitsL1: hitsL1}
 	w.mu.toReturn = readsToReturn
+	w.share.Store(largestSample)
 	return w
 }
 
 // pass reports whether a read of key that missed L1 goes past the cache.
 func (w *worth[K]) pass(key K) bool {
 	if w.bypassing.Load() {
-		return !w.sample(key) && rand.Uint32N(sampleShare) != 0
+		return !w.sample(key) && rand.Uint32()&(w.share.Load()-1) != 0
 	}
 	return w.probing.Load() && w.probing.CompareAndSwap(true, false)
 }
 
 func (w *worth[K]) sample(key K) bool {
-	return maphash.Comparable(w.seed, key)%sampleShare == 0
+	return uint32(maphash.Comparable(w.seed, key))&(w.share.Load()-1) == 0
 }
 
 // hit tells of a hit in L1.
@@ -186,6 +190,10 @@ func (w *worth[K]) checkLocked(bypassing bool) {
 func (w *worth[K]) turnLocked(bypass bool) {
 	w.mu.reads = 0
 	w.mu.turns++
+	share := uint32(largestSample)
+	for ; share < smallestSample && float64(share)*w.mu.load.v < largestSample*(w.mu.read.v-w.mu.load.v); share *= 2 {
+	}
+	w.share.Store(share)
 	w.bypassing.Store(bypass)
 }
 

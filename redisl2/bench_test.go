@@ -135,7 +135,7 @@ func BenchmarkL2Hit(b *testing.B) {
 
 // A miss, its fill included, beside GET and SET.
 func BenchmarkMiss(b *testing.B) {
-	for _, n := range []int{1, 16} {
+	for _, n := range []int{1, 16, 100} {
 		x := newBench(b)
 		var fresh atomic.Int64
 		b.Run(fmt.Sprintf("goroutines=%d/aside", n), func(b *testing.B) {
@@ -155,7 +155,7 @@ func BenchmarkMiss(b *testing.B) {
 
 // A write, of nothing, beside the DEL that plain cache-aside sends after it.
 func BenchmarkWrite(b *testing.B) {
-	for _, n := range []int{1, 16} {
+	for _, n := range []int{1, 16, 100} {
 		x := newBench(b)
 		for _, publish := range []bool{false, true} {
 			b.Run(fmt.Sprintf("goroutines=%d/aside/publish=%v", n, publish), func(b *testing.B) {
