@@ -11,7 +11,6 @@ if type(v) == 'table' then -- another type than a string: not an entry of ours
   redis.call('UNLINK', KEYS[1])
   v = false
 end
-local lease = 'L' .. ARGV[1]
 if v then
   local kind = string.byte(v)
   if kind == 86 or kind == 78 then -- V, N
@@ -19,7 +18,7 @@ if v then
     if kind == 86 and stale > 0 then
       local left = redis.call('PTTL', KEYS[1])
       if left >= 0 and left <= stale then
-        redis.call('SET', KEYS[1], lease, 'PX', ARGV[2])
+        redis.call('SET', KEYS[1], 'L' .. ARGV[1], 'PX', ARGV[2])
         redis.call('EXISTS', KEYS[1])
         return {left, v}
       end
@@ -32,6 +31,6 @@ if v then
   end
   if kind == 70 then return 'F' end
 end
-redis.call('SET', KEYS[1], lease, 'PX', ARGV[2])
+redis.call('SET', KEYS[1], 'L' .. ARGV[1], 'PX', ARGV[2])
 redis.call('EXISTS', KEYS[1]) -- resume tracking, see fill.lua: L1 may yet hold the key
 return false

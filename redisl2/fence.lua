@@ -2,21 +2,24 @@
 -- than one writer (nobody may publish then), then one record per writer: token
 -- and the time its fence expires. Each has its own expiry, by this server's
 -- clock, so a crashed writer's fence ends however often others renew the key.
+-- That of a writer who is alone is the key's, and written as zeros: most are.
 -- KEYS[1] key; ARGV[1] token, ARGV[2] ms to live
+local v = redis.pcall('GET', KEYS[1])
+if type(v) ~= 'string' or string.byte(v) ~= 70 then
+  redis.call('SET', KEYS[1], 'F0' .. ARGV[1] .. '0000000000000', 'PX', ARGV[2])
+  return 0
+end
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local last = now + tonumber(ARGV[2])
-local shared, others = '0', {}
-local v = redis.pcall('GET', KEYS[1])
-if type(v) == 'string' and string.byte(v) == 70 then
-  shared = string.sub(v, 2, 2)
-  for i = 3, #v, 29 do
-    local token, ends = string.sub(v, i, i + 15), tonumber(string.sub(v, i + 16, i + 28))
-    if token ~= ARGV[1] and ends > now then
-      shared = '1'
-      others[#others + 1] = string.sub(v, i, i + 28)
-      if ends > last then last = ends end
-    end
+local shared, others = string.sub(v, 2, 2), {}
+for i = 3, #v, 29 do
+  local token, ends = string.sub(v, i, i + 15), tonumber(string.sub(v, i + 16, i + 28))
+  if ends == 0 then ends = now + redis.call('PTTL', KEYS[1]) end
+  if token ~= ARGV[1] and ends > now then
+    shared = '1'
+    others[#others + 1] = token .. string.format('%013d', ends)
+    if ends > last then last = ends end
   end
 end
 redis.call('SET', KEYS[1],

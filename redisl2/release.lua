@@ -8,24 +8,28 @@ if type(v) ~= 'string' or string.byte(v) ~= 70 then
   redis.call('UNLINK', KEYS[1])
   return 'X'
 end
-local t = redis.call('TIME')
-local now = t[1] * 1000 + math.floor(t[2] / 1000)
-local mine, others, last = false, {}, now
-for i = 3, #v, 29 do
-  local token, ends = string.sub(v, i, i + 15), tonumber(string.sub(v, i + 16, i + 28))
-  if token == ARGV[1] then
-    mine = ends > now
-  elseif ends > now then
-    others[#others + 1] = string.sub(v, i, i + 28)
-    if ends > last then last = ends end
+local mine, others = v == 'F0' .. ARGV[1] .. '0000000000000', {} -- alone, see fence.lua
+if not mine then
+  local t = redis.call('TIME')
+  local now = t[1] * 1000 + math.floor(t[2] / 1000)
+  local last = now
+  for i = 3, #v, 29 do
+    local token, ends = string.sub(v, i, i + 15), tonumber(string.sub(v, i + 16, i + 28))
+    if ends == 0 then ends = now + redis.call('PTTL', KEYS[1]) end
+    if token == ARGV[1] then
+      mine = ends > now
+    elseif ends > now then
+      others[#others + 1] = token .. string.format('%013d', ends)
+      if ends > last then last = ends end
+    end
   end
-end
-if #others > 0 then
-  -- The others began before this write ended, or after its fence ran out:
-  -- either way what they publish may be older.
-  redis.call('SET', KEYS[1], 'F1' .. table.concat(others), 'PX', last - now)
-  if mine then return 'F' end
-  return 'X'
+  if #others > 0 then
+    -- The others began before this write ended, or after its fence ran out:
+    -- either way what they publish may be older.
+    redis.call('SET', KEYS[1], 'F1' .. table.concat(others), 'PX', last - now)
+    if mine then return 'F' end
+    return 'X'
+  end
 end
 if mine and ARGV[2] ~= '' and string.sub(v, 2, 2) == '0' then
   redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
