@@ -24,6 +24,23 @@ func TestRecordIs148BytesOfJSON(t *testing.T) {
 	}
 }
 
+func TestBinary(t *testing.T) {
+	want := New(Key(7), 3)
+	want.Completed = true
+	b, err := Binary{}.Encode(want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := (Binary{}).Decode(b); err != nil || *got != *want {
+		t.Errorf("decoded %+v, %v", got, err)
+	}
+	for n := range b {
+		if got, err := (Binary{}).Decode(b[:n]); err == nil {
+			t.Errorf("%d of %d bytes were decoded: %+v", n, len(b), got)
+		}
+	}
+}
+
 func TestPicks(t *testing.T) {
 	const n = 10_000
 	top := map[Dist]int{}

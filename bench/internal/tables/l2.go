@@ -11,7 +11,7 @@ import (
 )
 
 var l2Peers = []string{
-	"rueidis-get", "rueidis", "rueidis-flush20", "aside-l2", "aside-strong", "goredis-get", "goredis", "goredis-auto",
+	"rueidis-get", "rueidis", "rueidis-flush20", "aside-l2", "aside-binary", "aside-strong", "goredis-get", "goredis", "goredis-auto",
 	"redis-cache", "rueidisaside-l2", "rockscache", "rockscache-strong", "jetcache", "gozero", "gocache",
 }
 
