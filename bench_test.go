@@ -62,7 +62,7 @@ func BenchmarkL1Hit(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer cache.Close(ctx)
-	withL2, err := aside.New(aside.Options[string, *todo]{Name: "bench", L2: new(asidetest.Server).NewClient(), L1Size: 2 * benchKeys, TTL: time.Hour, L1TTL: time.Hour})
+	withL2, err := aside.New(aside.Options[string, *todo]{Name: "bench", L2: new(asidetest.Server).NewClient(), L1Size: 2 * benchKeys, TTL: time.Hour, L1TTL: time.Hour, NoBypass: true})
 	if err != nil {
 		b.Fatal(err)
 	}

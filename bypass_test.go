@@ -167,6 +167,25 @@ func TestHotKeyIsCachedWhileBypassing(t *testing.T) {
 	})
 }
 
+// The workload turns to few keys, all of which fit into L1: those of the sample
+// never miss it again. Caught: a decision for each so many misses, and none came.
+func TestSmallSetEndsTheBypass(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEconomy(t, 100*time.Microsecond)
+		once := keysOf(t, ids.Scan(ids.Range{First: 1000, Last: math.MaxUint32}, false), nil)
+		e.reads(once, 10_000)
+		if !e.Stats().Worth.Bypassing {
+			t.Fatalf("%+v", e.Stats().Worth)
+		}
+		few := keysOf(t, ids.Uniform(ids.Range{First: 1, Last: 400}, 1), nil)
+		e.reads(few, 40_000)
+		if d, w := e.reads(few, 5000), e.Stats().Worth; w.Bypassing || d > e.load/10 {
+			t.Errorf("a read of one of few keys takes %v: %+v", d, w)
+		}
+		_ = e.Close(t.Context())
+	})
+}
+
 // A full L2 in front of a quicker primary: no read would ever load, so that
 // nobody would know. Caught: no probe.
 func TestLoadsAreMeasuredThoughNobodyMisses(t *testing.T) {

@@ -42,7 +42,9 @@ type worth[K comparable] struct {
 	mu struct {
 		sync.Mutex
 		reads    int    // counted since the last turn
+		taken    int    // of these: when r was taken last
 		hits     uint64 // in L1, when r was taken last
+		hitsHere uint64 // in L1, since the last turn
 		unloaded int    // reads counted since the last load
 		toReturn int    // reads to count before the next return
 		r, h     mean
@@ -58,15 +60,16 @@ const (
 	// bypass it: the more the more a read through it costs, in loads, so that the
 	// samples cost no more than a few hundredths of a load for each read. Powers
 	// of two, so that the larger sample holds the smaller one.
-	largestSample, smallestSample = 64, 2048
+	largestSample, smallestSample = 64, 512
 	// A decision needs so many reads: to bypass fewer where the loss is more than
 	// a quarter of a load, and otherwise more than to return, since a cache that is
 	// being filled loses at first. Whenever a return proves to be wrong the next
 	// takes twice as many.
 	readsToBypass, readsAtGreatLoss = 2048, 256
 	readsToReturn, mostToReturn     = 64, 4096
-	// checkEvery is how often the gain is looked at, in reads.
-	checkEvery = 64
+	// checkEvery is how often the gain is looked at, in reads that missed L1, and
+	// while bypassing checkHits, in those that hit it.
+	checkEvery, checkHits = 64, 512
 	// A loss of less than one part in material of a load is of no interest.
 	material = 32
 	// Where L2 has everything, loads are so rare that one has to be made, so
@@ -113,8 +116,12 @@ func (w *worth[K]) sample(key K) bool {
 
 // hit tells of a hit in L1.
 func (w *worth[K]) hit(key K) {
-	if w.bypassing.Load() && w.sample(key) {
-		w.sampled.Add(1)
+	if w.bypassing.Load() && w.sample(key) && w.sampled.Add(1)%checkHits == 0 {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if w.bypassing.Load() {
+			w.checkLocked(true) // or keys that always hit would never be heard of
+		}
 	}
 }
 
@@ -161,8 +168,9 @@ func (w *worth[K]) checkLocked(bypassing bool) {
 	if !bypassing {
 		hits = w.hitsL1()
 	}
-	w.mu.r.add(float64(hits-w.mu.hits)/checkEvery, meanOver/checkEvery)
-	w.mu.hits = hits
+	w.mu.r.add(float64(hits-w.mu.hits)/float64(max(1, w.mu.reads-w.mu.taken)), meanOver/checkEvery)
+	w.mu.hitsHere += hits - w.mu.hits
+	w.mu.hits, w.mu.taken = hits, w.mu.reads
 	if w.off || w.mu.load.n < loadsToKnow {
 		return
 	}
@@ -181,14 +189,14 @@ func (w *worth[K]) checkLocked(bypassing bool) {
 		}
 		w.mu.hits = w.sampled.Load()
 		w.turnLocked(true)
-	case bypassing && w.mu.reads >= w.mu.toReturn && gain > least:
+	case bypassing && w.mu.reads+int(w.mu.hitsHere) >= w.mu.toReturn && gain > least:
 		w.mu.hits = w.hitsL1()
 		w.turnLocked(false)
 	}
 }
 
 func (w *worth[K]) turnLocked(bypass bool) {
-	w.mu.reads = 0
+	w.mu.reads, w.mu.taken, w.mu.hitsHere = 0, 0, 0
 	w.mu.turns++
 	share := uint32(largestSample)
 	for ; share < smallestSample && float64(share)*w.mu.load.v < largestSample*(w.mu.read.v-w.mu.load.v); share *= 2 {

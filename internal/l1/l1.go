@@ -17,7 +17,7 @@ type Entry[V any] struct {
 	Value    V
 	Negative bool // the primary has no such record; Value is the zero value
 
-	ttl time.Duration
+	ttl uint32 // ms, beside Negative in one word; 49 days are for ever
 }
 
 // Config of a Tier. At most one of MaxEntries and MaxCost is set; with neither
@@ -66,7 +66,7 @@ func New[K comparable, V any](c Config[K, V]) (*Tier[K, V], error) {
 		StatsRecorder: &t.stats,
 		Clock:         t.clock,
 		ExpiryCalculator: otter.ExpiryWritingFunc(func(e otter.Entry[K, Entry[V]]) time.Duration {
-			return e.Value.ttl
+			return time.Duration(e.Value.ttl) * time.Millisecond
 		}),
 	}
 	if c.MaxCost > 0 {
@@ -125,7 +125,8 @@ func (t *Tier[K, V]) insert(key K, gen uint64, v V, negative bool, ttl time.Dura
 	if s.gen != gen {
 		return false
 	}
-	e := Entry[V]{Value: v, Negative: negative, ttl: ttl}
+	ms := min(max(1, ttl.Milliseconds()), math.MaxUint32)
+	e := Entry[V]{Value: v, Negative: negative, ttl: uint32(ms)}
 	if !replace {
 		_, inserted := t.cache.SetIfAbsent(key, e)
 		return inserted

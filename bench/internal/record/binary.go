@@ -43,7 +43,7 @@ func (Binary) Decode(data []byte) (*Todo, error) {
 	}
 	t.Completed = data[0] == 1
 	var k int
-	if t.Version, k = binary.Varint(data[1:]); k != len(data)-1 {
+	if t.Version, k = binary.Varint(data[1:]); k <= 0 || k != len(data)-1 {
 		return nil, errBinary
 	}
 	return t, nil
