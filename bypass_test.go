@@ -171,14 +171,14 @@ func TestHotKeyIsCachedWhileBypassing(t *testing.T) {
 // never miss it again. Caught: a decision for each so many misses, and none came.
 func TestSmallSetEndsTheBypass(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		e := newEconomy(t, 100*time.Microsecond)
-		once := keysOf(t, ids.Scan(ids.Range{First: 1000, Last: math.MaxUint32}, false), nil)
+		e := newEconomy(t, 100*time.Microsecond, func(o *options) { o.L1Size = 4000 })
+		once := keysOf(t, ids.Scan(ids.Range{First: 10_000, Last: math.MaxUint32}, false), nil)
 		e.reads(once, 10_000)
 		if !e.Stats().Worth.Bypassing {
 			t.Fatalf("%+v", e.Stats().Worth)
 		}
-		few := keysOf(t, ids.Uniform(ids.Range{First: 1, Last: 400}, 1), nil)
-		e.reads(few, 40_000)
+		few := keysOf(t, ids.Uniform(ids.Range{First: 1, Last: 2000}, 1), nil)
+		e.reads(few, 60_000)
 		if d, w := e.reads(few, 5000), e.Stats().Worth; w.Bypassing || d > e.load/10 {
 			t.Errorf("a read of one of few keys takes %v: %+v", d, w)
 		}

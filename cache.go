@@ -24,7 +24,7 @@ type Cache[K comparable, V any] struct {
 
 	l1      *l1.Tier[K, V]
 	tier    *tier // nil without L2
-	flights flight.Group[K, answer[V]]
+	flights *flight.Group[K, answer[V]]
 	asked   gather[*job[K, V]] // reads to look up
 	worth   *worth[K]
 	waiters waiters[K]
@@ -73,6 +73,7 @@ func New[K comparable, V any](opts Options[K, V]) (*Cache[K, V], error) {
 		log:        opts.Logger.With("cache", opts.Name),
 		slots:      make(chan struct{}, opts.MaxLoads),
 		unwatch:    func() {},
+		flights:    flight.NewGroup[K, answer[V]](),
 	}
 	c.pending.max = opts.MaxPending
 	c.base, c.giveUp = context.WithCancel(context.Background())

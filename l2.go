@@ -17,7 +17,8 @@ type Token = envelope.Token
 // An L2 holds one entry per key: a value, a confirmed absence, a lease or a
 // fence (docs/protocol.md). Every method works on each of its keys atomically,
 // judges time by one clock of its own, and takes a batch in one round trip per
-// server. Methods are safe for concurrent use and return when ctx is done. An
+// server. Methods are safe for concurrent use and return when ctx is done; it
+// carries a deadline and nothing else, since a batch may be for many callers. An
 // error means that the outcome for that key is unknown, unless it matches
 // ErrL2Refused: then nothing was changed. Requests and their bytes belong to the
 // L2 from the call on, since a command that timed out may still be on its way.

@@ -215,7 +215,8 @@ func (c *Cache[K, V]) run(ctx context.Context, jobs []*job[K, V], loader jobLoad
 // lookUp asks L2 for the jobs' keys, ends those that are answered, and appends
 // those that must be loaded to toLoad. It returns those that other nodes load.
 func (c *Cache[K, V]) lookUp(jobs []*job[K, V], toLoad *[]*job[K, V]) (leased []*job[K, V]) {
-	ask := jobs[:0:0]
+	ask := make([]*job[K, V], 0, len(jobs))
+	usable := c.tier != nil && c.tier.usable()
 	for _, j := range jobs {
 		j.gen = c.l1.Generation(j.key)
 		j.asOf = c.flights.Now()
@@ -227,7 +228,7 @@ func (c *Cache[K, V]) lookUp(jobs []*job[K, V], toLoad *[]*job[K, V]) (leased []
 		case c.tier == nil && !c.pending.holds(j.key):
 			j.how = fillL1
 			*toLoad = append(*toLoad, j)
-		case c.tier == nil || c.pending.holds(j.key) || !c.tier.usable():
+		case !usable || c.pending.holds(j.key):
 			j.how = fillDegraded
 			*toLoad = append(*toLoad, j)
 		default:

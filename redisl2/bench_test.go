@@ -13,6 +13,7 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/asidecache/aside"
+	"github.com/asidecache/aside/internal/envelope"
 	"github.com/asidecache/aside/internal/testserver"
 	"github.com/asidecache/aside/redisl2"
 )
@@ -32,12 +33,14 @@ type bench struct {
 	c    *aside.Cache[string, rec]
 	bin  *aside.Cache[string, rec] // with another codec
 	raw  rueidis.Client
+	url  string
 	keys []string
 	ctx  context.Context
 }
 
-func newBench(b *testing.B) *bench {
-	srv := testserver.Redis(b)
+func newBench(b *testing.B) *bench { return newBenchOn(b, testserver.Redis(b)) }
+
+func newBenchOn(b *testing.B, srv *testserver.RedisServer) *bench {
 	c, err := aside.New(options{Name: "bench", L2: open(b, redisl2.Options{URL: srv.URL()}), L1Size: -1, L2Timeout: minute, NoBypass: true})
 	if err != nil {
 		b.Fatal(err)
@@ -54,7 +57,7 @@ func newBench(b *testing.B) *bench {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { raw.Close(); _, _ = c.Close(context.Background()), bin.Close(context.Background()) })
-	return &bench{c, bin, raw, numbered("key", benchKeys), context.Background()}
+	return &bench{c, bin, raw, srv.URL(), numbered("key", benchKeys), context.Background()}
 }
 
 func (b *bench) get(k string) error {
@@ -211,4 +214,78 @@ func BenchmarkStampede(b *testing.B) {
 			return x.rawSet(k)
 		})
 	})
+}
+
+// What an operation costs in a Redis that holds more, and that has more nodes to
+// tell. The others are connections of this process that have read every key, as
+// those of as many nodes would have; before each round of writes they read all
+// again, outside the measured time.
+func BenchmarkScale(b *testing.B) {
+	for _, held := range []int{1_000, 1_000_000, 10_000_000} {
+		b.Run(fmt.Sprintf("held=%d/hit", held), func(b *testing.B) {
+			srv := testserver.Redis(b, "--enable-debug-command", "yes")
+			srv.Do("DEBUG", "POPULATE", fmt.Sprint(held), "held", "100")
+			x := newBenchOn(b, srv)
+			for _, k := range x.keys {
+				if err := x.get(k); err != nil {
+					b.Fatal(err)
+				}
+			}
+			parallel(b, 100, func(i int64) error { return x.get(x.keys[i%benchKeys]) })
+		})
+	}
+	for _, nodes := range []int{1, 10, 100} {
+		x := newBench(b)
+		reqs := make([]aside.LeaseRequest, benchKeys)
+		for i, k := range x.keys {
+			if err := x.get(k); err != nil {
+				b.Fatal(err)
+			}
+			reqs[i] = aside.LeaseRequest{Key: "aside:bench:0:" + k, Lease: envelope.NewToken(), TTL: minute}
+		}
+		others := make([]*redisl2.Store, nodes)
+		for i := range others {
+			others[i] = open(b, redisl2.Options{URL: x.url})
+		}
+		readAll := func() {
+			for _, o := range others {
+				for _, a := range o.Acquire(x.ctx, reqs) {
+					if a.Err != nil {
+						b.Fatal(a.Err)
+					}
+				}
+			}
+		}
+		readAll()
+		b.Run(fmt.Sprintf("nodes=%d/hit", nodes), func(b *testing.B) {
+			parallel(b, 100, func(i int64) error { return x.get(x.keys[i%benchKeys]) })
+		})
+		b.Run(fmt.Sprintf("nodes=%d/write", nodes), func(b *testing.B) {
+			for done := 0; done < b.N; done += benchKeys {
+				b.StopTimer()
+				for _, k := range x.keys {
+					_ = x.get(k)
+				}
+				readAll()
+				b.StartTimer()
+				var wg sync.WaitGroup
+				var next atomic.Int64
+				for range 100 {
+					wg.Go(func() {
+						for i := next.Add(1) - 1; i < int64(min(benchKeys, b.N-done)); i = next.Add(1) - 1 {
+							k := x.keys[i]
+							err := x.c.Write(x.ctx, func(_ context.Context, w *aside.Writing[string, rec]) error {
+								w.Publish(k, benchValue)
+								return nil
+							}, k)
+							if err != nil {
+								b.Error(err)
+							}
+						}
+					})
+				}
+				wg.Wait()
+			}
+		})
+	}
 }

@@ -6,6 +6,7 @@ package flight
 
 import (
 	"context"
+	"hash/maphash"
 	"sync"
 	"sync/atomic"
 )
@@ -30,17 +31,35 @@ const (
 // Ticket is a moment in a Group's order of events.
 type Ticket uint64
 
-// Group holds the flights of one cache. The zero value is ready.
+// Group holds the flights of one cache. Make one with NewGroup.
 type Group[K comparable, R any] struct {
-	clock atomic.Uint64
+	clock  atomic.Uint64
+	seed   maphash.Seed
+	shards [shards]shard[K, R]
+}
 
+// shards keeps readers of different keys from waiting for one lock: a batch
+// takes it for each of its keys while the readers of the next one come.
+const shards = 64
+
+type shard[K comparable, R any] struct {
 	mu    sync.Mutex
 	calls map[K]*Call[R]
+	_     [48]byte // one cache line each
+}
+
+// NewGroup makes a Group.
+func NewGroup[K comparable, R any]() *Group[K, R] {
+	return &Group[K, R]{seed: maphash.MakeSeed()}
+}
+
+func (g *Group[K, R]) shard(key K) *shard[K, R] {
+	return &g.shards[maphash.Comparable(g.seed, key)%shards]
 }
 
 // Call is one flight.
 type Call[R any] struct {
-	// guarded by the Group's mu
+	// guarded by its shard's mu
 	gen       uint64 // before the read was requested
 	followers int
 
@@ -62,17 +81,18 @@ func (g *Group[K, R]) Now() Ticket { return Ticket(g.clock.Add(1)) }
 // which it must Finish. A flight with another generation than gen began before
 // an invalidation that the caller has seen; it is left to those in it.
 func (g *Group[K, R]) Join(key K, gen uint64) (c *Call[R], leader bool) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if c, ok := g.calls[key]; ok && c.gen == gen {
+	s := g.shard(key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c, ok := s.calls[key]; ok && c.gen == gen {
 		c.followers++
 		return c, false
 	}
 	c = &Call[R]{gen: gen, settled: make(chan struct{}), done: make(chan struct{})}
-	if g.calls == nil {
-		g.calls = make(map[K]*Call[R])
+	if s.calls == nil {
+		s.calls = make(map[K]*Call[R])
 	}
-	g.calls[key] = c
+	s.calls[key] = c
 	return c, true
 }
 
@@ -80,17 +100,19 @@ func (g *Group[K, R]) Join(key K, gen uint64) (c *Call[R], leader bool) {
 // reports whether c can still be joined: if not, another flight has taken its
 // place, perhaps in this very generation.
 func (g *Group[K, R]) Restart(key K, c *Call[R], gen uint64) (current bool) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
+	s := g.shard(key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	c.gen = gen
-	return g.calls[key] == c
+	return s.calls[key] == c
 }
 
 // Current reports whether c can still be joined.
 func (g *Group[K, R]) Current(key K, c *Call[R]) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.calls[key] == c
+	s := g.shard(key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.calls[key] == c
 }
 
 // Settle makes the result known to those who asked before the read began, the
@@ -107,11 +129,12 @@ func (g *Group[K, R]) Settle(c *Call[R], r R, failed bool, asOf Ticket) (first b
 
 // Finish ends a settled flight. It must be called once.
 func (g *Group[K, R]) Finish(key K, c *Call[R], trust Trust) {
-	g.mu.Lock()
-	if g.calls[key] == c {
-		delete(g.calls, key)
+	s := g.shard(key)
+	s.mu.Lock()
+	if s.calls[key] == c {
+		delete(s.calls, key)
 	}
-	g.mu.Unlock()
+	s.mu.Unlock()
 	c.trust = trust
 	close(c.done)
 }
@@ -140,9 +163,10 @@ func (c *Call[R]) Wait(ctx context.Context, ticket Ticket, need Trust) (r R, ok 
 
 // Followers returns how many have joined the key's flight, if there is one.
 func (g *Group[K, R]) Followers(key K) int {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if c, ok := g.calls[key]; ok {
+	s := g.shard(key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c, ok := s.calls[key]; ok {
 		return c.followers
 	}
 	return 0
@@ -150,7 +174,12 @@ func (g *Group[K, R]) Followers(key K) int {
 
 // Len returns the number of flights that can be joined.
 func (g *Group[K, R]) Len() int {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return len(g.calls)
+	n := 0
+	for i := range g.shards {
+		s := &g.shards[i]
+		s.mu.Lock()
+		n += len(s.calls)
+		s.mu.Unlock()
+	}
+	return n
 }

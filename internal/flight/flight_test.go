@@ -13,7 +13,7 @@ func done(ctx context.Context) context.Context {
 }
 
 func TestJoinByGeneration(t *testing.T) {
-	var g Group[string, int]
+	g := NewGroup[string, int]()
 	a, leads := g.Join("k", 1)
 	if !leads {
 		t.Fatal("no leader")
@@ -63,7 +63,7 @@ func TestWho(t *testing.T) {
 		{"failed, default", true, TrustNone, TrustLocal, true, true, false},
 		{"failed, strong", true, TrustNone, TrustAll, true, true, false},
 	} {
-		var g Group[string, int]
+		g := NewGroup[string, int]()
 		call, _ := g.Join("k", 0)
 		before := g.Now()
 		began := g.Now()
@@ -85,7 +85,7 @@ func TestWho(t *testing.T) {
 }
 
 func TestWaitLeavesWithItsContext(t *testing.T) {
-	var g Group[string, int]
+	g := NewGroup[string, int]()
 	call, _ := g.Join("k", 0)
 	if _, _, err := call.Wait(done(t.Context()), g.Now(), TrustLocal); !errors.Is(err, context.Canceled) {
 		t.Errorf("unsettled: %v", err)

@@ -3,8 +3,10 @@ package loadtest
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"net"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync"
@@ -57,17 +59,44 @@ func staticTarget(t testing.TB) (url string) {
 	return "http://" + l.Addr().String() + "/todos"
 }
 
+func driveTodos(n int) (todos []todo.Todo) {
+	for id := range n {
+		todos = append(todos, todo.Todo{ID: fmt.Sprint(id + 1), Name: strings.Repeat("n", 30), Version: 1})
+	}
+	return todos
+}
+
+// bare is the least that a service in Go can be: net/http, a map, and the same
+// record, marshalled for each request.
+func bare(b *testing.B, records int) (url string) {
+	byID := map[string]todo.Todo{}
+	for _, t := range driveTodos(records) {
+		byID[t.ID] = t
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /todos/{id}", func(w http.ResponseWriter, r *http.Request) {
+		t, ok := byID[r.PathValue("id")]
+		body, err := json.Marshal(t)
+		if !ok || err != nil {
+			http.NotFound(w, r)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write(body)
+	})
+	s := httptest.NewServer(mux)
+	b.Cleanup(s.Close)
+	return s.URL + "/todos"
+}
+
 // service is the todo service with all that is asked for in L1.
 func service(b *testing.B, records int) (url string) {
-	cache, err := aside.New(aside.Options[string, todo.Todo]{L1Size: 2 * records})
+	cache, err := aside.New(aside.Options[string, todo.Todo]{L1Size: 2 * records, NoBypass: true})
 	if err != nil {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { _ = cache.Close(context.Background()) })
-	var todos []todo.Todo
-	for id := range records {
-		todos = append(todos, todo.Todo{ID: fmt.Sprint(id + 1), Name: strings.Repeat("n", 30), Version: 1})
-	}
+	todos := driveTodos(records)
 	handler, err := httpapi.New(httpapi.Options{Service: todo.NewService(todo.ServiceOptions{Store: todotest.New(todos...), Cache: cache})})
 	if err != nil {
 		b.Fatal(err)
@@ -79,13 +108,14 @@ func service(b *testing.B, records int) (url string) {
 
 // What the generator drives against a target that costs next to nothing, beside
 // what it drives against the service, both in this process: the generator is no
-// bottleneck if the first is several times the second.
+// bottleneck if the first is several times the second. Between the two is a bare
+// handler, which the service is to be compared with.
 //
 //	go test ./internal/loadtest -run '^$' -bench Drive -benchtime 200000x -count 5
 func BenchmarkDrive(b *testing.B) {
 	const records = 1000
 	all := ids.Range{First: 1, Last: records}
-	for name, url := range map[string]string{"static": staticTarget(b), "service": service(b, records)} {
+	for name, url := range map[string]string{"static": staticTarget(b), "bare": bare(b, records), "service": service(b, records)} {
 		for _, users := range []int{1, 100} {
 			b.Run(fmt.Sprintf("%s/users=%d", name, users), func(b *testing.B) {
 				r, err := Run(context.Background(), Config{
