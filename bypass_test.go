@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -162,6 +165,33 @@ func TestHotKeyIsCachedWhileBypassing(t *testing.T) {
 		e.reads(hot, 5000)
 		if d := e.reads(hot, 1000); !e.Stats().Worth.Bypassing || d > e.load/10 {
 			t.Errorf("a hot key takes %v: %+v", d, e.Stats().Worth)
+		}
+		_ = e.Close(t.Context())
+	})
+}
+
+// Loads that wait for a place, and that differ a hundredfold, are nothing that the
+// tiers cost. Caught: the time of a read compared with that of a load, without the
+// wait or with the means of both.
+func TestSlowLoadsAreNoReasonToBypass(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEconomy(t, 0, func(o *options) { o.MaxLoads = 4 })
+		var next atomic.Int64
+		loader := aside.LoaderFunc[string, rec](func(context.Context, string) (rec, error) {
+			time.Sleep(time.Duration(1+rand.ExpFloat64()*20) * time.Millisecond)
+			return rec{}, aside.ErrNotFound
+		})
+		var wg sync.WaitGroup
+		for range 16 {
+			wg.Go(func() {
+				for range 1000 {
+					_, _ = e.Get(context.Background(), fmt.Sprint(next.Add(1)), loader)
+				}
+			})
+		}
+		wg.Wait()
+		if w := e.Stats().Worth; w.Bypassing || w.Turns > 0 || w.Load < 20*time.Millisecond || w.Tiers > 2*roundTrip {
+			t.Errorf("%+v", w)
 		}
 		_ = e.Close(t.Context())
 	})

@@ -88,10 +88,14 @@ func (c *Cache[K, V]) load(ctx context.Context, jobs []*job[K, V], loader jobLoa
 		<-c.slots
 		stop()
 		if ended.CompareAndSwap(false, true) {
-			if failure(out) != nil {
+			took := time.Since(start)
+			switch {
+			case failure(out) != nil:
 				c.n.loadFailures.Add(1)
+			case len(jobs) == 1:
+				c.worth.loaded(took)
 			}
-			c.loaded(jobs, out, time.Since(start))
+			c.loaded(jobs, out, took)
 		}
 	}()
 	c.call(len(jobs), &out, func() []loaded[V] { return loader.load(ctx, jobs) })
@@ -149,9 +153,6 @@ func (c *Cache[K, V]) call(n int, out *[]loaded[V], load func() []loaded[V]) {
 	}()
 	*out = load()
 	returned = true
-	if n == 1 {
-		c.worth.loaded(time.Since(start))
-	}
 }
 
 // loaded hands the loader's answers out, then stores them where they may be.

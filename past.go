@@ -43,6 +43,7 @@ func (c *Cache[K, V]) readPast(ctx context.Context, key K, loader Loader[K, V]) 
 	r.Source, r.LoadTime, r.Err = SourceLoad, time.Since(start), out[0].err
 	switch {
 	case errors.Is(r.Err, ErrNotFound):
+		c.worth.loaded(r.LoadTime)
 		r.Negative, r.Err = true, ErrNotFound
 		c.n.negatives.Add(1)
 		c.n.misses.Add(1)
@@ -50,6 +51,7 @@ func (c *Cache[K, V]) readPast(ctx context.Context, key K, loader Loader[K, V]) 
 		c.n.loadFailures.Add(1)
 		c.n.failures.Add(1)
 	default:
+		c.worth.loaded(r.LoadTime)
 		r.Value = out[0].v
 		c.n.misses.Add(1)
 	}

@@ -98,7 +98,7 @@ func (c *Cache[K, V]) read(ctx context.Context, key K, loader Loader[K, V], leve
 		}
 		if ok {
 			if leader && !past && ans.through {
-				c.worth.read(key, time.Since(start), ans.Source == SourceL2)
+				c.worth.read(key, time.Since(start)-ans.LoadTime, ans.Source == SourceL2)
 			}
 			return c.answered(ans, level, !leader)
 		}

@@ -12,14 +12,16 @@ import (
 // makes after it missed L1, and has reads go straight to the primary where it
 // does not (bypass).
 //
-// With r hits in L1 for each such read, a load of time D, a read through the
-// tiers of mean time T, and a fill of time F for each that loaded, the cache gains
+// With r hits in L1 for each such read, a hit ratio h of L2, a load of time D, a
+// read that spends T in the tiers, its load not counted, and a fill of time F for
+// each that loaded, the cache gains
 //
-//	r*D + D - T - (1-h)*F/2
+//	r*D + h*D - T - (1-h)*F/2
 //
-// per read, h being L2's hit ratio. A fill is off the caller's path, but it is
-// work for the processors; half of it is counted. The means are exponentially
-// weighted over some hundred reads.
+// per read. A fill is off the caller's path, but it is work for the processors;
+// half of it is counted. The means are exponentially weighted over some hundred
+// reads. T leaves the read's own load out, rather than being compared with D, since
+// loads vary by more than the tiers take.
 //
 // While reads bypass, two samples of them do not. A fixed share of the keys, by
 // hash, has the cache as it would be, so that its ratios show what the others
@@ -48,7 +50,7 @@ type worth[K comparable] struct {
 		unloaded int    // reads counted since the last load
 		toReturn int    // reads to count before the next return
 		r, h     mean
-		read     mean // T
+		tiers    mean // T
 		load     mean // D
 		fill     mean // F
 		turns    uint64
@@ -140,8 +142,9 @@ func (w *worth[K]) filled(d time.Duration) {
 	w.mu.fill.add(float64(d), meanOver)
 }
 
-// read tells of a read that went through the tiers.
-func (w *worth[K]) read(key K, took time.Duration, foundInL2 bool) {
+// read tells of a read that went through the tiers, and how long it took without
+// its load.
+func (w *worth[K]) read(key K, inTiers time.Duration, foundInL2 bool) {
 	found := 0.0
 	if foundInL2 {
 		found = 1
@@ -152,7 +155,7 @@ func (w *worth[K]) read(key K, took time.Duration, foundInL2 bool) {
 	bypassing := w.bypassing.Load()
 	if !bypassing || w.sample(key) {
 		w.mu.h.add(found, meanOver)
-		w.mu.read.add(float64(took), meanOver)
+		w.mu.tiers.add(float64(inTiers), meanOver)
 		if w.mu.reads++; w.mu.reads%checkEvery == 0 {
 			w.checkLocked(bypassing)
 		}
@@ -199,7 +202,7 @@ func (w *worth[K]) turnLocked(bypass bool) {
 	w.mu.reads, w.mu.taken, w.mu.hitsHere = 0, 0, 0
 	w.mu.turns++
 	share := uint32(largestSample)
-	for ; share < smallestSample && float64(share)*w.mu.load.v < largestSample*(w.mu.read.v-w.mu.load.v); share *= 2 {
+	for ; share < smallestSample && float64(share)*w.mu.load.v < largestSample*w.mu.tiers.v; share *= 2 {
 	}
 	w.share.Store(share)
 	w.bypassing.Store(bypass)
@@ -208,7 +211,7 @@ func (w *worth[K]) turnLocked(bypass bool) {
 // gainLocked is what the cache gains per read that misses L1, in nanoseconds.
 func (w *worth[K]) gainLocked() float64 {
 	m := &w.mu
-	return m.r.v*m.load.v + m.load.v - m.read.v - (1-m.h.v)*m.fill.v/2
+	return (m.r.v+m.h.v)*m.load.v - m.tiers.v - (1-m.h.v)*m.fill.v/2
 }
 
 // Worth is what a cache has measured of its own use, and what it makes of it:
@@ -221,8 +224,8 @@ type Worth struct {
 
 	HitsL1PerRead float64       // hits in L1 for each read that missed it
 	HitRatioL2    float64       // of the reads that missed L1
-	Read          time.Duration // of a read that missed L1, through the tiers
-	Load          time.Duration // of a load
+	Tiers         time.Duration // that a read which missed L1 spends in the tiers, its load not counted
+	Load          time.Duration // of a load, its wait for a place included
 	Fill          time.Duration // of storing what was loaded in L2
 	// Gain is how much time the cache saves per read that misses L1, the hits
 	// in L1 that come of it included. Negative: it costs time.
@@ -235,9 +238,9 @@ func (w *worth[K]) stats() Worth {
 	s := Worth{
 		Bypassing: w.bypassing.Load(), Turns: w.mu.turns,
 		HitsL1PerRead: w.mu.r.v, HitRatioL2: w.mu.h.v,
-		Read: time.Duration(w.mu.read.v), Load: time.Duration(w.mu.load.v), Fill: time.Duration(w.mu.fill.v),
+		Tiers: time.Duration(w.mu.tiers.v), Load: time.Duration(w.mu.load.v), Fill: time.Duration(w.mu.fill.v),
 	}
-	if w.mu.load.n > 0 && w.mu.read.n > 0 {
+	if w.mu.load.n > 0 && w.mu.tiers.n > 0 {
 		s.Gain = time.Duration(w.gainLocked())
 	}
 	return s

@@ -83,7 +83,7 @@ func NewCollector(cache string, stats func() aside.Stats) *Collector {
 		{counter, "aside_bypass_turns_total", "Changes of aside_bypassing.", func(s *aside.Stats) float64 { return float64(s.Worth.Turns) }},
 		{counter, "aside_bypassed_total", "Reads that went straight to the primary.", func(s *aside.Stats) float64 { return float64(s.Worth.Bypassed) }},
 		{gauge, "aside_gain_seconds", "Time that the cache saves per read that misses L1; negative: that it costs.", func(s *aside.Stats) float64 { return s.Worth.Gain.Seconds() }},
-		{gauge, "aside_mean_read_seconds", "Mean time of recent reads that missed L1, through the tiers.", func(s *aside.Stats) float64 { return s.Worth.Read.Seconds() }},
+		{gauge, "aside_mean_tiers_seconds", "Mean time that recent reads which missed L1 spent in the tiers, their loads not counted.", func(s *aside.Stats) float64 { return s.Worth.Tiers.Seconds() }},
 		{gauge, "aside_mean_load_seconds", "Mean time of recent loads.", func(s *aside.Stats) float64 { return s.Worth.Load.Seconds() }},
 		{gauge, "aside_mean_fill_seconds", "Mean time of recent fills.", func(s *aside.Stats) float64 { return s.Worth.Fill.Seconds() }},
 		{gauge, "aside_l2_hit_ratio", "Recent hit ratio of L2, of the reads that missed L1.", func(s *aside.Stats) float64 { return s.Worth.HitRatioL2 }},
