@@ -328,4 +328,34 @@ func TestBypassedRead(t *testing.T) {
 	if r := gate.Await(t, "the answer", first); r.Version != 1 {
 		t.Errorf("%+v", r)
 	}
+
+	// The deadline of the caller who loads is its own affair.
+	// Caught: its failure shared with the others.
+	aside.Bypass(n.Cache, true, true)
+	var calls atomic.Int64
+	once := aside.LoaderFunc[string, rec](func(ctx context.Context, _ string) (rec, error) {
+		if calls.Add(1) == 1 {
+			entered <- struct{}{}
+			<-ctx.Done()
+			return rec{}, ctx.Err()
+		}
+		return rec{"k", 7}, nil
+	})
+	hurry, stop := context.WithTimeout(context.Background(), 100*time.Millisecond)
+	defer stop()
+	hasty := gate.Async(func() error { _, err := n.Get(hurry, "patient", once); return err })
+	gate.Await(t, "the load", entered)
+	patient := gate.Async(func() rec {
+		r, err := n.Get(context.Background(), "patient", once)
+		if err != nil {
+			t.Error(err)
+		}
+		return r
+	})
+	if err := gate.Await(t, "the hasty caller", hasty); !errors.Is(err, context.DeadlineExceeded) {
+		t.Error(err)
+	}
+	if r := gate.Await(t, "the patient caller", patient); r.Version != 7 {
+		t.Errorf("%+v", r)
+	}
 }

@@ -12,6 +12,7 @@ func Waiters[K comparable, V any](c *Cache[K, V]) int { return int(c.waiters.n.L
 // Bypass has reads go past the tiers from now on, or not, whatever the cache has
 // measured; with shared set, reads of one key that come together share a load.
 func Bypass[K comparable, V any](c *Cache[K, V], on, shared bool) {
+	c.worth.share.Store(1 << 31) // as good as none goes through after all
 	c.worth.slow.Store(shared)
 	c.worth.bypassing.Store(on)
 }

@@ -123,8 +123,9 @@ type Options[K comparable, V any] struct {
 	Logger *slog.Logger
 
 	// OnLoad and OnL2, if set, are told of each call of a loader and of each
-	// operation on L2 ("acquire", "fill", "fence", ...), how long it took and
-	// how it ended. They are called on the path of the read or write.
+	// operation on L2 ("acquire", "fill", "fence", ...), which may be for several
+	// keys and callers, how long it took and how it ended. They are called on the
+	// path of the read or write.
 	OnLoad func(d time.Duration, err error)
 	OnL2   func(op string, d time.Duration, err error)
 }

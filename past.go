@@ -5,15 +5,78 @@ import (
 	"errors"
 	"sync"
 	"time"
+
+	"github.com/asidecache/aside/internal/flight"
 )
 
 // readPast reads the primary as if there were no cache, in the caller's own
-// goroutine and with its own context: nobody else waits for it.
-func (c *Cache[K, V]) readPast(ctx context.Context, key K, loader Loader[K, V]) (r Result[V]) {
+// goroutine: another one, with a stack of its own that a driver makes grow, costs
+// more than the rest of a bypassed read. Loads that take a while are shared with
+// those who come meanwhile.
+func (c *Cache[K, V]) readPast(ctx context.Context, key K, loader Loader[K, V], level Level) Result[V] {
 	if !c.enter() {
 		return c.failed(ErrClosed)
 	}
 	defer c.life.running.Done()
+	if !c.worth.slow.Load() {
+		var ans answer[V]
+		c.loadPast(ctx, key, loader, func(l loaded[V], took time.Duration) {
+			// Before the answer is known, as in overtake: what another read of the
+			// key is about to put into L1 may be older.
+			c.l1.Invalidate(key)
+			ans = answerOf(l, took)
+		})
+		return c.answered(ans, level, false)
+	}
+	ticket := c.flights.Now()
+	for {
+		gen := c.l1.Generation(key)
+		call, leader := c.flights.Join(key, gen)
+		if !leader {
+			ans, ok, err := call.Wait(ctx, ticket, need(level))
+			if err != nil {
+				return c.failed(err)
+			}
+			if ok {
+				return c.answered(ans, level, true)
+			}
+			continue
+		}
+		j := &job[K, V]{key: key, call: call, strong: level == Strong, how: fillNothing, gen: gen, asOf: c.flights.Now()}
+		// Others may wait for this load, so it does not end with the caller's
+		// interest. With the caller's deadline it does: then they try again.
+		shared := context.WithoutCancel(ctx)
+		deadline, hurried := ctx.Deadline()
+		if hurried {
+			own := &lazyDeadline{Context: shared, deadline: deadline}
+			defer own.stop()
+			shared = own
+		}
+		c.loadPast(shared, key, loader, func(l loaded[V], took time.Duration) {
+			if l.err != nil && hurried && !time.Now().Before(deadline) {
+				j.ans.Result = Result[V]{Err: l.err}
+				c.flights.Settle(call, j.ans, false, 0)
+				c.finish(j, flight.TrustNone)
+				return
+			}
+			c.loaded([]*job[K, V]{j}, []loaded[V]{l}, took)
+		})
+		return c.answered(j.ans, level, false)
+	}
+}
+
+func answerOf[V any](l loaded[V], took time.Duration) (ans answer[V]) {
+	ans.Source, ans.LoadTime, ans.Value, ans.Err = SourceLoad, took, l.v, l.err
+	if errors.Is(l.err, ErrNotFound) {
+		var none V
+		ans.Value, ans.Negative, ans.Err = none, true, ErrNotFound
+	}
+	return ans
+}
+
+// loadPast calls the loader, in its turn and within LoadTimeout, and hands its
+// answer to done, even if the loader ends the goroutine.
+func (c *Cache[K, V]) loadPast(ctx context.Context, key K, loader Loader[K, V], done func(l loaded[V], took time.Duration)) {
 	start := time.Now()
 	limit := start.Add(c.opts.LoadTimeout)
 	if d, ok := ctx.Deadline(); !ok || d.After(limit) {
@@ -22,40 +85,27 @@ func (c *Cache[K, V]) readPast(ctx context.Context, key K, loader Loader[K, V]) 
 		ctx = within
 	}
 	if err := c.place(ctx); err != nil {
-		return c.failed(err)
+		done(loaded[V]{err: err}, time.Since(start))
+		return
 	}
 	c.n.loads.Add(1)
 	c.n.loadsRunning.Add(1)
 	var out []loaded[V]
-	func() {
-		defer func() { // a loader may end the goroutine
-			c.n.loadsRunning.Add(-1)
-			<-c.slots
-		}()
-		c.call(1, &out, func() []loaded[V] {
-			v, err := loader.Load(ctx, key)
-			return []loaded[V]{{v, err}}
-		})
+	defer func() {
+		c.n.loadsRunning.Add(-1)
+		<-c.slots
+		took := time.Since(start)
+		if failure(out) != nil {
+			c.n.loadFailures.Add(1)
+		} else {
+			c.worth.loaded(took)
+		}
+		done(out[0], took)
 	}()
-	// Before the answer is known, as in overtake: what another read of the key is
-	// about to put into L1 may be older.
-	c.l1.Invalidate(key)
-	r.Source, r.LoadTime, r.Err = SourceLoad, time.Since(start), out[0].err
-	switch {
-	case errors.Is(r.Err, ErrNotFound):
-		c.worth.loaded(r.LoadTime)
-		r.Negative, r.Err = true, ErrNotFound
-		c.n.negatives.Add(1)
-		c.n.misses.Add(1)
-	case r.Err != nil:
-		c.n.loadFailures.Add(1)
-		c.n.failures.Add(1)
-	default:
-		c.worth.loaded(r.LoadTime)
-		r.Value = out[0].v
-		c.n.misses.Add(1)
-	}
-	return r
+	c.call(1, &out, func() []loaded[V] {
+		v, err := loader.Load(ctx, key)
+		return []loaded[V]{{v, err}}
+	})
 }
 
 // lazyDeadline is context.WithDeadlineCause with a timer only for those who wait

@@ -22,7 +22,6 @@ type job[K comparable, V any] struct {
 	l2key  string
 	call   *flight.Call[answer[V]]
 	strong bool // its leader did not ask L1
-	past   bool // the tiers are passed over, see worth
 
 	ctx    context.Context // of its leader, with the loader; nil in a batch
 	loader Loader[K, V]
@@ -67,19 +66,16 @@ func (c *Cache[K, V]) read(ctx context.Context, key K, loader Loader[K, V], leve
 	if err := ctx.Err(); err != nil {
 		return c.failed(err)
 	}
-	past := c.worth.pass(key)
-	if past {
+	if c.worth.pass(key) {
 		c.n.bypassed.Add(1)
-		if !c.worth.slow.Load() {
-			return c.readPast(ctx, key, loader)
-		}
+		return c.readPast(ctx, key, loader, level)
 	}
 	start := time.Now()
 	ticket := c.flights.Now()
 	for {
 		call, leader := c.flights.Join(key, c.l1.Generation(key))
 		if leader {
-			j := &job[K, V]{key: key, call: call, strong: level == Strong, past: past}
+			j := &job[K, V]{key: key, call: call, strong: level == Strong}
 			if level == Default {
 				if r, ok := c.again(j); ok {
 					return r
@@ -97,7 +93,7 @@ func (c *Cache[K, V]) read(ctx context.Context, key K, loader Loader[K, V], leve
 			return c.failed(err)
 		}
 		if ok {
-			if leader && !past && ans.through {
+			if leader && ans.through {
 				c.worth.read(key, time.Since(start)-ans.LoadTime, ans.Source == SourceL2)
 			}
 			return c.answered(ans, level, !leader)
@@ -160,7 +156,7 @@ func (c *Cache[K, V]) failed(err error) Result[V] {
 
 // ask looks a key up, together with the keys of those who come at the same time.
 func (c *Cache[K, V]) ask(j *job[K, V]) {
-	if c.tier == nil || j.past {
+	if c.tier == nil {
 		go c.runGathered([]*job[K, V]{j})
 		return
 	}
@@ -222,9 +218,6 @@ func (c *Cache[K, V]) lookUp(jobs []*job[K, V], toLoad *[]*job[K, V]) (leased []
 		j.asOf = c.flights.Now()
 		j.replaced = !c.flights.Restart(j.key, j.call, j.gen)
 		switch {
-		case j.past:
-			j.how = fillNothing
-			*toLoad = append(*toLoad, j)
 		case c.tier == nil && !c.pending.holds(j.key):
 			j.how = fillL1
 			*toLoad = append(*toLoad, j)
