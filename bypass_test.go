@@ -70,9 +70,10 @@ func keysOf(t *testing.T, w ids.Workload, err error) func() string {
 	}
 }
 
-// A cache must not cost more than it gives: over every workload, cold and warm,
-// with a quick primary and a slow one, a read takes at most a thirtieth longer
-// than without a cache, and less where there is something to win.
+// A cache must not cost more than it gives: over every workload, with a quick
+// primary and a slow one, a read takes at most a thirtieth longer than without a
+// cache, and less where there is something to win. While it is cold it may take a
+// tenth longer: to fill it is an outlay.
 // Caught: no bypass is 1.5 times as slow where the primary is quick.
 func TestCacheNeverCostsMoreThanItGives(t *testing.T) {
 	const records, n = 5000, 20_000
@@ -102,7 +103,7 @@ func TestCacheNeverCostsMoreThanItGives(t *testing.T) {
 						warm := e.reads(next, n)
 						s := e.Stats()
 						t.Logf("cold %.2f, warm %.2f of no cache; %+v", ratio(cold, load), ratio(warm, load), s.Worth)
-						if ratio(cold, load) > 1/0.97 || ratio(warm, load) > 1/0.97 {
+						if ratio(cold, load) > 1.1 || ratio(warm, load) > 1/0.97 || ratio(cold+warm, 2*load) > 1/0.97 {
 							t.Errorf("a read took %v, then %v; without a cache %v; %+v", cold, warm, load, s.Worth)
 						}
 						if wins := load > time.Millisecond && name != "once" && (tiers != "L1" || name == "zipf 1.2"); wins && ratio(warm, load) > 0.6 {
@@ -149,6 +150,23 @@ func TestBypassTurns(t *testing.T) {
 			if d := e.reads(hot, 1000); s.Bypassing || ratio(d, e.load) > 0.5 || s.Gain <= 0 || s.Bypassed == before {
 				t.Errorf("a read takes %v, a load %v: %+v", d, e.load, s)
 			}
+		}
+		_ = e.Close(t.Context())
+	})
+}
+
+// A large set is read evenly, from cold: at first the cache loses, and is bypassed.
+// The sample shows what it will be worth, and then the other keys are cold still.
+// Caught: their misses counted, which end the return as soon as it has begun.
+func TestColdKeysDoNotUndoTheReturn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEconomy(t, time.Millisecond)
+		e.l2 = 200 * time.Microsecond
+		next := keysOf(t, ids.Uniform(ids.Range{First: 1, Last: 20_000}, 1), nil)
+		e.reads(next, 40_000)
+		d := e.reads(next, 40_000)
+		if w := e.Stats().Worth; w.Bypassing || w.Turns < 2 || w.Turns > 4 || ratio(d, e.load) > 0.6 {
+			t.Errorf("a read takes %v of a load: %+v", ratio(d, e.load), w)
 		}
 		_ = e.Close(t.Context())
 	})

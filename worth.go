@@ -26,9 +26,11 @@ import (
 // While reads bypass, two samples of them do not. A fixed share of the keys, by
 // hash, has the cache as it would be, so that its ratios show what the others
 // would have once they were cached (spatial sampling, as in Waldspurger et al.,
-// "Efficient MRC Construction with SHARDS", FAST 2015); those alone are counted.
-// And a share of the reads, at random, brings keys that are read again and again
-// into L1, which is asked first as ever.
+// "Efficient MRC Construction with SHARDS", FAST 2015). From the first bypass on
+// those alone are counted, afterwards too: when it ends the other keys are cold,
+// and their misses say nothing of what the cache is worth. And a share of the
+// reads, at random, brings keys that are read again and again into L1, which is
+// asked first as ever.
 type worth[K comparable] struct {
 	off    bool
 	seed   maphash.Seed
@@ -39,7 +41,8 @@ type worth[K comparable] struct {
 	share     atomic.Uint32 // of the samples: one in so many
 	slow      atomic.Bool   // loads take so long that they are worth sharing
 	expected  atomic.Bool   // most look-ups find a value in L2
-	sampled   atomic.Uint64 // hits in L1 on sampled keys while bypassing
+	sampling  atomic.Bool   // there was a bypass: only sampled keys count
+	sampled   atomic.Uint64 // hits in L1 on sampled keys, while sampling
 
 	mu struct {
 		sync.Mutex
@@ -48,7 +51,7 @@ type worth[K comparable] struct {
 		hits     uint64 // in L1, when r was taken last
 		hitsHere uint64 // in L1, since the last turn
 		unloaded int    // reads counted since the last load
-		toReturn int    // reads to count before the next return
+		toTurn   int    // reads to count before the next turn
 		r, h     mean
 		tiers    mean // T
 		load     mean // D
@@ -63,12 +66,12 @@ const (
 	// samples cost no more than a few hundredths of a load for each read. Powers
 	// of two, so that the larger sample holds the smaller one.
 	largestSample, smallestSample = 64, 512
-	// A decision needs so many reads: to bypass fewer where the loss is more than
-	// a quarter of a load, and otherwise more than to return, since a cache that is
-	// being filled loses at first. Whenever a return proves to be wrong the next
-	// takes twice as many.
-	readsToBypass, readsAtGreatLoss = 2048, 256
-	readsToReturn, mostToReturn     = 64, 4096
+	// A decision needs so many reads. The first one counts all of them, and fewer
+	// where the loss is more than a quarter of a load; a cache that is being filled
+	// loses at first. Later ones count those of sampled keys, and whenever one
+	// follows upon the last too soon the next takes twice as many.
+	readsAtFirst, readsAtGreatLoss = 2048, 256
+	leastToTurn, mostToTurn        = 64, 4096
 	// checkEvery is how often the gain is looked at, in reads that missed L1, and
 	// while bypassing checkHits, in those that hit it.
 	checkEvery, checkHits = 64, 512
@@ -95,11 +98,11 @@ func (m *mean) add(x float64, over int) {
 	m.v += (x - m.v) / float64(m.n)
 }
 
-const meanOver = 256
+const meanOver = 128
 
 func newWorth[K comparable](off bool, hitsL1 func() uint64) *worth[K] {
 	w := &worth[K]{off: off, seed: maphash.MakeSeed(), hitsL1: hitsL1}
-	w.mu.toReturn = readsToReturn
+	w.mu.toTurn = leastToTurn
 	w.share.Store(largestSample)
 	return w
 }
@@ -118,12 +121,10 @@ func (w *worth[K]) sample(key K) bool {
 
 // hit tells of a hit in L1.
 func (w *worth[K]) hit(key K) {
-	if w.bypassing.Load() && w.sample(key) && w.sampled.Add(1)%checkHits == 0 {
+	if w.sampling.Load() && w.sample(key) && w.sampled.Add(1)%checkHits == 0 {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		if w.bypassing.Load() {
-			w.checkLocked(true) // or keys that always hit would never be heard of
-		}
+		w.checkLocked() // or keys that always hit would never be heard of
 	}
 }
 
@@ -152,12 +153,11 @@ func (w *worth[K]) read(key K, inTiers time.Duration, foundInL2 bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.mu.unloaded++
-	bypassing := w.bypassing.Load()
-	if !bypassing || w.sample(key) {
+	if !w.sampling.Load() || w.sample(key) {
 		w.mu.h.add(found, meanOver)
 		w.mu.tiers.add(float64(inTiers), meanOver)
 		if w.mu.reads++; w.mu.reads%checkEvery == 0 {
-			w.checkLocked(bypassing)
+			w.checkLocked()
 		}
 	}
 	w.expected.Store(w.mu.h.n >= checkEvery && w.mu.h.v >= expectHits)
@@ -166,9 +166,10 @@ func (w *worth[K]) read(key K, inTiers time.Duration, foundInL2 bool) {
 	}
 }
 
-func (w *worth[K]) checkLocked(bypassing bool) {
+func (w *worth[K]) checkLocked() {
+	bypassing, sampling := w.bypassing.Load(), w.sampling.Load()
 	hits := w.sampled.Load()
-	if !bypassing {
+	if !sampling {
 		hits = w.hitsL1()
 	}
 	w.mu.r.add(float64(hits-w.mu.hits)/float64(max(1, w.mu.reads-w.mu.taken)), meanOver/checkEvery)
@@ -178,34 +179,35 @@ func (w *worth[K]) checkLocked(bypassing bool) {
 		return
 	}
 	gain, least := w.gainLocked(), w.mu.load.v/material
-	toBypass := readsToBypass
-	if gain < -w.mu.load.v/4 {
-		toBypass = readsAtGreatLoss
-	}
+	enough, seen := w.mu.toTurn, w.mu.reads
 	switch {
-	case !bypassing && w.mu.reads >= toBypass && gain < -least:
-		// It had returned a moment ago: that was wrong.
-		if w.mu.turns > 0 && w.mu.reads < 8*readsToBypass {
-			w.mu.toReturn = min(2*w.mu.toReturn, mostToReturn)
-		} else {
-			w.mu.toReturn = readsToReturn
-		}
-		w.mu.hits = w.sampled.Load()
-		w.turnLocked(true)
-	case bypassing && w.mu.reads+int(w.mu.hitsHere) >= w.mu.toReturn && gain > least:
-		w.mu.hits = w.hitsL1()
-		w.turnLocked(false)
+	case sampling:
+		seen += int(w.mu.hitsHere)
+	case gain < -w.mu.load.v/4:
+		enough = readsAtGreatLoss
+	default:
+		enough = readsAtFirst
 	}
-}
-
-func (w *worth[K]) turnLocked(bypass bool) {
+	if seen < enough || bypassing && gain < least || !bypassing && gain > -least {
+		return
+	}
+	// What was decided a moment ago was wrong, or hangs in the balance.
+	if sampling && w.mu.reads < 8*w.mu.toTurn {
+		w.mu.toTurn = min(2*w.mu.toTurn, mostToTurn)
+	} else {
+		w.mu.toTurn = leastToTurn
+	}
+	if !sampling {
+		w.mu.hits = w.sampled.Load()
+		w.sampling.Store(true)
+	}
 	w.mu.reads, w.mu.taken, w.mu.hitsHere = 0, 0, 0
 	w.mu.turns++
 	share := uint32(largestSample)
 	for ; share < smallestSample && float64(share)*w.mu.load.v < largestSample*w.mu.tiers.v; share *= 2 {
 	}
 	w.share.Store(share)
-	w.bypassing.Store(bypass)
+	w.bypassing.Store(!bypassing)
 }
 
 // gainLocked is what the cache gains per read that misses L1, in nanoseconds.
