@@ -73,7 +73,7 @@ const (
 	readsAtFirst, readsAtGreatLoss = 2048, 256
 	leastToTurn, mostToTurn        = 64, 4096
 	// checkEvery is how often the gain is looked at, in reads that missed L1, and
-	// while bypassing checkHits, in those that hit it.
+	// while sampling checkHits, in those that hit it.
 	checkEvery, checkHits = 64, 512
 	// A loss of less than one part in material of a load is of no interest.
 	material = 32
@@ -81,7 +81,7 @@ const (
 	// that its time is known: the first few soon, later ones seldom.
 	loadsToKnow, probeSoon, probeSeldom = 8, 256, 16384
 	// slowLoad is from when loads of one key are shared while bypassing. The
-	// goroutine that this takes would be a good part of a quicker one.
+	// flight that this takes would be a good part of a quicker one.
 	slowLoad = time.Millisecond
 	// expectHits is the hit ratio from which a value is expected in L2.
 	expectHits = 0.9
@@ -217,8 +217,8 @@ func (w *worth[K]) gainLocked() float64 {
 }
 
 // Worth is what a cache has measured of its own use, and what it makes of it:
-// see Options.NoBypass. The times are means over the last few hundred reads, and
-// while Bypassing those of a sample of the keys, which is cached all the same.
+// see Options.NoBypass. The figures are means over the last few hundred reads, and
+// from the first bypass on those of a sample of the keys, which is always cached.
 type Worth struct {
 	Bypassing bool   // reads that miss L1 go straight to the primary, but for samples
 	Turns     uint64 // changes of Bypassing

@@ -20,23 +20,22 @@ const fewest = 4
 // acquire.lua does. A cluster has it for the script alone: each of its servers
 // would have to be asked.
 func (s *Store) lookFirst(ctx context.Context, reqs []aside.LeaseRequest, out []aside.Acquired) (left []int) {
+	var asked []int
 	for i := range reqs {
-		if !reqs[i].Expected || reqs[i].StaleFor > 0 { // GET does not tell what is left to live
+		if reqs[i].Expected && reqs[i].StaleFor <= 0 { // GET does not tell what is left to live
+			asked = append(asked, i)
+		} else {
 			left = append(left, i)
 		}
 	}
 	c, err := s.get()
-	if n := len(reqs) - len(left); n < fewest || n >= maxBatch || err != nil || c.Mode() == rueidis.ClientModeCluster {
+	if n := len(asked); n < fewest || n >= maxBatch || err != nil || c.Mode() == rueidis.ClientModeCluster {
 		return every(len(reqs))
 	}
-	cmds := make([]rueidis.Completed, 1, len(reqs)+1)
+	cmds := make([]rueidis.Completed, 1, len(asked)+1)
 	cmds[0] = c.B().Evalsha().Sha1(ping.sha).Numkeys(0).Build()
-	asked := make([]int, 0, len(reqs))
-	for i := range reqs {
-		if reqs[i].Expected && reqs[i].StaleFor == 0 {
-			cmds = append(cmds, c.B().Get().Key(reqs[i].Key).Build())
-			asked = append(asked, i)
-		}
+	for _, i := range asked {
+		cmds = append(cmds, c.B().Get().Key(reqs[i].Key).Build())
 	}
 	rs := c.DoMulti(ctx, cmds...)
 	if rs[0].Error() != nil {
