@@ -1,6 +1,7 @@
 package redisl2_test
 
 import (
+	"cmp"
 	"testing"
 
 	"github.com/asidecache/aside"
@@ -9,8 +10,12 @@ import (
 	"github.com/asidecache/aside/redisl2"
 )
 
+// open connects with patience unless told otherwise: a machine with no time to
+// spare may take seconds to answer a new connection, as the cluster client makes
+// whenever a slot begins to move, and that is no outage.
 func open(t testing.TB, o redisl2.Options) *redisl2.Store {
 	t.Helper()
+	o.DialTimeout = cmp.Or(o.DialTimeout, minute)
 	s, err := redisl2.Open(o)
 	if err != nil {
 		t.Fatal(err)
