@@ -23,8 +23,9 @@ type Token = envelope.Token
 // ErrL2Refused: then nothing was changed. Requests and their bytes belong to the
 // L2 from the call on, since a command that timed out may still be on its way.
 type L2 interface {
-	// Acquire looks a key up and, if it is absent, leases it. The connection
-	// that reads the key also watches it (see Watch).
+	// Acquire looks a key up and, if it is absent, leases it. A value, an absence
+	// or the lease of another that it finds is also watched (see Watch). A lease
+	// that it grants may end the watch of the key.
 	Acquire(ctx context.Context, reqs []LeaseRequest) []Acquired
 	// Fill stores an entry if, and only if, the lease still stands.
 	Fill(ctx context.Context, reqs []FillRequest) []FillResult
@@ -50,10 +51,10 @@ type L2 interface {
 	Clear(ctx context.Context, prefix string) error
 
 	// Watch calls w for keys that begin with prefix, until stop is called: when
-	// a key that this L2 has acquired, filled or published is changed by someone
-	// else for the first time since. The calls come soon after the change, in
-	// any order with the answers to this L2's own operations, and must return
-	// quickly. A prefix ends in its third colon and can be watched once.
+	// a key that this L2 has found, filled or published, and not leased since, is
+	// changed by someone else for the first time. The calls come soon after the
+	// change, in any order with the answers to this L2's own operations, and must
+	// return quickly. A prefix ends in its third colon and can be watched once.
 	Watch(prefix string, w Watcher) (stop func(), err error)
 	// Ping reports whether the tier can be written now.
 	Ping(ctx context.Context) error
@@ -85,16 +86,24 @@ type Watcher struct {
 
 // LeaseRequest asks for one key.
 type LeaseRequest struct {
-	Key   string
-	Lease Token
-	TTL   time.Duration // of the lease
-	// Expected: a value is probably there. An L2 that can look for one at a lower
-	// price than it leases may do so first.
-	Expected bool
+	Key    string
+	Lease  Token
+	TTL    time.Duration // of the lease
+	Expect Expectation
 	// StaleFor > 0: a value with no more than this left to live is leased too,
 	// and handed out beside the lease.
 	StaleFor time.Duration
 }
+
+// Expectation is what most look-ups of late have found. An L2 that can ask for
+// that at a lower price may do so first; its answers are the same.
+type Expectation uint8
+
+const (
+	ExpectAnything Expectation = iota
+	ExpectValue                // a value or a confirmed absence
+	ExpectNothing              // the key is absent, and will be leased
+)
 
 // EntryState is what an Acquire found.
 type EntryState uint8

@@ -234,10 +234,10 @@ func (c *Cache[K, V]) lookUp(jobs []*job[K, V], toLoad *[]*job[K, V]) (leased []
 	if len(ask) == 0 {
 		return nil
 	}
-	expected := c.worth.expected.Load()
+	expect := c.worth.expects()
 	reqs := make([]LeaseRequest, len(ask))
 	for i, j := range ask {
-		reqs[i] = LeaseRequest{Key: j.l2key, Lease: j.lease, TTL: c.leaseTTL(), Expected: expected, StaleFor: c.opts.StaleFor}
+		reqs[i] = LeaseRequest{Key: j.l2key, Lease: j.lease, TTL: c.leaseTTL(), Expect: expect, StaleFor: c.opts.StaleFor}
 	}
 	start := time.Now()
 	var again []*job[K, V]
@@ -249,7 +249,8 @@ func (c *Cache[K, V]) lookUp(jobs []*job[K, V], toLoad *[]*job[K, V]) (leased []
 			j.how = fillDegraded
 			*toLoad = append(*toLoad, j)
 			if !errors.Is(a.Err, errBreakerOpen) && !errors.Is(a.Err, ErrL2Refused) {
-				c.orphan(j) // the lease may have been granted all the same
+				c.granted(j) // it may have been all the same
+				c.orphan(j)
 			}
 		case a.State == StateFound:
 			err := c.found(j, a.Entry)
@@ -273,6 +274,7 @@ func (c *Cache[K, V]) lookUp(jobs []*job[K, V], toLoad *[]*job[K, V]) (leased []
 			j.how = fillNothing
 			*toLoad = append(*toLoad, j)
 		default:
+			c.granted(j)
 			j.how = fillLeased
 			if a.Entry != nil {
 				j.stale, j.staleUntil = a.Entry, time.Now().Add(a.Left)
@@ -284,6 +286,18 @@ func (c *Cache[K, V]) lookUp(jobs []*job[K, V], toLoad *[]*job[K, V]) (leased []
 		leased = append(leased, c.lookUp(again, toLoad)...)
 	}
 	return leased
+}
+
+// granted drops from L1 what was in L2 until it expired, and may be in L1 for a
+// little longer: the lease has ended the watch of the key. Nobody else inserts in
+// this generation (see overtake), unless this flight has been replaced; and what
+// a release has published, not once it has expired.
+func (c *Cache[K, V]) granted(j *job[K, V]) {
+	if j.replaced {
+		c.overtakes(j)
+	} else {
+		c.l1.Drop(j.key)
+	}
 }
 
 // A lease outlives the load's deadline and the round trips around it, so that
@@ -328,9 +342,14 @@ func (c *Cache[K, V]) found(j *job[K, V], entry []byte) error {
 // in each generation one flight of a key may (see job.replaced).
 func (c *Cache[K, V]) overtake(j *job[K, V]) {
 	if j.strong || j.how == fillNothing || j.how == fillDegraded || !c.flights.Current(j.key, j.call) {
-		j.gen = c.l1.Overtake(j.key, j.gen)
-		c.flights.Restart(j.key, j.call, j.gen)
+		c.overtakes(j)
 	}
+}
+
+// overtakes drops what L1 has of the job's key, and leaves L1 to this flight.
+func (c *Cache[K, V]) overtakes(j *job[K, V]) {
+	j.gen = c.l1.Overtake(j.key, j.gen)
+	c.flights.Restart(j.key, j.call, j.gen)
 }
 
 func (c *Cache[K, V]) insertL1(j *job[K, V], ttl time.Duration) {

@@ -9,6 +9,8 @@ import (
 	"errors"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/asidecache/aside"
 	"github.com/asidecache/aside/asidetest"
@@ -320,6 +322,64 @@ func TestL1FilledDuringAWriteIsDropped(t *testing.T) {
 		}
 		if v, i := n.read("k", aside.Default); v != 2 {
 			t.Errorf("version %d from %v after the acknowledgement", v, i.Source)
+		}
+	})
+}
+
+// L1 may have an entry for a moment longer than L2, and the lease that a strong
+// read is granted then has ended the watch of the key: nobody tells this node of
+// the next write. Caught: lookUp without granted.
+func TestGrantedLeaseDropsWhatL1HasForLonger(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, s := newPrimary("k"), &asidetest.Server{}
+		ttl := func(o *options) { o.TTL = time.Minute }
+		n, other := newNode(t, p, s, ttl), newNode(t, p, s, ttl)
+		n.conn.Answer(func(op, _ string) error {
+			if op == "Fill" {
+				time.Sleep(time.Second)
+			}
+			return nil
+		})
+		n.read("k", aside.Default)
+		time.Sleep(time.Minute + 500*time.Millisecond)
+		n.want("k", 1, aside.SourceL1)
+		if e := s.Entry(testPrefix + "k"); e != nil {
+			t.Fatalf("L2 still has %q", e)
+		}
+		g := gate.New(t)
+		p.afterRead = g.First()
+		strong := gate.Async(func() int { v, _ := n.read("k", aside.Strong); return v })
+		<-g.Arrived
+		other.update("k")
+		synctest.Wait() // no notice is on its way
+		later := gate.Async(func() int { v, _ := n.read("k", aside.Default); return v })
+		synctest.Wait()
+		g.Open()
+		if v := <-later; v != 2 {
+			t.Errorf("version %d after 2 was acknowledged", v)
+		}
+		<-strong
+	})
+}
+
+// What a write has published may have expired in L2 when the answer arrives, and
+// another flight may have leased the key since. Caught: the TTL counted from the
+// answer on.
+func TestPublishedIsNotInL1ForLongerThanInL2(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, s := newPrimary("k"), &asidetest.Server{}
+		n := newNode(t, p, s, func(o *options) { o.TTL = time.Minute })
+		n.conn.Answer(func(op, _ string) error {
+			if op == "Release" {
+				time.Sleep(59 * time.Second)
+			}
+			return nil
+		})
+		n.update("k")
+		n.want("k", 2, aside.SourceL1)
+		time.Sleep(2 * time.Second)
+		if _, i := n.read("k", aside.Default); i.Source == aside.SourceL1 {
+			t.Error("L1 has what L2 had for a minute, a second ago")
 		}
 	})
 }

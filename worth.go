@@ -40,7 +40,7 @@ type worth[K comparable] struct {
 	probing   atomic.Bool   // the next read is to measure a load
 	share     atomic.Uint32 // of the samples: one in so many
 	slow      atomic.Bool   // loads take so long that they are worth sharing
-	expected  atomic.Bool   // most look-ups find a value in L2
+	expect    atomic.Uint32 // the Expectation of look-ups in L2
 	sampling  atomic.Bool   // there was a bypass: only sampled keys count
 	sampled   atomic.Uint64 // hits in L1 on sampled keys, while sampling
 
@@ -83,8 +83,8 @@ const (
 	// slowLoad is from when loads of one key are shared while bypassing. The
 	// flight that this takes would be a good part of a quicker one.
 	slowLoad = time.Millisecond
-	// expectHits is the hit ratio from which a value is expected in L2.
-	expectHits = 0.9
+	// From the one hit ratio on a value is expected in L2, up to the other none.
+	expectHits, expectMisses = 0.9, 0.1
 )
 
 // mean is an exponentially weighted one, and the plain one of the first values.
@@ -160,10 +160,24 @@ func (w *worth[K]) read(key K, inTiers time.Duration, foundInL2 bool) {
 			w.checkLocked()
 		}
 	}
-	w.expected.Store(w.mu.h.n >= checkEvery && w.mu.h.v >= expectHits)
+	w.expect.Store(uint32(w.expectationLocked()))
 	if u := w.mu.unloaded; u%probeSeldom == 0 || w.mu.load.n < loadsToKnow && u%probeSoon == 0 {
 		w.probing.Store(!w.off)
 	}
+}
+
+func (w *worth[K]) expects() Expectation { return Expectation(w.expect.Load()) }
+
+func (w *worth[K]) expectationLocked() Expectation {
+	switch h := w.mu.h; {
+	case h.n < checkEvery:
+		return ExpectAnything
+	case h.v >= expectHits:
+		return ExpectValue
+	case h.v <= expectMisses:
+		return ExpectNothing
+	}
+	return ExpectAnything
 }
 
 func (w *worth[K]) checkLocked() {

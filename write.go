@@ -216,6 +216,7 @@ func (c *Cache[K, V]) release(keys []K, token Token, published map[K]loaded[V]) 
 		}
 		reqs[i].Publish, reqs[i].TTL = entry, c.ttl(negative)+c.staleFor(negative)
 	}
+	start := time.Now()
 	for i, r := range c.tier.release(reqs) {
 		k := keys[i]
 		switch {
@@ -226,7 +227,9 @@ func (c *Cache[K, V]) release(keys []K, token Token, published map[K]loaded[V]) 
 			c.n.published.Add(1)
 			l := published[k]
 			if c.invertible(k, reqs[i].Key) {
-				c.l1.InsertAbsent(k, gens[i], l.v, l.err != nil, min(c.opts.L1TTL, reqs[i].TTL-c.staleFor(l.err != nil)))
+				// Not for longer than it is in L2: see granted.
+				ttl := reqs[i].TTL - c.staleFor(l.err != nil) - time.Since(start)
+				c.l1.InsertAbsent(k, gens[i], l.v, l.err != nil, min(c.opts.L1TTL, ttl))
 			}
 		case r.Lost:
 			c.n.lost.Add(1)

@@ -453,19 +453,28 @@ func (s *suite) watch() {
 
 // The point at which plain tracking fails: one's own SET ends the tracking of
 // the key, silently with NOLOOP, so that a value put into L1 after one's own
-// fill would never be invalidated; nor one that was there before one's own lease.
+// fill would never be invalidated; nor one that was found after one's own lease,
+// or that is yet to come while another's lease is waited for.
 func (s *suite) watchAfterOwnChanges() {
 	a, _ := s.watchers()
-	if r := s.acquire(s.a, "leased", envelope.NewToken()); r.State != aside.StateGranted {
+	if r := s.acquire(s.a, "found", envelope.NewToken()); r.State != aside.StateGranted {
 		s.Fatalf("an absent key is in state %d", r.State)
 	}
+	v := value("1")
+	s.release(s.b, "found", s.fence(s.b, "found", time.Minute), v)
+	s.wantFound(s.a, "found", v)
+	if r := s.acquire(s.b, "leased", envelope.NewToken()); r.State != aside.StateGranted {
+		s.Fatalf("an absent key is in state %d", r.State)
+	}
+	s.wantState(s.a, "leased", aside.StateLeased)
 	s.put(s.a, "filled", value("1"), time.Minute)
 	if !s.release(s.a, "published", s.fence(s.a, "published", time.Minute), value("1")).Published {
 		s.Fatal("not published")
 	}
-	for _, k := range []string{"leased", "filled", "published"} {
+	for _, k := range []string{"found", "leased", "filled", "published"} {
+		before := a.of(k)
 		s.fence(s.b, k, time.Minute)
-		s.eventually("the node that leased or stored "+k+" hears of another's write", func() bool { return a.of(k) == 1 })
+		s.eventually("the node that found or stored "+k+" hears of another's write", func() bool { return a.of(k) > before })
 	}
 }
 

@@ -212,7 +212,6 @@ func (c *Client) Acquire(ctx context.Context, reqs []aside.LeaseRequest) []aside
 			case kind == envelope.KindValue && time.Until(e.expires) <= r.StaleFor:
 				out[i] = aside.Acquired{State: aside.StateGranted, Entry: bytes.Clone(e.b), Left: time.Until(e.expires)}
 				push = c.s.setLocked(c, r.Key, lease, r.TTL)
-				c.tracked[r.Key] = true
 			case kind == envelope.KindValue, kind == envelope.KindNegative:
 				out[i] = aside.Acquired{State: aside.StateFound, Entry: bytes.Clone(e.b)}
 			case kind == envelope.KindLease && !bytes.Equal(e.b, lease):
@@ -222,7 +221,6 @@ func (c *Client) Acquire(ctx context.Context, reqs []aside.LeaseRequest) []aside
 			default:
 				out[i] = aside.Acquired{State: aside.StateGranted}
 				push = c.s.setLocked(c, r.Key, lease, r.TTL)
-				c.tracked[r.Key] = true
 			}
 			return push
 		})

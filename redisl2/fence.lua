@@ -1,10 +1,11 @@
+#!lua
 -- Put a writer's fence on a key. F, then '1' if the key was touched by more
 -- than one writer (nobody may publish then), then one record per writer: token
 -- and the time its fence expires. Each has its own expiry, by this server's
 -- clock, so a crashed writer's fence ends however often others renew the key.
 -- That of a writer who is alone is the key's, and written as zeros: most are.
 -- KEYS[1] key; ARGV[1] token, ARGV[2] ms to live
-local v = redis.pcall('GET', KEYS[1])
+local v = redis.pcall('GETEX', KEYS[1]) -- see fill.lua
 if type(v) ~= 'string' or string.byte(v) ~= 70 then
   redis.call('SET', KEYS[1], 'F0' .. ARGV[1] .. '0000000000000', 'PX', ARGV[2])
   return 0

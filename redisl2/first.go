@@ -9,27 +9,49 @@ import (
 	"github.com/asidecache/aside/internal/envelope"
 )
 
+// lookFirst tries what acquire.lua does with a plain command for each key, which
+// costs the server a fifth of the script, and returns the requests that it could
+// not answer so. Those take one more round trip.
+func (s *Store) lookFirst(ctx context.Context, reqs []aside.LeaseRequest, out []aside.Acquired) (left []int) {
+	if c, err := s.get(); err == nil && len(reqs) < maxBatch {
+		switch expectation(reqs) {
+		case aside.ExpectValue:
+			return getFirst(ctx, c, reqs, out)
+		case aside.ExpectNothing:
+			return leaseFirst(ctx, c, reqs, out)
+		}
+	}
+	return every(len(reqs))
+}
+
+// expectation returns that of all requests, which come from one cache.
+func expectation(reqs []aside.LeaseRequest) (e aside.Expectation) {
+	for i := range reqs {
+		if i > 0 && reqs[i].Expect != e {
+			return aside.ExpectAnything
+		}
+		e = reqs[i].Expect
+	}
+	return e
+}
+
 // fewest is from how many look-ups on GET is tried first: the script that asks
 // whether this server is a master is one command more.
 const fewest = 4
 
-// lookFirst answers those requests whose keys have a value with a plain GET each,
-// which costs the server a fifth of what acquire.lua does, and returns the
-// others. It is for callers who expect values: the others take one more round
-// trip. The ping before them refuses on a replica, whose values may be old, as
-// acquire.lua does. A cluster has it for the script alone: each of its servers
-// would have to be asked.
-func (s *Store) lookFirst(ctx context.Context, reqs []aside.LeaseRequest, out []aside.Acquired) (left []int) {
+// getFirst answers those requests whose keys have a value. The ping before them
+// refuses on a replica, whose values may be old, as acquire.lua does. A cluster
+// has it for the script alone: each of its servers would have to be asked.
+func getFirst(ctx context.Context, c rueidis.Client, reqs []aside.LeaseRequest, out []aside.Acquired) (left []int) {
 	var asked []int
 	for i := range reqs {
-		if reqs[i].Expected && reqs[i].StaleFor <= 0 { // GET does not tell what is left to live
+		if reqs[i].StaleFor <= 0 { // GET does not tell what is left to live
 			asked = append(asked, i)
 		} else {
 			left = append(left, i)
 		}
 	}
-	c, err := s.get()
-	if n := len(asked); n < fewest || n >= maxBatch || err != nil || c.Mode() == rueidis.ClientModeCluster {
+	if len(asked) < fewest || c.Mode() == rueidis.ClientModeCluster {
 		return every(len(reqs))
 	}
 	cmds := make([]rueidis.Completed, 1, len(asked)+1)
@@ -53,6 +75,38 @@ func (s *Store) lookFirst(ctx context.Context, reqs []aside.LeaseRequest, out []
 		}
 	}
 	return left
+}
+
+// leaseFirst leases those keys that are absent. What else it finds is left to
+// acquire.lua, since a command that writes does not have the server track what it
+// returns, and reading it afterwards would miss a change in between. Replicas
+// refuse it.
+func leaseFirst(ctx context.Context, c rueidis.Client, reqs []aside.LeaseRequest, out []aside.Acquired) (left []int) {
+	cmds := make([]rueidis.Completed, len(reqs))
+	for i := range reqs {
+		r := &reqs[i]
+		cmds[i] = c.B().Set().Key(r.Key).Value(lease(r.Lease)).Nx().Get().PxMilliseconds(max(1, r.TTL.Milliseconds())).Build()
+	}
+	for i, r := range c.DoMulti(ctx, cmds...) {
+		entry, err := r.ToString()
+		switch {
+		case rueidis.IsRedisNil(err), err == nil && entry == lease(reqs[i].Lease):
+			out[i] = aside.Acquired{State: aside.StateGranted}
+		case err == nil && entry != "" && entry[0] == envelope.KindFence:
+			out[i] = aside.Acquired{State: aside.StateFenced} // nothing will be kept
+		case err == nil, isRedisErr(err):
+			left = append(left, i)
+		default:
+			out[i] = aside.Acquired{Err: err}
+		}
+	}
+	return left
+}
+
+// isRedisErr reports whether the server has answered, and nothing was changed.
+func isRedisErr(err error) bool {
+	_, ok := rueidis.IsRedisErr(err)
+	return ok
 }
 
 func every(n int) []int {

@@ -2,6 +2,7 @@ package redisl2_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -17,7 +18,7 @@ import (
 func expected(keys ...string) []aside.LeaseRequest {
 	reqs := make([]aside.LeaseRequest, len(keys))
 	for i, k := range keys {
-		reqs[i] = aside.LeaseRequest{Key: prefix + k, Lease: envelope.NewToken(), TTL: minute, Expected: true}
+		reqs[i] = aside.LeaseRequest{Key: prefix + k, Lease: envelope.NewToken(), TTL: minute, Expect: aside.ExpectValue}
 	}
 	return reqs
 }
@@ -87,7 +88,7 @@ func TestExpectedValuesAreAskedForWithGET(t *testing.T) {
 	s.Acquire(t.Context(), reqs)
 	reqs = expected(there...)
 	for i := range reqs {
-		reqs[i].Expected = false
+		reqs[i].Expect = aside.ExpectAnything
 	}
 	s.Acquire(t.Context(), reqs)
 	if names := tap.commands(); slices.Contains(names, "GET") {
@@ -127,12 +128,102 @@ func TestExpectedValuesAreTrackedAndNotAReplicas(t *testing.T) {
 	}
 }
 
+// Keys that are expected to be absent cost one SET each, whatever it finds. What
+// is found after all is asked for again by the script, which has the server track
+// it: a change that comes next is told.
+// Caught: a SET whose answer is taken for a value that is watched.
+func TestExpectedAbsencesAreLeasedWithSET(t *testing.T) {
+	t.Parallel()
+	srv := testserver.Redis(t)
+	stored(t, srv.URL(), "value")
+	other := open(t, redisl2.Options{URL: srv.URL()})
+	other.Acquire(t.Context(), expected("leased"))
+	other.Fence(t.Context(), []aside.FenceRequest{{Key: prefix + "fenced", Token: envelope.NewToken(), Life: minute}})
+	srv.Do("RPUSH", prefix+"foreign", "x")
+
+	tap := newTap(t, srv)
+	s := open(t, redisl2.Options{URL: tap.url()})
+	changed := make(chan string, 100)
+	if _, err := s.Watch(prefix, aside.Watcher{Changed: func(k string) { changed <- k }, Lost: func() {}}); err != nil {
+		t.Fatal(err)
+	}
+	ask := func(keys ...string) []aside.LeaseRequest {
+		reqs := expected(keys...)
+		for i := range reqs {
+			reqs[i].Expect = aside.ExpectNothing
+		}
+		return reqs
+	}
+	reqs := ask("absent", "fenced", "absent too")
+	for range 2 { // the second time is a retry
+		tap.forget()
+		for i, want := range []aside.EntryState{aside.StateGranted, aside.StateFenced, aside.StateGranted} {
+			if a := s.Acquire(t.Context(), reqs)[i]; a.Err != nil || a.State != want {
+				t.Errorf("%s: %+v, want state %d", reqs[i].Key, a, want)
+			}
+		}
+		if names := tap.commands(); slices.Contains(names, "EVALSHA") {
+			t.Errorf("commands on the wire: %v", names)
+		}
+	}
+	for _, r := range s.Fill(t.Context(), []aside.FillRequest{{Key: reqs[0].Key, Lease: reqs[0].Lease, Entry: entry("x"), TTL: minute}}) {
+		if !r.Stored {
+			t.Errorf("a fill under a lease by SET: %+v", r)
+		}
+	}
+
+	reqs = ask("value", "leased", "foreign")
+	for i, a := range s.Acquire(t.Context(), reqs) {
+		if want := []aside.EntryState{aside.StateFound, aside.StateLeased, aside.StateGranted}[i]; a.Err != nil || a.State != want {
+			t.Errorf("%s: %+v, want state %d", reqs[i].Key, a, want)
+		}
+	}
+	for _, k := range []string{"value", "leased"} {
+		if err := other.Invalidate(t.Context(), []string{prefix + k})[0]; err != nil {
+			t.Fatal(err)
+		}
+		if got := gate.Await(t, "the invalidation of "+k, changed); got != k {
+			t.Errorf("told of %s, want %s", got, k)
+		}
+	}
+
+	srv.Do("CONFIG", "SET", "maxmemory", "1")
+	stale := ask("absent too", "new")
+	for i, a := range s.Acquire(t.Context(), stale) {
+		if want := []aside.EntryState{aside.StateLeased, 0}[i]; a.State != want || (want == 0) != errors.Is(a.Err, aside.ErrL2Refused) {
+			t.Errorf("memory is full, %s: %+v", stale[i].Key, a)
+		}
+	}
+	srv.Do("CONFIG", "SET", "maxmemory", "0")
+	srv.Do("REPLICAOF", "127.0.0.1", "1")
+	for i, a := range s.Acquire(t.Context(), reqs) {
+		if a.Err == nil {
+			t.Errorf("%s: a replica answered %+v", reqs[i].Key, a)
+		}
+	}
+}
+
 // inL2 reads a key until L2 has it.
 func (n *node) inL2(k string) {
 	n.t.Helper()
 	gate.Eventually(n.t, k+" is in L2", func() bool {
 		r, err := n.Read(context.Background(), k, n.p, aside.Default)
 		return err == nil && r.Source == aside.SourceL2
+	})
+}
+
+// A cache comes to expect nothing once it has missed enough.
+func TestCacheExpectsWhatItMisses(t *testing.T) {
+	t.Parallel()
+	srv := testserver.Redis(t)
+	p := newPrimary(numbered("k", 1000)...)
+	tap := newTap(t, srv)
+	n := newNode(t, p, tap.url())
+	i := 0
+	gate.Eventually(t, "a read asks with SET", func() bool {
+		n.read(fmt.Sprint("k", i), aside.Default)
+		i++
+		return slices.Contains(tap.commands(), "SET")
 	})
 }
 

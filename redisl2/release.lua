@@ -1,7 +1,7 @@
 -- Lift a writer's fence.
 -- KEYS[1] key; ARGV[1] token, ARGV[2] entry to publish or '', ARGV[3] its ms to live
 -- Answers 'P' published, 'D' removed, 'F' others still write, 'X' this fence was gone.
-local v = redis.pcall('GET', KEYS[1])
+local v = redis.pcall('GETEX', KEYS[1]) -- see fill.lua; memory may be full here
 if type(v) ~= 'string' or string.byte(v) ~= 70 then
   -- The fence ran out, or was lost: what is there may have been read before
   -- the write, and a fill on its way too, so lease and value both go.

@@ -14,6 +14,7 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/asidecache/aside"
+	"github.com/asidecache/aside/internal/envelope"
 )
 
 var (
@@ -145,6 +146,9 @@ func wrap(err error) error {
 
 func ms(d time.Duration) string { return strconv.FormatInt(max(1, d.Milliseconds()), 10) }
 
+// lease is the entry that stands for a lease.
+func lease(t aside.Token) string { return string(envelope.KindLease) + string(t[:]) }
+
 // Acquire implements aside.L2.
 func (s *Store) Acquire(ctx context.Context, reqs []aside.LeaseRequest) []aside.Acquired {
 	out := make([]aside.Acquired, len(reqs))
@@ -153,7 +157,7 @@ func (s *Store) Acquire(ctx context.Context, reqs []aside.LeaseRequest) []aside.
 		func(i int) string { return reqs[left[i]].Key },
 		func(i int) args {
 			r := &reqs[left[i]]
-			return args{[3]string{rueidis.BinaryString(r.Lease[:]), ms(r.TTL), strconv.FormatInt(max(0, r.StaleFor.Milliseconds()), 10)}, 3}
+			return args{[3]string{lease(r.Lease), ms(r.TTL), strconv.FormatInt(max(0, r.StaleFor.Milliseconds()), 10)}, 3}
 		},
 		func(i int, r rueidis.RedisResult, err error) { out[left[i]] = acquired(r, err) })
 	s.lookRefused(ctx, reqs, out)
@@ -198,7 +202,7 @@ func (s *Store) Fill(ctx context.Context, reqs []aside.FillRequest) []aside.Fill
 		func(i int) string { return reqs[i].Key },
 		func(i int) args {
 			r := &reqs[i]
-			return args{[3]string{rueidis.BinaryString(r.Lease[:]), rueidis.BinaryString(r.Entry), ms(r.TTL)}, 3}
+			return args{[3]string{lease(r.Lease), rueidis.BinaryString(r.Entry), ms(r.TTL)}, 3}
 		},
 		func(i int, r rueidis.RedisResult, err error) {
 			if out[i].Err = err; err == nil {
@@ -216,7 +220,7 @@ func (s *Store) Abandon(ctx context.Context, reqs []aside.AbandonRequest) []erro
 		func(i int) string { return reqs[i].Key },
 		func(i int) args {
 			r := &reqs[i]
-			return args{[3]string{rueidis.BinaryString(r.Lease[:]), rueidis.BinaryString(r.Restore), ms(r.TTL)}, 3}
+			return args{[3]string{lease(r.Lease), rueidis.BinaryString(r.Restore), ms(r.TTL)}, 3}
 		},
 		func(i int, _ rueidis.RedisResult, err error) { out[i] = err })
 	return out

@@ -91,19 +91,24 @@ inline insertL1(r, n, v)
 	fi
 }
 
-/* Cache.overtake, l1.Tier.Overtake */
+/* Cache.overtakes, l1.Tier.Overtake */
+inline overtakes(r, n)
+{
+	l1[n] = 0;
+	fresh = fresh & (~READERS_ON(n) | BIT(r));
+	publishing = publishing & ~WRITERS_ON(n);
+	flightFresh[n] = (flight[n] == r && (fresh & BIT(r)) && !LONELY(n))
+}
+
+/* Cache.overtake */
 inline overtake(r, n)
 {
 	if
 #ifdef NO_OVERTAKE
-	:: false ->
+	:: false -> skip
 #else
-	:: strong || got == FENCE || flight[n] != r ->
+	:: strong || got == FENCE || flight[n] != r -> overtakes(r, n)
 #endif
-		l1[n] = 0;
-		fresh = fresh & (~READERS_ON(n) | BIT(r));
-		publishing = publishing & ~WRITERS_ON(n);
-		flightFresh[n] = (flight[n] == r && (fresh & BIT(r)) && !LONELY(n))
 	:: else
 	fi
 }

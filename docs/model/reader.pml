@@ -100,7 +100,7 @@ lookUp:		STEP
 		printf("node %d: reader %d asks L2: %e %d\n", NODE, me, got, v);
 		if
 		:: got == VALUE -> checks(v); need = 0
-		:: got == GRANTED -> need = 0	/* a load brings what the primary has then */
+		:: got == GRANTED -> need = 0; unheard[NODE]++	/* a load brings what the primary has then */
 		:: got == FENCE ->
 			need = 0;
 			fresh = fresh & ~BIT(me); calm(NODE)
@@ -132,7 +132,22 @@ lookUp:		STEP
 		leave(); goto out
 	}
 	:: atomic {
-		ANSWERED(me) && (got == GRANTED || got == FENCE) ->	/* Cache.load */
+		ANSWERED(me) && (got == GRANTED || got == FENCE) ->
+		if	/* Cache.granted: the lease has ended the tracking of the key */
+#ifdef NO_DROP_GRANTED
+		:: got == GRANTED -> unheard[NODE]--
+#else
+#ifdef GRANTED_REPLACED
+		:: got == GRANTED -> unheard[NODE]--; l1[NODE] = 0
+#else
+		:: got == GRANTED && !replaced -> unheard[NODE]--; l1[NODE] = 0
+		:: got == GRANTED && replaced -> unheard[NODE]--; overtakes(me, NODE)
+#endif
+#endif
+		:: else
+		fi;
+		STEP
+		/* Cache.load */
 #ifndef ASKS_LATE
 		noteAsOf(me);
 #endif

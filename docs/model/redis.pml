@@ -6,6 +6,7 @@ mtype key = ABSENT;
 byte held;		/* the version in a value, the token of a lease */
 byte fences;		/* the tokens in a fence that have not expired */
 bool shared;		/* the fence was touched by more than one writer */
+byte publisher;		/* of a value, if a release has put it there */
 
 byte newest;		/* of the versions that the feed has told a fence */
 byte by;		/* of get, 0 between steps */
@@ -34,13 +35,13 @@ inline changed(n)
 
 inline set(kind, x, n)
 {
-	key = kind; held = x; fences = 0; shared = false; newest = 0;
+	key = kind; held = x; fences = 0; shared = false; newest = 0; publisher = 0;
 	changed(n)
 }
 
-/* Every script begins with a GET. What has expired by then is gone, and whoever saw it first has told everybody: the
-   server itself, or a command of node n, and then n is not told. */
-inline get(n)
+/* Every script begins by looking at the key. What has expired by then is gone, and whoever saw it first has told
+   everybody: the server itself, or a command of node n, and then n is not told. */
+inline look(n)
 {
 	if
 	:: true -> by = n
@@ -48,7 +49,11 @@ inline get(n)
 	fi;
 	if
 	:: true
-	:: key == VALUE || key == LEASE -> set(ABSENT, 0, by); printf("redis: the entry has expired\n")
+	:: key == VALUE || key == LEASE ->
+#ifndef PUBLISHED_OUTLIVES
+		publishing = publishing & ~publisher;	/* so it would have in L1: Cache.release */
+#endif
+		set(ABSENT, 0, by); printf("redis: the entry has expired\n")
 	:: MAY_END ->
 		do
 		:: MAY_END & 1 -> fences = fences & ~1; printf("redis: the fence of writer 0 has ended\n")
@@ -61,22 +66,28 @@ inline get(n)
 		:: else
 		fi
 	fi;
-	by = 0;
-	tracked[n] = MATTERS(n)
+	by = 0
 }
 
-/* A script that has changed the key reads it again, or its node would not be told of the next change. */
+/* A command that reads has the server track the key; SET, and GETEX, which looks as if it wrote, do not. So a script that
+   leaves the key with something to hear of reads it (EXISTS), or its node would not be told of the next change. */
 #ifndef UNWATCHED
 #define UNWATCHED NONE
 #endif
 #define NONE    0
-#define ACQUIRE 1
+#define FOUND   1
 #define FILL    2
-#define ABANDON 3
+#define REFUSED 3
 #define PUBLISH 4
 inline watch(n, script)
 {
-	tracked[n] = (script != UNWATCHED && MATTERS(n))
+	tracked[n] = tracked[n] || (script != UNWATCHED && MATTERS(n))
+}
+
+inline get(n)
+{
+	look(n);
+	tracked[n] = MATTERS(n)
 }
 
 /* The server has run a command of a process, and everything that it sent to the node before comes before the answer. */
@@ -96,32 +107,31 @@ inline grant(r, n)
 	:: key == LEASE && held != TOKEN(r) -> broken(P4)	/* its holder's load would not be the only one */
 	:: else
 	fi;
-	got = GRANTED; set(LEASE, TOKEN(r), n);
-	watch(n, ACQUIRE)
+	got = GRANTED; set(LEASE, TOKEN(r), n)
 }
 
 inline acquire_lua(r, n, got, v)
 {
-	get(n);
+	look(n);
 	if
-	:: key == VALUE -> got = VALUE; v = held
+	:: key == VALUE -> got = VALUE; v = held; watch(n, FOUND)
 #ifdef STALE
 	:: key == VALUE -> stale = held; grant(r, n)	/* it is about to expire */
 #endif
 #ifdef LEASE_OVER
 	:: key == LEASE -> grant(r, n)
 #else
-	:: key == LEASE && held != TOKEN(r) -> got = LEASE
+	:: key == LEASE && held != TOKEN(r) -> got = LEASE; watch(n, FOUND)
 	:: key == LEASE && held == TOKEN(r) -> got = GRANTED	/* a retry of ours */
 #endif
-	:: key == FENCE -> got = FENCE
+	:: key == FENCE -> got = FENCE; watch(n, FOUND)
 	:: key == ABSENT -> grant(r, n)
 	fi
 }
 
 inline fill_lua(r, n, v, ok)
 {
-	get(n);
+	look(n);
 	if
 #ifdef NO_CAS
 	:: true ->
@@ -130,28 +140,28 @@ inline fill_lua(r, n, v, ok)
 #endif
 		ok = true; set(VALUE, v, n);
 		watch(n, FILL)
-	:: else -> ok = false
+	:: else -> ok = false; watch(n, REFUSED)
 	fi
 }
 
 inline abandon_lua(r, n, restore)
 {
-	get(n);
+	look(n);
 	if
 #ifdef RESTORE_NO_CAS
 	:: restore ->
 #else
 	:: key == LEASE && held == TOKEN(r) && restore ->
 #endif
-		set(VALUE, restore, n); watch(n, ABANDON)
-	:: key == LEASE && held == TOKEN(r) && !restore -> set(ABSENT, 0, n); watch(n, ABANDON)
-	:: else
+		set(VALUE, restore, n)
+	:: key == LEASE && held == TOKEN(r) && !restore -> set(ABSENT, 0, n)
+	:: else -> watch(n, REFUSED)
 	fi
 }
 
 inline fence_lua(w, n)
 {
-	get(n);
+	look(n);
 	if
 	:: key == FENCE -> shared = true; fences = fences | BIT(w); changed(n)
 	:: else -> set(FENCE, 0, n); fences = BIT(w)
@@ -180,7 +190,7 @@ inline fence_lua(w, n)
 
 inline release_lua(w, n, publish, v, got)
 {
-	get(n);
+	look(n);
 	if
 	:: key != FENCE && REMOVES -> got = GONE; set(ABSENT, 0, n)
 	:: key != FENCE && !REMOVES -> got = GONE
@@ -188,7 +198,7 @@ inline release_lua(w, n, publish, v, got)
 		got = (fences & BIT(w) -> OTHERS : GONE);
 		fences = fences & ~BIT(w); shared = true; changed(n)
 	:: key == FENCE && !OTHERS_STAND && MAY_PUBLISH ->
-		got = PUBLISHED; set(VALUE, v, n);
+		got = PUBLISHED; set(VALUE, v, n); publisher = BIT(w);
 		watch(n, PUBLISH)
 	:: key == FENCE && !OTHERS_STAND && !MAY_PUBLISH -> got = REMOVED; set(ABSENT, 0, n)
 	fi

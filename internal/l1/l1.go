@@ -141,9 +141,7 @@ func (t *Tier[K, V]) Invalidate(key K) {
 	s.mu.Lock()
 	s.gen++
 	s.mu.Unlock()
-	if t.cache != nil {
-		t.cache.Invalidate(key)
-	}
+	t.Drop(key)
 }
 
 // InsertAbsent is Insert for a value that is no newer than what others may have
@@ -164,10 +162,15 @@ func (t *Tier[K, V]) Overtake(key K, gen uint64) uint64 {
 		gen = s.gen
 	}
 	s.mu.Unlock()
+	t.Drop(key)
+	return gen
+}
+
+// Drop drops what is there, and nothing that is yet to be inserted.
+func (t *Tier[K, V]) Drop(key K) {
 	if t.cache != nil {
 		t.cache.Invalidate(key)
 	}
-	return gen
 }
 
 // Flush does for every key what Invalidate does for one.
