@@ -50,29 +50,33 @@ func (g *gather[T]) add(part int, item T, run func(batch []T)) {
 	}
 }
 
-// exchange gathers requests whose senders wait for the answer.
+// exchange gathers requests, and hands each answer to its sender.
 type exchange[Q, R any] struct {
-	gather[*exchanged[Q, R]]
+	gather[exchanged[Q, R]]
 }
 
 type exchanged[Q, R any] struct {
-	q    Q
-	r    R
-	done chan struct{}
+	q      Q
+	answer func(R)
 }
 
-func (x *exchange[Q, R]) do(part int, q Q, run func([]Q) []R) R {
-	one := &exchanged[Q, R]{q: q, done: make(chan struct{})}
-	x.add(part, one, func(batch []*exchanged[Q, R]) {
+// send has the answer handed over in the batch's goroutine, one after the other,
+// so that a sender with nothing else to do need not wait for it.
+func (x *exchange[Q, R]) send(part int, q Q, run func([]Q) []R, answer func(R)) {
+	x.add(part, exchanged[Q, R]{q, answer}, func(batch []exchanged[Q, R]) {
 		qs := make([]Q, len(batch))
 		for i, e := range batch {
 			qs[i] = e.q
 		}
 		for i, r := range run(qs) {
-			batch[i].r = r
-			close(batch[i].done)
+			batch[i].answer(r)
 		}
 	})
-	<-one.done
-	return one.r
+}
+
+// do waits for the answer.
+func (x *exchange[Q, R]) do(part int, q Q, run func([]Q) []R) R {
+	answer := make(chan R, 1)
+	x.send(part, q, run, func(r R) { answer <- r })
+	return <-answer
 }

@@ -236,24 +236,19 @@ func (c *Cache[K, V]) fill(jobs []*job[K, V]) {
 		abandons = append(abandons, a)
 		abandoned = append(abandoned, j)
 	}
-	if len(fills) > 0 {
-		start := time.Now()
-		results := c.tier.fill(fills)
-		if len(fills) == 1 {
+	switch len(fills) {
+	case 0:
+	case 1:
+		start, ttl := time.Now(), fills[0].TTL
+		c.life.running.Add(1) // the load's own registration holds Close up
+		c.tier.fillOne(fills[0], func(r FillResult) {
+			defer c.life.running.Done()
 			c.worth.filled(time.Since(start))
-		}
-		for i, r := range results {
-			j, trust := filled[i], flight.TrustNone
-			switch {
-			case r.Stored:
-				c.insertL1(j, min(c.opts.L1TTL, fills[i].TTL-c.staleFor(j.ans.Negative)))
-				trust = flight.TrustAll
-			case r.Err == nil:
-				c.n.fillsRefused.Add(1)
-			default: // also with the breaker open: the lease was granted before that
-				c.orphan(j)
-			}
-			c.finish(j, trust)
+			c.filled(filled[0], r, ttl)
+		})
+	default:
+		for i, r := range c.tier.fill(fills) {
+			c.filled(filled[i], r, fills[i].TTL)
 		}
 	}
 	if len(abandons) > 0 {
@@ -268,6 +263,21 @@ func (c *Cache[K, V]) fill(jobs []*job[K, V]) {
 			c.finish(j, flight.TrustNone)
 		}
 	}
+}
+
+// filled ends a job whose answer was to be stored in L2 for ttl.
+func (c *Cache[K, V]) filled(j *job[K, V], r FillResult, ttl time.Duration) {
+	trust := flight.TrustNone
+	switch {
+	case r.Stored:
+		c.insertL1(j, min(c.opts.L1TTL, ttl-c.staleFor(j.ans.Negative)))
+		trust = flight.TrustAll
+	case r.Err == nil:
+		c.n.fillsRefused.Add(1)
+	default: // also with the breaker open: the lease was granted before that
+		c.orphan(j)
+	}
+	c.finish(j, trust)
 }
 
 // ttl returns a TTL shortened by the jitter.

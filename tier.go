@@ -154,11 +154,14 @@ func (t *tier) acquire(reqs []LeaseRequest) []Acquired {
 }
 
 func (t *tier) fill(reqs []FillRequest) []FillResult {
-	return gathered(t, &t.fills, reqs, func(r *FillRequest) string { return r.Key }, func(reqs []FillRequest) []FillResult {
-		return each(t, "fill", len(reqs),
-			func(ctx context.Context) []FillResult { return t.l2.Fill(ctx, reqs) },
-			func(r *FillResult) *error { return &r.Err })
-	})
+	return each(t, "fill", len(reqs),
+		func(ctx context.Context) []FillResult { return t.l2.Fill(ctx, reqs) },
+		func(r *FillResult) *error { return &r.Err })
+}
+
+// fillOne fills together with others, and hands the result to answer.
+func (t *tier) fillOne(req FillRequest, answer func(FillResult)) {
+	t.fills.send(t.partition(req.Key), req, t.fill, answer)
 }
 
 func (t *tier) abandon(reqs []AbandonRequest) error {
