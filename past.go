@@ -3,9 +3,9 @@ package aside
 import (
 	"context"
 	"errors"
-	"sync"
 	"time"
 
+	"github.com/asidecache/aside/internal/deadline"
 	"github.com/asidecache/aside/internal/flight"
 )
 
@@ -46,14 +46,14 @@ func (c *Cache[K, V]) readPast(ctx context.Context, key K, loader Loader[K, V], 
 		// Others may wait for this load, so it does not end with the caller's
 		// interest. With the caller's deadline it does: then they try again.
 		shared := context.WithoutCancel(ctx)
-		deadline, hurried := ctx.Deadline()
+		end, hurried := ctx.Deadline()
 		if hurried {
-			own := &lazyDeadline{Context: shared, deadline: deadline}
-			defer own.stop()
+			own := deadline.With(shared, end, errLoadTimeout)
+			defer own.Stop()
 			shared = own
 		}
 		c.loadPast(shared, key, loader, func(l loaded[V], took time.Duration) {
-			if l.err != nil && hurried && !time.Now().Before(deadline) {
+			if l.err != nil && hurried && !time.Now().Before(end) {
 				j.ans.Result = Result[V]{Err: l.err}
 				c.flights.Settle(call, j.ans, false, 0)
 				c.finish(j, flight.TrustNone)
@@ -80,8 +80,8 @@ func (c *Cache[K, V]) loadPast(ctx context.Context, key K, loader Loader[K, V], 
 	start := time.Now()
 	limit := start.Add(c.opts.LoadTimeout)
 	if d, ok := ctx.Deadline(); !ok || d.After(limit) {
-		within := &lazyDeadline{Context: ctx, deadline: limit}
-		defer within.stop()
+		within := deadline.With(ctx, limit, errLoadTimeout)
+		defer within.Stop()
 		ctx = within
 	}
 	if err := c.place(ctx); err != nil {
@@ -106,50 +106,4 @@ func (c *Cache[K, V]) loadPast(ctx context.Context, key K, loader Loader[K, V], 
 		v, err := loader.Load(ctx, key)
 		return []loaded[V]{{v, err}}
 	})
-}
-
-// lazyDeadline is context.WithDeadlineCause with a timer only for those who wait
-// for it: a loader that takes microseconds just looks whether it has ended.
-type lazyDeadline struct {
-	context.Context
-	deadline time.Time
-
-	mu     sync.Mutex
-	timed  context.Context // once somebody has asked for Done
-	cancel context.CancelFunc
-}
-
-func (l *lazyDeadline) Deadline() (time.Time, bool) { return l.deadline, true }
-
-func (l *lazyDeadline) Done() <-chan struct{} {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.timed == nil {
-		l.timed, l.cancel = context.WithDeadlineCause(l.Context, l.deadline, errLoadTimeout)
-	}
-	return l.timed.Done()
-}
-
-func (l *lazyDeadline) Err() error {
-	l.mu.Lock()
-	timed := l.timed
-	l.mu.Unlock()
-	if timed != nil {
-		return timed.Err()
-	}
-	if err := l.Context.Err(); err != nil {
-		return err
-	}
-	if !time.Now().Before(l.deadline) {
-		return context.DeadlineExceeded
-	}
-	return nil
-}
-
-func (l *lazyDeadline) stop() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.cancel != nil {
-		l.cancel()
-	}
 }

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/base32"
 	"fmt"
@@ -18,10 +19,14 @@ import (
 type exchange struct {
 	http.ResponseWriter
 	id     string
+	ctx    context.Context // of the work: it has the server's deadline
 	start  time.Time
 	status int // 0 until the header is written
 	bytes  int64
 	cause  error // of an error answer; for the log
+
+	// header values, here to spare each an allocation
+	idValue, timing [1]string
 }
 
 // Unwrap lets http.ResponseController reach the connection.
@@ -109,7 +114,8 @@ var (
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	ex := &exchange{ResponseWriter: w, id: s.ids.of(r), start: time.Now()}
 	h := w.Header()
-	h["X-Request-Id"] = []string{ex.id}
+	ex.idValue[0] = ex.id
+	h["X-Request-Id"] = ex.idValue[:]
 	h["X-Content-Type-Options"] = valueNoSniff
 	// Handlers of what may be kept say so themselves.
 	h["Cache-Control"] = valueNoStore

@@ -2,7 +2,6 @@ package httpapi
 
 import (
 	"net/http"
-	"strconv"
 	"time"
 	"unicode/utf8"
 
@@ -40,19 +39,19 @@ func (s *Server) getTodo(ex *exchange, r *http.Request) {
 	}
 	level := levelOf(r.Header)
 	before := time.Now()
-	found, err := s.svc.Get(r.Context(), id, level)
+	found, err := s.svc.Get(ex.ctx, id, level)
 	h := ex.Header()
 	h["Cache-Status"] = cacheStatusOf(found, level)
-	h["Server-Timing"] = []string{serverTiming(ex.start, time.Since(before), found.L2Time, found.LoadTime)}
+	ex.timing[0] = serverTiming(ex.start, time.Since(before), found.L2Time, found.LoadTime)
+	h["Server-Timing"] = ex.timing[:]
 	if err != nil {
-		ex.writeProblem(readProblem(r.Context(), err))
+		ex.writeProblem(readProblem(ex.ctx, err))
 		return
 	}
-	body := encodeTodo(&found.Todo)
-	etag := etagOf(found.Todo.Version, body)
-	h["Etag"] = []string{etag}
+	f := s.forms.of(&found)
+	h["Etag"] = f.etag[:]
 	h["Cache-Control"] = valueRevalidate
-	if status := conditional(r.Header, etag); status != 0 {
+	if status := conditional(r.Header, f.etag[0]); status != 0 {
 		if status == http.StatusPreconditionFailed {
 			ex.writeProblem(problemOf(todo.ErrPrecondition, false))
 			return
@@ -61,10 +60,10 @@ func (s *Server) getTodo(ex *exchange, r *http.Request) {
 		return
 	}
 	h["Content-Type"] = valueJSON
-	h["Content-Length"] = []string{strconv.Itoa(len(body))}
+	h["Content-Length"] = f.length[:]
 	ex.WriteHeader(http.StatusOK)
 	if r.Method != http.MethodHead {
-		ex.Write(body)
+		ex.Write(f.body)
 	}
 }
 

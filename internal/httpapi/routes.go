@@ -15,7 +15,7 @@ import (
 )
 
 func (s *Server) routes(version string, reg *prometheus.Registry) error {
-	api := humago.New(s.mux, humaConfig(version))
+	api := humago.New(humaMux{s.mux}, humaConfig(version))
 	// Every answer of huma's own shape goes through NewErrorWithContext, in
 	// problem.go; nothing else may tell a client about a panic.
 	const item = "/todos/{id}"

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/asidecache/aside"
+	"github.com/asidecache/aside/internal/deadline"
 	"github.com/asidecache/aside/internal/todo"
 )
 
@@ -55,6 +56,7 @@ type Server struct {
 	warnings   perSecond
 	maxBody    int64
 	timeout    time.Duration
+	forms      *forms
 	mux        *http.ServeMux
 	origin     *http.CrossOriginProtection
 }
@@ -66,7 +68,7 @@ func New(o Options) (*Server, error) {
 	}
 	s := &Server{
 		svc: o.Service, cacheStats: o.CacheStats, log: o.Log,
-		ids: newRequestIDs(), maxBody: o.MaxBody, timeout: o.RequestTimeout,
+		ids: newRequestIDs(), forms: newForms(), maxBody: o.MaxBody, timeout: o.RequestTimeout,
 		mux: http.NewServeMux(), origin: http.NewCrossOriginProtection(),
 	}
 	s.warnings.limit = 10
@@ -118,18 +120,17 @@ func (s *Server) route(ex *exchange, w http.ResponseWriter, r *http.Request) str
 		// goes on sending.
 		r.Body = http.MaxBytesReader(w, r.Body, s.maxBody)
 	}
-	ctx := r.Context()
+	ex.ctx = r.Context()
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		// A write under way is finished even if its client leaves: cut off, it
 		// would leave its outcome open, and its fence in place.
-		ctx = context.WithoutCancel(ctx)
+		ex.ctx = context.WithoutCancel(ex.ctx)
 	}
 	if s.timeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, s.timeout)
-		defer cancel()
+		within := deadline.With(ex.ctx, ex.start.Add(s.timeout), context.DeadlineExceeded)
+		defer within.Stop()
+		ex.ctx = within
 	}
-	r = r.WithContext(ctx)
 	s.mux.ServeHTTP(ex, r)
 	pattern := r.Pattern
 	if _, p, ok := strings.Cut(pattern, " "); ok {
@@ -148,6 +149,14 @@ func withoutFinalSlash(r *http.Request) *http.Request {
 
 func noSuchPath() *Problem {
 	return newProblem(http.StatusNotFound, "no_such_path", "There is nothing at this path. See /docs for what there is.")
+}
+
+// humaMux is the mux as huma sees it. Its handlers look for the request's deadline
+// in the request, which costs a copy of that; others find it in the exchange.
+type humaMux struct{ *http.ServeMux }
+
+func (m humaMux) HandleFunc(pattern string, h func(http.ResponseWriter, *http.Request)) {
+	m.ServeMux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) { h(w, r.WithContext(w.(*exchange).ctx)) })
 }
 
 // handle registers a plain handler.
