@@ -9,9 +9,9 @@
 --
 -- A key that is granted is not read, and so not tracked: that would cost the
 -- server as much as the lease. Whoever is granted it drops it from L1.
-local function grant() redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) end
 local v = redis.pcall('SET', KEYS[1], ARGV[1], 'NX', 'GET', 'PX', ARGV[2])
 if not v or v == ARGV[1] then return false end -- it was absent, or this is a retry
+local function grant() redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) end
 if type(v) == 'table' then -- another type than a string: not an entry of ours
   grant()
   return false

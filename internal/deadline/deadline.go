@@ -15,9 +15,10 @@ type Context struct {
 	at              time.Time
 	cause           error
 
-	mu     sync.Mutex
-	timed  context.Context // once somebody has asked for Done
-	cancel context.CancelFunc
+	mu      sync.Mutex
+	timed   context.Context // once somebody has asked for Done
+	cancel  context.CancelFunc
+	stopped bool
 }
 
 // With returns a context that ends with its parent, or at a moment; then its
@@ -40,14 +41,20 @@ func (c *Context) Done() <-chan struct{} {
 	defer c.mu.Unlock()
 	if c.timed == nil {
 		c.timed, c.cancel = context.WithDeadlineCause(c.Context, c.at, c.cause)
+		if c.stopped {
+			c.cancel()
+		}
 	}
 	return c.timed.Done()
 }
 
 // Err implements context.Context.
 func (c *Context) Err() error {
-	if t := c.made(); t != nil {
-		return t.Err()
+	c.mu.Lock()
+	timed, stopped := c.timed, c.stopped
+	c.mu.Unlock()
+	if timed != nil {
+		return timed.Err()
 	}
 	if err := c.Context.Err(); err != nil {
 		return err
@@ -55,28 +62,29 @@ func (c *Context) Err() error {
 	if !time.Now().Before(c.at) {
 		return context.DeadlineExceeded
 	}
+	if stopped {
+		return context.Canceled
+	}
 	return nil
 }
 
 // Value implements context.Context. Package context finds by it what Done
 // returned, and then needs no goroutine to pass that on to a child.
 func (c *Context) Value(key any) any {
-	if t := c.made(); t != nil {
-		return t.Value(key)
+	c.mu.Lock()
+	timed := c.timed
+	c.mu.Unlock()
+	if timed != nil {
+		return timed.Value(key)
 	}
 	return c.Context.Value(key)
 }
 
-func (c *Context) made() context.Context {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.timed
-}
-
-// Stop ends the timer, if there is one, and then whoever waits for it.
+// Stop cancels the context, and with it the timer, if there is one.
 func (c *Context) Stop() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.stopped = true
 	if c.cancel != nil {
 		c.cancel()
 	}

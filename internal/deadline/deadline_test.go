@@ -82,3 +82,17 @@ func TestChildren(t *testing.T) {
 		t.Errorf("stopped: %v", err)
 	}
 }
+
+// Whoever comes to a context that was stopped finds it ended, though nobody had
+// waited for it before. Caught: a Stop that only ends the timer.
+func TestStopped(t *testing.T) {
+	c := With(t.Context(), time.Now().Add(time.Hour), errLate)
+	c.Stop()
+	if err := c.Err(); err != context.Canceled {
+		t.Errorf("stopped: %v", err)
+	}
+	<-c.Done()
+	if err := context.Cause(c); err != context.Canceled {
+		t.Errorf("stopped, cause: %v", err)
+	}
+}

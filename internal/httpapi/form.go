@@ -36,8 +36,8 @@ type forms struct {
 
 const (
 	formPlaces = 1 << 14
-	// A form that is longer is not remembered, so that all of them take 32 MiB at
-	// most, and some 8 MiB if records are as short as they mostly are.
+	// A form that is longer is not remembered, so that all of them, each with its
+	// record, take 64 MiB at most, and some 8 MiB if they are as short as most are.
 	longestForm = 2 << 10 // bytes
 )
 
