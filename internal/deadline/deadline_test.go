@@ -89,7 +89,7 @@ func TestStopped(t *testing.T) {
 	c := With(t.Context(), time.Now().Add(time.Hour), errLate)
 	c.Stop()
 	if err := c.Err(); err != context.Canceled {
-		t.Errorf("stopped: %v", err)
+		t.Fatalf("stopped: %v", err)
 	}
 	<-c.Done()
 	if err := context.Cause(c); err != context.Canceled {
