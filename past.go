@@ -98,7 +98,7 @@ func (c *Cache[K, V]) loadPast(ctx context.Context, key K, loader Loader[K, V], 
 		if failure(out) != nil {
 			c.n.loadFailures.Add(1)
 		} else {
-			c.worth.loadedPast(took)
+			c.worth.loaded(took)
 		}
 		done(out[0], took)
 	}()

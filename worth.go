@@ -28,16 +28,13 @@ import (
 // would have once they were cached (spatial sampling, as in Waldspurger et al.,
 // "Efficient MRC Construction with SHARDS", FAST 2015). From the first bypass on
 // those alone are counted, afterwards too: when it ends the other keys are cold,
-// and their misses say nothing of what the cache is worth. While it lasts they
-// have L1 almost to themselves, so there a hit counts only if the sample's share
-// of L1, as an LRU, would have had the key. And a share of the
+// and their misses say nothing of what the cache is worth. And a share of the
 // reads, at random, brings keys that are read again and again into L1, which is
 // asked first as ever.
 type worth[K comparable] struct {
 	off    bool
 	seed   maphash.Seed
 	hitsL1 func() uint64 // hits in L1 so far
-	room   int           // of L1, in entries; 0 is unknown, or none
 
 	bypassing atomic.Bool
 	probing   atomic.Bool   // the next read is to measure a load
@@ -54,7 +51,6 @@ type worth[K comparable] struct {
 		hits     uint64 // in L1, when r was taken last
 		hitsHere uint64 // in L1, since the last turn
 		unloaded int    // reads counted since the last load
-		ghost    ghost  // of L1, while bypassing
 		toTurn   int    // reads to count before the next turn
 		r, h     mean
 		tiers    mean // T
@@ -104,8 +100,8 @@ func (m *mean) add(x float64, over int) {
 
 const meanOver = 128
 
-func newWorth[K comparable](off bool, hitsL1 func() uint64, room int) *worth[K] {
-	w := &worth[K]{off: off, seed: maphash.MakeSeed(), hitsL1: hitsL1, room: max(0, room)}
+func newWorth[K comparable](off bool, hitsL1 func() uint64) *worth[K] {
+	w := &worth[K]{off: off, seed: maphash.MakeSeed(), hitsL1: hitsL1}
 	w.mu.toTurn = leastToTurn
 	w.share.Store(largestSample)
 	return w
@@ -119,42 +115,16 @@ func (w *worth[K]) pass(key K) bool {
 	return w.probing.Load() && w.probing.CompareAndSwap(true, false)
 }
 
-func (w *worth[K]) sample(key K) bool { return w.sampleAt(w.hash(key)) }
-
-func (w *worth[K]) hash(key K) uint64 { return maphash.Comparable(w.seed, key) }
-
-func (w *worth[K]) sampleAt(hash uint64) bool { return uint32(hash)&(w.share.Load()-1) == 0 }
+func (w *worth[K]) sample(key K) bool {
+	return uint32(maphash.Comparable(w.seed, key))&(w.share.Load()-1) == 0
+}
 
 // hit tells of a hit in L1.
 func (w *worth[K]) hit(key K) {
-	if !w.sampling.Load() {
-		return
-	}
-	hash := w.hash(key)
-	if !w.sampleAt(hash) {
-		return
-	}
-	if w.room > 0 && w.bypassing.Load() {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		if !w.mu.ghost.touch(hash) {
-			w.readLocked() // as it would be if all keys were cached
-		} else if w.sampled.Add(1)%checkHits == 0 {
-			w.checkLocked()
-		}
-		return
-	}
-	if w.sampled.Add(1)%checkHits == 0 {
+	if w.sampling.Load() && w.sample(key) && w.sampled.Add(1)%checkHits == 0 {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.checkLocked() // or keys that always hit would never be heard of
-	}
-}
-
-// readLocked counts a read that missed L1.
-func (w *worth[K]) readLocked() {
-	if w.mu.reads++; w.mu.reads%checkEvery == 0 {
-		w.checkLocked()
 	}
 }
 
@@ -165,14 +135,6 @@ func (w *worth[K]) loaded(d time.Duration) {
 	w.mu.unloaded = 0
 	w.mu.load.add(float64(d), meanOver)
 	w.slow.Store(w.mu.load.v >= float64(slowLoad))
-}
-
-// loadedPast is loaded for a read that bypasses. One in eight is counted: the
-// lock, taken by all of them, cost more than the rest of a bypass.
-func (w *worth[K]) loadedPast(d time.Duration) {
-	if !w.bypassing.Load() || rand.Uint32()%8 == 0 {
-		w.loaded(d)
-	}
 }
 
 func (w *worth[K]) filled(d time.Duration) {
@@ -194,10 +156,9 @@ func (w *worth[K]) read(key K, inTiers time.Duration, foundInL2 bool) {
 	if !w.sampling.Load() || w.sample(key) {
 		w.mu.h.add(found, meanOver)
 		w.mu.tiers.add(float64(inTiers), meanOver)
-		if w.room > 0 && w.bypassing.Load() {
-			w.mu.ghost.touch(w.hash(key))
+		if w.mu.reads++; w.mu.reads%checkEvery == 0 {
+			w.checkLocked()
 		}
-		w.readLocked()
 	}
 	w.expect.Store(uint32(w.expectationLocked()))
 	if u := w.mu.unloaded; u%probeSeldom == 0 || w.mu.load.n < loadsToKnow && u%probeSoon == 0 {
@@ -260,7 +221,6 @@ func (w *worth[K]) checkLocked() {
 	for ; share < smallestSample && float64(share)*w.mu.load.v < largestSample*w.mu.tiers.v; share *= 2 {
 	}
 	w.share.Store(share)
-	w.mu.ghost = ghost{room: max(1, w.room/int(share))}
 	w.bypassing.Store(!bypassing)
 }
 
