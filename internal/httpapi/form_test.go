@@ -39,7 +39,8 @@ func TestForms(t *testing.T) {
 		t.Error("a changed record has the form of the old one")
 	}
 	r.Name = strings.Repeat("n", longestForm)
-	if at(aside.SourceL1, r) == at(aside.SourceL1, r) {
+	long := at(aside.SourceL1, r)
+	if at(aside.SourceL1, r) == long {
 		t.Error("a long form is remembered")
 	}
 }
