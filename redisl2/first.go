@@ -10,8 +10,8 @@ import (
 )
 
 // lookFirst tries what acquire.lua does with a plain command for each key, which
-// costs the server a fifth of the script, and returns the requests that it could
-// not answer so. Those take one more round trip.
+// costs the server less (GET a fifth of the script), and returns the requests that
+// it could not answer so. Those take one more round trip.
 func (s *Store) lookFirst(ctx context.Context, reqs []aside.LeaseRequest, out []aside.Acquired) (left []int) {
 	if c, err := s.get(); err == nil && len(reqs) < maxBatch {
 		switch expectation(reqs) {
