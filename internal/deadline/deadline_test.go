@@ -30,6 +30,7 @@ func TestEnds(t *testing.T) {
 				t.Errorf("at first: %v, value %v", err, c.Value(key{}))
 			}
 			time.Sleep(time.Second)
+			synctest.Wait() // the timer's goroutine wakes at the same moment
 			if err := c.Err(); err != context.DeadlineExceeded {
 				t.Errorf("waited %v, at the end: %v", waited, err)
 			}
