@@ -4,26 +4,28 @@
 -- and the time its fence expires. Each has its own expiry, by this server's
 -- clock, so a crashed writer's fence ends however often others renew the key.
 -- That of a writer who is alone is the key's, and written as zeros: most are.
--- KEYS[1] key; ARGV[1] token, ARGV[2] ms to live
-local v = redis.pcall('GETEX', KEYS[1]) -- see fill.lua
-if type(v) ~= 'string' or string.byte(v) ~= 70 then
-  redis.call('SET', KEYS[1], 'F0' .. ARGV[1] .. '0000000000000', 'PX', ARGV[2])
-  return 0
-end
-local t = redis.call('TIME')
-local now = t[1] * 1000 + math.floor(t[2] / 1000)
-local last = now + tonumber(ARGV[2])
-local shared, others = string.sub(v, 2, 2), {}
-for i = 3, #v, 29 do
-  local token, ends = string.sub(v, i, i + 15), tonumber(string.sub(v, i + 16, i + 28))
-  if ends == 0 then ends = now + redis.call('PTTL', KEYS[1]) end
-  if token ~= ARGV[1] and ends > now then
-    shared = '1'
-    others[#others + 1] = token .. string.format('%013d', ends)
-    if ends > last then last = ends end
+-- The arguments: token, ms to live
+local function one(key, mine, life)
+  local v = redis.pcall('GETEX', key) -- see fill.lua
+  if type(v) ~= 'string' or string.byte(v) ~= 70 then
+    redis.call('SET', key, 'F0' .. mine .. '0000000000000', 'PX', life)
+    return 0
   end
+  local t = redis.call('TIME')
+  local now = t[1] * 1000 + math.floor(t[2] / 1000)
+  local last = now + tonumber(life)
+  local shared, others = string.sub(v, 2, 2), {}
+  for i = 3, #v, 29 do
+    local token, ends = string.sub(v, i, i + 15), tonumber(string.sub(v, i + 16, i + 28))
+    if ends == 0 then ends = now + redis.call('PTTL', key) end
+    if token ~= mine and ends > now then
+      shared = '1'
+      others[#others + 1] = token .. string.format('%013d', ends)
+      if ends > last then last = ends end
+    end
+  end
+  redis.call('SET', key,
+    'F' .. shared .. table.concat(others) .. mine .. string.format('%013d', now + tonumber(life)),
+    'PX', last - now)
+  return #others
 end
-redis.call('SET', KEYS[1],
-  'F' .. shared .. table.concat(others) .. ARGV[1] .. string.format('%013d', now + tonumber(ARGV[2])),
-  'PX', last - now)
-return #others

@@ -9,9 +9,9 @@ import (
 	"github.com/asidecache/aside/internal/envelope"
 )
 
-// lookFirst tries what acquire.lua does with a plain command for each key, which
-// costs the server less (GET a fifth of the script), and returns the requests that
-// it could not answer so. Those take one more round trip.
+// lookFirst tries what acquire.lua does with plain commands, which cost the server
+// less, and returns the requests that it could not answer so. Those take one more
+// round trip.
 func (s *Store) lookFirst(ctx context.Context, reqs []aside.LeaseRequest, out []aside.Acquired) (left []int) {
 	if c, err := s.get(); err == nil && len(reqs) < maxBatch {
 		switch expectation(reqs) {
@@ -35,7 +35,7 @@ func expectation(reqs []aside.LeaseRequest) (e aside.Expectation) {
 	return e
 }
 
-// fewest is from how many look-ups on GET is tried first: the script that asks
+// fewest is from how many look-ups on MGET is tried first: the script that asks
 // whether this server is a master is one command more.
 const fewest = 4
 
@@ -45,7 +45,7 @@ const fewest = 4
 func getFirst(ctx context.Context, c rueidis.Client, reqs []aside.LeaseRequest, out []aside.Acquired) (left []int) {
 	var asked []int
 	for i := range reqs {
-		if reqs[i].StaleFor <= 0 { // GET does not tell what is left to live
+		if reqs[i].StaleFor <= 0 { // MGET does not tell what is left to live
 			asked = append(asked, i)
 		} else {
 			left = append(left, i)
@@ -54,20 +54,20 @@ func getFirst(ctx context.Context, c rueidis.Client, reqs []aside.LeaseRequest, 
 	if len(asked) < fewest || c.Mode() == rueidis.ClientModeCluster {
 		return every(len(reqs))
 	}
-	cmds := make([]rueidis.Completed, 1, len(asked)+1)
-	cmds[0] = c.B().Evalsha().Sha1(ping.sha).Numkeys(0).Build()
-	for _, i := range asked {
-		cmds = append(cmds, c.B().Get().Key(reqs[i].Key).Build())
+	get := c.B().Mget().Key(reqs[asked[0]].Key)
+	for _, i := range asked[1:] {
+		get = get.Key(reqs[i].Key)
 	}
-	rs := c.DoMulti(ctx, cmds...)
-	if rs[0].Error() != nil {
-		if noScript(rs[0]) {
-			_ = pingOnce(ctx, c) // so that the server knows it the next time
-		}
+	rs := c.DoMulti(ctx, c.B().Evalsha().Sha1(ping.sha).Numkeys(0).Build(), get.Build())
+	if noScript(rs[0]) {
+		_ = pingOnce(ctx, c) // so that the server knows it the next time
+	}
+	found, err := rs[1].ToArray()
+	if rs[0].Error() != nil || err != nil || len(found) != len(asked) {
 		return every(len(reqs))
 	}
-	for j, r := range rs[1:] {
-		entry, err := r.AsBytes()
+	for j, m := range found {
+		entry, err := m.AsBytes()
 		if err == nil && len(entry) > 0 && (entry[0] == envelope.KindValue || entry[0] == envelope.KindNegative) {
 			out[asked[j]] = aside.Acquired{State: aside.StateFound, Entry: entry}
 		} else {

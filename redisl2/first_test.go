@@ -46,9 +46,9 @@ func stored(t *testing.T, url string, keys ...string) {
 	}
 }
 
-// Values that are expected cost a GET each, and those that are not there after
-// all the script besides. Caught: a GET whose answer is taken whatever it is.
-func TestExpectedValuesAreAskedForWithGET(t *testing.T) {
+// Values that are expected cost one MGET for all, and those that are not there after
+// all the script besides. Caught: an MGET whose answer is taken whatever it is.
+func TestExpectedValuesAreAskedForWithMGET(t *testing.T) {
 	t.Parallel()
 	srv := testserver.Redis(t)
 	there := numbered("k", 6)
@@ -62,7 +62,7 @@ func TestExpectedValuesAreAskedForWithGET(t *testing.T) {
 			t.Errorf("%s: %+v", there[i], a)
 		}
 	}
-	tap.want("EVALSHA", "GET", "GET", "GET", "GET", "GET", "GET")
+	tap.want("EVALSHA", "MGET")
 
 	other := open(t, redisl2.Options{URL: srv.URL()})
 	reqs := expected("k0", "absent", "leased", "fenced", "k1")
@@ -76,7 +76,7 @@ func TestExpectedValuesAreAskedForWithGET(t *testing.T) {
 			t.Errorf("%s: %+v, want state %d", reqs[i].Key, a, want[i])
 		}
 	}
-	tap.want("EVALSHA", "GET", "GET", "GET", "GET", "GET", "EVALSHA", "EVALSHA", "EVALSHA")
+	tap.want("EVALSHA", "MGET", "EVALSHA")
 
 	// A few, those with a stale time, and those that nobody expects.
 	tap.forget()
@@ -91,14 +91,14 @@ func TestExpectedValuesAreAskedForWithGET(t *testing.T) {
 		reqs[i].Expect = aside.ExpectAnything
 	}
 	s.Acquire(t.Context(), reqs)
-	if names := tap.commands(); slices.Contains(names, "GET") {
+	if names := tap.commands(); slices.Contains(names, "MGET") {
 		t.Errorf("commands on the wire: %v", names)
 	}
 }
 
-// What GET has found is tracked like what the script finds. And a server that
+// What MGET has found is tracked like what the script finds. And a server that
 // is a replica has no hits to offer: they may be old.
-// Caught: no ping before the GETs.
+// Caught: no ping before the MGET.
 func TestExpectedValuesAreTrackedAndNotAReplicas(t *testing.T) {
 	t.Parallel()
 	srv := testserver.Redis(t)
@@ -203,6 +203,40 @@ func TestExpectedAbsencesAreLeasedWithSET(t *testing.T) {
 	}
 }
 
+// All keys that one script has found, or filled, are watched.
+// Caught: no key read at a script's end, and only the first.
+func TestKeysOfOneScriptAreWatched(t *testing.T) {
+	t.Parallel()
+	srv := testserver.Redis(t)
+	there, fresh := numbered("there", 40), numbered("fresh", 40)
+	stored(t, srv.URL(), there...)
+	s := open(t, redisl2.Options{URL: srv.URL()})
+	changed := make(chan string, 100)
+	if _, err := s.Watch(prefix, aside.Watcher{Changed: func(k string) { changed <- k }, Lost: func() {}}); err != nil {
+		t.Fatal(err)
+	}
+	found, granted := expected(there...), expected(fresh...)
+	fills := make([]aside.FillRequest, len(granted))
+	for i := range found {
+		found[i].Expect = aside.ExpectAnything
+		fills[i] = aside.FillRequest{Key: granted[i].Key, Lease: granted[i].Lease, Entry: entry("x"), TTL: minute}
+	}
+	s.Acquire(t.Context(), found)
+	s.Acquire(t.Context(), granted)
+	s.Fill(t.Context(), fills)
+	other := open(t, redisl2.Options{URL: srv.URL()})
+	want := map[string]bool{}
+	for _, k := range slices.Concat(there, fresh) {
+		want[k] = true
+		if err := other.Invalidate(t.Context(), []string{prefix + k})[0]; err != nil {
+			t.Fatal(err)
+		}
+	}
+	for len(want) > 0 {
+		delete(want, gate.Await(t, fmt.Sprint("news of ", len(want), " more keys"), changed))
+	}
+}
+
 // inL2 reads a key until L2 has it.
 func (n *node) inL2(k string) {
 	n.t.Helper()
@@ -238,13 +272,13 @@ func TestCacheExpectsWhatItFinds(t *testing.T) {
 	for _, k := range keys {
 		n.inL2(k)
 	}
-	gate.Eventually(t, "reads that come together ask with GET", func() bool {
+	gate.Eventually(t, "reads that come together ask with MGET", func() bool {
 		var wg sync.WaitGroup
 		for _, k := range keys {
 			wg.Go(func() { n.want(k, 1, aside.SourceL2) })
 		}
 		wg.Wait()
-		return slices.Contains(tap.commands(), "GET")
+		return slices.Contains(tap.commands(), "MGET")
 	})
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -317,12 +318,16 @@ func TestPendingKeysAreInvalidatedInOrder(t *testing.T) {
 	defer s.tap.mu.Unlock()
 	var got []string
 	for _, c := range s.tap.cmds {
-		if (c[0] == "EVALSHA" || c[0] == "EVAL") && len(c) == 7 { // release, as other scripts on one key, has three arguments
-			if c[0] == "EVAL" && strings.HasPrefix(c[1], "#!lua") {
-				continue // the last probe
-			}
-			if k := strings.TrimPrefix(c[3], prefix); len(got) == 0 || got[len(got)-1] != k {
-				got = append(got, k)
+		if c[0] != "EVALSHA" && c[0] != "EVAL" {
+			continue
+		}
+		// Release, as other scripts, has three arguments for each key; the last probe
+		// has no keys.
+		if n, _ := strconv.Atoi(c[2]); n > 0 && len(c) == 3+4*n {
+			for _, k := range c[3 : 3+n] {
+				if k = strings.TrimPrefix(k, prefix); len(got) == 0 || got[len(got)-1] != k {
+					got = append(got, k)
+				}
 			}
 		}
 	}

@@ -1,8 +1,9 @@
 // Package redisl2 is aside's shared tier on Redis (7.0 or later) and Valkey:
 // one server, Sentinel or Cluster.
 //
-// Each cache key is one Redis string, and each operation one Lua script on that
-// key alone, so every key lives in one slot and changes in one step. Invalidations
+// Each cache key is one Redis string, and each operation one Lua script for each key
+// by itself (except in a cluster one run of it may be for several), so every key lives
+// in one slot and changes in one step. Invalidations
 // come by RESP3 client tracking (https://redis.io/docs/latest/develop/reference/client-side-caching/)
 // in the default mode: the server remembers what this connection read. There is
 // exactly one connection per server for everything, since tracking belongs to a

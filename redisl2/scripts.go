@@ -34,6 +34,8 @@ var (
 	invalidateSrc string
 	//go:embed ping.lua
 	pingSrc string
+	//go:embed each.lua
+	eachSrc string
 
 	acquire    = newScript(acquireSrc)
 	fill       = newScript(fillSrc)
@@ -42,66 +44,106 @@ var (
 	fence      = newScript(fenceSrc)
 	release    = newScript(releaseSrc)
 	invalidate = newScript(invalidateSrc)
-	ping       = newScript(pingSrc)
+	ping       = script{pingSrc, sha(pingSrc)}
 )
 
 type script struct{ src, sha string }
 
-func newScript(src string) script {
-	sum := sha1.Sum([]byte(src)) // Redis names scripts so
-	return script{src, hex.EncodeToString(sum[:])}
+// newScript makes a script of what is to be done for one key.
+func newScript(one string) script {
+	src := one + eachSrc
+	return script{src, sha(src)}
 }
 
-// maxBatch keeps a pipeline below the length at which rueidis would move it to
-// a connection of its own, away from the tracking.
-const maxBatch = 500
+// sha is what Redis names a script by.
+func sha(src string) string {
+	sum := sha1.Sum([]byte(src))
+	return hex.EncodeToString(sum[:])
+}
 
-// build makes the command for one key: EVALSHA, or EVAL with the source.
-func (sc script) build(c rueidis.Client, bySource bool, key string, a args) rueidis.Completed {
+const (
+	// maxBatch keeps a pipeline below the length at which rueidis would move it to
+	// a connection of its own, away from the tracking.
+	maxBatch = 500
+	// perScript is how many keys a script is run for at once where they need not be
+	// of one slot. To start one costs the server what it does for a key or two, and
+	// while it runs all others wait.
+	perScript = 32
+)
+
+// build makes the command for some keys: EVALSHA, or EVAL with the source.
+func (sc script) build(c rueidis.Client, bySource bool, from, to int, key func(i int) string, argsOf func(i int) args) rueidis.Completed {
+	n := int64(to - from)
 	if bySource {
-		return c.B().Eval().Script(sc.src).Numkeys(1).Key(key).Arg(a.of[:a.n]...).Build()
+		cmd := c.B().Eval().Script(sc.src).Numkeys(n).Key(key(from))
+		for i := from + 1; i < to; i++ {
+			cmd = cmd.Key(key(i))
+		}
+		a := cmd.Arg()
+		for i := from; i < to; i++ {
+			of := argsOf(i)
+			a = a.Arg(of.of[:of.n]...)
+		}
+		return a.Build()
 	}
-	return c.B().Evalsha().Sha1(sc.sha).Numkeys(1).Key(key).Arg(a.of[:a.n]...).Build()
+	cmd := c.B().Evalsha().Sha1(sc.sha).Numkeys(n).Key(key(from))
+	for i := from + 1; i < to; i++ {
+		cmd = cmd.Key(key(i))
+	}
+	a := cmd.Arg()
+	for i := from; i < to; i++ {
+		of := argsOf(i)
+		a = a.Arg(of.of[:of.n]...)
+	}
+	return a.Build()
 }
 
-// args are a script's arguments, by value to spare each command an allocation.
+// args are a script's arguments for one key, by value to spare each an allocation.
 // They may share the memory of the request, which its sender leaves alone.
 type args struct {
 	of [3]string
 	n  int
 }
 
-// run executes the script for each key, pipelined, and hands each reply to
-// each, with its index. A server that does not know the script yet (it is new,
-// was restarted, or SCRIPT FLUSH was called) is sent the source.
-func (sc script) run(ctx context.Context, s *Store, n int, key func(i int) string, argsOf func(i int) args, each func(i int, r rueidis.RedisResult, err error)) {
+// run executes the script for each key and hands each answer to each, with its
+// index: for several keys in one command where the server allows it, and all in
+// one pipeline. A server that does not know the script yet (it is new, was
+// restarted, or SCRIPT FLUSH was called) is sent the source.
+func (sc script) run(ctx context.Context, s *Store, n int, key func(i int) string, argsOf func(i int) args, each func(i int, m rueidis.RedisMessage, err error)) {
+	if n == 0 {
+		return
+	}
 	c, err := s.get()
 	if err != nil {
 		for i := range n {
-			each(i, rueidis.RedisResult{}, err)
+			each(i, rueidis.RedisMessage{}, err)
 		}
 		return
 	}
-	if n == 1 {
-		r := c.Do(ctx, sc.build(c, false, key(0), argsOf(0)))
+	width := perScript
+	if c.Mode() == rueidis.ClientModeCluster {
+		width = 1 // a script's keys are of one slot there
+	}
+	if n <= width {
+		r := c.Do(ctx, sc.build(c, false, 0, n, key, argsOf))
 		if noScript(r) {
-			r = c.Do(ctx, sc.build(c, true, key(0), argsOf(0)))
+			r = c.Do(ctx, sc.build(c, true, 0, n, key, argsOf))
 		}
-		each(0, r, outcome(r))
+		handOut(r, 0, n, each)
 		return
 	}
-	for from := 0; from < n; from += maxBatch {
-		cmds := make([]rueidis.Completed, 0, min(n-from, maxBatch))
-		for i := from; i < min(n, from+maxBatch); i++ {
-			cmds = append(cmds, sc.build(c, false, key(i), argsOf(i)))
+	for done := 0; done < n; done += maxBatch * width {
+		var cmds []rueidis.Completed
+		for from := done; from < min(n, done+maxBatch*width); from += width {
+			cmds = append(cmds, sc.build(c, false, from, min(n, from+width), key, argsOf))
 		}
 		rs := c.DoMulti(ctx, cmds...)
 		var unknown []int
 		cmds = nil // rueidis may still hold what was sent
 		for j, r := range rs {
-			if noScript(r) {
+			if from := done + j*width; noScript(r) {
 				unknown = append(unknown, j)
-				cmds = append(cmds, sc.build(c, true, key(from+j), argsOf(from+j)))
+				cmds = append(cmds, sc.build(c, true, from, min(n, from+width), key, argsOf))
 			}
 		}
 		if len(unknown) > 0 {
@@ -110,8 +152,25 @@ func (sc script) run(ctx context.Context, s *Store, n int, key func(i int) strin
 			}
 		}
 		for j, r := range rs {
-			each(from+j, r, outcome(r))
+			from := done + j*width
+			handOut(r, from, min(n, from+width), each)
 		}
+	}
+}
+
+// handOut gives each key its answer, or all of them the script's failure.
+func handOut(r rueidis.RedisResult, from, to int, each func(i int, m rueidis.RedisMessage, err error)) {
+	answers, err := r.ToArray()
+	if err == nil && len(answers) != to-from {
+		err = fmt.Errorf("redisl2: %d answers for %d keys", len(answers), to-from)
+	}
+	for i := from; i < to; i++ {
+		if err != nil {
+			each(i, rueidis.RedisMessage{}, wrap(err))
+			continue
+		}
+		m := answers[i-from]
+		each(i, m, outcome(m.Error()))
 	}
 }
 
@@ -120,11 +179,11 @@ func noScript(r rueidis.RedisResult) bool {
 	return ok && re.IsNoScript()
 }
 
-func outcome(r rueidis.RedisResult) error {
-	if err := r.Error(); !rueidis.IsRedisNil(err) {
-		return wrap(err)
+func outcome(err error) error {
+	if rueidis.IsRedisNil(err) {
+		return nil
 	}
-	return nil
+	return wrap(err)
 }
 
 // wrap marks the answers of a server that changed nothing and can go on
@@ -159,21 +218,17 @@ func (s *Store) Acquire(ctx context.Context, reqs []aside.LeaseRequest) []aside.
 			r := &reqs[left[i]]
 			return args{[3]string{lease(r.Lease), ms(r.TTL), strconv.FormatInt(max(0, r.StaleFor.Milliseconds()), 10)}, 3}
 		},
-		func(i int, r rueidis.RedisResult, err error) { out[left[i]] = acquired(r, err) })
+		func(i int, m rueidis.RedisMessage, err error) { out[left[i]] = acquired(m, err) })
 	s.lookRefused(ctx, reqs, out)
 	return out
 }
 
-func acquired(r rueidis.RedisResult, err error) aside.Acquired {
-	if err != nil {
-		return aside.Acquired{Err: err}
-	}
-	m, err := r.ToMessage()
+func acquired(m rueidis.RedisMessage, err error) aside.Acquired {
 	switch {
-	case rueidis.IsRedisNil(err):
-		return aside.Acquired{State: aside.StateGranted}
 	case err != nil:
 		return aside.Acquired{Err: err}
+	case m.IsNil():
+		return aside.Acquired{State: aside.StateGranted}
 	case m.IsArray():
 		a, err := m.ToArray()
 		if err != nil || len(a) != 2 {
@@ -204,9 +259,9 @@ func (s *Store) Fill(ctx context.Context, reqs []aside.FillRequest) []aside.Fill
 			r := &reqs[i]
 			return args{[3]string{lease(r.Lease), rueidis.BinaryString(r.Entry), ms(r.TTL)}, 3}
 		},
-		func(i int, r rueidis.RedisResult, err error) {
+		func(i int, m rueidis.RedisMessage, err error) {
 			if out[i].Err = err; err == nil {
-				n, err := r.AsInt64()
+				n, err := m.AsInt64()
 				out[i] = aside.FillResult{Stored: n == 1, Err: err}
 			}
 		})
@@ -222,7 +277,7 @@ func (s *Store) Abandon(ctx context.Context, reqs []aside.AbandonRequest) []erro
 			r := &reqs[i]
 			return args{[3]string{lease(r.Lease), rueidis.BinaryString(r.Restore), ms(r.TTL)}, 3}
 		},
-		func(i int, _ rueidis.RedisResult, err error) { out[i] = err })
+		func(i int, _ rueidis.RedisMessage, err error) { out[i] = err })
 	return out
 }
 
@@ -231,7 +286,7 @@ func (s *Store) Evict(ctx context.Context, key string, entry []byte) (err error)
 	evict.run(ctx, s, 1,
 		func(int) string { return key },
 		func(int) args { return args{[3]string{rueidis.BinaryString(entry)}, 1} },
-		func(_ int, _ rueidis.RedisResult, e error) { err = e })
+		func(_ int, _ rueidis.RedisMessage, e error) { err = e })
 	return err
 }
 
@@ -244,7 +299,7 @@ func (s *Store) Fence(ctx context.Context, reqs []aside.FenceRequest) []error {
 			r := &reqs[i]
 			return args{[3]string{rueidis.BinaryString(r.Token[:]), ms(r.Life)}, 2}
 		},
-		func(i int, _ rueidis.RedisResult, err error) { out[i] = err })
+		func(i int, _ rueidis.RedisMessage, err error) { out[i] = err })
 	return out
 }
 
@@ -257,9 +312,9 @@ func (s *Store) Release(ctx context.Context, reqs []aside.ReleaseRequest) []asid
 			r := &reqs[i]
 			return args{[3]string{rueidis.BinaryString(r.Token[:]), rueidis.BinaryString(r.Publish), ms(r.TTL)}, 3}
 		},
-		func(i int, r rueidis.RedisResult, err error) {
+		func(i int, m rueidis.RedisMessage, err error) {
 			if out[i].Err = err; err == nil {
-				how, err := r.ToString()
+				how, err := m.ToString()
 				out[i] = aside.ReleaseResult{Published: how == "P", Lost: how == "X", Err: err}
 			}
 		})
@@ -272,6 +327,6 @@ func (s *Store) Invalidate(ctx context.Context, keys []string) []error {
 	invalidate.run(ctx, s, len(keys),
 		func(i int) string { return keys[i] },
 		func(int) args { return args{} },
-		func(i int, _ rueidis.RedisResult, err error) { out[i] = err })
+		func(i int, _ rueidis.RedisMessage, err error) { out[i] = err })
 	return out
 }

@@ -1,0 +1,60 @@
+package redisl2
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/redis/rueidis"
+
+	"github.com/asidecache/aside"
+	"github.com/asidecache/aside/internal/testserver"
+)
+
+// What fails for one key of a script fails for that key alone: the others have
+// their answers, and what was done for them. With more keys than one script takes,
+// too. Caught: no pcall around each key, and answers counted from the first key.
+func TestFailureOfOneKeyIsItsOwn(t *testing.T) {
+	t.Parallel()
+	srv := testserver.Redis(t)
+	s, err := Open(Options{URL: srv.URL()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	sc := newScript(`local function one(key, value)
+  if value == 'none' then return false end
+  if value == 'broken' then return value + 1 end
+  redis.call(value == 'wrong' and 'LPUSH' or 'SET', key, value)
+  return redis.call('INCR', key)
+end`)
+	values := slices.Repeat([]string{"1", "wrong", "none", "broken", "7"}, 20)
+	wrong := 0
+	sc.run(t.Context(), s, len(values),
+		func(i int) string { return fmt.Sprint("k", i) },
+		func(i int) args { return args{[3]string{values[i]}, 1} },
+		func(i int, m rueidis.RedisMessage, err error) {
+			n, intErr := m.AsInt64()
+			ok := false
+			switch values[i] {
+			case "wrong": // the second command, on what the first one made
+				ok = errors.Is(err, aside.ErrL2Refused)
+				wrong++
+			case "broken":
+				ok = err != nil && !errors.Is(err, aside.ErrL2Refused)
+			case "none":
+				ok = err == nil && m.IsNil()
+			case "1":
+				ok = err == nil && intErr == nil && n == 2
+			case "7":
+				ok = err == nil && intErr == nil && n == 8
+			}
+			if !ok {
+				t.Errorf("key %d, %s: %v, %v", i, values[i], m.String(), err)
+			}
+		})
+	if wrong != 20 {
+		t.Errorf("%d answers for 20 keys", wrong)
+	}
+}
