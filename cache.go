@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/asidecache/aside/internal/deadline"
 	"github.com/asidecache/aside/internal/flight"
 	"github.com/asidecache/aside/internal/l1"
 )
@@ -22,22 +23,21 @@ type Cache[K comparable, V any] struct {
 	customKeys bool
 	log        *slog.Logger
 
-	l1      *l1.Tier[K, V]
-	tier    *tier // nil without L2
-	flights *flight.Group[K, answer[V]]
-	asked   gather[*job[K, V]] // reads to look up
-	worth   *worth[K]
-	waiters waiters[K]
-	pending pending[K]
-	orphans orphans
-	overdue overdue[K]
-	slots   chan struct{} // a place for each loader that runs
-	n       counters
-	warn    sometimes
+	l1                *l1.Tier[K, V]
+	tier              *tier // nil without L2
+	flights           *flight.Group[K, answer[V]]
+	asked             gather[*job[K, V]] // reads to look up
+	toFill, toAbandon gather[*job[K, V]] // loads to store, and leases to give back
+	worth             *worth[K]
+	waiters           waiters[K]
+	pending           pending[K]
+	orphans           orphans
+	overdue           overdue[K]
+	slots             chan struct{} // a place for each loader that runs
+	n                 counters
+	warn              sometimes
 
-	// base ends when Close gives up on what still runs.
-	base    context.Context
-	giveUp  context.CancelFunc
+	limits  deadline.Queue // of the loads that run; Close gives up on them by it
 	unwatch func()
 
 	life struct {
@@ -76,7 +76,6 @@ func New[K comparable, V any](opts Options[K, V]) (*Cache[K, V], error) {
 		flights:    flight.NewGroup[K, answer[V]](),
 	}
 	c.pending.max = opts.MaxPending
-	c.base, c.giveUp = context.WithCancel(context.Background())
 	c.life.closing = make(chan struct{})
 	if c.l1, err = l1.New(l1.Config[K, V]{MaxEntries: opts.L1Size, MaxCost: opts.L1MaxCost, Cost: opts.L1Cost}); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrOptions, err)
@@ -292,7 +291,7 @@ func (c *Cache[K, V]) Close(ctx context.Context) error {
 	case <-ctx.Done():
 		errs = append(errs, fmt.Errorf("aside: closed before all loads and writes ended: %w", ctx.Err()))
 	}
-	c.giveUp()
+	c.limits.Close()
 	if c.tier != nil && c.pending.len() > 0 {
 		c.drain(true)
 		if n := c.pending.len(); n > 0 {

@@ -57,26 +57,19 @@ type exchange[Q, R any] struct {
 
 type exchanged[Q, R any] struct {
 	q      Q
-	answer func(R)
+	answer chan R
 }
 
-// send has the answer handed over in the batch's goroutine, one after the other,
-// so that a sender with nothing else to do need not wait for it.
-func (x *exchange[Q, R]) send(part int, q Q, run func([]Q) []R, answer func(R)) {
-	x.add(part, exchanged[Q, R]{q, answer}, func(batch []exchanged[Q, R]) {
+func (x *exchange[Q, R]) do(part int, q Q, run func([]Q) []R) R {
+	mine := exchanged[Q, R]{q, make(chan R, 1)}
+	x.add(part, mine, func(batch []exchanged[Q, R]) {
 		qs := make([]Q, len(batch))
 		for i, e := range batch {
 			qs[i] = e.q
 		}
 		for i, r := range run(qs) {
-			batch[i].answer(r)
+			batch[i].answer <- r
 		}
 	})
-}
-
-// do waits for the answer.
-func (x *exchange[Q, R]) do(part int, q Q, run func([]Q) []R) R {
-	answer := make(chan R, 1)
-	x.send(part, q, run, func(r R) { answer <- r })
-	return <-answer
+	return <-mine.answer
 }

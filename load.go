@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/asidecache/aside/internal/deadline"
 	"github.com/asidecache/aside/internal/flight"
 )
 
@@ -61,33 +62,48 @@ func (l loadMany[K, V]) load(ctx context.Context, jobs []*job[K, V]) []loaded[V]
 // its own, and the jobs end at it even if the loader does not heed it: then
 // only the loader's place stays taken until it returns.
 func (c *Cache[K, V]) load(ctx context.Context, jobs []*job[K, V], loader jobLoader[K, V]) {
-	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), c.opts.LoadTimeout, errLoadTimeout)
-	defer cancel()
-	defer context.AfterFunc(c.base, cancel)()
-
 	start := time.Now()
-	if err := c.place(ctx); err != nil {
+	due := start.Add(c.opts.LoadTimeout)
+	within := deadline.With(context.WithoutCancel(ctx), due, errLoadTimeout)
+	defer within.Stop()
+	var l struct {
+		limit deadline.Entry
+		stage atomic.Uint32
+	}
+	const queued, running, ended = 0, 1, 2
+	l.limit.End = func(late bool) {
+		err := error(errLoadTimeout)
+		if !late {
+			err = context.Canceled
+			within.Stop()
+		}
+		if !l.stage.CompareAndSwap(queued, ended) && l.stage.CompareAndSwap(running, ended) {
+			c.n.loadFailures.Add(1)
+			c.loaded(jobs, failAll[V](len(jobs), err), time.Since(start))
+		}
+	}
+	c.limits.Add(&l.limit, due)
+	defer c.limits.Remove(&l.limit)
+
+	err := c.place(within)
+	if err == nil && !l.stage.CompareAndSwap(queued, running) {
+		<-c.slots
+		err = errors.Join(ErrOverloaded, context.Cause(within))
+	}
+	if err != nil {
 		c.loaded(jobs, failAll[V](len(jobs), err), time.Since(start))
 		return
 	}
 	for _, j := range jobs {
 		j.asOf = c.flights.Now()
 	}
-	var ended atomic.Bool // by the loader or by the deadline, whichever is first
-	stop := context.AfterFunc(ctx, func() {
-		if ended.CompareAndSwap(false, true) {
-			c.n.loadFailures.Add(1)
-			c.loaded(jobs, failAll[V](len(jobs), context.Cause(ctx)), time.Since(start))
-		}
-	})
 	c.n.loads.Add(1)
 	c.n.loadsRunning.Add(1)
 	var out []loaded[V]
 	defer func() { // deferred, since a loader may end the goroutine
 		c.n.loadsRunning.Add(-1)
 		<-c.slots
-		stop()
-		if ended.CompareAndSwap(false, true) {
+		if l.stage.CompareAndSwap(running, ended) {
 			took := time.Since(start)
 			switch {
 			case failure(out) != nil:
@@ -98,7 +114,7 @@ func (c *Cache[K, V]) load(ctx context.Context, jobs []*job[K, V], loader jobLoa
 			c.loaded(jobs, out, took)
 		}
 	}()
-	c.call(len(jobs), &out, func() []loaded[V] { return loader.load(ctx, jobs) })
+	c.call(len(jobs), &out, func() []loaded[V] { return loader.load(within, jobs) })
 }
 
 // errLoadTimeout is the load's deadline, told from the caller's own.
@@ -174,7 +190,7 @@ func (c *Cache[K, V]) loaded(jobs []*job[K, V], out []loaded[V], took time.Durat
 			}
 		}
 		j.ans.through = (j.ans.Err == nil || j.ans.Negative) && (j.how == fillLeased || j.how == fillL1)
-		ok := j.ans.Err == nil && !j.ans.Stale || j.ans.Negative && c.opts.NegativeTTL > 0
+		ok := c.stores(j)
 		if j.ans.Err == nil && !j.ans.Stale || j.ans.Negative {
 			c.overtake(j)
 		}
@@ -196,7 +212,17 @@ func (c *Cache[K, V]) loaded(jobs []*job[K, V], out []loaded[V], took time.Durat
 		c.settle(j)
 		c.finish(j, trust)
 	}
-	if len(leased) > 0 {
+	switch len(leased) {
+	case 0:
+	case 1: // together with those of other loads
+		c.life.running.Add(1) // the load's own registration holds Close up
+		j := leased[0]
+		g := &c.toFill
+		if !c.stores(j) {
+			g = &c.toAbandon
+		}
+		g.add(c.tier.partition(j.l2key), j, c.fillGathered)
+	default:
 		c.fill(leased)
 	}
 }
@@ -211,6 +237,22 @@ func failure[V any](out []loaded[V]) error {
 	return nil
 }
 
+// fillGathered does so for jobs of several loads. It is not the loads' goroutines
+// that encode: each would have its stack grown for that.
+func (c *Cache[K, V]) fillGathered(jobs []*job[K, V]) {
+	defer c.life.running.Add(-len(jobs))
+	start := time.Now()
+	c.fill(jobs)
+	if c.stores(jobs[0]) {
+		c.worth.filled(time.Since(start))
+	}
+}
+
+// stores reports whether a job's answer is to be kept in L2.
+func (c *Cache[K, V]) stores(j *job[K, V]) bool {
+	return j.ans.Err == nil && !j.ans.Stale || j.ans.Negative && c.opts.NegativeTTL > 0
+}
+
 // fill stores the answers of loads under their leases, or gives the leases
 // back, and ends the jobs.
 func (c *Cache[K, V]) fill(jobs []*job[K, V]) {
@@ -220,14 +262,10 @@ func (c *Cache[K, V]) fill(jobs []*job[K, V]) {
 		abandons          []AbandonRequest
 	)
 	for _, j := range jobs {
-		if j.ans.Err == nil && !j.ans.Stale || j.ans.Negative && c.opts.NegativeTTL > 0 {
-			entry, err := c.encode(j.ans.Value, j.ans.Negative, j.lease)
-			if err == nil {
-				fills = append(fills, FillRequest{Key: j.l2key, Lease: j.lease, Entry: entry, TTL: c.ttl(j.ans.Negative) + c.staleFor(j.ans.Negative)})
-				filled = append(filled, j)
-				continue
-			}
-			c.warn.do(func() { c.log.Error("a value cannot be encoded for L2", "l2_key", j.l2key, "error", err) })
+		if req, ok := c.fillRequest(j); ok {
+			fills = append(fills, req)
+			filled = append(filled, j)
+			continue
 		}
 		a := AbandonRequest{Key: j.l2key, Lease: j.lease}
 		if left := time.Until(j.staleUntil); j.ans.Stale && left > 0 {
@@ -236,17 +274,7 @@ func (c *Cache[K, V]) fill(jobs []*job[K, V]) {
 		abandons = append(abandons, a)
 		abandoned = append(abandoned, j)
 	}
-	switch len(fills) {
-	case 0:
-	case 1:
-		start, ttl := time.Now(), fills[0].TTL
-		c.life.running.Add(1) // the load's own registration holds Close up
-		c.tier.fillOne(fills[0], func(r FillResult) {
-			defer c.life.running.Done()
-			c.worth.filled(time.Since(start))
-			c.filled(filled[0], r, ttl)
-		})
-	default:
+	if len(fills) > 0 {
 		for i, r := range c.tier.fill(fills) {
 			c.filled(filled[i], r, fills[i].TTL)
 		}
@@ -263,6 +291,20 @@ func (c *Cache[K, V]) fill(jobs []*job[K, V]) {
 			c.finish(j, flight.TrustNone)
 		}
 	}
+}
+
+// fillRequest makes the request that stores a job's answer, if it is to be stored
+// and can be.
+func (c *Cache[K, V]) fillRequest(j *job[K, V]) (req FillRequest, ok bool) {
+	if !c.stores(j) {
+		return req, false
+	}
+	entry, err := c.encode(j.ans.Value, j.ans.Negative, j.lease)
+	if err != nil {
+		c.warn.do(func() { c.log.Error("a value cannot be encoded for L2", "l2_key", j.l2key, "error", err) })
+		return req, false
+	}
+	return FillRequest{Key: j.l2key, Lease: j.lease, Entry: entry, TTL: c.ttl(j.ans.Negative) + c.staleFor(j.ans.Negative)}, true
 }
 
 // filled ends a job whose answer was to be stored in L2 for ttl.

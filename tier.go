@@ -26,8 +26,7 @@ type tier struct {
 	hook    func(op string, d time.Duration, err error)
 	log     *slog.Logger
 
-	// requests on one key each, of writes and loads that come together
-	fills    exchange[FillRequest, FillResult]
+	// requests on one key each, of writes that come together
 	fences   exchange[FenceRequest, error]
 	releases exchange[ReleaseRequest, ReleaseResult]
 
@@ -157,11 +156,6 @@ func (t *tier) fill(reqs []FillRequest) []FillResult {
 	return each(t, "fill", len(reqs),
 		func(ctx context.Context) []FillResult { return t.l2.Fill(ctx, reqs) },
 		func(r *FillResult) *error { return &r.Err })
-}
-
-// fillOne fills together with others, and hands the result to answer.
-func (t *tier) fillOne(req FillRequest, answer func(FillResult)) {
-	t.fills.send(t.partition(req.Key), req, t.fill, answer)
 }
 
 func (t *tier) abandon(reqs []AbandonRequest) error {

@@ -11,6 +11,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/klauspost/compress/s2"
@@ -80,6 +81,7 @@ func Append(dst []byte, e Entry, compressAbove int) []byte {
 			flags, payload = flagS2, c
 		}
 	}
+	dst = slices.Grow(dst, headerLen+len(payload))
 	dst = append(dst, kind, formatVersion, flags, e.Codec)
 	dst = binary.BigEndian.AppendUint64(dst, e.Version)
 	dst = append(dst, e.Token[:]...)
