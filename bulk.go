@@ -67,9 +67,9 @@ func (c *Cache[K, V]) readRound(ctx context.Context, keys []K, results map[K]Res
 		}
 	}
 	if len(jobs) > 0 {
-		if c.enter() {
+		if c.life.enter() {
 			go func() {
-				defer c.life.running.Done()
+				defer c.life.leave(1)
 				c.run(ctx, jobs, loadMany[K, V]{loader})
 			}()
 		} else {

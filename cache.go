@@ -33,19 +33,14 @@ type Cache[K comparable, V any] struct {
 	pending           pending[K]
 	orphans           orphans
 	overdue           overdue[K]
-	slots             chan struct{} // a place for each loader that runs
+	places            *places // of the loaders that run
 	n                 counters
 	warn              sometimes
 
 	limits  deadline.Queue // of the loads that run; Close gives up on them by it
 	unwatch func()
 
-	life struct {
-		sync.RWMutex
-		closed  bool
-		running sync.WaitGroup // flights, writes and the recovery
-		closing chan struct{}
-	}
+	life life // flights, writes and the recovery
 
 	// rec is locked by callbacks of the breaker, under the breaker's own lock:
 	// never call the breaker while holding it.
@@ -71,12 +66,12 @@ func New[K comparable, V any](opts Options[K, V]) (*Cache[K, V], error) {
 		prefix:     fmt.Sprintf("aside:%s:%d:", opts.Name, opts.SchemaVersion),
 		customKeys: custom,
 		log:        opts.Logger.With("cache", opts.Name),
-		slots:      make(chan struct{}, opts.MaxLoads),
+		places:     newPlaces(opts.MaxLoads, opts.MaxQueuedLoads),
 		unwatch:    func() {},
 		flights:    flight.NewGroup[K, answer[V]](),
 	}
 	c.pending.max = opts.MaxPending
-	c.life.closing = make(chan struct{})
+	c.life.init()
 	if c.l1, err = l1.New(l1.Config[K, V]{MaxEntries: opts.L1Size, MaxCost: opts.L1MaxCost, Cost: opts.L1Cost}); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrOptions, err)
 	}
@@ -213,10 +208,10 @@ func (c *Cache[K, V]) Invalidate(ctx context.Context, keys ...K) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if !c.enter() {
+	if !c.life.enter() {
 		return ErrClosed
 	}
-	defer c.life.running.Done()
+	defer c.life.leave(1)
 	keys = unique(keys)
 	if len(keys) == 0 {
 		return nil
@@ -254,10 +249,10 @@ func (c *Cache[K, V]) Clear(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if !c.enter() {
+	if !c.life.enter() {
 		return ErrClosed
 	}
-	defer c.life.running.Done()
+	defer c.life.leave(1)
 	c.l1.Flush()
 	defer c.l1.Flush()
 	if c.tier == nil {
@@ -274,20 +269,12 @@ func (c *Cache[K, V]) Clear(ctx context.Context) error {
 // not know yet. It returns an error if something had to be given up. It does
 // not close L2.
 func (c *Cache[K, V]) Close(ctx context.Context) error {
-	c.life.Lock()
-	if c.life.closed {
-		c.life.Unlock()
+	if !c.life.close() {
 		return nil
 	}
-	c.life.closed = true
-	close(c.life.closing)
-	c.life.Unlock()
-
 	var errs []error
-	finished := make(chan struct{})
-	go func() { c.life.running.Wait(); close(finished) }()
 	select {
-	case <-finished:
+	case <-c.life.idle:
 	case <-ctx.Done():
 		errs = append(errs, fmt.Errorf("aside: closed before all loads and writes ended: %w", ctx.Err()))
 	}
@@ -301,17 +288,6 @@ func (c *Cache[K, V]) Close(ctx context.Context) error {
 	c.unwatch()
 	c.l1.Close()
 	return errors.Join(errs...)
-}
-
-// enter registers an operation that Close waits for, unless the cache is closed.
-func (c *Cache[K, V]) enter() bool {
-	c.life.RLock()
-	defer c.life.RUnlock()
-	if c.life.closed {
-		return false
-	}
-	c.life.running.Add(1)
-	return true
 }
 
 // changed is L2's notice that another node changed a key.

@@ -85,9 +85,9 @@ func (c *Cache[K, V]) load(ctx context.Context, jobs []*job[K, V], loader jobLoa
 	c.limits.Add(&l.limit, due)
 	defer c.limits.Remove(&l.limit)
 
-	err := c.place(within)
+	err := c.takePlace(within)
 	if err == nil && !l.stage.CompareAndSwap(queued, running) {
-		<-c.slots
+		c.places.leave()
 		err = errors.Join(ErrOverloaded, context.Cause(within))
 	}
 	if err != nil {
@@ -98,11 +98,9 @@ func (c *Cache[K, V]) load(ctx context.Context, jobs []*job[K, V], loader jobLoa
 		j.asOf = c.flights.Now()
 	}
 	c.n.loads.Add(1)
-	c.n.loadsRunning.Add(1)
 	var out []loaded[V]
 	defer func() { // deferred, since a loader may end the goroutine
-		c.n.loadsRunning.Add(-1)
-		<-c.slots
+		c.places.leave()
 		if l.stage.CompareAndSwap(running, ended) {
 			took := time.Since(start)
 			switch {
@@ -130,24 +128,12 @@ func failAll[V any](n int, err error) []loaded[V] {
 	return slices.Repeat([]loaded[V]{{err: err}}, n)
 }
 
-// place takes one of the places for loaders, or waits for one in the queue.
-func (c *Cache[K, V]) place(ctx context.Context) error {
-	select {
-	case c.slots <- struct{}{}:
-		return nil
-	default:
-	}
-	defer c.n.loadsQueued.Add(-1)
-	if c.n.loadsQueued.Add(1) > int64(max(0, c.opts.MaxQueuedLoads)) {
+func (c *Cache[K, V]) takePlace(ctx context.Context) error {
+	err := c.places.take(ctx)
+	if err == ErrOverloaded { // it did not wait
 		c.n.overloads.Add(1)
-		return ErrOverloaded
 	}
-	select {
-	case c.slots <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return errors.Join(ErrOverloaded, context.Cause(ctx))
-	}
+	return err
 }
 
 // call runs a loader for n keys, and makes an answer of a panic or a
@@ -215,7 +201,7 @@ func (c *Cache[K, V]) loaded(jobs []*job[K, V], out []loaded[V], took time.Durat
 	switch len(leased) {
 	case 0:
 	case 1: // together with those of other loads
-		c.life.running.Add(1) // the load's own registration holds Close up
+		c.life.more(1) // the load's own registration holds Close up
 		j := leased[0]
 		g := &c.toFill
 		if !c.stores(j) {
@@ -240,7 +226,7 @@ func failure[V any](out []loaded[V]) error {
 // fillGathered does so for jobs of several loads. It is not the loads' goroutines
 // that encode: each would have its stack grown for that.
 func (c *Cache[K, V]) fillGathered(jobs []*job[K, V]) {
-	defer c.life.running.Add(-len(jobs))
+	defer c.life.leave(len(jobs))
 	start := time.Now()
 	c.fill(jobs)
 	if c.stores(jobs[0]) {

@@ -14,10 +14,10 @@ import (
 // more than the rest of a bypassed read. Loads that take a while are shared with
 // those who come meanwhile.
 func (c *Cache[K, V]) readPast(ctx context.Context, key K, loader Loader[K, V], level Level) Result[V] {
-	if !c.enter() {
+	if !c.life.enter() {
 		return c.failed(ErrClosed)
 	}
-	defer c.life.running.Done()
+	defer c.life.leave(1)
 	if !c.worth.slow.Load() {
 		var ans answer[V]
 		c.loadPast(ctx, key, loader, func(l loaded[V], took time.Duration) {
@@ -84,16 +84,14 @@ func (c *Cache[K, V]) loadPast(ctx context.Context, key K, loader Loader[K, V], 
 		defer within.Stop()
 		ctx = within
 	}
-	if err := c.place(ctx); err != nil {
+	if err := c.takePlace(ctx); err != nil {
 		done(loaded[V]{err: err}, time.Since(start))
 		return
 	}
 	c.n.loads.Add(1)
-	c.n.loadsRunning.Add(1)
 	var out []loaded[V]
 	defer func() {
-		c.n.loadsRunning.Add(-1)
-		<-c.slots
+		c.places.leave()
 		took := time.Since(start)
 		if failure(out) != nil {
 			c.n.loadFailures.Add(1)

@@ -81,7 +81,7 @@ func (c *Cache[K, V]) read(ctx context.Context, key K, loader Loader[K, V], leve
 					return r
 				}
 			}
-			if !c.enter() {
+			if !c.life.enter() {
 				c.end(j, ErrClosed)
 				return c.failed(ErrClosed)
 			}
@@ -168,22 +168,22 @@ func (c *Cache[K, V]) ask(j *job[K, V]) {
 // loaded each with its own leader's loader.
 func (c *Cache[K, V]) runGathered(jobs []*job[K, V]) {
 	if len(jobs) == 1 {
-		defer c.life.running.Done()
+		defer c.life.leave(1)
 		c.run(jobs[0].ctx, jobs, loadOne[K, V]{jobs[0].loader})
 		return
 	}
 	var toLoad []*job[K, V]
 	leased := c.lookUp(jobs, &toLoad)
-	c.life.running.Add(len(leased) + len(toLoad) - len(jobs))
+	c.life.leave(len(jobs) - len(leased) - len(toLoad)) // those that are answered
 	for _, j := range leased {
 		go func() {
-			defer c.life.running.Done()
+			defer c.life.leave(1)
 			c.await(j.ctx, j, loadOne[K, V]{j.loader})
 		}()
 	}
 	for _, j := range toLoad {
 		go func() {
-			defer c.life.running.Done()
+			defer c.life.leave(1)
 			c.load(j.ctx, []*job[K, V]{j}, loadOne[K, V]{j.loader})
 		}()
 	}
@@ -197,9 +197,9 @@ func (c *Cache[K, V]) run(ctx context.Context, jobs []*job[K, V], loader jobLoad
 			c.await(ctx, j, loader)
 			return
 		}
-		c.life.running.Add(1) // the caller's own registration holds Close up
+		c.life.more(1) // the caller's own registration holds Close up
 		go func() {
-			defer c.life.running.Done()
+			defer c.life.leave(1)
 			c.await(ctx, j, loader)
 		}()
 	}

@@ -55,12 +55,12 @@ func (c *Cache[K, V]) recover() {
 	c.rec.Lock()
 	defer c.rec.Unlock()
 	c.rec.wanted = true
-	if c.rec.running || !c.enter() {
+	if c.rec.running || !c.life.enter() {
 		return
 	}
 	c.rec.running = true
 	go func() {
-		defer c.life.running.Done()
+		defer c.life.leave(1)
 		c.recovery()
 	}()
 }

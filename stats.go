@@ -56,7 +56,6 @@ type counters struct {
 	fillsRefused, undecodable                      atomic.Uint64
 	writes, writesUnknown, fences, lost, published atomic.Uint64
 	invalidations, l2Errors, l1Flushes             atomic.Uint64
-	loadsRunning, loadsQueued                      atomic.Int64
 }
 
 // Stats returns a snapshot. It is cheap enough to be called every second.
@@ -66,7 +65,7 @@ func (c *Cache[K, V]) Stats() Stats {
 		HitsL1: l.Hits, HitsL2: n.hitsL2.Load(), Misses: n.misses.Load(),
 		Negatives: n.negatives.Load(), Stale: n.stale.Load(), Failures: n.failures.Load(),
 		Loads: n.loads.Load(), LoadFailures: n.loadFailures.Load(), Coalesced: n.coalesced.Load(),
-		Overloads: n.overloads.Load(), LoadsRunning: int(n.loadsRunning.Load()), LoadsQueued: int(n.loadsQueued.Load()),
+		Overloads: n.overloads.Load(), LoadsRunning: c.places.running(), LoadsQueued: c.places.waiting(),
 		FillsRefused: n.fillsRefused.Load(), Undecodable: n.undecodable.Load(),
 		Writes: n.writes.Load(), WritesUnknown: n.writesUnknown.Load(), Fences: n.fences.Load(),
 		FencesLost: n.lost.Load(), Published: n.published.Load(), Invalidations: n.invalidations.Load(),

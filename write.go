@@ -59,10 +59,10 @@ func (c *Cache[K, V]) Write(ctx context.Context, write func(ctx context.Context,
 	if len(keys) == 0 {
 		return errors.New("aside: Write needs the keys that it changes")
 	}
-	if !c.enter() {
+	if !c.life.enter() {
 		return ErrClosed
 	}
-	defer c.life.running.Done()
+	defer c.life.leave(1)
 	c.n.writes.Add(1)
 
 	f := &fenced[K, V]{c: c, keys: unique(keys), start: time.Now()}
