@@ -31,6 +31,9 @@ type Config struct {
 	Mix Mix
 	// Seed makes the same choices of operations, and of arrivals, in every run.
 	Seed uint64
+	// Round tells runs with the same seed apart: those of another round make other
+	// choices. From 0 on.
+	Round int
 
 	// WarmUp is what happens before anything is measured.
 	WarmUp WarmUp

@@ -66,6 +66,7 @@ func newRun(c Config, e wire.Endpoint) *run {
 		connect:   func() exchanger { return newLine(e, c.Timeout) },
 		nap:       nap,
 		pickers:   c.Workload.Start(),
+		streams:   uint64(c.Round) * maxUsers,
 		recorders: newRecorders(c.Users),
 		created:   newCreated(),
 	}

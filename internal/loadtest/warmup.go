@@ -38,7 +38,7 @@ const warmStreams = 1 << 32
 func warmUp(ctx context.Context, c Config, e wire.Endpoint) {
 	once := func(c Config) {
 		r := newRun(c, e)
-		r.streams, r.warmingUp = warmStreams, true
+		r.streams, r.warmingUp = r.streams+warmStreams, true
 		r.cleanUp(ctx, r.measure(ctx))
 	}
 	c.Requests, c.SpawnRate = 0, 0

@@ -71,7 +71,9 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 			if c.Begin != nil {
 				c.Begin(round, c.Targets[i])
 			}
-			one, err := measure(ctx, c.Targets[i], c.Load)
+			load := c.Load
+			load.Round = round // or a cache that has been there before would know all its ids
+			one, err := measure(ctx, c.Targets[i], load)
 			switch {
 			case ctx.Err() != nil:
 				r.Interrupted = true

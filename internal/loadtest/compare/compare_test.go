@@ -63,6 +63,34 @@ func TestInterleaved(t *testing.T) {
 	}
 }
 
+// In one round all servers are asked for the same, in another for something else.
+// Caught: the same ids in every round, which a cache has by then.
+func TestRoundsDiffer(t *testing.T) {
+	asked := map[string]int{}
+	var paths strings.Builder
+	url := server(t, func(_ http.ResponseWriter, r *http.Request) { paths.WriteString(r.URL.Path) })
+	var targets []Target
+	for _, name := range []string{"a", "b"} {
+		targets = append(targets, Target{Name: name, Start: func(context.Context) (string, func() error, error) {
+			paths.Reset()
+			return url, func() error { asked[paths.String()]++; return nil }, nil
+		}})
+	}
+	c := Config{Targets: targets, Rounds: 3, Load: load(20)}
+	c.Load.Workload = ids.Uniform(ids.Range{First: 1, Last: 1_000_000}, 1)
+	if _, err := Run(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	if len(asked) != 3 {
+		t.Errorf("%d different runs in 3 rounds, want one for each", len(asked))
+	}
+	for paths, n := range asked {
+		if n != 2 {
+			t.Errorf("asked %d servers for %s", n, paths)
+		}
+	}
+}
+
 // An interrupt leaves out the run that it cut off, and keeps the others. Caught:
 // the cut-off run among them, with the rate of its first moments.
 func TestInterrupted(t *testing.T) {
