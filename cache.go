@@ -75,7 +75,7 @@ func New[K comparable, V any](opts Options[K, V]) (*Cache[K, V], error) {
 	if c.l1, err = l1.New(l1.Config[K, V]{MaxEntries: opts.L1Size, MaxCost: opts.L1MaxCost, Cost: opts.L1Cost}); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrOptions, err)
 	}
-	c.worth = newWorth[K](opts.NoBypass, func() uint64 { return c.l1.Stats().Hits })
+	c.worth = newWorth[K](opts.NoBypass, func() uint64 { return c.l1.Stats().Hits }, c.l1.Room, opts.L2 != nil)
 	if opts.L2 != nil {
 		c.tier = newTier(opts.L2, opts.L2Timeout, opts.BreakerFailures, opts.BreakerDelay, &c.n, c.log, opts.OnL2, c.recover)
 		if c.unwatch, err = opts.L2.Watch(c.prefix, Watcher{Changed: c.changed, Lost: c.lost}); err != nil {

@@ -96,7 +96,7 @@ func (c *Cache[K, V]) loadPast(ctx context.Context, key K, loader Loader[K, V], 
 		if failure(out) != nil {
 			c.n.loadFailures.Add(1)
 		} else {
-			c.worth.loaded(took)
+			c.worth.loadedPast(took)
 		}
 		done(out[0], took)
 	}()

@@ -28,13 +28,17 @@ import (
 // would have once they were cached (spatial sampling, as in Waldspurger et al.,
 // "Efficient MRC Construction with SHARDS", FAST 2015). From the first bypass on
 // those alone are counted, afterwards too: when it ends the other keys are cold,
-// and their misses say nothing of what the cache is worth. And a share of the
-// reads, at random, brings keys that are read again and again into L1, which is
-// asked first as ever.
+// and their misses say nothing of what the cache is worth. While it lasts they
+// have L1 almost to themselves, so there a hit counts only if an LRU of the sample's
+// share of L1 would have had the key; another one counts for L2, where it would have
+// been found. And a share of the reads, at random, brings keys that are read again
+// and again into L1, which is asked first as ever.
 type worth[K comparable] struct {
 	off    bool
 	seed   maphash.Seed
 	hitsL1 func() uint64 // hits in L1 so far
+	room   func() int    // of L1, in entries
+	l2     bool
 
 	bypassing atomic.Bool
 	probing   atomic.Bool   // the next read is to measure a load
@@ -52,6 +56,7 @@ type worth[K comparable] struct {
 		hitsHere uint64 // in L1, since the last turn
 		unloaded int    // reads counted since the last load
 		toTurn   int    // reads to count before the next turn
+		ghost    ghost  // of L1, while bypassing
 		r, h     mean
 		tiers    mean // T
 		load     mean // D
@@ -100,10 +105,11 @@ func (m *mean) add(x float64, over int) {
 
 const meanOver = 128
 
-func newWorth[K comparable](off bool, hitsL1 func() uint64) *worth[K] {
-	w := &worth[K]{off: off, seed: maphash.MakeSeed(), hitsL1: hitsL1}
+func newWorth[K comparable](off bool, hitsL1 func() uint64, room func() int, l2 bool) *worth[K] {
+	w := &worth[K]{off: off, seed: maphash.MakeSeed(), hitsL1: hitsL1, room: room, l2: l2}
 	w.mu.toTurn = leastToTurn
 	w.share.Store(largestSample)
+	w.mu.ghost.room = max(1, room()/largestSample)
 	return w
 }
 
@@ -115,16 +121,57 @@ func (w *worth[K]) pass(key K) bool {
 	return w.probing.Load() && w.probing.CompareAndSwap(true, false)
 }
 
-func (w *worth[K]) sample(key K) bool {
-	return uint32(maphash.Comparable(w.seed, key))&(w.share.Load()-1) == 0
-}
+func (w *worth[K]) sample(key K) bool { return w.samples(w.hash(key)) }
+
+func (w *worth[K]) hash(key K) uint64 { return maphash.Comparable(w.seed, key) }
+
+func (w *worth[K]) samples(hash uint64) bool { return uint32(hash)&(w.share.Load()-1) == 0 }
 
 // hit tells of a hit in L1.
 func (w *worth[K]) hit(key K) {
-	if w.sampling.Load() && w.sample(key) && w.sampled.Add(1)%checkHits == 0 {
+	if !w.sampling.Load() {
+		return
+	}
+	hash := w.hash(key)
+	if !w.samples(hash) {
+		return
+	}
+	if w.bypassing.Load() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if !w.mu.ghost.touch(hash) {
+			w.missedLocked(w.l2)
+			return
+		}
+		if w.sampled.Add(1)%checkHits == 0 {
+			w.checkLocked()
+		}
+		return
+	}
+	if w.sampled.Add(1)%checkHits == 0 {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.checkLocked() // or keys that always hit would never be heard of
+	}
+}
+
+// missedLocked counts a read that missed L1, or would have.
+func (w *worth[K]) missedLocked(foundInL2 bool) {
+	found := 0.0
+	if foundInL2 {
+		found = 1
+	}
+	w.mu.h.add(found, meanOver)
+	if w.mu.reads++; w.mu.reads%checkEvery == 0 {
+		w.checkLocked()
+	}
+}
+
+// loadedPast is loaded for a read that bypasses. One in eight is counted: what the
+// lock costs, where all take it, is a good part of a quick load.
+func (w *worth[K]) loadedPast(d time.Duration) {
+	if !w.bypassing.Load() || rand.Uint32()%8 == 0 {
+		w.loaded(d)
 	}
 }
 
@@ -146,19 +193,15 @@ func (w *worth[K]) filled(d time.Duration) {
 // read tells of a read that went through the tiers, and how long it took without
 // its load.
 func (w *worth[K]) read(key K, inTiers time.Duration, foundInL2 bool) {
-	found := 0.0
-	if foundInL2 {
-		found = 1
-	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.mu.unloaded++
-	if !w.sampling.Load() || w.sample(key) {
-		w.mu.h.add(found, meanOver)
+	if hash := w.hash(key); !w.sampling.Load() || w.samples(hash) {
 		w.mu.tiers.add(float64(inTiers), meanOver)
-		if w.mu.reads++; w.mu.reads%checkEvery == 0 {
-			w.checkLocked()
+		if w.bypassing.Load() {
+			w.mu.ghost.touch(hash)
 		}
+		w.missedLocked(foundInL2)
 	}
 	w.expect.Store(uint32(w.expectationLocked()))
 	if u := w.mu.unloaded; u%probeSeldom == 0 || w.mu.load.n < loadsToKnow && u%probeSoon == 0 {
@@ -221,6 +264,7 @@ func (w *worth[K]) checkLocked() {
 	for ; share < smallestSample && float64(share)*w.mu.load.v < largestSample*w.mu.tiers.v; share *= 2 {
 	}
 	w.share.Store(share)
+	w.mu.ghost = ghost{room: max(1, w.room()/int(share))}
 	w.bypassing.Store(!bypassing)
 }
 

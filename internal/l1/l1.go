@@ -207,6 +207,21 @@ func (t *Tier[K, V]) Stats() Stats {
 	return st
 }
 
+// Room estimates how many entries there is room for, the present ones included.
+func (t *Tier[K, V]) Room() int {
+	switch {
+	case t.cache == nil:
+		return 0
+	case !t.cache.IsWeighted():
+		return int(min(t.cache.GetMaximum(), math.MaxInt))
+	}
+	s := t.Stats()
+	if s.Entries == 0 || s.Cost == 0 {
+		return 1
+	}
+	return int(float64(t.cache.GetMaximum()) / float64(s.Cost) * float64(s.Entries))
+}
+
 // Close drops everything and stops the tier's goroutine.
 func (t *Tier[K, V]) Close() {
 	t.Flush()

@@ -145,3 +145,24 @@ func TestStats(t *testing.T) {
 		t.Errorf("%d hits counted of 4000", st.Hits)
 	}
 }
+
+// Room is the number of entries where that is bounded, and an estimate by the present
+// ones where their cost is.
+func TestRoom(t *testing.T) {
+	if n := newTier(t, Config[string, int]{MaxEntries: 70}).Room(); n != 70 {
+		t.Errorf("room for 70 entries: %d", n)
+	}
+	if n := newTier(t, Config[string, int]{}).Room(); n != 0 {
+		t.Errorf("no room: %d", n)
+	}
+	tier := newTier(t, Config[string, int]{MaxCost: 1000, Cost: func(string, int) uint32 { return 20 }})
+	if n := tier.Room(); n != 1 {
+		t.Errorf("room of an empty tier, by cost: %d, want the least", n)
+	}
+	for i := range 10 {
+		tier.Insert(fmt.Sprint(i), 0, i, false, time.Hour)
+	}
+	if n := tier.Room(); n < 45 || n > 55 {
+		t.Errorf("room for entries that cost 20 of 1000 each: %d", n)
+	}
+}
