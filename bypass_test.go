@@ -172,6 +172,23 @@ func TestColdKeysDoNotUndoTheReturn(t *testing.T) {
 	})
 }
 
+// A large set is read evenly, from cold, and each miss costs little beside its load:
+// what is filled pays before it has cost much.
+// Caught: a decision after 2,000 reads, of which one in twenty had been read before.
+// In front of a database with 200,000 records that halved what a minute gained.
+func TestColdCacheThatCostsLittleIsGivenTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEconomy(t, time.Millisecond, func(o *options) { o.L1Size = -1 })
+		next := keysOf(t, ids.Uniform(ids.Range{First: 1, Last: 100_000}, 1), nil)
+		cold := e.reads(next, 2000)
+		d := e.reads(next, 148_000)
+		if w := e.Stats().Worth; w.Turns > 0 || ratio(cold, e.load) > 1.1 || ratio(d, e.load) > 0.7 {
+			t.Errorf("a read takes %.3f of a load, then %.3f: %+v", ratio(cold, e.load), ratio(d, e.load), w)
+		}
+		_ = e.Close(t.Context())
+	})
+}
+
 // A key that is read again and again gets into L1 by the sample of reads, though
 // the cache as a whole is bypassed. Caught: no sample of reads.
 func TestHotKeyIsCachedWhileBypassing(t *testing.T) {

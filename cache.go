@@ -150,7 +150,7 @@ type Result[V any] struct {
 func (c *Cache[K, V]) Get(ctx context.Context, key K, loader Loader[K, V]) (V, error) {
 	if e, ok := c.l1.Get(key); ok {
 		c.worth.hit(key)
-		if e.Negative {
+		if e.Negative() {
 			c.n.negatives.Add(1)
 			return e.Value, ErrNotFound
 		}
@@ -179,7 +179,7 @@ func (c *Cache[K, V]) readL1(key K) (r Result[V], ok bool) {
 	}
 	c.worth.hit(key)
 	r.Source, r.Value = SourceL1, e.Value
-	if e.Negative {
+	if e.Negative() {
 		c.n.negatives.Add(1)
 		r.Negative, r.Err = true, ErrNotFound
 	}

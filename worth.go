@@ -71,12 +71,13 @@ const (
 	// samples cost no more than a few hundredths of a load for each read. Powers
 	// of two, so that the larger sample holds the smaller one.
 	largestSample, smallestSample = 64, 512
-	// A decision needs so many reads. The first one counts all of them, and fewer
-	// where the loss is more than a quarter of a load; a cache that is being filled
-	// loses at first. Later ones count those of sampled keys, and whenever one
-	// follows upon the last too soon the next takes twice as many.
-	readsAtFirst, readsAtGreatLoss = 2048, 256
-	leastToTurn, mostToTurn        = 64, 4096
+	// A decision needs so many reads. The first one counts all of them: a cache that
+	// is being filled loses at first, and may, until it has lost what lossAtFirst
+	// loads take; but not where a read loses more than a quarter of a load. Later ones
+	// count those of sampled keys, and whenever one follows upon the last too soon the
+	// next takes twice as many.
+	lossAtFirst, readsAtGreatLoss = 512, 256
+	leastToTurn, mostToTurn       = 64, 4096
 	// checkEvery is how often the gain is looked at, in reads that missed L1, and
 	// while sampling checkHits, in those that hit it.
 	checkEvery, checkHits = 64, 512
@@ -242,8 +243,8 @@ func (w *worth[K]) checkLocked() {
 		seen += int(w.mu.hitsHere)
 	case gain < -w.mu.load.v/4:
 		enough = readsAtGreatLoss
-	default:
-		enough = readsAtFirst
+	case gain < 0:
+		enough = int(lossAtFirst * w.mu.load.v / -gain)
 	}
 	if seen < enough || bypassing && gain < least || !bypassing && gain > -least {
 		return

@@ -48,9 +48,12 @@ func (c *counter) load() (n uint64) {
 }
 
 // recorder is what otter calls; misses are counted where they are served.
-type recorder struct{ hits, evictions counter }
+type recorder struct {
+	hits, evictions counter
+	expired         counter // of the hits
+}
 
-func newRecorder() recorder { return recorder{newCounter(), newCounter()} }
+func newRecorder() recorder { return recorder{newCounter(), newCounter(), newCounter()} }
 
 func (r *recorder) RecordHits(n int)                { r.hits.add(uint64(n)) }
 func (r *recorder) RecordEviction(uint32)           { r.evictions.add(1) }

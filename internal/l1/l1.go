@@ -14,11 +14,12 @@ import (
 
 // Entry is a cached answer.
 type Entry[V any] struct {
-	Value    V
-	Negative bool // the primary has no such record; Value is the zero value
-
-	ttl uint32 // ms, beside Negative in one word; 49 days are for ever
+	Value V
+	meta  uint64 // when it expires, in the clock's ns, doubled; plus 1 if Negative
 }
+
+// Negative: the primary has no such record; Value is the zero value.
+func (e Entry[V]) Negative() bool { return e.meta&1 != 0 }
 
 // Config of a Tier. At most one of MaxEntries and MaxCost is set; with neither
 // nothing is ever kept, but generations still count.
@@ -35,6 +36,10 @@ type Config[K comparable, V any] struct {
 // notes the generation before it asks anyone for the value and hands it to
 // Insert, which refuses if it has moved. Two keys that share a stripe cost each
 // other at most an insert. Lock order: a stripe's lock before otter's own.
+//
+// Entries expire by their own time, which takes 8 bytes; otter's lists for it would
+// take 24 more. One that has expired keeps its room until it is asked for, or until
+// another needs it: nobody asks for it, so it is among the first to go.
 type Tier[K comparable, V any] struct {
 	cache   *otter.Cache[K, Entry[V]]
 	clock   *otter.CoarseClock
@@ -62,17 +67,11 @@ func New[K comparable, V any](c Config[K, V]) (*Tier[K, V], error) {
 		return t, nil
 	}
 	t.clock = otter.NewCoarseClock(resolution)
-	o := &otter.Options[K, Entry[V]]{
-		StatsRecorder: &t.stats,
-		Clock:         t.clock,
-		ExpiryCalculator: otter.ExpiryWritingFunc(func(e otter.Entry[K, Entry[V]]) time.Duration {
-			return time.Duration(e.Value.ttl) * time.Millisecond
-		}),
-	}
+	o := &otter.Options[K, Entry[V]]{StatsRecorder: &t.stats}
 	if c.MaxCost > 0 {
 		o.MaximumWeight = c.MaxCost
 		o.Weigher = func(k K, e Entry[V]) uint32 {
-			if e.Negative {
+			if e.Negative() {
 				return 1
 			}
 			return c.Cost(k, e.Value)
@@ -93,8 +92,16 @@ func (t *Tier[K, V]) Get(key K) (Entry[V], bool) {
 	if t.cache == nil {
 		return Entry[V]{}, false
 	}
-	return t.cache.GetIfPresent(key)
+	e, ok := t.cache.GetIfPresent(key)
+	if ok && t.expired(e) {
+		t.stats.expired.add(1)
+		t.Drop(key)
+		return Entry[V]{}, false
+	}
+	return e, ok
 }
+
+func (t *Tier[K, V]) expired(e Entry[V]) bool { return int64(e.meta>>1) <= t.clock.NowNano() }
 
 func (t *Tier[K, V]) stripe(key K) *stripe {
 	return &t.stripes[maphash.Comparable(t.seed, key)%stripeCount]
@@ -125,9 +132,15 @@ func (t *Tier[K, V]) insert(key K, gen uint64, v V, negative bool, ttl time.Dura
 	if s.gen != gen {
 		return false
 	}
-	ms := min(max(1, ttl.Milliseconds()), math.MaxUint32)
-	e := Entry[V]{Value: v, Negative: negative, ttl: uint32(ms)}
+	now := t.clock.NowNano()
+	e := Entry[V]{Value: v, meta: uint64(now+min(int64(ttl), math.MaxInt64-now)) << 1}
+	if negative {
+		e.meta++
+	}
 	if !replace {
+		if old, ok := t.cache.GetEntryQuietly(key); ok && t.expired(old.Value) {
+			t.Drop(key)
+		}
 		_, inserted := t.cache.SetIfAbsent(key, e)
 		return inserted
 	}
@@ -195,7 +208,8 @@ type Stats struct {
 
 // Stats returns a snapshot.
 func (t *Tier[K, V]) Stats() Stats {
-	st := Stats{Hits: t.stats.hits.load(), Evictions: t.stats.evictions.load()}
+	expired := t.stats.expired.load() // before the hits that these were counted as
+	st := Stats{Hits: t.stats.hits.load() - expired, Evictions: t.stats.evictions.load()}
 	if t.cache != nil {
 		st.Entries = t.cache.EstimatedSize()
 		if st.Cost = uint64(st.Entries); t.cache.IsWeighted() {

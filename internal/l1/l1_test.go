@@ -2,6 +2,7 @@ package l1
 
 import (
 	"fmt"
+	"math"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -96,6 +97,9 @@ func TestOffTierKeepsGenerations(t *testing.T) {
 	}
 }
 
+// Entries expire, and one that has is out of the way of others, and counted neither
+// as a hit nor as an entry once somebody has asked for it.
+// Caught: SetIfAbsent alone; an end beyond the clock's range that wraps around.
 func TestExpiry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tier, err := New(Config[string, int]{MaxEntries: 10})
@@ -105,15 +109,32 @@ func TestExpiry(t *testing.T) {
 		defer tier.Close()
 		tier.Insert("short", tier.Generation("short"), 1, false, time.Second)
 		tier.Insert("long", tier.Generation("long"), 2, true, time.Minute)
+		tier.Insert("again", tier.Generation("again"), 3, true, time.Second)
+		tier.Insert("ever", tier.Generation("ever"), 6, false, math.MaxInt64)
 		if tier.Insert("none", tier.Generation("none"), 3, false, 0) {
 			t.Error("an entry that is to live for 0s was taken")
 		}
 		time.Sleep(2 * time.Second)
+		if !tier.InsertAbsent("again", tier.Generation("again"), 4, false, time.Minute) {
+			t.Error("an expired entry is in the way")
+		}
+		if e, ok := tier.Get("again"); !ok || e.Value != 4 {
+			t.Errorf("in the place of an expired entry: %+v, %v", e, ok)
+		}
+		if tier.InsertAbsent("again", tier.Generation("again"), 5, false, time.Minute) {
+			t.Error("an entry has been replaced")
+		}
 		if _, ok := tier.Get("short"); ok {
 			t.Error("expired entry found")
 		}
-		if e, ok := tier.Get("long"); !ok || !e.Negative {
+		if e, ok := tier.Get("long"); !ok || !e.Negative() {
 			t.Errorf("got %+v, %v", e, ok)
+		}
+		if e, ok := tier.Get("ever"); !ok || e.Value != 6 || e.Negative() {
+			t.Errorf("got %+v, %v", e, ok)
+		}
+		if st := tier.Stats(); st.Hits != 3 || st.Entries != 3 {
+			t.Errorf("%d hits, want 3; %d entries, want 3 without the one found expired", st.Hits, st.Entries)
 		}
 	})
 }

@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/asidecache/aside"
@@ -128,6 +130,46 @@ func BenchmarkDrive(b *testing.B) {
 				b.ReportMetric(float64(r.CPU.Nanoseconds())/float64(b.N), "cpu-ns/request")
 			})
 		}
+	}
+}
+
+// The most that any generator could drive here: the same bytes to and fro over as
+// many connections, sent and received by goroutines that do nothing else.
+func BenchmarkLoopback(b *testing.B) {
+	url := staticTarget(b)
+	host := strings.TrimSuffix(strings.TrimPrefix(url, "http://"), "/todos")
+	request := []byte("GET /todos/123456 HTTP/1.1\r\nHost: " + host + "\r\nUser-Agent: aside-bench\r\n\r\n")
+	for _, users := range []int{1, 100} {
+		b.Run(fmt.Sprintf("users=%d", users), func(b *testing.B) {
+			conns := make([]net.Conn, users)
+			for i := range conns {
+				c, err := net.Dial("tcp", host)
+				if err != nil {
+					b.Fatal(err)
+				}
+				defer c.Close()
+				conns[i] = c
+			}
+			left := atomic.Int64{}
+			left.Store(int64(b.N))
+			var wg sync.WaitGroup
+			b.ResetTimer()
+			for _, c := range conns {
+				wg.Go(func() {
+					buf := make([]byte, 4096)
+					for left.Add(-1) >= 0 {
+						_, err := c.Write(request)
+						n, err2 := c.Read(buf) // all of it: it is sent in one piece
+						if err := errors.Join(err, err2); err != nil || buf[n-1] != '}' {
+							b.Error(err, string(buf[:n]))
+							return
+						}
+					}
+				})
+			}
+			wg.Wait()
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "requests/s")
+		})
 	}
 }
 
