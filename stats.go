@@ -37,7 +37,7 @@ type Stats struct {
 	Worth Worth // what the cache gains and costs
 
 	L2Errors    uint64
-	L1Entries   int
+	L1Entries   int    // with those that have expired and were not asked for since
 	L1Cost      uint64 // see Options.L1Cost; the number of entries without it
 	L1Evictions uint64
 	L1Flushes   uint64 // times L1 was emptied since changes may have been missed
