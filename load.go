@@ -86,6 +86,9 @@ func (c *Cache[K, V]) load(ctx context.Context, jobs []*job[K, V], loader jobLoa
 	defer c.limits.Remove(&l.limit)
 
 	err := c.takePlace(within)
+	for _, j := range jobs {
+		j.asOf = c.flights.Now() // not once it runs: then End may read it
+	}
 	if err == nil && !l.stage.CompareAndSwap(queued, running) {
 		c.places.leave()
 		err = errors.Join(ErrOverloaded, context.Cause(within))
@@ -93,9 +96,6 @@ func (c *Cache[K, V]) load(ctx context.Context, jobs []*job[K, V], loader jobLoa
 	if err != nil {
 		c.loaded(jobs, failAll[V](len(jobs), err), time.Since(start))
 		return
-	}
-	for _, j := range jobs {
-		j.asOf = c.flights.Now()
 	}
 	c.n.loads.Add(1)
 	var out []loaded[V]
