@@ -17,7 +17,7 @@ func (g *ghost) touch(hash uint64) bool {
 		return true
 	}
 	if g.at == nil {
-		g.at = make(map[uint64]*list.Element, g.room)
+		g.at = make(map[uint64]*list.Element)
 	}
 	if len(g.at) >= g.room {
 		oldest := g.order.Back()

@@ -15,7 +15,7 @@ type life struct {
 	once    sync.Once
 }
 
-const closed = math.MinInt64
+const lifeClosed = math.MinInt64
 
 func (l *life) init() { l.closing, l.idle = make(chan struct{}), make(chan struct{}) }
 
@@ -32,14 +32,14 @@ func (l *life) enter() bool {
 func (l *life) more(n int) { l.n.Add(int64(n)) }
 
 func (l *life) leave(n int) {
-	if l.n.Add(int64(-n)) == closed {
+	if l.n.Add(int64(-n)) == lifeClosed {
 		l.once.Do(func() { close(l.idle) })
 	}
 }
 
 // close lets nobody enter any more. It reports whether it was the first to.
 func (l *life) close() bool {
-	n := l.n.Or(closed)
+	n := l.n.Or(lifeClosed)
 	if n < 0 {
 		return false
 	}

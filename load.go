@@ -66,11 +66,11 @@ func (c *Cache[K, V]) load(ctx context.Context, jobs []*job[K, V], loader jobLoa
 	due := start.Add(c.opts.LoadTimeout)
 	within := deadline.With(context.WithoutCancel(ctx), due, errLoadTimeout)
 	defer within.Stop()
+	const queued, running, ended = 0, 1, 2
 	var l struct {
 		limit deadline.Entry
-		stage atomic.Uint32
+		stage atomic.Uint32 // who moves it from running to ended has the jobs to end
 	}
-	const queued, running, ended = 0, 1, 2
 	l.limit.End = func(late bool) {
 		err := error(errLoadTimeout)
 		if !late {
@@ -128,6 +128,7 @@ func failAll[V any](n int, err error) []loaded[V] {
 	return slices.Repeat([]loaded[V]{{err: err}}, n)
 }
 
+// takePlace takes one of the places for loaders, or waits for one in the queue.
 func (c *Cache[K, V]) takePlace(ctx context.Context) error {
 	err := c.places.take(ctx)
 	if err == ErrOverloaded { // it did not wait
@@ -223,17 +224,6 @@ func failure[V any](out []loaded[V]) error {
 	return nil
 }
 
-// fillGathered does so for jobs of several loads. It is not the loads' goroutines
-// that encode: each would have its stack grown for that.
-func (c *Cache[K, V]) fillGathered(jobs []*job[K, V]) {
-	defer c.life.leave(len(jobs))
-	start := time.Now()
-	c.fill(jobs)
-	if c.stores(jobs[0]) {
-		c.worth.filled(time.Since(start))
-	}
-}
-
 // stores reports whether a job's answer is to be kept in L2.
 func (c *Cache[K, V]) stores(j *job[K, V]) bool {
 	return j.ans.Err == nil && !j.ans.Stale || j.ans.Negative && c.opts.NegativeTTL > 0
@@ -276,6 +266,17 @@ func (c *Cache[K, V]) fill(jobs []*job[K, V]) {
 		for _, j := range abandoned {
 			c.finish(j, flight.TrustNone)
 		}
+	}
+}
+
+// fillGathered is fill for jobs of several loads. It is not the loads' goroutines
+// that encode: each would have its stack grown for that.
+func (c *Cache[K, V]) fillGathered(jobs []*job[K, V]) {
+	defer c.life.leave(len(jobs))
+	start := time.Now()
+	c.fill(jobs)
+	if c.stores(jobs[0]) {
+		c.worth.filled(time.Since(start))
 	}
 }
 

@@ -138,7 +138,10 @@ func (w *worth[K]) hit(key K) {
 		return
 	}
 	if w.bypassing.Load() {
-		w.mu.Lock()
+		if !w.mu.TryLock() { // a key that many ask for at once is in any LRU
+			w.sampled.Add(1)
+			return
+		}
 		defer w.mu.Unlock()
 		if !w.mu.ghost.touch(hash) {
 			w.missedLocked(w.l2)

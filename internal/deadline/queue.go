@@ -26,8 +26,8 @@ type Entry struct {
 	in         bool
 }
 
-// Add puts an entry into the queue, due at a moment that is no earlier than those
-// of the others by more than the callers' race for the queue.
+// Add puts an entry into the queue. They must be added in the order in which they
+// are due, give or take the callers' race for the lock.
 func (q *Queue) Add(e *Entry, due time.Time) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
