@@ -13,7 +13,9 @@ func TestMain(m *testing.M) {
 	// Nodes are talked to seldom, and come and go.
 	http.DefaultTransport.(*http.Transport).DisableKeepAlives = true
 	// A toxiproxy that is stopped with bytes on their way leaves who holds them.
-	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/Shopify/toxiproxy/v2/toxics.(*ToxicStub).Run"), goleak.Cleanup(func(code int) {
+	holds := goleak.IgnoreAnyFunction("github.com/Shopify/toxiproxy/v2/toxics.(*ToxicStub).Run")
+	reads := goleak.IgnoreAnyFunction("github.com/Shopify/toxiproxy/v2.(*ToxicLink).read")
+	goleak.VerifyTestMain(m, holds, reads, goleak.Cleanup(func(code int) {
 		if dir := os.Getenv("ASIDE_E2E_RESULTS"); dir != "" {
 			if err := table.write(dir); err != nil {
 				fmt.Fprintln(os.Stderr, "the results cannot be written:", err)
