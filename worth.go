@@ -137,20 +137,15 @@ func (w *worth[K]) hit(key K) {
 	if !w.samples(hash) {
 		return
 	}
-	if w.bypassing.Load() {
-		if !w.mu.TryLock() { // a key that many ask for at once is in any LRU
-			w.sampled.Add(1)
-			return
-		}
-		defer w.mu.Unlock()
-		if !w.mu.ghost.touch(hash) {
+	if w.bypassing.Load() && w.mu.TryLock() { // if not: a key that many ask for at once is in any LRU
+		had := w.mu.ghost.touch(hash)
+		if !had {
 			w.missedLocked(w.l2)
+		}
+		w.mu.Unlock()
+		if !had {
 			return
 		}
-		if w.sampled.Add(1)%checkHits == 0 {
-			w.checkLocked()
-		}
-		return
 	}
 	if w.sampled.Add(1)%checkHits == 0 {
 		w.mu.Lock()
@@ -197,10 +192,11 @@ func (w *worth[K]) filled(d time.Duration) {
 // read tells of a read that went through the tiers, and how long it took without
 // its load.
 func (w *worth[K]) read(key K, inTiers time.Duration, foundInL2 bool) {
+	hash := w.hash(key)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.mu.unloaded++
-	if hash := w.hash(key); !w.sampling.Load() || w.samples(hash) {
+	if !w.sampling.Load() || w.samples(hash) {
 		w.mu.tiers.add(float64(inTiers), meanOver)
 		if w.bypassing.Load() {
 			w.mu.ghost.touch(hash)

@@ -73,29 +73,19 @@ const (
 
 // build makes the command for some keys: EVALSHA, or EVAL with the source.
 func (sc script) build(c rueidis.Client, bySource bool, from, to int, key func(i int) string, argsOf func(i int) args) rueidis.Completed {
-	n := int64(to - from)
+	name, which := "EVALSHA", sc.sha
 	if bySource {
-		cmd := c.B().Eval().Script(sc.src).Numkeys(n).Key(key(from))
-		for i := from + 1; i < to; i++ {
-			cmd = cmd.Key(key(i))
-		}
-		a := cmd.Arg()
-		for i := from; i < to; i++ {
-			of := argsOf(i)
-			a = a.Arg(of.of[:of.n]...)
-		}
-		return a.Build()
+		name, which = "EVAL", sc.src
 	}
-	cmd := c.B().Evalsha().Sha1(sc.sha).Numkeys(n).Key(key(from))
-	for i := from + 1; i < to; i++ {
-		cmd = cmd.Key(key(i))
-	}
-	a := cmd.Arg()
+	cmd := c.B().Arbitrary(name, which, strconv.Itoa(to-from))
 	for i := from; i < to; i++ {
-		of := argsOf(i)
-		a = a.Arg(of.of[:of.n]...)
+		cmd = cmd.Keys(key(i))
 	}
-	return a.Build()
+	for i := from; i < to; i++ {
+		a := argsOf(i)
+		cmd = cmd.Args(a.of[:a.n]...)
+	}
+	return cmd.Build()
 }
 
 // args are a script's arguments for one key, by value to spare each an allocation.
