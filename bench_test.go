@@ -57,12 +57,12 @@ func picker(zipf bool) func() func() int {
 func BenchmarkL1Hit(b *testing.B) {
 	keys, loader := benchData()
 	ctx := context.Background()
-	cache, err := aside.New(aside.Options[string, *todo]{L1Size: 2 * benchKeys, TTL: time.Hour, Jitter: -1, NoBypass: true})
+	cache, err := aside.New(aside.Options[string, *todo]{L1Size: 2 * benchKeys, TTL: time.Hour, Jitter: -1})
 	if err != nil {
 		b.Fatal(err)
 	}
 	defer cache.Close(ctx)
-	withL2, err := aside.New(aside.Options[string, *todo]{Name: "bench", L2: new(asidetest.Server).NewClient(), L1Size: 2 * benchKeys, TTL: time.Hour, L1TTL: time.Hour, NoBypass: true})
+	withL2, err := aside.New(aside.Options[string, *todo]{Name: "bench", L2: new(asidetest.Server).NewClient(), L1Size: 2 * benchKeys, TTL: time.Hour, L1TTL: time.Hour})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -137,35 +137,6 @@ func BenchmarkMiss(b *testing.B) {
 			b.RunParallel(func(pb *testing.PB) {
 				for pb.Next() {
 					if _, err := cache.Get(ctx, int(k.Add(1)), loader); err != nil {
-						b.Error(err)
-					}
-				}
-			})
-		})
-	}
-}
-
-// BenchmarkBypassed is what a read costs that goes past the tiers, beside the load
-// alone: what is left of a cache that is of no use.
-func BenchmarkBypassed(b *testing.B) {
-	keys, loader := benchData()
-	ctx := context.Background()
-	cache, err := aside.New(aside.Options[string, *todo]{})
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer cache.Close(ctx)
-	aside.Bypass(cache, true, false)
-	for name, get := range map[string]func(k string) (*todo, error){
-		"load": func(k string) (*todo, error) { return loader.Load(ctx, k) },
-		"get":  func(k string) (*todo, error) { return cache.Get(ctx, k, loader) },
-	} {
-		b.Run(name, func(b *testing.B) {
-			var next atomic.Int64
-			b.ReportAllocs()
-			b.RunParallel(func(pb *testing.PB) {
-				for i := next.Add(7919); pb.Next(); i++ {
-					if _, err := get(keys[i%benchKeys]); err != nil {
 						b.Error(err)
 					}
 				}

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/asidecache/aside/internal/deadline"
+	"github.com/asidecache/aside/internal/envelope"
 	"github.com/asidecache/aside/internal/flight"
 	"github.com/asidecache/aside/internal/l1"
 )
@@ -19,7 +21,8 @@ import (
 // reader may see after a write is stated in docs/guarantees.md.
 type Cache[K comparable, V any] struct {
 	opts       Options[K, V]
-	prefix     string // of every key in L2
+	prefix     string // of every key in L2: the 0 is the version of this layout
+	entries    envelope.Reader
 	customKeys bool
 	log        *slog.Logger
 
@@ -28,7 +31,7 @@ type Cache[K comparable, V any] struct {
 	flights           *flight.Group[K, answer[V]]
 	asked             gather[*job[K, V]] // reads to look up
 	toFill, toAbandon gather[*job[K, V]] // loads to store, and leases to give back
-	worth             *worth[K]
+	expect            expectation        // of what look-ups find
 	waiters           waiters[K]
 	pending           pending[K]
 	orphans           orphans
@@ -63,7 +66,8 @@ func New[K comparable, V any](opts Options[K, V]) (*Cache[K, V], error) {
 	}
 	c := &Cache[K, V]{
 		opts:       opts,
-		prefix:     fmt.Sprintf("aside:%s:%d:", opts.Name, opts.SchemaVersion),
+		prefix:     "aside:" + opts.Name + ":0:",
+		entries:    envelope.Reader{Codec: opts.Codec.ID(), Schema: opts.SchemaVersion, Type: envelope.TypeOf(reflect.TypeFor[V]())},
 		customKeys: custom,
 		log:        opts.Logger.With("cache", opts.Name),
 		places:     newPlaces(opts.MaxLoads, opts.MaxQueuedLoads),
@@ -75,7 +79,6 @@ func New[K comparable, V any](opts Options[K, V]) (*Cache[K, V], error) {
 	if c.l1, err = l1.New(l1.Config[K, V]{MaxEntries: opts.L1Size, MaxCost: opts.L1MaxCost, Cost: opts.L1Cost}); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrOptions, err)
 	}
-	c.worth = newWorth[K](opts.NoBypass, func() uint64 { return c.l1.Stats().Hits }, c.l1.Room, opts.L2 != nil)
 	if opts.L2 != nil {
 		c.tier = newTier(opts.L2, opts.L2Timeout, opts.BreakerFailures, opts.BreakerDelay, &c.n, c.log, opts.OnL2, c.recover)
 		if c.unwatch, err = opts.L2.Watch(c.prefix, Watcher{Changed: c.changed, Lost: c.lost}); err != nil {
@@ -149,7 +152,6 @@ type Result[V any] struct {
 // to keep it so.
 func (c *Cache[K, V]) Get(ctx context.Context, key K, loader Loader[K, V]) (V, error) {
 	if e, ok := c.l1.Get(key); ok {
-		c.worth.hit(key)
 		if e.Negative() {
 			c.n.negatives.Add(1)
 			return e.Value, ErrNotFound
@@ -177,7 +179,6 @@ func (c *Cache[K, V]) readL1(key K) (r Result[V], ok bool) {
 	if !ok {
 		return r, false
 	}
-	c.worth.hit(key)
 	r.Source, r.Value = SourceL1, e.Value
 	if e.Negative() {
 		c.n.negatives.Add(1)
@@ -243,8 +244,8 @@ func (c *Cache[K, V]) Invalidate(ctx context.Context, keys ...K) error {
 	return nil
 }
 
-// Clear drops every entry of this cache, of this SchemaVersion, from all tiers.
-// It scans L2, which takes time in proportion to all that is there.
+// Clear drops every entry of this cache, of all schema versions, from all tiers.
+// It scans L2, which takes time in proportion to all that is there; ctx bounds it.
 func (c *Cache[K, V]) Clear(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err

@@ -8,11 +8,3 @@ func Followers[K comparable, V any](c *Cache[K, V], k K) int { return c.flights.
 
 // Waiters returns the number of flights that wait for another node's lease.
 func Waiters[K comparable, V any](c *Cache[K, V]) int { return int(c.waiters.n.Load()) }
-
-// Bypass has reads go past the tiers from now on, or not, whatever the cache has
-// measured; with shared set, reads of one key that come together share a load.
-func Bypass[K comparable, V any](c *Cache[K, V], on, shared bool) {
-	c.worth.share.Store(1 << 31) // as good as none goes through after all
-	c.worth.slow.Store(shared)
-	c.worth.bypassing.Store(on)
-}

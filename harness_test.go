@@ -119,7 +119,7 @@ type node struct {
 func newNode(t testing.TB, p *primary, s *asidetest.Server, change ...func(*options)) *node {
 	t.Helper()
 	n := &node{t: t, p: p}
-	o := options{Name: "test", Jitter: -1, NoBypass: true, Logger: slog.New(slog.DiscardHandler), Version: func(r rec) uint64 { return uint64(r.Version) }}
+	o := options{Name: "test", Jitter: -1, Logger: slog.New(slog.DiscardHandler), Version: func(r rec) uint64 { return uint64(r.Version) }}
 	if s != nil {
 		n.conn = s.NewClient()
 		o.L2 = n.conn

@@ -23,7 +23,9 @@ type Token = envelope.Token
 // ErrL2Refused: then nothing was changed. Requests and their bytes belong to the
 // L2 from the call on, since a command that timed out may still be on its way.
 type L2 interface {
-	// Acquire looks a key up and, if it is absent, leases it. A value, an absence
+	// Acquire looks a key up and, if it is absent, leases it. It leases a stale
+	// value too, and hands it out beside the lease: one that is in the last part of
+	// its life, as long as the value itself says. A value, an absence
 	// or the lease of another that it finds is also watched (see Watch). A lease
 	// that it grants may end the watch of the key.
 	Acquire(ctx context.Context, reqs []LeaseRequest) []Acquired
@@ -32,8 +34,8 @@ type L2 interface {
 	// Abandon gives a lease back, if it still stands. It puts Restore back
 	// where that is set.
 	Abandon(ctx context.Context, reqs []AbandonRequest) []error
-	// Evict removes an entry if its bytes are still the given ones.
-	Evict(ctx context.Context, key string, entry []byte) error
+	// Evict removes entries whose bytes are still the given ones.
+	Evict(ctx context.Context, reqs []EvictRequest) []error
 
 	// Fence puts the token's fence on a key, beside the fences of others, over
 	// whatever else is there.
@@ -47,7 +49,8 @@ type L2 interface {
 	// Invalidate removes values and leases. A fence stays, and its writers may
 	// no longer publish.
 	Invalidate(ctx context.Context, keys []string) []error
-	// Clear invalidates every key that begins with prefix.
+	// Clear invalidates every key that begins with prefix. ctx need not have a
+	// deadline: Clear takes as long as that takes, and bounds each step by itself.
 	Clear(ctx context.Context, prefix string) error
 
 	// Watch calls w for keys that begin with prefix, until stop is called: when
@@ -90,9 +93,6 @@ type LeaseRequest struct {
 	Lease  Token
 	TTL    time.Duration // of the lease
 	Expect Expectation
-	// StaleFor > 0: a value with no more than this left to live is leased too,
-	// and handed out beside the lease.
-	StaleFor time.Duration
 }
 
 // Expectation is what most look-ups of late have found. An L2 that can ask for
@@ -148,6 +148,12 @@ type AbandonRequest struct {
 	Lease   Token
 	Restore []byte // if set, put back for TTL
 	TTL     time.Duration
+}
+
+// EvictRequest removes one entry.
+type EvictRequest struct {
+	Key   string
+	Entry []byte // as it was found
 }
 
 // FenceRequest puts up one fence.

@@ -103,11 +103,8 @@ func (c *Cache[K, V]) load(ctx context.Context, jobs []*job[K, V], loader jobLoa
 		c.places.leave()
 		if l.stage.CompareAndSwap(running, ended) {
 			took := time.Since(start)
-			switch {
-			case failure(out) != nil:
+			if failure(out) != nil {
 				c.n.loadFailures.Add(1)
-			case len(jobs) == 1:
-				c.worth.loaded(took)
 			}
 			c.loaded(jobs, out, took)
 		}
@@ -176,7 +173,6 @@ func (c *Cache[K, V]) loaded(jobs []*job[K, V], out []loaded[V], took time.Durat
 				j.ans.Stale, j.ans.Source = true, SourceL2
 			}
 		}
-		j.ans.through = (j.ans.Err == nil || j.ans.Negative) && (j.how == fillLeased || j.how == fillL1)
 		ok := c.stores(j)
 		if j.ans.Err == nil && !j.ans.Stale || j.ans.Negative {
 			c.overtake(j)
@@ -273,11 +269,7 @@ func (c *Cache[K, V]) fill(jobs []*job[K, V]) {
 // that encode: each would have its stack grown for that.
 func (c *Cache[K, V]) fillGathered(jobs []*job[K, V]) {
 	defer c.life.leave(len(jobs))
-	start := time.Now()
 	c.fill(jobs)
-	if c.stores(jobs[0]) {
-		c.worth.filled(time.Since(start))
-	}
 }
 
 // fillRequest makes the request that stores a job's answer, if it is to be stored

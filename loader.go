@@ -12,8 +12,8 @@ import "context"
 //
 // ctx carries the values of the call that started the load but neither its
 // deadline nor its cancellation, since others wait for the same load; its
-// deadline is Options.LoadTimeout. While the cache is bypassed (Options.NoBypass)
-// it may be the caller's own, with that deadline besides. A panic reaches the
+// deadline is Options.LoadTimeout.
+// A panic reaches the
 // callers as a *PanicError.
 type Loader[K comparable, V any] interface {
 	Load(ctx context.Context, key K) (V, error)

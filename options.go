@@ -17,11 +17,13 @@ import (
 type Options[K comparable, V any] struct {
 	// Name is the cache's namespace: two caches with different names never
 	// read each other's entries. Letters, digits, '.', '_' and '-'; required
-	// with L2. It is kept to within 10ms.
+	// with L2.
 	Name string
 
-	// SchemaVersion is part of every key in L2. Raise it when the shape of V
-	// changes, so that two releases side by side never read each other's bytes.
+	// SchemaVersion is stored with every value in L2. Raise it when the shape of V
+	// changes: to a release with another SchemaVersion a value is a miss, and is
+	// replaced. Keys, fences, leases and invalidations are common to all versions,
+	// so two releases side by side see each other's writes.
 	SchemaVersion uint32
 
 	// L2 is the tier that the nodes share, for example a *redisl2.Store. nil:
@@ -93,14 +95,6 @@ type Options[K comparable, V any] struct {
 	// write later than this after the write began. Default WriteTimeout + 5s;
 	// it must be longer than WriteTimeout.
 	WriteTimeout, FenceTTL time.Duration
-
-	// NoBypass has every read that misses L1 ask L2, and every load fill it, even
-	// where that costs more time than it saves. Without it the cache measures
-	// both, and goes straight to the primary for most reads while it costs more:
-	// see Worth. Such a read is answered as if there were no cache, so it is as
-	// current as a Strong one; what is given up meanwhile is that nodes share
-	// loads, and, where a load takes less than a millisecond, that callers do.
-	NoBypass bool
 
 	// L2Timeout bounds each operation on L2, on up to 1000 keys; default 100ms.
 	L2Timeout time.Duration

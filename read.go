@@ -13,7 +13,6 @@ import (
 type answer[V any] struct {
 	Result[V]
 	loadErr error // of the load, where a stale value stands in for it
-	through bool  // found, or loaded to be stored: as reads are in good health
 }
 
 // job is one key of one flight.
@@ -66,11 +65,6 @@ func (c *Cache[K, V]) read(ctx context.Context, key K, loader Loader[K, V], leve
 	if err := ctx.Err(); err != nil {
 		return c.failed(err)
 	}
-	if c.worth.pass(key) {
-		c.n.bypassed.Add(1)
-		return c.readPast(ctx, key, loader, level)
-	}
-	start := time.Now()
 	ticket := c.flights.Now()
 	for {
 		call, leader := c.flights.Join(key, c.l1.Generation(key))
@@ -93,9 +87,6 @@ func (c *Cache[K, V]) read(ctx context.Context, key K, loader Loader[K, V], leve
 			return c.failed(err)
 		}
 		if ok {
-			if leader && ans.through {
-				c.worth.read(key, time.Since(start)-ans.LoadTime, ans.Source == SourceL2)
-			}
 			return c.answered(ans, level, !leader)
 		}
 	}
@@ -234,13 +225,14 @@ func (c *Cache[K, V]) lookUp(jobs []*job[K, V], toLoad *[]*job[K, V]) (leased []
 	if len(ask) == 0 {
 		return nil
 	}
-	expect := c.worth.expects()
+	expect := c.expect.get()
 	reqs := make([]LeaseRequest, len(ask))
 	for i, j := range ask {
-		reqs[i] = LeaseRequest{Key: j.l2key, Lease: j.lease, TTL: c.leaseTTL(), Expect: expect, StaleFor: c.opts.StaleFor}
+		reqs[i] = LeaseRequest{Key: j.l2key, Lease: j.lease, TTL: c.leaseTTL(), Expect: expect}
 	}
 	start := time.Now()
 	var again []*job[K, V]
+	found := 0
 	for i, a := range c.tier.acquire(reqs) {
 		j := ask[i]
 		j.ans.L2Time += time.Since(start)
@@ -253,6 +245,7 @@ func (c *Cache[K, V]) lookUp(jobs []*job[K, V], toLoad *[]*job[K, V]) (leased []
 				c.orphan(j)
 			}
 		case a.State == StateFound:
+			found++
 			err := c.found(j, a.Entry)
 			if err == nil {
 				continue
@@ -261,7 +254,7 @@ func (c *Cache[K, V]) lookUp(jobs []*job[K, V], toLoad *[]*job[K, V]) (leased []
 			c.warn.do(func() {
 				c.log.Warn("an entry in L2 cannot be decoded and is replaced", "l2_key", j.l2key, "bytes", len(a.Entry), "error", err)
 			})
-			if j.evicted || c.tier.evict(j.l2key, a.Entry) != nil {
+			if j.evicted || worst(c.tier.evict([]EvictRequest{{j.l2key, a.Entry}})...) != nil {
 				j.how = fillDegraded
 				*toLoad = append(*toLoad, j)
 				continue
@@ -282,6 +275,7 @@ func (c *Cache[K, V]) lookUp(jobs []*job[K, V], toLoad *[]*job[K, V]) (leased []
 			*toLoad = append(*toLoad, j)
 		}
 	}
+	c.expect.observe(found, len(ask))
 	if len(again) > 0 {
 		leased = append(leased, c.lookUp(again, toLoad)...)
 	}
@@ -313,7 +307,7 @@ func (c *Cache[K, V]) found(j *job[K, V], entry []byte) error {
 		return err
 	}
 	ttl := c.opts.TTL
-	j.ans.Source, j.ans.Value, j.ans.Negative, j.ans.through = SourceL2, v, e.Negative, true
+	j.ans.Source, j.ans.Value, j.ans.Negative = SourceL2, v, e.Negative
 	if e.Negative {
 		ttl = c.opts.NegativeTTL
 		j.ans.Err = ErrNotFound
@@ -400,7 +394,10 @@ func (c *Cache[K, V]) end(j *job[K, V], err error) {
 }
 
 func (c *Cache[K, V]) encode(v V, negative bool, token Token) ([]byte, error) {
-	e := envelope.Entry{Negative: negative, Codec: c.opts.Codec.ID(), Token: token, Stored: time.Now()}
+	e := envelope.Entry{
+		Negative: negative, Codec: c.entries.Codec, Schema: c.entries.Schema, Type: c.entries.Type,
+		Token: token, Stored: time.Now(), StaleFor: c.staleFor(negative),
+	}
 	if !negative {
 		var err error
 		if e.Payload, err = c.opts.Codec.Encode(v); err != nil {
@@ -414,7 +411,7 @@ func (c *Cache[K, V]) encode(v V, negative bool, token Token) ([]byte, error) {
 }
 
 func (c *Cache[K, V]) decode(b []byte) (v V, e envelope.Entry, err error) {
-	if e, err = envelope.Decode(b, c.opts.Codec.ID()); err == nil && !e.Negative {
+	if e, err = c.entries.Decode(b); err == nil && !e.Negative {
 		v, err = c.opts.Codec.Decode(e.Payload)
 	}
 	return v, e, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"runtime"
 	"strings"
 	"sync"
@@ -517,18 +518,63 @@ func TestUndecodableEntryIsReplaced(t *testing.T) {
 	}
 }
 
-// Two releases whose values differ in shape do not read each other's bytes.
-func TestNamesAndSchemaVersionsAreApart(t *testing.T) {
+// Two caches of different names know nothing of each other.
+func TestNamesAreApart(t *testing.T) {
 	s := &asidetest.Server{}
 	p := newPrimary("k")
-	for _, change := range []func(*options){
-		func(*options) {},
-		func(o *options) { o.SchemaVersion = 1 },
-		func(o *options) { o.Name = "other" },
-	} {
-		n := newNode(t, p, s, change)
+	for _, name := range []string{"one", "two"} {
+		n := newNode(t, p, s, func(o *options) { o.Name = name })
 		n.want("k", 1, aside.SourceLoad)
 		n.settled("k")
+	}
+}
+
+// Two releases side by side whose values differ in shape do not read each
+// other's values, and see each other's writes at once, at all levels.
+// Caught: the version as a part of the keys, under which a strong read of the one
+// release is stale after a write of the other, until the TTL.
+func TestSchemaVersionsSideBySide(t *testing.T) {
+	for _, policy := range []aside.Policy{aside.FailOpen, aside.FailClosed} {
+		s := &asidetest.Server{}
+		p := newPrimary("k")
+		before := newNode(t, p, s, func(o *options) { o.SchemaVersion, o.OnL2Down = 1, policy })
+		after := newNode(t, p, s, func(o *options) { o.SchemaVersion, o.OnL2Down = 2, policy })
+		before.want("k", 1, aside.SourceLoad)
+		before.settled("k")
+		after.want("k", 1, aside.SourceLoad) // not the other's bytes
+		after.settled("k")
+		for version, n := range []*node{before, after, before, after} {
+			n.update("k") // to version+2, and back and forth between the releases
+			for _, m := range []*node{before, after} {
+				m.wantStrong("k", version+2)
+				if v, _ := m.read("k", aside.Default); v != version+2 {
+					t.Errorf("a default read: version %d, want %d", v, version+2)
+				}
+				m.settled("k")
+			}
+		}
+	}
+}
+
+// Caches of one name whose values have different types answer each other with
+// nothing. Caught: an entry decoded into fields that it does not have.
+func TestAnotherTypeIsAMiss(t *testing.T) {
+	type product struct{ SKU string }
+	s := &asidetest.Server{}
+	n := newNode(t, newPrimary("k"), s)
+	n.want("k", 1, aside.SourceLoad)
+	n.settled("k")
+	_, _ = n.Read(t.Context(), "absent", n.p, aside.Default)
+	c, err := aside.New(aside.Options[string, product]{Name: "test", L2: s.NewClient(), Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close(t.Context())
+	for _, k := range []string{"k", "absent"} {
+		r, err := c.Read(t.Context(), k, aside.LoaderFunc[string, product](func(context.Context, string) (product, error) { return product{"x"}, nil }), aside.Default)
+		if err != nil || r.Value.SKU != "x" || r.Source != aside.SourceLoad {
+			t.Errorf("%s: %+v, %v", k, r, err)
+		}
 	}
 }
 

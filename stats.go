@@ -34,8 +34,6 @@ type Stats struct {
 	Published     uint64 // keys released with the new value
 	Invalidations uint64 // changes told by other nodes
 
-	Worth Worth // what the cache gains and costs
-
 	L2Errors    uint64
 	L1Entries   int    // with those that have expired and were not asked for since
 	L1Cost      uint64 // see Options.L1Cost; the number of entries without it
@@ -52,7 +50,6 @@ type Stats struct {
 type counters struct {
 	hitsL2, misses, negatives, stale, failures     atomic.Uint64
 	loads, loadFailures, coalesced, overloads      atomic.Uint64
-	bypassed                                       atomic.Uint64
 	fillsRefused, undecodable                      atomic.Uint64
 	writes, writesUnknown, fences, lost, published atomic.Uint64
 	invalidations, l2Errors, l1Flushes             atomic.Uint64
@@ -70,9 +67,8 @@ func (c *Cache[K, V]) Stats() Stats {
 		Writes: n.writes.Load(), WritesUnknown: n.writesUnknown.Load(), Fences: n.fences.Load(),
 		FencesLost: n.lost.Load(), Published: n.published.Load(), Invalidations: n.invalidations.Load(),
 		L2Errors: n.l2Errors.Load(), L1Entries: l.Entries, L1Cost: l.Cost, L1Evictions: l.Evictions, L1Flushes: n.l1Flushes.Load(),
-		Pending: c.pending.len(), Worth: c.worth.stats(),
+		Pending: c.pending.len(),
 	}
-	s.Worth.Bypassed = n.bypassed.Load()
 	if c.tier != nil {
 		s.DegradedReason = c.tier.degraded()
 		if s.DegradedReason == "" && s.Pending > 0 {

@@ -163,8 +163,9 @@ func (t *tier) abandon(reqs []AbandonRequest) error {
 		func(ctx context.Context) []error { return t.l2.Abandon(ctx, reqs) }, itself)...)
 }
 
-func (t *tier) evict(key string, old []byte) error {
-	return t.do("evict", t.timeout, func(ctx context.Context) error { return t.l2.Evict(ctx, key, old) })
+func (t *tier) evict(reqs []EvictRequest) []error {
+	return each(t, "evict", len(reqs),
+		func(ctx context.Context) []error { return t.l2.Evict(ctx, reqs) }, itself)
 }
 
 func (t *tier) fence(reqs []FenceRequest) []error {

@@ -79,15 +79,6 @@ func NewCollector(cache string, stats func() aside.Stats) *Collector {
 		{gauge, "aside_entries", "Entries in L1.", func(s *aside.Stats) float64 { return float64(s.L1Entries) }},
 		{gauge, "aside_cost", "Sum of the costs of the entries in L1; their number if they have none.", func(s *aside.Stats) float64 { return float64(s.L1Cost) }},
 		{counter, "aside_evictions_total", "Entries removed from L1 for its size.", func(s *aside.Stats) float64 { return float64(s.L1Evictions) }},
-		{gauge, "aside_bypassing", "1 while reads that miss L1 go straight to the primary, but for a sample, since L2 costs more than it gives.", func(s *aside.Stats) float64 { return bit(s.Worth.Bypassing) }},
-		{counter, "aside_bypass_turns_total", "Changes of aside_bypassing.", func(s *aside.Stats) float64 { return float64(s.Worth.Turns) }},
-		{counter, "aside_bypassed_total", "Reads that went straight to the primary.", func(s *aside.Stats) float64 { return float64(s.Worth.Bypassed) }},
-		{gauge, "aside_gain_seconds", "Time that the cache saves per read that misses L1; negative: that it costs.", func(s *aside.Stats) float64 { return s.Worth.Gain.Seconds() }},
-		{gauge, "aside_mean_tiers_seconds", "Mean time that recent reads which missed L1 spent in the tiers, their loads not counted.", func(s *aside.Stats) float64 { return s.Worth.Tiers.Seconds() }},
-		{gauge, "aside_mean_load_seconds", "Mean time of recent loads.", func(s *aside.Stats) float64 { return s.Worth.Load.Seconds() }},
-		{gauge, "aside_mean_fill_seconds", "Mean time of recent fills.", func(s *aside.Stats) float64 { return s.Worth.Fill.Seconds() }},
-		{gauge, "aside_l2_hit_ratio", "Recent hit ratio of L2, of the reads that missed L1.", func(s *aside.Stats) float64 { return s.Worth.HitRatioL2 }},
-		{gauge, "aside_l1_hits_per_read", "Recent hits in L1 for each read that missed it.", func(s *aside.Stats) float64 { return s.Worth.HitsL1PerRead }},
 		{counter, "aside_l1_flushes_total", "Times L1 was emptied since changes may have been missed.", func(s *aside.Stats) float64 { return float64(s.L1Flushes) }},
 	} {
 		one(m.kind, m.name, m.help, m.value)

@@ -231,13 +231,15 @@ func (s *suite) abandonOnlyOwn() {
 }
 
 func (s *suite) staleValueIsLeased() {
-	v := value("old")
-	s.put(s.a, "k", v, time.Minute)
-	req := aside.LeaseRequest{Key: s.key("k"), Lease: envelope.NewToken(), TTL: time.Minute, StaleFor: time.Second}
-	if r := s.b.Acquire(s.ctx, []aside.LeaseRequest{req})[0]; r.State != aside.StateFound {
-		s.Fatalf("a fresh value: %+v", r)
+	staleFor := func(d time.Duration) []byte {
+		return envelope.Append(nil, envelope.Entry{Codec: 1, Token: envelope.NewToken(), Stored: time.Now(), StaleFor: d, Payload: []byte("old")}, -1)
 	}
-	req.StaleFor = time.Hour
+	fresh := staleFor(time.Second)
+	s.put(s.a, "fresh", fresh, time.Minute)
+	s.wantFound(s.b, "fresh", fresh)
+	v := staleFor(time.Hour)
+	s.put(s.a, "k", v, time.Minute)
+	req := aside.LeaseRequest{Key: s.key("k"), Lease: envelope.NewToken(), TTL: time.Minute}
 	r := s.b.Acquire(s.ctx, []aside.LeaseRequest{req})[0]
 	if r.Err != nil || r.State != aside.StateGranted || !bytes.Equal(r.Entry, v) || r.Left <= 0 || r.Left > time.Minute {
 		s.Fatalf("a stale value: %+v, want a lease beside the value", r)
@@ -246,19 +248,24 @@ func (s *suite) staleValueIsLeased() {
 	if err := s.b.Abandon(s.ctx, []aside.AbandonRequest{{Key: req.Key, Lease: req.Lease, Restore: v, TTL: r.Left}})[0]; err != nil {
 		s.Fatal(err)
 	}
-	s.wantFound(s.a, "k", v)
+	// Restored it is stale still: the next one is granted the lease too.
+	req.Lease = envelope.NewToken()
+	if r := s.a.Acquire(s.ctx, []aside.LeaseRequest{req})[0]; r.State != aside.StateGranted || !bytes.Equal(r.Entry, v) {
+		s.Fatalf("restored: %+v", r)
+	}
 }
 
 func (s *suite) evictComparesBytes() {
 	v := value("1")
 	s.put(s.a, "k", v, time.Minute)
-	if err := s.a.Evict(s.ctx, s.key("k"), value("2")); err != nil {
-		s.Fatal(err)
+	w := value("2")
+	s.put(s.a, "other", w, time.Minute)
+	for _, err := range s.a.Evict(s.ctx, []aside.EvictRequest{{Key: s.key("k"), Entry: v}, {Key: s.key("other"), Entry: value("3")}}) {
+		if err != nil {
+			s.Fatal(err)
+		}
 	}
-	s.wantFound(s.a, "k", v)
-	if err := s.a.Evict(s.ctx, s.key("k"), v); err != nil {
-		s.Fatal(err)
-	}
+	s.wantFound(s.a, "other", w)
 	s.wantState(s.a, "k", aside.StateGranted)
 }
 

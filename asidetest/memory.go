@@ -209,7 +209,7 @@ func (c *Client) Acquire(ctx context.Context, reqs []aside.LeaseRequest) []aside
 				kind = e.b[0]
 			}
 			switch {
-			case kind == envelope.KindValue && time.Until(e.expires) <= r.StaleFor:
+			case kind == envelope.KindValue && time.Until(e.expires) <= envelope.StaleFor(e.b):
 				out[i] = aside.Acquired{State: aside.StateGranted, Entry: bytes.Clone(e.b), Left: time.Until(e.expires)}
 				push = c.s.setLocked(c, r.Key, lease, r.TTL)
 			case kind == envelope.KindValue, kind == envelope.KindNegative:
@@ -263,13 +263,17 @@ func (c *Client) Abandon(ctx context.Context, reqs []aside.AbandonRequest) []err
 }
 
 // Evict implements aside.L2.
-func (c *Client) Evict(ctx context.Context, key string, old []byte) error {
-	return c.do(ctx, "Evict", key, func() (push func()) {
-		if e, ok := c.s.getLocked(key); !ok || !bytes.Equal(e.b, old) {
-			return nil
-		}
-		return c.s.setLocked(c, key, nil, 0)
-	})
+func (c *Client) Evict(ctx context.Context, reqs []aside.EvictRequest) []error {
+	out := make([]error, len(reqs))
+	for i, r := range reqs {
+		out[i] = c.do(ctx, "Evict", r.Key, func() (push func()) {
+			if e, ok := c.s.getLocked(r.Key); !ok || !bytes.Equal(e.b, r.Entry) {
+				return nil
+			}
+			return c.s.setLocked(c, r.Key, nil, 0)
+		})
+	}
+	return out
 }
 
 // fences is a decoded F entry: each writer's token and its fence's end. It is

@@ -41,12 +41,12 @@ type bench struct {
 func newBench(b *testing.B) *bench { return newBenchOn(b, testserver.Redis(b)) }
 
 func newBenchOn(b *testing.B, srv *testserver.RedisServer) *bench {
-	c, err := aside.New(options{Name: "bench", L2: open(b, redisl2.Options{URL: srv.URL()}), L1Size: -1, L2Timeout: minute, NoBypass: true})
+	c, err := aside.New(options{Name: "bench", L2: open(b, redisl2.Options{URL: srv.URL()}), L1Size: -1, L2Timeout: minute})
 	if err != nil {
 		b.Fatal(err)
 	}
 	bin, err := aside.New(options{
-		Name: "binary", L2: open(b, redisl2.Options{URL: srv.URL()}), L1Size: -1, L2Timeout: minute, NoBypass: true,
+		Name: "binary", L2: open(b, redisl2.Options{URL: srv.URL()}), L1Size: -1, L2Timeout: minute,
 		Codec: aside.Binary[rec, *rec]{},
 	})
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/asidecache/aside"
 	"github.com/asidecache/aside/internal/gate"
 	"github.com/asidecache/aside/internal/testserver"
 	"github.com/asidecache/aside/redisl2"
@@ -41,7 +42,7 @@ func TestClearFindsKeysOnANewMaster(t *testing.T) {
 		wantEmpty(t, c.Nodes)
 	}
 	gate.Eventually(t, "it is cleared", func() bool {
-		s.Evict(t.Context(), prefix+k, []byte("another"))
+		s.Evict(t.Context(), []aside.EvictRequest{{Key: prefix + k, Entry: []byte("another")}})
 		return s.Clear(t.Context(), prefix) == nil
 	})
 	wantEmpty(t, c.Nodes)

@@ -43,35 +43,28 @@ const fewest = 4
 // refuses on a replica, whose values may be old, as acquire.lua does. A cluster
 // has it for the script alone: each of its servers would have to be asked.
 func getFirst(ctx context.Context, c rueidis.Client, reqs []aside.LeaseRequest, out []aside.Acquired) (left []int) {
-	var asked []int
-	for i := range reqs {
-		if reqs[i].StaleFor <= 0 { // MGET does not tell what is left to live
-			asked = append(asked, i)
-		} else {
-			left = append(left, i)
-		}
-	}
-	if len(asked) < fewest || c.Mode() == rueidis.ClientModeCluster {
+	if len(reqs) < fewest || c.Mode() == rueidis.ClientModeCluster {
 		return every(len(reqs))
 	}
-	get := c.B().Mget().Key(reqs[asked[0]].Key)
-	for _, i := range asked[1:] {
-		get = get.Key(reqs[i].Key)
+	get := c.B().Mget().Key(reqs[0].Key)
+	for _, r := range reqs[1:] {
+		get = get.Key(r.Key)
 	}
 	rs := c.DoMulti(ctx, c.B().Evalsha().Sha1(ping.sha).Numkeys(0).Build(), get.Build())
 	if noScript(rs[0]) {
 		_ = pingOnce(ctx, c) // so that the server knows it the next time
 	}
 	found, err := rs[1].ToArray()
-	if rs[0].Error() != nil || err != nil || len(found) != len(asked) {
+	if rs[0].Error() != nil || err != nil || len(found) != len(reqs) {
 		return every(len(reqs))
 	}
-	for j, m := range found {
+	for i, m := range found {
 		entry, err := m.AsBytes()
-		if err == nil && len(entry) > 0 && (entry[0] == envelope.KindValue || entry[0] == envelope.KindNegative) {
-			out[asked[j]] = aside.Acquired{State: aside.StateFound, Entry: entry}
+		if err == nil && len(entry) > 0 && (entry[0] == envelope.KindValue || entry[0] == envelope.KindNegative) &&
+			envelope.StaleFor(entry) == 0 { // MGET does not tell what is left to live
+			out[i] = aside.Acquired{State: aside.StateFound, Entry: entry}
 		} else {
-			left = append(left, asked[j])
+			left = append(left, i)
 		}
 	}
 	return left

@@ -78,14 +78,9 @@ func TestExpectedValuesAreAskedForWithMGET(t *testing.T) {
 	}
 	tap.want("EVALSHA", "MGET", "EVALSHA")
 
-	// A few, those with a stale time, and those that nobody expects.
+	// A few, and those that nobody expects.
 	tap.forget()
 	s.Acquire(t.Context(), expected(there[:3]...))
-	reqs = expected(there...)
-	for i := range reqs {
-		reqs[i].StaleFor = minute
-	}
-	s.Acquire(t.Context(), reqs)
 	reqs = expected(there...)
 	for i := range reqs {
 		reqs[i].Expect = aside.ExpectAnything

@@ -134,7 +134,7 @@ func newNodeOn(t testing.TB, p *primary, s *redisl2.Store, l *logs, change ...fu
 	t.Helper()
 	n := &node{t: t, p: p, store: s, log: l}
 	o := options{
-		Name: "t", L2: s, Jitter: -1, NoBypass: true, Logger: slog.New(slog.NewTextHandler(l, nil)),
+		Name: "t", L2: s, Jitter: -1, Logger: slog.New(slog.NewTextHandler(l, nil)),
 		L2Timeout: minute, // a busy machine is no outage
 		OnL2: func(op string, _ time.Duration, _ error) {
 			if op == "ping" {

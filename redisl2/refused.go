@@ -43,7 +43,7 @@ func (s *Store) lookRefused(ctx context.Context, reqs []aside.LeaseRequest, out 
 			}
 			switch entry[0] {
 			case envelope.KindValue:
-				if left < 0 || time.Duration(left)*time.Millisecond > reqs[i].StaleFor {
+				if left < 0 || time.Duration(left)*time.Millisecond > envelope.StaleFor(entry) {
 					out[i] = aside.Acquired{State: aside.StateFound, Entry: entry}
 				}
 			case envelope.KindNegative:

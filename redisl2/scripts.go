@@ -206,7 +206,7 @@ func (s *Store) Acquire(ctx context.Context, reqs []aside.LeaseRequest) []aside.
 		func(i int) string { return reqs[left[i]].Key },
 		func(i int) args {
 			r := &reqs[left[i]]
-			return args{[3]string{lease(r.Lease), ms(r.TTL), strconv.FormatInt(max(0, r.StaleFor.Milliseconds()), 10)}, 3}
+			return args{[3]string{lease(r.Lease), ms(r.TTL)}, 2}
 		},
 		func(i int, m rueidis.RedisMessage, err error) { out[left[i]] = acquired(m, err) })
 	s.lookRefused(ctx, reqs, out)
@@ -272,12 +272,13 @@ func (s *Store) Abandon(ctx context.Context, reqs []aside.AbandonRequest) []erro
 }
 
 // Evict implements aside.L2.
-func (s *Store) Evict(ctx context.Context, key string, entry []byte) (err error) {
-	evict.run(ctx, s, 1,
-		func(int) string { return key },
-		func(int) args { return args{[3]string{rueidis.BinaryString(entry)}, 1} },
-		func(_ int, _ rueidis.RedisMessage, e error) { err = e })
-	return err
+func (s *Store) Evict(ctx context.Context, reqs []aside.EvictRequest) []error {
+	out := make([]error, len(reqs))
+	evict.run(ctx, s, len(reqs),
+		func(i int) string { return reqs[i].Key },
+		func(i int) args { return args{[3]string{rueidis.BinaryString(reqs[i].Entry)}, 1} },
+		func(i int, _ rueidis.RedisMessage, err error) { out[i] = err })
+	return out
 }
 
 // Fence implements aside.L2.

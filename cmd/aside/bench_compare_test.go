@@ -83,7 +83,7 @@ func TestBenchCompareStartsServers(t *testing.T) {
 	redis := testserver.Redis(t)
 	env := []string{"ASIDE_REDIS=" + redis.URL(), "ASIDE_NO_L1=true", "ASIDE_LISTEN=127.0.0.1:1"}
 	c := mustCompare(t, env, "--data", benchStore(t), "--settings", "no-cache,L1,L2,L1+L2",
-		"--rounds", "1", "--ids", "1-500", "--requests", "2000", "--users", "4", "--duration", "0", "--", "--redis-timeout", "10s", "--no-bypass")
+		"--rounds", "1", "--ids", "1-500", "--requests", "2000", "--users", "4", "--duration", "0", "--", "--redis-timeout", "10s")
 	if c.Base != "no-cache" || c.Complete != 1 || c.Failures != 0 || c.Requests != 4*2000 || len(c.Targets) != 4 {
 		t.Fatalf("%+v", c)
 	}
@@ -120,7 +120,7 @@ func TestBenchCompareStartsServers(t *testing.T) {
 
 // A warm-up fills the tiers before each run; without Redis there are two settings.
 func TestBenchCompareWarm(t *testing.T) {
-	c := mustCompare(t, nil, "--data", benchStore(t), "--rounds", "1", "--ids", "1-500", "--requests", "300", "--users", "1", "--warm-up", "once", "--", "--no-bypass")
+	c := mustCompare(t, nil, "--data", benchStore(t), "--rounds", "1", "--ids", "1-500", "--requests", "300", "--users", "1", "--warm-up", "once")
 	if len(c.Targets) != 2 || c.Targets[1].Name != "L1" || c.Targets[1].Runs[0].Tiers["L1"].Answers < 295 {
 		t.Errorf("%+v", c)
 	}

@@ -112,7 +112,7 @@ func TestCheckSeesIncoherentCaches(t *testing.T) {
 	mongo, redis := testserver.Mongo(t), testserver.Redis(t)
 	env := []string{"ASIDE_MONGO=" + mongo.URI()}
 	// Strong reads that go past Redis, since it is slow or of no use, are coherent.
-	shared := append(env, "ASIDE_REDIS="+redis.URL(), "ASIDE_REDIS_TIMEOUT=5s", "ASIDE_NO_BYPASS=true")
+	shared := append(env, "ASIDE_REDIS="+redis.URL(), "ASIDE_REDIS_TIMEOUT=5s")
 	for name, tt := range map[string]struct {
 		nodes     []*process
 		want, not []history.Promise

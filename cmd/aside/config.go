@@ -73,7 +73,6 @@ type CacheFlags struct {
 	L1TTL       time.Duration `name:"l1-ttl" help:"How long a record stays in memory. Default: as --ttl, but at most 1m with --redis." placeholder:"DURATION" env:"ASIDE_L1_TTL" group:"Cache"`
 	NoL1        bool          `name:"no-l1" help:"Keep nothing in memory; every read asks Redis." env:"ASIDE_NO_L1" group:"Cache"`
 	NoCache     bool          `help:"Bypass the cache: every read asks the store. For measurements." env:"ASIDE_NO_CACHE" group:"Cache"`
-	NoBypass    bool          `help:"Ask Redis for every record that is not in memory, and keep every record that was read. Without it the server measures what that costs and gives, and asks the store alone for most records while the cache would only slow it down." env:"ASIDE_NO_BYPASS" group:"Cache"`
 	MaxLoads    int           `help:"Reads of the store that may run at one time." default:"64" env:"ASIDE_MAX_LOADS" group:"Cache"`
 
 	LoadTimeout   time.Duration `help:"Longest time for one read of the store, its wait for a place included. Another server waits so long, and a little longer, for a record that this one was reading when it died." default:"5s" env:"ASIDE_LOAD_TIMEOUT" group:"Cache"`
@@ -178,7 +177,6 @@ func (f *CacheFlags) options(store *StoreFlags, log *slog.Logger) aside.Options[
 		StaleFor:      f.StaleFor,
 		L1Size:        f.L1Size,
 		L1TTL:         f.L1TTL,
-		NoBypass:      f.NoBypass,
 		MaxLoads:      f.MaxLoads,
 		LoadTimeout:   f.LoadTimeout,
 		WriteTimeout:  f.WriteTimeout,

@@ -11,6 +11,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/fnv"
+	"math"
+	"reflect"
 	"slices"
 	"time"
 
@@ -39,34 +42,59 @@ func NewToken() Token {
 	return t
 }
 
+// Formats of V and N entries, by second byte. Append writes the newest one.
+// Decode reads all of them: while a new release is rolled out, both are in use.
 const (
-	formatVersion = 1
-
-	flagS2 = 1 << 0
-
-	// kind, format, flags, codec, version, token, stored
-	headerLen = 1 + 1 + 1 + 1 + 8 + TokenLen + 8
+	format1 = 1
+	format2 = 2 // adds StaleFor, Schema and Type
 )
 
-// MaxPayload bounds a decompressed payload in bytes, so that a corrupt length
-// cannot ask for all memory. Redis itself ends at 512 MiB.
-const MaxPayload = 512 << 20
+const (
+	flagS2        = 1 << 0 // the payload is compressed
+	flagElsewhere = 1 << 1
+	flagKeepStale = 1 << 2 // StaleFor is not 0; scripts look at this bit first
 
-// Errors of Decode; each means that the entry is of no use to this release.
+	// kind, format, flags, codec, version, token, stored
+	header1Len = 1 + 1 + 1 + 1 + 8 + TokenLen + 8
+	// the same, then StaleFor, schema, type
+	header2Len = header1Len + 8 + 4 + 4
+)
+
+// HeaderLen is the number of bytes that an entry takes besides its payload.
+const HeaderLen = header2Len
+
+// Errors of Decode. Each means that the entry is of no use to its reader, and
+// that a new one may take its place.
 var (
 	ErrMalformed = errors.New("envelope: malformed entry")
 	ErrFormat    = errors.New("envelope: unknown format")
 	ErrCodec     = errors.New("envelope: written by another codec")
+	ErrSchema    = errors.New("envelope: written for another schema version")
+	ErrType      = errors.New("envelope: written for values of another type")
+	ErrTooLarge  = errors.New("envelope: entry too large")
 )
 
 // Entry is a decoded V or N entry.
 type Entry struct {
 	Negative bool
-	Codec    byte
-	Version  uint64 // of the record in the primary, 0 if not known
-	Token    Token  // of the lease or write that stored it
-	Stored   time.Time
-	Payload  []byte // nil for a negative entry
+	// Elsewhere marks a V entry without a value: the value is too large for the
+	// shared tier, and each node loads it for itself.
+	Elsewhere bool
+	Codec     byte
+	Schema    uint32        // of the application's value, see TypeOf for Type
+	Type      uint32        // of the value; 0: not known
+	Version   uint64        // of the record in the primary; 0: not known
+	Token     Token         // of the lease or write that stored it
+	Stored    time.Time     // to the millisecond
+	StaleFor  time.Duration // the last part of its life, in which it is stale
+	Payload   []byte        // nil without a value
+}
+
+// TypeOf returns a number that stands for a type: it depends on the type's name.
+func TypeOf(t reflect.Type) uint32 {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(t.String()))
+	return max(1, h.Sum32())
 }
 
 // Append appends the encoding of e to dst. Payloads of at least compressAbove
@@ -74,54 +102,111 @@ type Entry struct {
 // compressAbove never compresses.
 func Append(dst []byte, e Entry, compressAbove int) []byte {
 	kind, flags, payload := byte(KindValue), byte(0), e.Payload
-	if e.Negative {
+	switch {
+	case e.Negative:
 		kind, payload = KindNegative, nil
-	} else if compressAbove >= 0 && len(payload) >= compressAbove {
+	case e.Elsewhere:
+		flags, payload = flagElsewhere, nil
+	case compressAbove >= 0 && len(payload) >= compressAbove:
 		if c := s2.Encode(nil, payload); len(c) < len(payload) {
 			flags, payload = flagS2, c
 		}
 	}
-	dst = slices.Grow(dst, headerLen+len(payload))
-	dst = append(dst, kind, formatVersion, flags, e.Codec)
+	if e.StaleFor > 0 {
+		flags |= flagKeepStale
+	}
+	dst = slices.Grow(dst, header2Len+len(payload))
+	dst = append(dst, kind, format2, flags, e.Codec)
 	dst = binary.BigEndian.AppendUint64(dst, e.Version)
 	dst = append(dst, e.Token[:]...)
 	dst = binary.BigEndian.AppendUint64(dst, uint64(e.Stored.UnixMilli()))
+	dst = binary.BigEndian.AppendUint64(dst, uint64(max(0, e.StaleFor.Milliseconds())))
+	dst = binary.BigEndian.AppendUint32(dst, e.Schema)
+	dst = binary.BigEndian.AppendUint32(dst, e.Type)
 	return append(dst, payload...)
 }
 
+// Reader says which entries are of use to a cache.
+type Reader struct {
+	Codec        byte
+	Schema, Type uint32
+	// MaxPayload bounds a payload in bytes, uncompressed; 0: no bound. A stated
+	// length is checked before memory is taken for it.
+	MaxPayload int
+}
+
 // Decode decodes a V or N entry. The payload may share b's memory.
-func Decode(b []byte, codec byte) (Entry, error) {
+func (r Reader) Decode(b []byte) (Entry, error) {
 	var e Entry
-	if len(b) < headerLen || (b[0] != KindValue && b[0] != KindNegative) {
+	if len(b) < header1Len || b[0] != KindValue && b[0] != KindNegative {
 		return e, fmt.Errorf("%w: %d bytes", ErrMalformed, len(b))
 	}
-	if b[1] != formatVersion || b[2]&^flagS2 != 0 {
-		return e, fmt.Errorf("%w: format %d, flags %#x", ErrFormat, b[1], b[2])
+	flags, known := b[2], byte(flagS2)
+	payload := b[header1Len:]
+	switch b[1] {
+	case format1:
+		e.Schema, e.Type = r.Schema, r.Type // it does not say; the codec must do
+	case format2:
+		if len(b) < header2Len {
+			return e, fmt.Errorf("%w: %d bytes", ErrMalformed, len(b))
+		}
+		known |= flagElsewhere | flagKeepStale
+		more := b[header1Len:header2Len]
+		e.StaleFor = time.Duration(min(binary.BigEndian.Uint64(more), math.MaxInt64/uint64(time.Millisecond))) * time.Millisecond
+		e.Schema, e.Type = binary.BigEndian.Uint32(more[8:]), binary.BigEndian.Uint32(more[12:])
+		payload = b[header2Len:]
+	default:
+		return e, fmt.Errorf("%w: format %d", ErrFormat, b[1])
+	}
+	if flags&^known != 0 {
+		return e, fmt.Errorf("%w: format %d, flags %#x", ErrFormat, b[1], flags)
 	}
 	e.Negative = b[0] == KindNegative
+	e.Elsewhere = flags&flagElsewhere != 0
 	e.Codec = b[3]
 	e.Version = binary.BigEndian.Uint64(b[4:])
 	e.Token = Token(b[12:])
 	e.Stored = time.UnixMilli(int64(binary.BigEndian.Uint64(b[12+TokenLen:])))
-	payload := b[headerLen:]
-	if e.Negative {
+	switch {
+	case e.Type != r.Type && e.Type != 0 && r.Type != 0:
+		return e, ErrType
+	case e.Negative || e.Elsewhere:
 		if len(payload) != 0 {
-			return e, fmt.Errorf("%w: negative entry with a payload", ErrMalformed)
+			return e, fmt.Errorf("%w: a payload of %d bytes where none belongs", ErrMalformed, len(payload))
 		}
 		return e, nil
+	case e.Schema != r.Schema:
+		return e, fmt.Errorf("%w: %d, want %d", ErrSchema, e.Schema, r.Schema)
+	case e.Codec != r.Codec:
+		return e, fmt.Errorf("%w: codec %d, want %d", ErrCodec, e.Codec, r.Codec)
 	}
-	if e.Codec != codec {
-		return e, fmt.Errorf("%w: codec %d, want %d", ErrCodec, e.Codec, codec)
-	}
-	if b[2]&flagS2 != 0 {
+	size := len(payload)
+	if flags&flagS2 != 0 {
 		n, err := s2.DecodedLen(payload)
-		if err != nil || n > MaxPayload {
+		if err != nil {
 			return e, fmt.Errorf("%w: bad compressed length", ErrMalformed)
 		}
+		size = n
+	}
+	if r.MaxPayload > 0 && size > r.MaxPayload {
+		return e, fmt.Errorf("%w: %d bytes, want at most %d", ErrTooLarge, size, r.MaxPayload)
+	}
+	if flags&flagS2 != 0 {
+		var err error
 		if payload, err = s2.Decode(nil, payload); err != nil {
 			return e, fmt.Errorf("%w: %v", ErrMalformed, err)
 		}
 	}
 	e.Payload = payload
 	return e, nil
+}
+
+// StaleFor returns how long before the end of its life a V entry becomes stale,
+// without decoding the rest of it.
+func StaleFor(b []byte) time.Duration {
+	if len(b) < header2Len || b[0] != KindValue || b[1] != format2 || b[2]&flagKeepStale == 0 {
+		return 0
+	}
+	ms := binary.BigEndian.Uint64(b[header1Len:])
+	return time.Duration(min(ms, math.MaxInt64/uint64(time.Millisecond))) * time.Millisecond
 }

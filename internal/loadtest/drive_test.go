@@ -93,7 +93,7 @@ func bare(b *testing.B, records int) (url string) {
 
 // service is the todo service with all that is asked for in L1.
 func service(b *testing.B, records int) (url string) {
-	cache, err := aside.New(aside.Options[string, todo.Todo]{L1Size: 2 * records, NoBypass: true})
+	cache, err := aside.New(aside.Options[string, todo.Todo]{L1Size: 2 * records})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -44,8 +44,7 @@ func openAside(use asideUse) func(context.Context, Env) (Client, error) {
 			// The other libraries wait for seconds, and here Redis is to be busy.
 			L2Timeout: time.Second,
 			// No other library notices that these primaries are quicker than Redis.
-			NoBypass: true,
-			Logger:   slog.New(slog.NewTextHandler(io.Discard, nil)), // Check tells
+			Logger: slog.New(slog.NewTextHandler(io.Discard, nil)), // Check tells
 		}
 		if !use.l1 {
 			o.L1Size = -1
