@@ -9,6 +9,10 @@ import (
 // ReadMany is GetMany at a level, with a Result for each distinct key. A
 // confirmed absence has Err ErrNotFound in its Result, and is no failure.
 func (c *Cache[K, V]) ReadMany(ctx context.Context, keys []K, loader BulkLoader[K, V], level Level) (map[K]Result[V], error) {
+	if err := checkKeys(keys); err != nil {
+		return nil, err
+	}
+	nested := 0
 	results := make(map[K]Result[V], len(keys))
 	left := make([]K, 0, len(keys))
 	for _, k := range keys {
@@ -21,12 +25,17 @@ func (c *Cache[K, V]) ReadMany(ctx context.Context, keys []K, loader BulkLoader[
 				continue
 			}
 		}
+		var err error
+		if nested, err = c.admit(ctx, k); err != nil {
+			results[k] = c.failed(err)
+			continue
+		}
 		results[k] = Result[V]{}
 		left = append(left, k)
 	}
 	ticket := c.flights.Now()
 	for len(left) > 0 {
-		left = c.readRound(ctx, left, results, loader, level, ticket)
+		left = c.readRound(ctx, left, results, &bulkRead[K, V]{ctx, loader}, level, ticket, nested)
 	}
 	errs := make(KeyErrors[K])
 	for k, r := range results {
@@ -40,9 +49,15 @@ func (c *Cache[K, V]) ReadMany(ctx context.Context, keys []K, loader BulkLoader[
 	return results, nil
 }
 
+// bulkRead is the read that a job belongs to, if that is one of several keys.
+type bulkRead[K comparable, V any] struct {
+	ctx    context.Context
+	loader BulkLoader[K, V]
+}
+
 // readRound joins or leads a flight for each key and returns the keys that must
 // be read again, as read does for one.
-func (c *Cache[K, V]) readRound(ctx context.Context, keys []K, results map[K]Result[V], loader BulkLoader[K, V], level Level, ticket flight.Ticket) (again []K) {
+func (c *Cache[K, V]) readRound(ctx context.Context, keys []K, results map[K]Result[V], bulk *bulkRead[K, V], level Level, ticket flight.Ticket, nested int) (again []K) {
 	if err := ctx.Err(); err != nil {
 		for _, k := range keys {
 			results[k] = c.failed(err)
@@ -53,30 +68,26 @@ func (c *Cache[K, V]) readRound(ctx context.Context, keys []K, results map[K]Res
 	led := make(map[K]bool, len(keys))
 	var jobs []*job[K, V]
 	for i, k := range keys {
-		call, leader := c.flights.Join(k, c.l1.Generation(k))
+		call, leader := c.flights.Join(k, nested)
 		if calls[i] = call; leader {
-			j := &job[K, V]{key: k, call: call, strong: level == Strong}
-			if level == Default {
-				if r, ok := c.again(j); ok {
-					results[k], calls[i] = r, nil
-					continue
-				}
+			j := &job[K, V]{key: k, call: call, strong: level == Strong, ctx: ctx, bulk: bulk}
+			r, ok, err := c.begin(j, level)
+			if err == nil && !ok {
+				err = c.name(j)
 			}
-			led[k] = true
-			jobs = append(jobs, j)
+			switch {
+			case err != nil:
+				results[k], calls[i] = c.failed(err), nil
+			case ok:
+				results[k], calls[i] = r, nil
+			default:
+				led[k] = true
+				jobs = append(jobs, j)
+			}
 		}
 	}
 	if len(jobs) > 0 {
-		if c.life.enter() {
-			go func() {
-				defer c.life.leave(1)
-				c.run(ctx, jobs, loadMany[K, V]{loader})
-			}()
-		} else {
-			for _, j := range jobs {
-				c.end(j, ErrClosed)
-			}
-		}
+		go c.readJobs(jobs)
 	}
 	for i, k := range keys {
 		if calls[i] == nil {
@@ -93,4 +104,16 @@ func (c *Cache[K, V]) readRound(ctx context.Context, keys []K, results map[K]Res
 		}
 	}
 	return again
+}
+
+// readJobs answers the jobs of a bulk read.
+func (c *Cache[K, V]) readJobs(jobs []*job[K, V]) {
+	if c.tier != nil {
+		c.dispatch(c.lookUp(jobs))
+		return
+	}
+	for _, j := range jobs {
+		c.withoutL2(j)
+	}
+	c.load(jobs)
 }

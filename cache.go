@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"reflect"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/asidecache/aside/internal/deadline"
@@ -26,24 +25,27 @@ type Cache[K comparable, V any] struct {
 	customKeys bool
 	log        *slog.Logger
 
-	l1                *l1.Tier[K, V]
-	tier              *tier // nil without L2
-	flights           *flight.Group[K, answer[V]]
-	asked             gather[*job[K, V]] // reads to look up
-	toFill, toAbandon gather[*job[K, V]] // loads to store, and leases to give back
-	expect            expectation        // of what look-ups find
-	waiters           waiters[K]
-	pending           pending[K]
-	orphans           orphans
-	overdue           overdue[K]
-	places            *places // of the loaders that run
-	n                 counters
-	warn              sometimes
+	l1       *l1.Tier[K, V]
+	tier     *tier // nil without L2
+	flights  *flight.Group[K, answer[V]]
+	lookups  batcher[*job[K, V]] // of single reads
+	fills    batcher[*job[K, V]] // of loads, and leases to give back
+	abandons batcher[*job[K, V]]
+	expect   expectation // of what lookups find
+	waiters  waiters[K, V]
+	pending  pending[K]
+	orphans  orphans
+	overdue  overdue[K]
+	slots    [maxNesting + 1]slots // of the loads that run, by level of nesting
+	n        counters
+	warn     sometimes
 
-	limits  deadline.Queue // of the loads that run; Close gives up on them by it
-	unwatch func()
+	limits   deadline.Queue // of the loads that run; Close gives up on them by it
+	unwatch  func()
+	closed   chan struct{} // Close has ended
+	closeErr error
 
-	life life // flights, writes and the recovery
+	inflight inflight // flights, writes and the recovery
 
 	// rec is locked by callbacks of the breaker, under the breaker's own lock:
 	// never call the breaker while holding it.
@@ -51,9 +53,6 @@ type Cache[K comparable, V any] struct {
 		sync.Mutex
 		running bool
 		wanted  bool // asked for since the recovery last looked
-		// after is how far L2 was told of pending writes, in their order, when
-		// that had to stop. The next time goes on there.
-		after atomic.Uint64
 	}
 }
 
@@ -70,17 +69,21 @@ func New[K comparable, V any](opts Options[K, V]) (*Cache[K, V], error) {
 		entries:    envelope.Reader{Codec: opts.Codec.ID(), Schema: opts.SchemaVersion, Type: envelope.TypeOf(reflect.TypeFor[V]())},
 		customKeys: custom,
 		log:        opts.Logger.With("cache", opts.Name),
-		places:     newPlaces(opts.MaxLoads, opts.MaxQueuedLoads),
 		unwatch:    func() {},
+		closed:     make(chan struct{}),
 		flights:    flight.NewGroup[K, answer[V]](),
 	}
-	c.pending.max = opts.MaxPending
-	c.life.init()
-	if c.l1, err = l1.New(l1.Config[K, V]{MaxEntries: opts.L1Size, MaxCost: opts.L1MaxCost, Cost: opts.L1Cost}); err != nil {
+	c.entries.MaxPayload = max(0, opts.MaxEntrySize)
+	c.pending.max, c.pending.overflows = opts.MaxPending, &c.n.pendingOverflows
+	c.inflight.init()
+	for i := range c.slots {
+		c.slots[i].init(opts.MaxLoads, opts.MaxQueuedLoads)
+	}
+	if c.l1, err = l1.New(l1.Config[K, V]{MaxEntries: opts.L1Size, MaxCost: opts.L1MaxCost, Cost: c.l1Cost}); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrOptions, err)
 	}
 	if opts.L2 != nil {
-		c.tier = newTier(opts.L2, opts.L2Timeout, opts.BreakerFailures, opts.BreakerDelay, &c.n, c.log, opts.OnL2, c.recover)
+		c.tier = newTier(opts.L2, opts.L2Timeout, opts.BreakerFailures, opts.BreakerDelay, &c.n, c.log, c.onL2, c.startRecovery)
 		if c.unwatch, err = opts.L2.Watch(c.prefix, Watcher{Changed: c.changed, Lost: c.lost}); err != nil {
 			c.l1.Close()
 			return nil, fmt.Errorf("%w: %w", ErrOptions, err)
@@ -124,15 +127,48 @@ func (s Source) String() string {
 	return "none"
 }
 
+// Miss says why a read was answered by the primary.
+type Miss uint8
+
+const (
+	MissNone      Miss = iota // it was not
+	MissAbsent                // no tier had the record; the answer is stored, unless a write came
+	MissFenced                // a write of the record is under way, or its outcome is unknown
+	MissDegraded              // L2 could not be asked
+	MissLeaseWait             // another node's load took longer than Options.LeaseWait
+	MissTooLarge              // the record is larger than Options.MaxEntrySize
+	MissNoL2                  // the cache has no L2, and L1 did not have the record
+)
+
+func (m Miss) String() string {
+	switch m {
+	case MissAbsent:
+		return "absent"
+	case MissFenced:
+		return "fenced"
+	case MissDegraded:
+		return "degraded"
+	case MissLeaseWait:
+		return "lease wait"
+	case MissTooLarge:
+		return "too large"
+	case MissNoL2:
+		return "no L2"
+	}
+	return "none"
+}
+
 // Info says how a read was answered.
 type Info struct {
 	Source    Source
-	Coalesced bool // another read's look-up or load was shared
-	Negative  bool // the primary has no such record
-	Stale     bool // past its TTL: the load failed, see Options.StaleFor
+	Coalesced bool   // another read's look-up or load was shared
+	Negative  bool   // the primary has no such record
+	Stale     bool   // past its TTL: the load failed, see Options.StaleFor
+	Miss      Miss   // why the primary was asked
+	Version   uint64 // of the record, if Options.Version tells it
 
 	L2Time   time.Duration // spent asking L2, and waiting for another node's load
-	LoadTime time.Duration // spent in the loader, its wait for a place included
+	LoadTime time.Duration // spent in the loader, its wait for a slot included
 }
 
 // Result is a value and how it was found.
@@ -183,13 +219,15 @@ func (c *Cache[K, V]) readL1(key K) (r Result[V], ok bool) {
 	if e.Negative() {
 		c.n.negatives.Add(1)
 		r.Negative, r.Err = true, ErrNotFound
+	} else {
+		r.Version, _ = c.version(e.Value)
 	}
 	return r, true
 }
 
-// GetMany returns the values of those keys that exist, with at most one call of
-// loader for all misses together (and one for each key that another node was
-// loading and failed to). If any key failed, the error is a KeyErrors with each
+// GetMany returns the values of those keys that exist, with one call of loader for
+// all misses together, and further ones for keys that another node was loading and
+// failed to. If any key failed, the error is a KeyErrors with each
 // of them, beside the values of the others. Keys may repeat.
 func (c *Cache[K, V]) GetMany(ctx context.Context, keys []K, loader BulkLoader[K, V]) (map[K]V, error) {
 	results, err := c.ReadMany(ctx, keys, loader, Default)
@@ -209,10 +247,13 @@ func (c *Cache[K, V]) Invalidate(ctx context.Context, keys ...K) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if !c.life.enter() {
+	if err := checkKeys(keys); err != nil {
+		return err
+	}
+	if !c.inflight.begin() {
 		return ErrClosed
 	}
-	defer c.life.leave(1)
+	defer c.inflight.done(1)
 	keys = unique(keys)
 	if len(keys) == 0 {
 		return nil
@@ -223,9 +264,9 @@ func (c *Cache[K, V]) Invalidate(ctx context.Context, keys ...K) error {
 	if c.tier == nil {
 		return nil
 	}
-	l2keys := make([]string, len(keys))
-	for i, k := range keys {
-		l2keys[i] = c.l2key(k)
+	l2keys, err := c.l2keys(keys)
+	if err != nil {
+		return err
 	}
 	var failed error
 	for i, err := range c.tier.invalidate(l2keys) {
@@ -237,7 +278,7 @@ func (c *Cache[K, V]) Invalidate(ctx context.Context, keys ...K) error {
 	if failed == nil {
 		return nil
 	}
-	c.recover()
+	c.startRecovery()
 	if c.opts.OnL2Down == FailClosed {
 		return fmt.Errorf("%w: %w", ErrL2Unavailable, failed)
 	}
@@ -250,16 +291,16 @@ func (c *Cache[K, V]) Clear(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if !c.life.enter() {
+	if !c.inflight.begin() {
 		return ErrClosed
 	}
-	defer c.life.leave(1)
-	c.l1.Flush()
-	defer c.l1.Flush()
+	defer c.inflight.done(1)
+	c.flushL1()
+	defer c.flushL1()
 	if c.tier == nil {
 		return nil
 	}
-	if err := c.tier.clear(c.prefix); err != nil {
+	if err := c.tier.clear(ctx, c.prefix); err != nil {
 		return fmt.Errorf("%w: %w", ErrL2Unavailable, err)
 	}
 	return nil
@@ -268,20 +309,31 @@ func (c *Cache[K, V]) Clear(ctx context.Context) error {
 // Close ends the cache: new calls return ErrClosed, running loads and writes are
 // waited for until ctx ends and then given up, and L2 is told of what it does
 // not know yet. It returns an error if something had to be given up. It does
-// not close L2.
+// not close L2. A second Close waits for the first, and returns the same.
 func (c *Cache[K, V]) Close(ctx context.Context) error {
-	if !c.life.close() {
-		return nil
+	if c.inflight.close() {
+		defer close(c.closed)
+		c.closeErr = c.close(ctx)
+		return c.closeErr
 	}
+	select {
+	case <-c.closed:
+		return c.closeErr
+	case <-ctx.Done():
+		return fmt.Errorf("aside: not closed yet: %w", ctx.Err())
+	}
+}
+
+func (c *Cache[K, V]) close(ctx context.Context) error {
 	var errs []error
 	select {
-	case <-c.life.idle:
+	case <-c.inflight.idle:
 	case <-ctx.Done():
 		errs = append(errs, fmt.Errorf("aside: closed before all loads and writes ended: %w", ctx.Err()))
 	}
 	c.limits.Close()
 	if c.tier != nil && c.pending.len() > 0 {
-		c.drain(true)
+		c.drain(ctx, true)
 		if n := c.pending.len(); n > 0 {
 			errs = append(errs, fmt.Errorf("%w: %d written keys could not be invalidated", ErrL2Unavailable, n))
 		}
@@ -296,25 +348,45 @@ func (c *Cache[K, V]) changed(s string) {
 	if c.opts.ParseKey == nil {
 		return // no L1: nothing to drop, and waiters poll
 	}
-	k, err := c.opts.ParseKey(s)
+	k, err := c.parseKey(s)
+	if p := (*PanicError)(nil); errors.As(err, &p) {
+		c.lost() // it may be in L1
+		return
+	}
 	if err != nil {
 		return // such a key was never let into L1
 	}
 	c.n.invalidations.Add(1)
-	c.l1.Invalidate(k)
+	c.invalidateL1(k)
 	c.waiters.wake(k)
 }
 
 // lost is L2's notice that changes may have been missed.
 func (c *Cache[K, V]) lost() {
 	c.n.l1Flushes.Add(1)
-	c.l1.Flush()
+	c.flushL1()
 	c.waiters.wakeAll()
+	c.warn.do("L1 flush", func() {
+		c.log.Warn("L1 was emptied: changes of other nodes may have been missed")
+	})
+}
+
+// invalidateL1 drops a key from L1, refuses what was asked for before, and has
+// nobody join a read that began before.
+func (c *Cache[K, V]) invalidateL1(k K) {
+	c.l1.Invalidate(k)
+	c.flights.Forget(k)
+}
+
+// flushL1 does that for all keys.
+func (c *Cache[K, V]) flushL1() {
+	c.l1.Flush()
+	c.flights.ForgetAll()
 }
 
 func (c *Cache[K, V]) dropL1(keys []K) {
 	for _, k := range keys {
-		c.l1.Invalidate(k)
+		c.invalidateL1(k)
 	}
 }
 

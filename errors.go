@@ -17,8 +17,16 @@ var (
 	// wait as Options.MaxQueuedLoads allows. Nothing was read.
 	ErrOverloaded = errors.New("aside: too many loads")
 
-	// ErrLoadPanicked matches a *PanicError.
+	// ErrLoadPanicked matches a *PanicError of a loader.
 	ErrLoadPanicked = errors.New("aside: loader panicked")
+
+	// ErrNestedLoad: a loader reads the key that it is loading, or loads that wait
+	// for each other are nested too deeply. The read would never end.
+	ErrNestedLoad = errors.New("aside: nested load")
+
+	// ErrKey: a key is not equal to itself, such as NaN. What is kept for such a
+	// key cannot be found again.
+	ErrKey = errors.New("aside: key is not equal to itself")
 )
 
 // Failures of writes.
@@ -41,19 +49,23 @@ var (
 // ErrClosed is returned by every method of a Cache after Close.
 var ErrClosed = errors.New("aside: cache closed")
 
-// PanicError is what callers of a read receive when the loader panicked.
-// It matches ErrLoadPanicked.
+// PanicError is what callers receive when a loader, or another function of the
+// application that the cache called, panicked. Of a loader it matches
+// ErrLoadPanicked.
 type PanicError struct {
-	Value any
-	Stack []byte // of the goroutine that ran the loader
+	Callback string // "loader", or the option: "Codec.Decode", "Key", ...
+	Value    any
+	Stack    []byte // of the goroutine that ran it; not part of Error
 }
 
 func (e *PanicError) Error() string {
-	return fmt.Sprintf("%v: %v\n\n%s", ErrLoadPanicked, e.Value, e.Stack)
+	return fmt.Sprintf("aside: %s panicked: %v", e.Callback, e.Value)
 }
 
-// Is reports whether target is ErrLoadPanicked.
-func (e *PanicError) Is(target error) bool { return target == ErrLoadPanicked }
+// Is reports whether target is ErrLoadPanicked, and the loader has panicked.
+func (e *PanicError) Is(target error) bool {
+	return target == ErrLoadPanicked && e.Callback == "loader"
+}
 
 // Unwrap returns the panic's value if it was an error.
 func (e *PanicError) Unwrap() error {

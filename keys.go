@@ -54,11 +54,31 @@ func (o *Options[K, V]) keys() error {
 }
 
 // l2key returns the key's name in L2.
-func (c *Cache[K, V]) l2key(k K) string {
-	if c.tier == nil {
-		return ""
+func (c *Cache[K, V]) l2key(k K) (string, error) {
+	s, err := c.key(k)
+	return c.prefix + s, err
+}
+
+// l2keys returns the names of several keys.
+func (c *Cache[K, V]) l2keys(keys []K) ([]string, error) {
+	names := make([]string, len(keys))
+	for i, k := range keys {
+		var err error
+		if names[i], err = c.l2key(k); err != nil {
+			return nil, err
+		}
 	}
-	return c.prefix + c.opts.Key(k)
+	return names, nil
+}
+
+// checkKeys refuses keys that are not equal to themselves.
+func checkKeys[K comparable](keys []K) error {
+	for _, k := range keys {
+		if k != k { //lint:ignore SA4000 NaN
+			return fmt.Errorf("%w: %v", ErrKey, k)
+		}
+	}
+	return nil
 }
 
 // invertible reports whether an invalidation that names the key would find k.
@@ -71,11 +91,11 @@ func (c *Cache[K, V]) invertible(k K, l2key string) bool {
 	if c.opts.ParseKey == nil {
 		return false // there is no L1
 	}
-	back, err := c.opts.ParseKey(l2key[len(c.prefix):])
+	back, err := c.parseKey(l2key[len(c.prefix):])
 	if err == nil && back == k {
 		return true
 	}
-	c.warn.do(func() {
+	c.warn.do("ParseKey", func() {
 		c.log.Error("ParseKey is not the inverse of Key, so L1 is not used for such keys", "key", k, "l2_key", l2key, "parsed", back, "error", err)
 	})
 	return false

@@ -3,7 +3,6 @@ package aside
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"runtime/debug"
 	"slices"
 	"sync/atomic"
@@ -19,34 +18,29 @@ type loaded[V any] struct {
 	err error
 }
 
-// jobLoader calls the application's loader for one or more jobs.
-type jobLoader[K comparable, V any] interface {
-	load(ctx context.Context, jobs []*job[K, V]) []loaded[V]
-}
-
-type loadOne[K comparable, V any] struct{ Loader[K, V] }
-
-func (l loadOne[K, V]) load(ctx context.Context, jobs []*job[K, V]) []loaded[V] {
-	v, err := l.Load(ctx, jobs[0].key)
+// callLoader calls the application's loader for jobs of one read.
+func callLoader[K comparable, V any](ctx context.Context, jobs []*job[K, V]) []loaded[V] {
+	if b := jobs[0].bulk; b != nil {
+		return callBulkLoader(ctx, b.loader, jobs)
+	}
+	v, err := jobs[0].loader.Load(ctx, jobs[0].key)
 	return []loaded[V]{{v, err}}
 }
 
-type loadMany[K comparable, V any] struct{ BulkLoader[K, V] }
-
-func (l loadMany[K, V]) load(ctx context.Context, jobs []*job[K, V]) []loaded[V] {
+func callBulkLoader[K comparable, V any](ctx context.Context, loader BulkLoader[K, V], jobs []*job[K, V]) []loaded[V] {
 	keys := make([]K, len(jobs))
 	for i, j := range jobs {
 		keys[i] = j.key
 	}
-	values, err := l.LoadMany(ctx, keys)
+	values, err := loader.LoadMany(ctx, keys)
 	var perKey KeyErrors[K]
 	isPerKey := errors.As(err, &perKey)
 	out := make([]loaded[V], len(jobs))
-	for i, k := range keys {
-		v, ok := values[k]
+	for i, j := range jobs { // not keys, which the loader may have changed
+		v, ok := values[j.key]
 		switch {
-		case isPerKey && perKey[k] != nil:
-			out[i].err = perKey[k]
+		case isPerKey && perKey[j.key] != nil:
+			out[i].err = perKey[j.key]
 		case ok:
 			out[i].v = v
 		case err != nil && !isPerKey:
@@ -58,58 +52,82 @@ func (l loadMany[K, V]) load(ctx context.Context, jobs []*job[K, V]) []loaded[V]
 	return out
 }
 
+// running is one load. It is the context of its loader too.
+type running[K comparable, V any] struct {
+	*deadline.Context
+	nest  nest
+	jobs  []*job[K, V]
+	limit deadline.Entry
+	stage atomic.Uint32 // who moves it from loadRuns to loadEnded has the jobs to end
+}
+
+const (
+	loadQueued = iota
+	loadRuns
+	loadEnded
+)
+
+// Value implements context.Context.
+func (r *running[K, V]) Value(key any) any {
+	if key == (nestKey{}) {
+		return &r.nest
+	}
+	return r.Context.Value(key)
+}
+
 // load calls the loader for the jobs and ends them. The load has a deadline of
 // its own, and the jobs end at it even if the loader does not heed it: then
-// only the loader's place stays taken until it returns.
-func (c *Cache[K, V]) load(ctx context.Context, jobs []*job[K, V], loader jobLoader[K, V]) {
+// only the loader's slot stays taken until it returns.
+func (c *Cache[K, V]) load(jobs []*job[K, V]) {
+	c.inflight.add(1) // on behalf of the jobs, which may end before the loader returns
+	defer c.inflight.done(1)
+	parent := jobs[0].ctx
 	start := time.Now()
 	due := start.Add(c.opts.LoadTimeout)
-	within := deadline.With(context.WithoutCancel(ctx), due, errLoadTimeout)
-	defer within.Stop()
-	const queued, running, ended = 0, 1, 2
-	var l struct {
-		limit deadline.Entry
-		stage atomic.Uint32 // who moves it from running to ended has the jobs to end
-	}
+	l := &running[K, V]{Context: deadline.With(context.WithoutCancel(parent), due, errLoadTimeout), jobs: jobs}
+	l.nest = nest{cache: c, holds: l.holds, outer: nestOf(parent)}
+	defer l.Stop()
 	l.limit.End = func(late bool) {
 		err := error(errLoadTimeout)
 		if !late {
-			err = context.Canceled
-			within.Stop()
+			err = ErrClosed
+			l.Stop()
 		}
-		if !l.stage.CompareAndSwap(queued, ended) && l.stage.CompareAndSwap(running, ended) {
+		if !l.stage.CompareAndSwap(loadQueued, loadEnded) && l.stage.CompareAndSwap(loadRuns, loadEnded) {
 			c.n.loadFailures.Add(1)
-			c.loaded(jobs, failAll[V](len(jobs), err), time.Since(start))
+			c.loaded(l.jobs, errorForAll[V](len(l.jobs), err), time.Since(start))
 		}
 	}
 	c.limits.Add(&l.limit, due)
 	defer c.limits.Remove(&l.limit)
 
-	err := c.takePlace(within)
-	for _, j := range jobs {
+	slots, err := c.takeSlot(l)
+	if len(l.jobs) == 0 {
+		return
+	}
+	for _, j := range l.jobs {
 		j.asOf = c.flights.Now() // not once it runs: then End may read it
 	}
-	if err == nil && !l.stage.CompareAndSwap(queued, running) {
-		c.places.leave()
-		err = errors.Join(ErrOverloaded, context.Cause(within))
+	if err == nil && !l.stage.CompareAndSwap(loadQueued, loadRuns) {
+		slots.release()
+		err = errors.Join(ErrOverloaded, context.Cause(l))
 	}
 	if err != nil {
-		c.loaded(jobs, failAll[V](len(jobs), err), time.Since(start))
+		c.loaded(l.jobs, errorForAll[V](len(l.jobs), err), time.Since(start))
 		return
 	}
 	c.n.loads.Add(1)
 	var out []loaded[V]
 	defer func() { // deferred, since a loader may end the goroutine
-		c.places.leave()
-		if l.stage.CompareAndSwap(running, ended) {
-			took := time.Since(start)
+		slots.release()
+		if l.stage.CompareAndSwap(loadRuns, loadEnded) {
 			if failure(out) != nil {
 				c.n.loadFailures.Add(1)
 			}
-			c.loaded(jobs, out, took)
+			c.loaded(l.jobs, out, time.Since(start))
 		}
 	}()
-	c.call(len(jobs), &out, func() []loaded[V] { return loader.load(within, jobs) })
+	c.call(l, &out)
 }
 
 // errLoadTimeout is the load's deadline, told from the caller's own.
@@ -121,37 +139,72 @@ func (*loadTimeoutError) Error() string        { return "aside: load took longer
 func (*loadTimeoutError) Timeout() bool        { return true }
 func (*loadTimeoutError) Is(target error) bool { return target == context.DeadlineExceeded }
 
-func failAll[V any](n int, err error) []loaded[V] {
+func errorForAll[V any](n int, err error) []loaded[V] {
 	return slices.Repeat([]loaded[V]{{err: err}}, n)
 }
 
-// takePlace takes one of the places for loaders, or waits for one in the queue.
-func (c *Cache[K, V]) takePlace(ctx context.Context) error {
-	err := c.places.take(ctx)
-	if err == ErrOverloaded { // it did not wait
-		c.n.overloads.Add(1)
+// takeSlot takes one of the slots for loaders, or waits for one in the queue. It
+// ends those of the load's jobs whose callers have all left by then.
+func (c *Cache[K, V]) takeSlot(l *running[K, V]) (*slots, error) {
+	var wake chan struct{} // once it has to wait
+	for {
+		s := c.slotsOf(c.levelOf(l))
+		queued, err := s.enter()
+		if err != nil {
+			c.n.overloads.Add(1)
+			return nil, err
+		}
+		if !queued {
+			return s, nil
+		}
+		if wake == nil {
+			wake = make(chan struct{}, 1)
+			for _, j := range l.jobs {
+				j.call.Notify(wake)
+			}
+		}
+		if err := s.wait(l, wake); err != errWoken {
+			return s, err
+		}
+		if c.dropAbandoned(l); len(l.jobs) == 0 {
+			return nil, nil
+		}
 	}
-	return err
 }
 
-// call runs a loader for n keys, and makes an answer of a panic or a
-// runtime.Goexit.
-func (c *Cache[K, V]) call(n int, out *[]loaded[V], load func() []loaded[V]) {
+// dropAbandoned ends the jobs that nobody waits for.
+func (c *Cache[K, V]) dropAbandoned(l *running[K, V]) {
+	var left, dropped []*job[K, V]
+	for _, j := range l.jobs {
+		if j.call.Drop() {
+			dropped = append(dropped, j)
+		} else {
+			left = append(left, j)
+		}
+	}
+	if len(dropped) == 0 {
+		return
+	}
+	c.n.dropped.Add(uint64(len(dropped)))
+	l.jobs = left
+	c.loaded(dropped, errorForAll[V](len(dropped), context.Canceled), 0)
+}
+
+// call runs the loader, and makes an answer of a panic or a runtime.Goexit.
+func (c *Cache[K, V]) call(l *running[K, V], out *[]loaded[V]) {
 	start := time.Now()
 	returned := false
 	defer func() {
 		if !returned {
 			p := recover()
 			if p == nil {
-				p = "loader called runtime.Goexit"
+				p = errGoexit
 			}
-			*out = failAll[V](n, &PanicError{Value: p, Stack: debug.Stack()})
+			*out = errorForAll[V](len(l.jobs), &PanicError{Callback: "loader", Value: p, Stack: debug.Stack()})
 		}
-		if c.opts.OnLoad != nil {
-			c.opts.OnLoad(time.Since(start), failure(*out))
-		}
+		c.onLoad(time.Since(start), failure(*out))
 	}()
-	*out = load()
+	*out = callLoader(l, l.jobs)
 	returned = true
 }
 
@@ -164,31 +217,37 @@ func (c *Cache[K, V]) loaded(jobs []*job[K, V], out []loaded[V], took time.Durat
 		switch {
 		case l.err == nil:
 			j.ans.Value = l.v
+			j.ans.Version, _ = c.version(l.v)
 		case errors.Is(l.err, ErrNotFound):
 			j.ans.Negative, j.ans.Err = true, ErrNotFound
 		default:
 			j.ans.Err = l.err
-			if v, _, err := c.decode(j.stale); j.stale != nil && err == nil {
-				j.ans.Value, j.ans.Err, j.ans.loadErr = v, nil, l.err
-				j.ans.Stale, j.ans.Source = true, SourceL2
+			if j.stale != nil && c.opts.StaleFor > 0 {
+				if v, e, err := c.decode(j.stale); err == nil && !e.Elsewhere {
+					j.ans.Value, j.ans.Version, j.ans.Err, j.ans.loadErr = v, e.Version, nil, l.err
+					j.ans.Stale, j.ans.Source, j.ans.Miss = true, SourceL2, MissNone
+				}
 			}
 		}
 		ok := c.stores(j)
 		if j.ans.Err == nil && !j.ans.Stale || j.ans.Negative {
-			c.overtake(j)
+			c.overtakeIfBehind(j)
 		}
 		trust := flight.TrustNone
 		switch {
-		case j.how == fillLeased:
+		case j.mode == fillLeased:
 			// Before the fill: those who came before this load need no proof,
 			// and so do not wait for it.
 			c.settle(j)
 			leased = append(leased, j)
 			continue
-		case j.how == fillDegraded && ok:
+		case j.mode == fillDegraded && ok:
 			c.insertL1(j, min(c.opts.L1TTL, c.opts.DegradedL1TTL))
 			trust = flight.TrustLocal
-		case j.how == fillL1 && ok:
+		case j.mode == fillElsewhere && ok:
+			c.insertL1(j, min(c.opts.L1TTL, time.Until(j.until)))
+			trust = flight.TrustLocal
+		case j.mode == fillL1 && ok:
 			c.insertL1(j, min(c.opts.L1TTL, c.ttl(j.ans.Negative)))
 			trust = flight.TrustLocal
 		}
@@ -198,121 +257,18 @@ func (c *Cache[K, V]) loaded(jobs []*job[K, V], out []loaded[V], took time.Durat
 	switch len(leased) {
 	case 0:
 	case 1: // together with those of other loads
-		c.life.more(1) // the load's own registration holds Close up
 		j := leased[0]
-		g := &c.toFill
+		b := &c.fills
 		if !c.stores(j) {
-			g = &c.toAbandon
+			b = &c.abandons
 		}
-		g.add(c.tier.partition(j.l2key), j, c.fillGathered)
+		b.add(c.tier.partition(j.l2key), j, c.fill)
 	default:
 		c.fill(leased)
 	}
 }
 
-// failure returns one of the errors that are not ErrNotFound.
-func failure[V any](out []loaded[V]) error {
-	for _, l := range out {
-		if l.err != nil && !errors.Is(l.err, ErrNotFound) {
-			return l.err
-		}
-	}
-	return nil
-}
-
-// stores reports whether a job's answer is to be kept in L2.
+// stores reports whether a job's answer is to be kept.
 func (c *Cache[K, V]) stores(j *job[K, V]) bool {
 	return j.ans.Err == nil && !j.ans.Stale || j.ans.Negative && c.opts.NegativeTTL > 0
-}
-
-// fill stores the answers of loads under their leases, or gives the leases
-// back, and ends the jobs.
-func (c *Cache[K, V]) fill(jobs []*job[K, V]) {
-	var (
-		fills             []FillRequest
-		filled, abandoned []*job[K, V]
-		abandons          []AbandonRequest
-	)
-	for _, j := range jobs {
-		if req, ok := c.fillRequest(j); ok {
-			fills = append(fills, req)
-			filled = append(filled, j)
-			continue
-		}
-		a := AbandonRequest{Key: j.l2key, Lease: j.lease}
-		if left := time.Until(j.staleUntil); j.ans.Stale && left > 0 {
-			a.Restore, a.TTL = j.stale, left
-		}
-		abandons = append(abandons, a)
-		abandoned = append(abandoned, j)
-	}
-	if len(fills) > 0 {
-		for i, r := range c.tier.fill(fills) {
-			c.filled(filled[i], r, fills[i].TTL)
-		}
-	}
-	if len(abandons) > 0 {
-		if err := c.tier.abandon(abandons); err != nil {
-			for _, a := range abandons {
-				c.orphans.add(a)
-			}
-			c.recover()
-		}
-		// Not before the lease is gone: those who try again would wait for it.
-		for _, j := range abandoned {
-			c.finish(j, flight.TrustNone)
-		}
-	}
-}
-
-// fillGathered is fill for jobs of several loads. It is not the loads' goroutines
-// that encode: each would have its stack grown for that.
-func (c *Cache[K, V]) fillGathered(jobs []*job[K, V]) {
-	defer c.life.leave(len(jobs))
-	c.fill(jobs)
-}
-
-// fillRequest makes the request that stores a job's answer, if it is to be stored
-// and can be.
-func (c *Cache[K, V]) fillRequest(j *job[K, V]) (req FillRequest, ok bool) {
-	if !c.stores(j) {
-		return req, false
-	}
-	entry, err := c.encode(j.ans.Value, j.ans.Negative, j.lease)
-	if err != nil {
-		c.warn.do(func() { c.log.Error("a value cannot be encoded for L2", "l2_key", j.l2key, "error", err) })
-		return req, false
-	}
-	return FillRequest{Key: j.l2key, Lease: j.lease, Entry: entry, TTL: c.ttl(j.ans.Negative) + c.staleFor(j.ans.Negative)}, true
-}
-
-// filled ends a job whose answer was to be stored in L2 for ttl.
-func (c *Cache[K, V]) filled(j *job[K, V], r FillResult, ttl time.Duration) {
-	trust := flight.TrustNone
-	switch {
-	case r.Stored:
-		c.insertL1(j, min(c.opts.L1TTL, ttl-c.staleFor(j.ans.Negative)))
-		trust = flight.TrustAll
-	case r.Err == nil:
-		c.n.fillsRefused.Add(1)
-	default: // also with the breaker open: the lease was granted before that
-		c.orphan(j)
-	}
-	c.finish(j, trust)
-}
-
-// ttl returns a TTL shortened by the jitter.
-func (c *Cache[K, V]) ttl(negative bool) time.Duration {
-	d := c.opts.TTL
-	if negative {
-		d = c.opts.NegativeTTL
-	}
-	return max(d-time.Duration(c.opts.Jitter*rand.Float64()*float64(d)), time.Millisecond)
-}
-
-func (c *Cache[K, V]) staleFor(negative bool) time.Duration {
-	if negative {
-		return 0
-	}
-	return c.opts.StaleFor
 }

@@ -45,7 +45,10 @@ type Options[K comparable, V any] struct {
 	CompressAbove int
 
 	// Version returns the value's version in the primary, which grows with
-	// every change of the record. Optional; it is stored with the entry.
+	// every change of the record; 0: not known. Optional. With it an entry of L2 that
+	// is older than the one in L1 is replaced, as L2 may hold after a failover or a
+	// restart; a load that is older than the stale value it is to replace is not
+	// stored; and Info tells the version.
 	Version func(V) uint64
 
 	// TTL is how long a value lives in L2, and in L1 if there is no L2;
@@ -81,13 +84,21 @@ type Options[K comparable, V any] struct {
 	// 1s, negative: such entries are not kept.
 	DegradedL1TTL time.Duration
 
-	// LoadTimeout bounds one load, its wait for a free place included; default
+	// LoadTimeout bounds one load, its wait for a free slot included; default
 	// 5s. A lease lives a little longer.
 	LoadTimeout time.Duration
 
+	// LeaseWait is how long a read waits for a record that another node is loading;
+	// default half of LoadTimeout. After it the read loads the record itself and
+	// stores it nowhere. So it bounds what a node costs the others that died while it
+	// loaded.
+	LeaseWait time.Duration
+
 	// MaxLoads is how many calls of loaders run at once; default 64.
-	// MaxQueuedLoads is how many more may wait for a place before reads fail
-	// with ErrOverloaded; default 1024, negative: none.
+	// MaxQueuedLoads is how many more may wait for a slot before reads fail
+	// with ErrOverloaded; default 1024, negative: none. Loads whose callers have
+	// all left leave the queue. A loader may read through the cache: each level of
+	// such nesting has as many slots of its own.
 	MaxLoads, MaxQueuedLoads int
 
 	// WriteTimeout is the deadline of a write function; default 5s. FenceTTL is
@@ -96,8 +107,24 @@ type Options[K comparable, V any] struct {
 	// it must be longer than WriteTimeout.
 	WriteTimeout, FenceTTL time.Duration
 
-	// L2Timeout bounds each operation on L2, on up to 1000 keys; default 100ms.
+	// DefiniteError reports whether an error of a write function says for sure that
+	// the primary refused the write and will not apply it later, as a violated
+	// constraint does, or a connection that was refused. Optional: errors marked with
+	// Aborted are definite without it, and all others leave the outcome unknown, which
+	// keeps the key out of the cache for FenceTTL. A timeout, or a connection that was
+	// lost, is never definite.
+	DefiniteError func(err error) bool
+
+	// L2Timeout bounds each operation on L2, on up to 1000 keys and 1 MiB; default
+	// 100ms.
 	L2Timeout time.Duration
+
+	// MaxEntrySize is the size in bytes, as Codec encodes it, of the largest value
+	// that is kept in L2; default 1 MiB, negative: no bound. A larger one is kept in L1
+	// alone, where each node loads it for itself. A large value takes time on the
+	// connection that small ones use too. It must be below the server's own limit
+	// (proto-max-bulk-len in Redis, at least 1 MiB).
+	MaxEntrySize int
 
 	// BreakerFailures is how many operations on L2 must fail in a row for it to
 	// be left alone; default 5. BreakerDelay is the pause before it is tried
@@ -143,6 +170,12 @@ func (p Policy) String() string {
 	return "fail open"
 }
 
+// What is larger than these is a mistake, and sums of it could overflow.
+const (
+	maxDuration = 10 * 365 * 24 * time.Hour
+	maxCount    = 1 << 30
+)
+
 var validName = regexp.MustCompile(`^[A-Za-z0-9._-]{1,128}$`)
 
 // ErrOptions is matched by the error of New.
@@ -162,6 +195,8 @@ func (o Options[K, V]) withDefaults() (Options[K, V], error) {
 			fault("%s is %v, want a positive duration", name, *d)
 		case *d > 0 && *d < time.Millisecond:
 			fault("%s is %v, want at least 1ms", name, *d)
+		case *d > maxDuration:
+			fault("%s is %v, want at most %v", name, *d, maxDuration)
 		}
 	}
 	count := func(name string, n *int, def int, mayBeOff bool) {
@@ -170,6 +205,8 @@ func (o Options[K, V]) withDefaults() (Options[K, V], error) {
 			*n = def
 		case *n < 0 && !mayBeOff:
 			fault("%s is %d, want a positive number", name, *n)
+		case *n > maxCount:
+			fault("%s is %d, want at most %d", name, *n, maxCount)
 		}
 	}
 
@@ -196,8 +233,8 @@ func (o Options[K, V]) withDefaults() (Options[K, V], error) {
 	case o.Jitter < 0:
 		o.Jitter = 0
 	}
-	if o.StaleFor < 0 {
-		fault("StaleFor is %v, want 0 or more", o.StaleFor)
+	if o.StaleFor < 0 || o.StaleFor > maxDuration {
+		fault("StaleFor is %v, want 0 to %v", o.StaleFor, maxDuration)
 	}
 
 	count("L1Size", &o.L1Size, 10_000, true)
@@ -215,6 +252,7 @@ func (o Options[K, V]) withDefaults() (Options[K, V], error) {
 	duration("DegradedL1TTL", &o.DegradedL1TTL, time.Second, true)
 
 	duration("LoadTimeout", &o.LoadTimeout, 5*time.Second, false)
+	duration("LeaseWait", &o.LeaseWait, max(o.LoadTimeout/2, time.Millisecond), false)
 	count("MaxLoads", &o.MaxLoads, 64, false)
 	count("MaxQueuedLoads", &o.MaxQueuedLoads, 1024, true)
 	duration("WriteTimeout", &o.WriteTimeout, 5*time.Second, false)
@@ -223,6 +261,7 @@ func (o Options[K, V]) withDefaults() (Options[K, V], error) {
 		fault("FenceTTL is %v, not longer than WriteTimeout, %v: a fence would end before its write", o.FenceTTL, o.WriteTimeout)
 	}
 	duration("L2Timeout", &o.L2Timeout, 100*time.Millisecond, false)
+	count("MaxEntrySize", &o.MaxEntrySize, 1<<20, true)
 	count("BreakerFailures", &o.BreakerFailures, 5, false)
 	duration("BreakerDelay", &o.BreakerDelay, 500*time.Millisecond, false)
 	if o.OnL2Down > FailClosed {

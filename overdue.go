@@ -26,11 +26,12 @@ type fencedUntil[K comparable] struct {
 
 const maxOverdue = 8192
 
-func (o *overdue[K]) add(f fencedUntil[K]) {
+// add reports whether there was room.
+func (o *overdue[K]) add(f fencedUntil[K]) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if len(o.list) >= maxOverdue {
-		return
+		return false
 	}
 	i, _ := slices.BinarySearchFunc(o.list, f.due, func(e fencedUntil[K], t time.Time) int {
 		if e.due.After(t) {
@@ -39,6 +40,7 @@ func (o *overdue[K]) add(f fencedUntil[K]) {
 		return -1 // behind its equals
 	})
 	o.list = slices.Insert(o.list, i, f)
+	return true
 }
 
 // take removes up to limit keys whose time has come. next is when that of

@@ -1,7 +1,7 @@
 package aside
 
 import (
-	"sort"
+	"container/list"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -11,14 +11,17 @@ import (
 // in which their writes ended. Until L2 has been told, this node reads the
 // primary for them and stores nothing for others.
 type pending[K comparable] struct {
-	max int
-	n   atomic.Int64 // entries, or 1 with all set: 0 lets the read path skip the lock
+	max       int
+	overflows *atomic.Uint64
+	n         atomic.Int64 // entries, or 1 with all set: 0 lets the read path skip the lock
 
 	mu struct {
 		sync.Mutex
-		keys map[K]*unsent
-		seq  uint64
-		busy int // unfenced writes under way, of all keys
+		keys   map[K]*list.Element // in order
+		order  list.List           // of *unsent[K], the key whose last write ended first in front
+		cursor *list.Element       // where take goes on; nil: at the front
+		seq    uint64
+		busy   int // unfenced writes under way, of all keys
 		// all: more keys than max were written. They are not remembered one by
 		// one any more: the cache as a whole is bypassed, then cleared.
 		all    bool
@@ -27,7 +30,8 @@ type pending[K comparable] struct {
 	}
 }
 
-type unsent struct {
+type unsent[K comparable] struct {
+	key  K
 	busy int    // unfenced writes of this key under way
 	seq  uint64 // order of the last write to end
 	// due is the time from which telling L2 is of use: the primary may yet
@@ -67,8 +71,10 @@ func (p *pending[K]) end(k K, token Token, due time.Time) (seq uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.mu.busy--
-	if u := p.mu.keys[k]; u != nil && u.busy > 0 {
-		u.busy--
+	if e, ok := p.mu.keys[k]; ok {
+		if u := e.Value.(*unsent[K]); u.busy > 0 {
+			u.busy--
+		}
 	}
 	p.addLocked(k, token, due)
 	return p.mu.seq
@@ -88,6 +94,9 @@ func (p *pending[K]) addLocked(k K, token Token, due time.Time) {
 		if due.After(u.due) {
 			u.due = due
 		}
+		e := p.mu.keys[k]
+		p.passLocked(e)
+		p.mu.order.MoveToBack(e)
 	} else {
 		p.mu.allSeq = p.mu.seq
 		if due.After(p.mu.allDue) {
@@ -97,31 +106,50 @@ func (p *pending[K]) addLocked(k K, token Token, due time.Time) {
 	p.countLocked()
 }
 
+// passLocked moves the cursor on if it is at e.
+func (p *pending[K]) passLocked(e *list.Element) {
+	if p.mu.cursor == e {
+		p.mu.cursor = e.Next()
+	}
+}
+
 // entryLocked returns the key's entry, or nil once single keys are not
 // remembered any more.
-func (p *pending[K]) entryLocked(k K) *unsent {
-	if u := p.mu.keys[k]; u != nil {
-		return u
+func (p *pending[K]) entryLocked(k K) *unsent[K] {
+	if e, ok := p.mu.keys[k]; ok {
+		return e.Value.(*unsent[K])
 	}
 	if p.mu.all || len(p.mu.keys) >= p.max {
 		if !p.mu.all {
 			p.mu.all = true
+			p.overflows.Add(1)
 			p.mu.allSeq = p.mu.seq
-			for _, u := range p.mu.keys {
-				if u.due.After(p.mu.allDue) {
+			for e := p.mu.order.Front(); e != nil; e = e.Next() {
+				if u := e.Value.(*unsent[K]); u.due.After(p.mu.allDue) {
 					p.mu.allDue = u.due
 				}
 			}
-			p.mu.keys = nil
+			p.mu.keys, p.mu.cursor = nil, nil
+			p.mu.order.Init()
 		}
 		return nil
 	}
 	if p.mu.keys == nil {
-		p.mu.keys = make(map[K]*unsent)
+		p.mu.keys = make(map[K]*list.Element)
 	}
-	u := &unsent{}
-	p.mu.keys[k] = u
+	u := &unsent[K]{key: k}
+	p.mu.keys[k] = p.mu.order.PushBack(u)
 	return u
+}
+
+// overflowed reports whether single keys are not remembered any more.
+func (p *pending[K]) overflowed() bool {
+	if p.n.Load() == 0 {
+		return false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.mu.all
 }
 
 func (p *pending[K]) countLocked() {
@@ -139,12 +167,17 @@ type batch[K comparable] struct {
 	tokens []Token
 	all    bool
 	seq    uint64
-	next   time.Time // if nothing can be told now: when to look again (zero: unknown)
+	more   bool      // there may be more behind it
+	next   time.Time // when the first of those that it passed over can be told (zero: not known)
 }
 
-// take returns up to limit keys whose time has come and whose last write ended
-// after the write number after, oldest write first.
-func (p *pending[K]) take(now time.Time, limit int, after uint64) (b batch[K]) {
+// mostLooked bounds the keys that take looks at while it holds the lock that every
+// read takes.
+const mostLooked = 4096
+
+// take returns up to limit keys whose time has come, oldest write first. It goes on
+// where it stopped, until rewind is called.
+func (p *pending[K]) take(now time.Time, limit int) (b batch[K]) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	later := func(t time.Time) {
@@ -163,30 +196,44 @@ func (p *pending[K]) take(now time.Time, limit int, after uint64) (b batch[K]) {
 		b.all, b.seq = true, p.mu.allSeq
 		return b
 	}
-	for k, u := range p.mu.keys {
-		switch {
-		case u.busy > 0 || u.seq <= after:
+	e := p.mu.cursor
+	if e == nil {
+		e = p.mu.order.Front()
+	}
+	looked := 0
+	for ; e != nil && len(b.keys) < limit && looked < mostLooked; e = e.Next() {
+		looked++
+		switch u := e.Value.(*unsent[K]); {
+		case u.busy > 0:
 		case u.due.After(now):
 			later(u.due)
 		default:
-			b.keys = append(b.keys, k)
+			b.keys = append(b.keys, u.key)
 			b.seqs = append(b.seqs, u.seq)
 			b.tokens = append(b.tokens, u.token)
 		}
 	}
-	sort.Sort((*bySeq[K])(&b))
-	if len(b.keys) > limit {
-		b.keys, b.seqs, b.tokens = b.keys[:limit], b.seqs[:limit], b.tokens[:limit]
-	}
+	p.mu.cursor, b.more = e, e != nil
 	return b
+}
+
+// rewind has take begin at the oldest again.
+func (p *pending[K]) rewind() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.mu.cursor = nil
 }
 
 // sent notes that L2 was told of b.keys[i], unless the key was written again.
 func (p *pending[K]) sent(b batch[K], i int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if u := p.mu.keys[b.keys[i]]; u != nil && u.busy == 0 && u.seq == b.seqs[i] {
-		delete(p.mu.keys, b.keys[i])
+	if e, ok := p.mu.keys[b.keys[i]]; ok {
+		if u := e.Value.(*unsent[K]); u.busy == 0 && u.seq == b.seqs[i] {
+			p.passLocked(e)
+			p.mu.order.Remove(e)
+			delete(p.mu.keys, b.keys[i])
+		}
 	}
 	p.countLocked()
 }
@@ -199,15 +246,4 @@ func (p *pending[K]) sentAll(b batch[K]) {
 		p.mu.all, p.mu.allDue = false, time.Time{}
 	}
 	p.countLocked()
-}
-
-// bySeq sorts a batch by the order of the writes.
-type bySeq[K comparable] batch[K]
-
-func (b *bySeq[K]) Len() int           { return len(b.keys) }
-func (b *bySeq[K]) Less(i, j int) bool { return b.seqs[i] < b.seqs[j] }
-func (b *bySeq[K]) Swap(i, j int) {
-	b.keys[i], b.keys[j] = b.keys[j], b.keys[i]
-	b.seqs[i], b.seqs[j] = b.seqs[j], b.seqs[i]
-	b.tokens[i], b.tokens[j] = b.tokens[j], b.tokens[i]
 }

@@ -21,11 +21,17 @@ type Stats struct {
 	LoadFailures uint64 // of these: returned an error other than ErrNotFound
 	Coalesced    uint64 // reads that shared another's load or look-up
 	Overloads    uint64 // loads refused, see Options.MaxQueuedLoads
+	LoadsDropped uint64 // loads that left the queue, since their callers had all left
 	LoadsRunning int
 	LoadsQueued  int
+	LeaseWaits   uint64 // reads that waited LeaseWait for another node's load
 
 	FillsRefused uint64 // loaded values not stored: a write came between
-	Undecodable  uint64 // L2 entries that could not be read, and were replaced
+	OlderLoads   uint64 // loaded values not stored: the cache had a newer version
+	TooLarge     uint64 // values not stored in L2: larger than MaxEntrySize
+	Unencodable  uint64 // values not stored in L2: the codec failed
+	Undecodable  uint64 // L2 entries that were of no use, and were replaced
+	Panics       uint64 // of callbacks other than loaders; each became an error of its key
 
 	Writes        uint64 // calls of Write
 	WritesUnknown uint64 // of these: ended with the outcome unknown
@@ -44,12 +50,19 @@ type Stats struct {
 	Degraded       bool
 	DegradedReason string
 	Pending        int // keys to invalidate when L2 is back
+	// PendingOverflows counts the times when more than MaxPending keys would have
+	// been pending, so that the whole cache was cleared instead. Untold counts leases
+	// and fences that could not be remembered to be told to L2 later: they end by
+	// themselves.
+	PendingOverflows, Untold uint64
 }
 
 // counters of everything but L1 hits, which are counted in internal/l1.
 type counters struct {
 	hitsL2, misses, negatives, stale, failures     atomic.Uint64
 	loads, loadFailures, coalesced, overloads      atomic.Uint64
+	dropped, leaseWaits, olderLoads, tooLarge      atomic.Uint64
+	unencodable, panics, pendingOverflows, untold  atomic.Uint64
 	fillsRefused, undecodable                      atomic.Uint64
 	writes, writesUnknown, fences, lost, published atomic.Uint64
 	invalidations, l2Errors, l1Flushes             atomic.Uint64
@@ -62,16 +75,25 @@ func (c *Cache[K, V]) Stats() Stats {
 		HitsL1: l.Hits, HitsL2: n.hitsL2.Load(), Misses: n.misses.Load(),
 		Negatives: n.negatives.Load(), Stale: n.stale.Load(), Failures: n.failures.Load(),
 		Loads: n.loads.Load(), LoadFailures: n.loadFailures.Load(), Coalesced: n.coalesced.Load(),
-		Overloads: n.overloads.Load(), LoadsRunning: c.places.running(), LoadsQueued: c.places.waiting(),
-		FillsRefused: n.fillsRefused.Load(), Undecodable: n.undecodable.Load(),
+		Overloads: n.overloads.Load(), LoadsDropped: n.dropped.Load(), LeaseWaits: n.leaseWaits.Load(),
+		FillsRefused: n.fillsRefused.Load(), OlderLoads: n.olderLoads.Load(), TooLarge: n.tooLarge.Load(),
+		Unencodable: n.unencodable.Load(), Undecodable: n.undecodable.Load(), Panics: n.panics.Load(),
+		PendingOverflows: n.pendingOverflows.Load(), Untold: n.untold.Load(),
 		Writes: n.writes.Load(), WritesUnknown: n.writesUnknown.Load(), Fences: n.fences.Load(),
 		FencesLost: n.lost.Load(), Published: n.published.Load(), Invalidations: n.invalidations.Load(),
 		L2Errors: n.l2Errors.Load(), L1Entries: l.Entries, L1Cost: l.Cost, L1Evictions: l.Evictions, L1Flushes: n.l1Flushes.Load(),
 		Pending: c.pending.len(),
 	}
+	for i := range c.slots {
+		s.LoadsRunning += c.slots[i].running()
+		s.LoadsQueued += c.slots[i].waiting()
+	}
 	if c.tier != nil {
 		s.DegradedReason = c.tier.degraded()
-		if s.DegradedReason == "" && s.Pending > 0 {
+		switch {
+		case c.pending.overflowed():
+			s.DegradedReason = "more than MaxPending keys were written while L2 could not be reached: the cache is not used until it has been cleared"
+		case s.DegradedReason == "" && s.Pending > 0:
 			s.DegradedReason = "invalidations wait to be sent to L2"
 		}
 		s.Degraded = s.DegradedReason != ""
@@ -79,19 +101,22 @@ func (c *Cache[K, V]) Stats() Stats {
 	return s
 }
 
-// sometimes runs a function at most once in ten seconds, for logs of what can
-// happen to every request.
+// sometimes runs a function at most once in ten seconds for each subject, for logs
+// of what can happen to every request.
 type sometimes struct {
 	mu   sync.Mutex
-	next time.Time
+	next map[string]time.Time // by subject, of which there are a few
 }
 
-func (s *sometimes) do(f func()) {
+func (s *sometimes) do(subject string, f func()) {
 	s.mu.Lock()
 	now := time.Now()
-	due := !now.Before(s.next)
+	due := !now.Before(s.next[subject])
 	if due {
-		s.next = now.Add(10 * time.Second)
+		if s.next == nil {
+			s.next = make(map[string]time.Time)
+		}
+		s.next[subject] = now.Add(10 * time.Second)
 	}
 	s.mu.Unlock()
 	if due {

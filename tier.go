@@ -23,7 +23,7 @@ type tier struct {
 	timeout time.Duration
 	breaker *gobreaker.TwoStepCircuitBreaker[struct{}]
 	errors  *atomic.Uint64
-	hook    func(op string, d time.Duration, err error)
+	hook    func(op string, d time.Duration, err error) // contains panics
 	log     *slog.Logger
 
 	// requests on one key each, of writes that come together
@@ -91,13 +91,17 @@ func (t *tier) do(op string, timeout time.Duration, f func(ctx context.Context) 
 	if err != nil {
 		return errBreakerOpen
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), timeout)
-	defer cancel()
+	return t.run(op, done, func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), timeout)
+		defer cancel()
+		return f(ctx)
+	})
+}
+
+func (t *tier) run(op string, done func(error), f func() error) error {
 	start := time.Now()
-	err = f(ctx)
-	if t.hook != nil {
-		t.hook(op, time.Since(start), err)
-	}
+	err := f()
+	t.hook(op, time.Since(start), err)
 	if err != nil {
 		t.errors.Add(1)
 		if reason := fmt.Sprintf("%s: %v", op, err); errors.Is(err, ErrL2Refused) {
@@ -113,9 +117,11 @@ func (t *tier) do(op string, timeout time.Duration, f func(ctx context.Context) 
 	return err
 }
 
-// batchTimeout is the time-out of an operation on n keys: one more for each
-// further thousand.
-func (t *tier) batchTimeout(n int) time.Duration { return t.timeout * time.Duration(1+n/1000) }
+// batchTimeout is the timeout of an operation on n keys and so many bytes: one more
+// for each further thousand keys, and each further MiB.
+func (t *tier) batchTimeout(n, size int) time.Duration {
+	return t.timeout * time.Duration(1+n/1000+size>>20)
+}
 
 // worst returns the error that says most about the tier's health, of a batch.
 func worst(errs ...error) (w error) {
@@ -130,7 +136,12 @@ func worst(errs ...error) (w error) {
 // each runs an operation on n keys. errOf is where a key's answer has its error;
 // an operation that was not tried has the same one in each.
 func each[R any](t *tier, op string, n int, f func(ctx context.Context) []R, errOf func(*R) *error) (out []R) {
-	err := t.do(op, t.batchTimeout(n), func(ctx context.Context) (err error) {
+	return eachOf(t, op, n, 0, f, errOf)
+}
+
+// eachOf is each for an operation that sends so many bytes.
+func eachOf[R any](t *tier, op string, n, size int, f func(ctx context.Context) []R, errOf func(*R) *error) (out []R) {
+	err := t.do(op, t.batchTimeout(n, size), func(ctx context.Context) (err error) {
 		out = f(ctx)
 		for i := range out {
 			err = worst(err, *errOf(&out[i]))
@@ -153,14 +164,18 @@ func (t *tier) acquire(reqs []LeaseRequest) []Acquired {
 }
 
 func (t *tier) fill(reqs []FillRequest) []FillResult {
-	return each(t, "fill", len(reqs),
+	size := 0
+	for i := range reqs {
+		size += len(reqs[i].Entry)
+	}
+	return eachOf(t, "fill", len(reqs), size,
 		func(ctx context.Context) []FillResult { return t.l2.Fill(ctx, reqs) },
 		func(r *FillResult) *error { return &r.Err })
 }
 
-func (t *tier) abandon(reqs []AbandonRequest) error {
-	return worst(each(t, "abandon", len(reqs),
-		func(ctx context.Context) []error { return t.l2.Abandon(ctx, reqs) }, itself)...)
+func (t *tier) abandon(reqs []AbandonRequest) []error {
+	return each(t, "abandon", len(reqs),
+		func(ctx context.Context) []error { return t.l2.Abandon(ctx, reqs) }, itself)
 }
 
 func (t *tier) evict(reqs []EvictRequest) []error {
@@ -177,7 +192,11 @@ func (t *tier) fence(reqs []FenceRequest) []error {
 
 func (t *tier) release(reqs []ReleaseRequest) []ReleaseResult {
 	return gathered(t, &t.releases, reqs, func(r *ReleaseRequest) string { return r.Key }, func(reqs []ReleaseRequest) []ReleaseResult {
-		return each(t, "release", len(reqs),
+		size := 0
+		for i := range reqs {
+			size += len(reqs[i].Publish)
+		}
+		return eachOf(t, "release", len(reqs), size,
 			func(ctx context.Context) []ReleaseResult { return t.l2.Release(ctx, reqs) },
 			func(r *ReleaseResult) *error { return &r.Err })
 	})
@@ -206,11 +225,13 @@ func (t *tier) partition(key string) int {
 
 func itself(err *error) *error { return err }
 
-// Scans and reconnections take longer than the operations on one key.
-const slowTimeout = 30 * time.Second
-
-func (t *tier) clear(prefix string) error {
-	return t.do("clear", slowTimeout, func(ctx context.Context) error { return t.l2.Clear(ctx, prefix) })
+// clear takes as long as it takes: ctx alone bounds it, and L2 each of its steps.
+func (t *tier) clear(ctx context.Context, prefix string) error {
+	done, err := t.breaker.Allow()
+	if err != nil {
+		return errBreakerOpen
+	}
+	return t.run("clear", done, func() error { return t.l2.Clear(ctx, prefix) })
 }
 
 // probe asks L2 twice for a sign of life: the first answer has time enough to

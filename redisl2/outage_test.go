@@ -478,7 +478,7 @@ func TestForeignEntries(t *testing.T) {
 			if st := a.Stats(); st.Undecodable != undecodable || st.L2Errors != 0 {
 				t.Errorf("%d undecodable, %d L2 errors", st.Undecodable, st.L2Errors)
 			}
-			if n := strings.Count(a.log.String(), "cannot be decoded"); n != logged {
+			if n := strings.Count(a.log.String(), "is of no use and is replaced"); n != logged {
 				t.Errorf("logged %d times, want %d: %s", n, logged, a.log)
 			}
 			// Writers and invalidations get past it as well.

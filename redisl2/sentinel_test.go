@@ -65,7 +65,7 @@ func TestSentinelMasterComesBack(t *testing.T) {
 	a.becomesFresh("quiet", v)
 	old.Resume()
 	d.goesOn(100)
-	gate.Eventually(t, "the old master is a replica", func() bool { return old.Info("replication")["role"] == "slave" })
+	gate.Eventually(t, "the old master is a replica", func() bool { return old.Role() == "slave" })
 	d.goesOn(100)
 	d.settle()
 	a.becomesFresh("quiet", b.takes("quiet"))

@@ -59,9 +59,15 @@ func (g *Group[K, R]) shard(key K) *shard[K, R] {
 
 // Call is one flight.
 type Call[R any] struct {
-	// guarded by its shard's mu
-	gen       uint64 // before the read was requested
-	followers int
+	mu *sync.Mutex // its shard's
+
+	// guarded by mu
+	stale   bool // an invalidation came since the value was asked for: not joined
+	dropped bool // given up, since nobody waited: not joined
+	waiting int  // callers in it that have not left
+	joined  int  // callers that have joined its leader
+	level   int  // the highest of its callers, see Join
+	notify  chan<- struct{}
 
 	settled chan struct{} // the result is known
 	done    chan struct{} // and so is who may share it
@@ -78,17 +84,25 @@ type Call[R any] struct {
 func (g *Group[K, R]) Now() Ticket { return Ticket(g.clock.Add(1)) }
 
 // Join returns the key's flight, or makes the caller the leader of a new one,
-// which it must Finish. A flight with another generation than gen began before
-// an invalidation that the caller has seen; it is left to those in it.
-func (g *Group[K, R]) Join(key K, gen uint64) (c *Call[R], leader bool) {
+// which it must Finish. A flight that began before an invalidation of the key is
+// left to those in it.
+//
+// level says how deeply the caller is nested in other loads: a flight that a
+// nested caller waits for may not queue behind the loads that wait for that caller.
+func (g *Group[K, R]) Join(key K, level int) (c *Call[R], leader bool) {
 	s := g.shard(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if c, ok := s.calls[key]; ok && c.gen == gen {
-		c.followers++
+	if c, ok := s.calls[key]; ok && !c.stale && !c.dropped {
+		c.joined++
+		c.waiting++
+		if level > c.level {
+			c.level = level
+			c.notifyLocked()
+		}
 		return c, false
 	}
-	c = &Call[R]{gen: gen, settled: make(chan struct{}), done: make(chan struct{})}
+	c = &Call[R]{mu: &s.mu, waiting: 1, level: level, settled: make(chan struct{}), done: make(chan struct{})}
 	if s.calls == nil {
 		s.calls = make(map[K]*Call[R])
 	}
@@ -96,23 +110,99 @@ func (g *Group[K, R]) Join(key K, gen uint64) (c *Call[R], leader bool) {
 	return c, true
 }
 
-// Restart tells that the leader asks for the value anew, having seen gen. It
-// reports whether c can still be joined: if not, another flight has taken its
-// place, perhaps in this very generation.
-func (g *Group[K, R]) Restart(key K, c *Call[R], gen uint64) (current bool) {
+// Restart tells that the leader asks for the value anew, after all invalidations
+// that it has seen. It reports whether c can still be joined: if not, another
+// flight has taken its place.
+func (g *Group[K, R]) Restart(key K, c *Call[R]) (current bool) {
 	s := g.shard(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c.gen = gen
+	c.stale = false
 	return s.calls[key] == c
 }
 
-// Current reports whether c can still be joined.
+// Overtake tells that c knows of a value that flights before it may not know of:
+// who comes from now on does not join another.
+func (g *Group[K, R]) Overtake(key K, c *Call[R]) {
+	s := g.shard(key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if other, ok := s.calls[key]; ok && other != c {
+		other.stale = true
+	}
+}
+
+// Forget tells of an invalidation: nobody joins the key's present flight.
+func (g *Group[K, R]) Forget(key K) {
+	s := g.shard(key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c, ok := s.calls[key]; ok {
+		c.stale = true
+	}
+}
+
+// ForgetAll does for every key what Forget does for one.
+func (g *Group[K, R]) ForgetAll() {
+	for i := range g.shards {
+		s := &g.shards[i]
+		s.mu.Lock()
+		for _, c := range s.calls {
+			c.stale = true
+		}
+		s.mu.Unlock()
+	}
+}
+
+// Current reports whether c is the key's newest flight.
 func (g *Group[K, R]) Current(key K, c *Call[R]) bool {
 	s := g.shard(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.calls[key] == c
+}
+
+// Notify has ch receive, without blocking, whenever Level rises or the last
+// caller leaves. It receives once at the start.
+func (c *Call[R]) Notify(ch chan<- struct{}) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.notify = ch
+	c.notifyLocked()
+}
+
+func (c *Call[R]) notifyLocked() {
+	if c.notify != nil {
+		select {
+		case c.notify <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// Level returns the highest level of the callers so far.
+func (c *Call[R]) Level() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.level
+}
+
+// Drop gives the flight up if all callers have left, and reports whether it did.
+// Nobody joins it then.
+func (c *Call[R]) Drop() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.dropped = c.dropped || c.waiting == 0
+	return c.dropped
+}
+
+// leave is for a caller that waits no longer.
+func (c *Call[R]) leave() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.waiting--; c.waiting == 0 {
+		c.notifyLocked()
+	}
 }
 
 // Settle makes the result known to those who asked before the read began, the
@@ -139,14 +229,18 @@ func (g *Group[K, R]) Finish(key K, c *Call[R], trust Trust) {
 	close(c.done)
 }
 
+// Settled is closed when the result is known.
+func (c *Call[R]) Settled() <-chan struct{} { return c.settled }
+
 // Wait returns the flight's result once it is fit for a caller that arrived at
-// ticket and needs trust. ok is false if it turned out not to be: then read
+// ticket and needs trust. When ctx ends the caller leaves the flight. ok is false if it turned out not to be: then read
 // again. A failure is shared with those who came before it happened; later ones
 // try for themselves.
 func (c *Call[R]) Wait(ctx context.Context, ticket Ticket, need Trust) (r R, ok bool, err error) {
 	select {
 	case <-c.settled:
 	case <-ctx.Done():
+		c.leave()
 		return r, false, ctx.Err()
 	}
 	if c.asOf > ticket || c.failed && c.ended > ticket {
@@ -155,6 +249,7 @@ func (c *Call[R]) Wait(ctx context.Context, ticket Ticket, need Trust) (r R, ok 
 	select {
 	case <-c.done:
 	case <-ctx.Done():
+		c.leave()
 		return r, false, ctx.Err()
 	}
 	trusted := c.trust >= need && (need < TrustAll || c.ended > ticket)
@@ -167,7 +262,7 @@ func (g *Group[K, R]) Followers(key K) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if c, ok := s.calls[key]; ok {
-		return c.followers
+		return c.joined
 	}
 	return 0
 }

@@ -12,33 +12,112 @@ func done(ctx context.Context) context.Context {
 	return ctx
 }
 
-func TestJoinByGeneration(t *testing.T) {
+// A flight is joined until the key is invalidated, and again once its leader has
+// asked anew; one whose place was taken is not.
+func TestForgottenFlightsAreNotJoined(t *testing.T) {
 	g := NewGroup[string, int]()
-	a, leads := g.Join("k", 1)
+	a, leads := g.Join("k", 0)
 	if !leads {
 		t.Fatal("no leader")
 	}
-	if b, leads := g.Join("k", 1); leads || b != a || g.Followers("k") != 1 {
-		t.Error("same generation: did not join")
+	if b, leads := g.Join("k", 0); leads || b != a || g.Followers("k") != 1 {
+		t.Error("did not join")
 	}
-	c, leads := g.Join("k", 2)
+	g.Forget("other")
+	if b, leads := g.Join("k", 0); leads || b != a {
+		t.Error("did not join after another key was invalidated")
+	}
+	for _, forget := range []func(){func() { g.Forget("k") }, g.ForgetAll} {
+		forget()
+		if !g.Restart("k", a) {
+			t.Error("asked anew: another flight took its place, and there is none")
+		}
+		if b, leads := g.Join("k", 0); leads || b != a {
+			t.Error("did not join after the leader asked anew")
+		}
+	}
+	g.Forget("k")
+	c, leads := g.Join("k", 0)
 	if !leads || c == a {
 		t.Error("joined a flight from before an invalidation")
 	}
-	g.Restart("k", c, 3)
-	if d, leads := g.Join("k", 3); leads || d != c {
-		t.Error("did not join after the leader began anew")
+	if g.Restart("k", a) || g.Current("k", a) || !g.Current("k", c) {
+		t.Error("a flight whose place was taken can be joined")
 	}
-	// The old flight's end must not remove the new one.
-	g.Settle(a, 0, false, 0)
-	g.Finish("k", a, TrustNone)
-	if g.Len() != 1 {
-		t.Errorf("%d flights", g.Len())
+	g.Overtake("k", c)
+	if d, leads := g.Join("k", 0); leads || d != c {
+		t.Error("did not join the flight that overtook the others")
 	}
-	g.Settle(c, 0, false, 0)
-	g.Finish("k", c, TrustNone)
+	g.Overtake("k", a)
+	e, leads := g.Join("k", 0)
+	if !leads || e == c {
+		t.Error("joined a flight that was overtaken")
+	}
+	// The old flights' ends must not remove the new one.
+	for _, old := range []*Call[int]{a, c} {
+		g.Settle(old, 0, false, 0)
+		g.Finish("k", old, TrustNone)
+		if g.Len() != 1 {
+			t.Errorf("%d flights", g.Len())
+		}
+	}
+	g.Settle(e, 0, false, 0)
+	g.Finish("k", e, TrustNone)
 	if g.Len() != 0 {
 		t.Errorf("%d flights", g.Len())
+	}
+}
+
+// A flight is given up when nobody waits for it any more, and not before; who
+// comes later leads another. Its leader hears of it, and of nested callers.
+func TestDrop(t *testing.T) {
+	g := NewGroup[string, int]()
+	heard := make(chan struct{}, 1)
+	want := func(what string, yes bool) {
+		t.Helper()
+		select {
+		case <-heard:
+			if !yes {
+				t.Errorf("%s: heard of it", what)
+			}
+		default:
+			if yes {
+				t.Errorf("%s: not heard of it", what)
+			}
+		}
+	}
+	c, _ := g.Join("k", 1)
+	c.Notify(heard)
+	want("at the start", true)
+	g.Join("k", 1)
+	want("another caller", false)
+	g.Join("k", 3)
+	want("a nested caller", true)
+	if n := c.Level(); n != 3 {
+		t.Errorf("level %d", n)
+	}
+	gone := done(t.Context())
+	for range 2 {
+		_, _, _ = c.Wait(gone, g.Now(), TrustAll)
+		if c.Drop() {
+			t.Error("given up while somebody waits")
+		}
+	}
+	want("some left", false)
+	_, _, _ = c.Wait(gone, g.Now(), TrustAll)
+	want("all left", true)
+	if d, leads := g.Join("k", 0); leads || d != c {
+		t.Error("a flight that all have left, and that goes on, is not joined")
+	}
+	if c.Drop() {
+		t.Error("given up after somebody has come back")
+	}
+	_, _, _ = c.Wait(gone, g.Now(), TrustAll)
+	if !c.Drop() {
+		t.Error("not given up")
+	}
+	if d, leads := g.Join("k", 0); !leads || d == c {
+		t.Error("joined a flight that was given up")
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"hash/maphash"
 	"math"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/maypok86/otter/v2"
@@ -41,7 +42,8 @@ type Config[K comparable, V any] struct {
 // take 24 more. One that has expired keeps its room until it is asked for, or until
 // another needs it: nobody asks for it, so it is among the first to go.
 type Tier[K comparable, V any] struct {
-	cache   *otter.Cache[K, Entry[V]]
+	cache   atomic.Pointer[otter.Cache[K, Entry[V]]] // nil: nothing is kept
+	options otter.Options[K, Entry[V]]               // of the next cache, see Flush
 	clock   *otter.CoarseClock
 	stats   recorder
 	seed    maphash.Seed
@@ -67,7 +69,8 @@ func New[K comparable, V any](c Config[K, V]) (*Tier[K, V], error) {
 		return t, nil
 	}
 	t.clock = otter.NewCoarseClock(resolution)
-	o := &otter.Options[K, Entry[V]]{StatsRecorder: &t.stats}
+	o := &t.options
+	o.StatsRecorder = &t.stats
 	if c.MaxCost > 0 {
 		o.MaximumWeight = c.MaxCost
 		o.Weigher = func(k K, e Entry[V]) uint32 {
@@ -79,20 +82,22 @@ func New[K comparable, V any](c Config[K, V]) (*Tier[K, V], error) {
 	} else {
 		o.MaximumSize = c.MaxEntries
 	}
-	var err error
-	if t.cache, err = otter.New(o); err != nil {
+	cache, err := otter.New(o)
+	if err != nil {
 		t.clock.Stop()
 		return nil, err
 	}
+	t.cache.Store(cache)
 	return t, nil
 }
 
 // Get returns the entry for key.
 func (t *Tier[K, V]) Get(key K) (Entry[V], bool) {
-	if t.cache == nil {
+	cache := t.cache.Load()
+	if cache == nil {
 		return Entry[V]{}, false
 	}
-	e, ok := t.cache.GetIfPresent(key)
+	e, ok := cache.GetIfPresent(key)
 	if ok && t.expired(e) {
 		t.stats.expired.add(1)
 		t.Drop(key)
@@ -123,13 +128,14 @@ func (t *Tier[K, V]) Insert(key K, gen uint64, v V, negative bool, ttl time.Dura
 }
 
 func (t *Tier[K, V]) insert(key K, gen uint64, v V, negative bool, ttl time.Duration, replace bool) bool {
-	if t.cache == nil || ttl <= 0 {
+	if ttl <= 0 {
 		return false
 	}
 	s := t.stripe(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.gen != gen {
+	cache := t.cache.Load() // not before the lock: see Flush
+	if cache == nil || s.gen != gen {
 		return false
 	}
 	now := t.clock.NowNano()
@@ -138,13 +144,13 @@ func (t *Tier[K, V]) insert(key K, gen uint64, v V, negative bool, ttl time.Dura
 		e.meta++
 	}
 	if !replace {
-		if old, ok := t.cache.GetEntryQuietly(key); ok && t.expired(old.Value) {
+		if old, ok := cache.GetEntryQuietly(key); ok && t.expired(old.Value) {
 			t.Drop(key)
 		}
-		_, inserted := t.cache.SetIfAbsent(key, e)
+		_, inserted := cache.SetIfAbsent(key, e)
 		return inserted
 	}
-	t.cache.Set(key, e)
+	cache.Set(key, e)
 	return true
 }
 
@@ -181,12 +187,29 @@ func (t *Tier[K, V]) Overtake(key K, gen uint64) uint64 {
 
 // Drop drops what is there, and nothing that is yet to be inserted.
 func (t *Tier[K, V]) Drop(key K) {
-	if t.cache != nil {
-		t.cache.Invalidate(key)
+	if cache := t.cache.Load(); cache != nil {
+		cache.Invalidate(key)
 	}
 }
 
-// Flush does for every key what Invalidate does for one.
+// Peek returns the entry for key without counting that as a use of it.
+func (t *Tier[K, V]) Peek(key K) (Entry[V], bool) {
+	cache := t.cache.Load()
+	if cache == nil {
+		return Entry[V]{}, false
+	}
+	e, ok := cache.GetEntryQuietly(key)
+	if !ok || t.expired(e.Value) {
+		return Entry[V]{}, false
+	}
+	return e.Value, true
+}
+
+// Flush does for every key what Invalidate does for one. It takes the same time
+// however many entries there are: an empty cache takes the place of the present
+// one. An insert that was let in before the generations moved went into the old
+// cache; one of the new generation that still finds the old cache is lost, which
+// is as if it had been evicted.
 func (t *Tier[K, V]) Flush() {
 	for i := range t.stripes {
 		s := &t.stripes[i]
@@ -194,8 +217,13 @@ func (t *Tier[K, V]) Flush() {
 		s.gen++
 		s.mu.Unlock()
 	}
-	if t.cache != nil {
-		t.cache.InvalidateAll()
+	if t.cache.Load() == nil {
+		return
+	}
+	if cache, err := otter.New(&t.options); err == nil {
+		t.cache.Store(cache)
+	} else { // not for options that were good before
+		t.cache.Load().InvalidateAll()
 	}
 }
 
@@ -210,10 +238,10 @@ type Stats struct {
 func (t *Tier[K, V]) Stats() Stats {
 	expired := t.stats.expired.load() // before the hits that these were counted as
 	st := Stats{Hits: t.stats.hits.load() - expired, Evictions: t.stats.evictions.load()}
-	if t.cache != nil {
-		st.Entries = t.cache.EstimatedSize()
-		if st.Cost = uint64(st.Entries); t.cache.IsWeighted() {
-			if w := t.cache.WeightedSize(); w != math.MaxUint64 {
+	if cache := t.cache.Load(); cache != nil {
+		st.Entries = cache.EstimatedSize()
+		if st.Cost = uint64(st.Entries); cache.IsWeighted() {
+			if w := cache.WeightedSize(); w != math.MaxUint64 {
 				st.Cost = w
 			}
 		}
@@ -221,26 +249,11 @@ func (t *Tier[K, V]) Stats() Stats {
 	return st
 }
 
-// Room estimates how many entries there is room for, the present ones included.
-func (t *Tier[K, V]) Room() int {
-	switch {
-	case t.cache == nil:
-		return 0
-	case !t.cache.IsWeighted():
-		return int(min(t.cache.GetMaximum(), math.MaxInt))
-	}
-	s := t.Stats()
-	if s.Entries == 0 || s.Cost == 0 {
-		return 1
-	}
-	return int(float64(t.cache.GetMaximum()) / float64(s.Cost) * float64(s.Entries))
-}
-
 // Close drops everything and stops the tier's goroutine.
 func (t *Tier[K, V]) Close() {
 	t.Flush()
-	if t.cache != nil {
-		t.cache.StopAllGoroutines()
+	if cache := t.cache.Load(); cache != nil {
+		cache.StopAllGoroutines()
 		t.clock.Stop()
 	}
 }

@@ -9,8 +9,6 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/asidecache/aside/internal/gate"
 )
 
 func newTier(t *testing.T, c Config[string, int]) *Tier[string, int] {
@@ -157,8 +155,8 @@ func TestStats(t *testing.T) {
 	}
 	wg.Wait()
 	deadline := time.Now().Add(20 * time.Second)
-	for tier.cache.CleanUp(); tier.Stats().Entries > 100 && time.Now().Before(deadline); {
-		tier.cache.CleanUp()
+	for tier.cache.Load().CleanUp(); tier.Stats().Entries > 100 && time.Now().Before(deadline); {
+		tier.cache.Load().CleanUp()
 	}
 	st := tier.Stats()
 	if st.Hits > 4000 || st.Hits == 0 || st.Entries > 100 || st.Evictions < 900 || st.Cost != uint64(st.Entries) {
@@ -169,21 +167,45 @@ func TestStats(t *testing.T) {
 	}
 }
 
-// Room is the number of entries where that is bounded, and an estimate by the present
-// ones where their cost is.
-func TestRoom(t *testing.T) {
-	if n := newTier(t, Config[string, int]{MaxEntries: 70}).Room(); n != 70 {
-		t.Errorf("room for 70 entries: %d", n)
+// Peek sees what Get sees, and counts nothing. Caught: an expired entry.
+func TestPeek(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tier := newTier(t, Config[string, int]{MaxEntries: 10})
+		tier.Insert("k", tier.Generation("k"), 1, false, time.Minute)
+		if e, ok := tier.Peek("k"); !ok || e.Value != 1 {
+			t.Errorf("%+v, %v", e, ok)
+		}
+		time.Sleep(2 * time.Minute)
+		if e, ok := tier.Peek("k"); ok {
+			t.Errorf("expired: %+v", e)
+		}
+		if n := tier.Stats().Hits; n != 0 {
+			t.Errorf("%d hits", n)
+		}
+		tier.Close()
+	})
+}
+
+// A flush happens on the goroutine that reads a connection, which answers wait for.
+// BenchmarkFlush shows that its time does not depend on the number of entries.
+func BenchmarkFlush(b *testing.B) {
+	for _, n := range []int{1000, 1_000_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			for b.Loop() {
+				b.StopTimer()
+				tier, err := New(Config[int, int]{MaxEntries: n})
+				if err != nil {
+					b.Fatal(err)
+				}
+				for i := range n {
+					tier.Insert(i, tier.Generation(i), i, false, time.Hour)
+				}
+				b.StartTimer()
+				tier.Flush()
+				b.StopTimer()
+				tier.Close()
+				b.StartTimer()
+			}
+		})
 	}
-	if n := newTier(t, Config[string, int]{}).Room(); n != 0 {
-		t.Errorf("no room: %d", n)
-	}
-	tier := newTier(t, Config[string, int]{MaxCost: 1000, Cost: func(string, int) uint32 { return 20 }})
-	if n := tier.Room(); n != 1 {
-		t.Errorf("room of an empty tier, by cost: %d, want the least", n)
-	}
-	for i := range 10 {
-		tier.Insert(fmt.Sprint(i), 0, i, false, time.Hour)
-	}
-	gate.Eventually(t, "room for 50 entries that cost 20 of 1000 each", func() bool { return tier.Room() == 50 })
 }

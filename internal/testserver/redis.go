@@ -162,6 +162,16 @@ func (s *RedisServer) Info(section string) map[string]string {
 	return m
 }
 
+// Role returns what the server takes itself for, or "" if it does not answer, as
+// while a sentinel changes that.
+func (s *RedisServer) Role() string {
+	m, err := s.info("replication")
+	if err != nil {
+		return ""
+	}
+	return m["role"]
+}
+
 func (s *RedisServer) info(section string) (map[string]string, error) {
 	res, err := s.do("INFO", section)
 	if err != nil {

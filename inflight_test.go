@@ -8,19 +8,19 @@ import (
 )
 
 // Whoever is in holds the end up, and whoever comes later does not get in.
-func TestLife(t *testing.T) {
-	var l life
+func TestInflight(t *testing.T) {
+	var l inflight
 	l.init()
-	if !l.enter() {
+	if !l.begin() {
 		t.Fatal("not let in")
 	}
-	l.more(2)
-	l.leave(1)
+	l.add(2)
+	l.done(1)
 	if !l.close() || l.close() {
 		t.Error("the first close is not the first, or the second is")
 	}
 	<-l.closing
-	if l.enter() {
+	if l.begin() {
 		t.Error("let in after the end")
 	}
 	select {
@@ -28,13 +28,13 @@ func TestLife(t *testing.T) {
 		t.Error("idle, though two are in")
 	default:
 	}
-	l.leave(2)
+	l.done(2)
 	<-l.idle
-	if l.enter() {
+	if l.begin() {
 		t.Error("let in after the end")
 	}
 
-	var none life
+	var none inflight
 	none.init()
 	none.close()
 	<-none.idle
@@ -44,22 +44,22 @@ func TestLife(t *testing.T) {
 // Caught: those just counted out again, so that nobody tells of the end.
 func TestLastOneLeavesWhileOthersCome(t *testing.T) {
 	for range 200 {
-		var l life
+		var l inflight
 		l.init()
-		l.enter()
+		l.begin()
 		l.close()
 		var coming, done atomic.Bool
 		var wg sync.WaitGroup
 		wg.Go(func() {
 			for !done.Load() {
-				l.enter()
+				l.begin()
 				coming.Store(true)
 			}
 		})
 		for !coming.Load() {
 			runtime.Gosched()
 		}
-		l.leave(1)
+		l.done(1)
 		done.Store(true)
 		wg.Wait()
 		select {

@@ -5,54 +5,54 @@ import (
 	"sync"
 )
 
-// gather hands what comes together to one call: reads that miss L1 at one time
+// batcher hands what comes together to one call: reads that miss L1 at one time
 // are looked up in one batch, so that the goroutine, the deadline, the system
 // calls and the wake-ups are the batch's, not each read's. With many readers those
-// cost more than the look-up itself. Nobody waits for company: a batch is what
+// cost more than the lookup itself. A batch never waits to fill up: it is what
 // was there when the goroutines that could run have run.
 //
 // Parts of L2 that fail alone have batches of their own, or a part that is
 // silent would hold up the others' answers.
-type gather[T any] struct {
+type batcher[T any] struct {
 	mu   sync.Mutex
 	open map[int][]T
 }
 
-// maxGather keeps short what the first of a batch waits for.
-const maxGather = 128
+// maxBatch keeps short what the first of a batch waits for.
+const maxBatch = 128
 
-func (g *gather[T]) add(part int, item T, run func(batch []T)) {
-	g.mu.Lock()
-	if g.open == nil {
-		g.open = make(map[int][]T)
+func (b *batcher[T]) add(part int, item T, run func(batch []T)) {
+	b.mu.Lock()
+	if b.open == nil {
+		b.open = make(map[int][]T)
 	}
-	batch := append(g.open[part], item)
-	if len(batch) < maxGather {
-		g.open[part] = batch
+	batch := append(b.open[part], item)
+	if len(batch) < maxBatch {
+		b.open[part] = batch
 	} else {
-		delete(g.open, part)
+		delete(b.open, part)
 	}
-	g.mu.Unlock()
+	b.mu.Unlock()
 	switch len(batch) {
 	case 1:
 		go func() {
 			runtime.Gosched()
-			g.mu.Lock()
-			batch := g.open[part]
-			delete(g.open, part)
-			g.mu.Unlock()
+			b.mu.Lock()
+			batch := b.open[part]
+			delete(b.open, part)
+			b.mu.Unlock()
 			if len(batch) > 0 { // or it was full
 				run(batch)
 			}
 		}()
-	case maxGather:
+	case maxBatch:
 		go run(batch)
 	}
 }
 
-// exchange gathers requests, and hands each answer to its sender.
+// exchange batches requests, and hands each answer to its sender.
 type exchange[Q, R any] struct {
-	gather[exchanged[Q, R]]
+	batcher[exchanged[Q, R]]
 }
 
 type exchanged[Q, R any] struct {

@@ -11,11 +11,30 @@ import (
 	"time"
 )
 
-// Those who wait get a place in their order, those who give up leave the queue,
+func newSlots(run, queue int) *slots {
+	s := &slots{}
+	s.init(run, queue)
+	return s
+}
+
+// take waits for a slot, however often it is woken for another reason.
+func (s *slots) take(ctx context.Context, wake <-chan struct{}) error {
+	for {
+		queued, err := s.enter()
+		if err != nil || !queued {
+			return err
+		}
+		if err := s.wait(ctx, wake); err != errWoken {
+			return err
+		}
+	}
+}
+
+// Those who wait get a slot in their order, those who give up leave the queue,
 // and the queue is bounded. Caught: a wish that is not withdrawn.
-func TestPlaces(t *testing.T) {
+func TestSlots(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newPlaces(1, 2)
+		p := newSlots(1, 2)
 		want := func(running, waiting int) {
 			t.Helper()
 			synctest.Wait()
@@ -23,7 +42,7 @@ func TestPlaces(t *testing.T) {
 				t.Errorf("%d run, %d wait, want %d and %d", p.running(), p.waiting(), running, waiting)
 			}
 		}
-		if err := p.take(t.Context()); err != nil {
+		if err := p.take(t.Context(), nil); err != nil {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithCancelCause(t.Context())
@@ -35,10 +54,10 @@ func TestPlaces(t *testing.T) {
 			if i == 1 {
 				ctx = t.Context()
 			}
-			go func() { got[i] = p.take(ctx); has[i] = true }()
+			go func() { got[i] = p.take(ctx, nil); has[i] = true }()
 			want(1, i+1)
 		}
-		if err := p.take(t.Context()); err != ErrOverloaded {
+		if err := p.take(t.Context(), nil); err != ErrOverloaded {
 			t.Errorf("beyond the queue: %v", err)
 		}
 		want(1, 2)
@@ -47,29 +66,33 @@ func TestPlaces(t *testing.T) {
 		if !has[0] || !errors.Is(got[0], ErrOverloaded) || !errors.Is(got[0], errFirst) || has[1] {
 			t.Errorf("after the first gave up: %v, %v", got, has)
 		}
-		p.leave()
+		p.release()
 		want(1, 0)
 		if !has[1] || got[1] != nil {
-			t.Errorf("after the place was left: %v, %v", got, has)
+			t.Errorf("after the slot was released: %v, %v", got, has)
 		}
-		p.leave()
+		p.release()
 		want(0, 0)
 	})
 }
 
-// However they come, wait, give up and leave, no more than there are places run at
-// once, and in the end all are free. Caught: a place that was handed to somebody
+// However they come, wait, give up and leave, no more than there are slots run at
+// once, and in the end all are free. Caught: a slot that was handed to somebody
 // who had just given up, and lost.
-func TestPlacesAreNeitherLostNorDoubled(t *testing.T) {
+func TestSlotsAreNeitherLostNorDoubled(t *testing.T) {
 	for _, queue := range []int{0, 3, 100} {
-		p := newPlaces(3, queue)
+		p := newSlots(3, queue)
 		var in, most, taken atomic.Int64
 		var wg sync.WaitGroup
 		for range 16 {
 			wg.Go(func() {
 				for range 3000 {
 					ctx, cancel := context.WithTimeout(context.Background(), time.Duration(rand.IntN(20))*time.Microsecond)
-					if p.take(ctx) == nil {
+					wake := make(chan struct{}, 1)
+					if rand.IntN(2) == 0 {
+						wake <- struct{}{}
+					}
+					if p.take(ctx, wake) == nil {
 						taken.Add(1)
 						for n := in.Add(1); ; {
 							m := most.Load()
@@ -81,7 +104,7 @@ func TestPlacesAreNeitherLostNorDoubled(t *testing.T) {
 							time.Sleep(time.Microsecond)
 						}
 						in.Add(-1)
-						p.leave()
+						p.release()
 					}
 					cancel()
 				}
@@ -89,7 +112,7 @@ func TestPlacesAreNeitherLostNorDoubled(t *testing.T) {
 		}
 		wg.Wait()
 		if most.Load() > 3 || taken.Load() == 0 || p.running() != 0 || p.waiting() != 0 || len(p.handed) != 0 {
-			t.Errorf("queue of %d: at most %d ran at once, of %d; in the end %d run, %d wait, %d places are on their way", queue, most.Load(), taken.Load(), p.running(), p.waiting(), len(p.handed))
+			t.Errorf("queue of %d: at most %d ran at once, of %d; in the end %d run, %d wait, %d slots are on their way", queue, most.Load(), taken.Load(), p.running(), p.waiting(), len(p.handed))
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package aside
 
 import (
+	"context"
 	"sync"
 	"time"
 )
@@ -16,12 +17,15 @@ type orphans struct {
 
 const maxOrphans = 8192
 
-func (o *orphans) add(a AbandonRequest) {
+// add reports whether there was room.
+func (o *orphans) add(a AbandonRequest) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if len(o.list) < maxOrphans {
-		o.list = append(o.list, a)
+	if len(o.list) >= maxOrphans {
+		return false
 	}
+	o.list = append(o.list, a)
+	return true
 }
 
 func (o *orphans) take(limit int) (batch []AbandonRequest) {
@@ -38,9 +42,31 @@ func (o *orphans) len() int {
 	return len(o.list)
 }
 
+// remember has a lease given back as soon as L2 answers.
+func (c *Cache[K, V]) remember(a AbandonRequest) {
+	if !c.orphans.add(a) {
+		c.untold("leases that could not be given back", maxOrphans)
+	}
+	c.startRecovery()
+}
+
+// rememberFence has a key released once more when its fence has ended.
+func (c *Cache[K, V]) rememberFence(f fencedUntil[K]) {
+	if !c.overdue.add(f) {
+		c.untold("fences of writes with unknown outcome", maxOverdue)
+	}
+	c.startRecovery()
+}
+
+func (c *Cache[K, V]) untold(what string, most int) {
+	c.n.untold.Add(1)
+	c.warn.do(what, func() {
+		c.log.Warn("too many "+what+" to remember: they end by themselves", "remembered", most)
+	})
+}
+
 func (c *Cache[K, V]) orphan(j *job[K, V]) {
-	c.orphans.add(AbandonRequest{Key: j.l2key, Lease: j.lease})
-	c.recover()
+	c.remember(AbandonRequest{Key: j.l2key, Lease: j.lease})
 }
 
 const (
@@ -49,36 +75,47 @@ const (
 	lastRetry  = time.Second
 )
 
-// recover makes sure that a goroutine probes L2 until it works and has been
+// startRecovery makes sure that a goroutine probes L2 until it works and has been
 // told everything, and then ends.
-func (c *Cache[K, V]) recover() {
+func (c *Cache[K, V]) startRecovery() {
 	c.rec.Lock()
 	defer c.rec.Unlock()
 	c.rec.wanted = true
-	if c.rec.running || !c.life.enter() {
+	if c.rec.running || !c.inflight.begin() {
 		return
 	}
 	c.rec.running = true
 	go func() {
-		defer c.life.leave(1)
+		defer c.inflight.done(1)
 		c.recovery()
 	}()
 }
 
 func (c *Cache[K, V]) recovery() {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	ended := make(chan struct{})
+	defer close(ended)
+	go func() { // a clear that takes long ends with the cache
+		select {
+		case <-c.inflight.closing:
+			cancel()
+		case <-ended:
+		}
+	}()
 	wait := firstRetry
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	for {
 		select {
 		case <-timer.C:
-		case <-c.life.closing:
+		case <-c.inflight.closing:
 			return
 		}
 		c.rec.Lock()
 		c.rec.wanted = false
 		c.rec.Unlock()
-		next, progress := c.drain(false)
+		next, progress := c.drain(ctx, false)
 		if c.pending.len() == 0 && c.orphans.len() == 0 && c.overdue.len() == 0 && (c.tier == nil || c.tier.closed()) {
 			c.rec.Lock()
 			over := !c.rec.wanted
@@ -102,35 +139,36 @@ func (c *Cache[K, V]) recovery() {
 // stay, and do not hold up those behind them: one master of a cluster may be down
 // while the others work. next is when there may be more to tell, if that is
 // known. With final set, writes of unknown outcome are not waited for.
-func (c *Cache[K, V]) drain(final bool) (next time.Time, progress bool) {
+func (c *Cache[K, V]) drain(ctx context.Context, final bool) (next time.Time, progress bool) {
 	if c.tier != nil && !c.tier.closed() && c.tier.probe() != nil {
 		return time.Time{}, false
 	}
-	now, after := time.Now(), c.rec.after.Load()
+	now := time.Now()
 	if final {
-		now, after = now.Add(c.opts.FenceTTL), 0
+		now = now.Add(c.opts.FenceTTL)
+		c.pending.rewind()
 	}
 	for {
-		b := c.pending.take(now, drainBatch, after)
-		if !b.all && len(b.keys) == 0 {
+		b := c.pending.take(now, drainBatch)
+		if !b.next.IsZero() && (next.IsZero() || b.next.Before(next)) {
 			next = b.next
-			c.rec.after.Store(0) // what is left comes again
-			break
 		}
-		failed := c.tell(b)
-		progress = progress || failed < max(1, len(b.keys))
-		if !b.all {
-			after = b.seqs[len(b.seqs)-1]
-			c.rec.after.Store(after)
+		failed := 0
+		if b.all || len(b.keys) > 0 {
+			failed = c.tell(ctx, b)
+			progress = progress || failed < max(1, len(b.keys))
 		}
 		if failed > 0 && (b.all || !c.tier.closed()) {
-			return time.Time{}, progress
+			return time.Time{}, progress // the next time goes on behind these keys
+		}
+		if !b.more && !b.all {
+			break // what is left comes again
 		}
 	}
 	var again []fencedUntil[K]
 	defer func() {
 		for _, f := range again {
-			c.overdue.add(f)
+			c.rememberFence(f)
 		}
 	}()
 	for c.tier != nil && !final { // not before the fences end, so not when closing
@@ -141,10 +179,10 @@ func (c *Cache[K, V]) drain(final bool) (next time.Time, progress bool) {
 			}
 			break
 		}
-		untold := c.releaseOverdue(batch)
-		again = append(again, untold...)
-		progress = progress || len(untold) < len(batch)
-		if len(untold) > 0 && !c.tier.closed() {
+		failed := c.releaseOverdue(batch)
+		again = append(again, failed...)
+		progress = progress || len(failed) < len(batch)
+		if len(failed) > 0 && !c.tier.closed() {
 			return time.Time{}, progress
 		}
 	}
@@ -153,10 +191,14 @@ func (c *Cache[K, V]) drain(final bool) (next time.Time, progress bool) {
 		if len(batch) == 0 {
 			break
 		}
-		if c.tier.abandon(batch) != nil {
-			for _, a := range batch {
-				c.orphans.add(a)
+		failed := false
+		for i, err := range c.tier.abandon(batch) {
+			if err != nil {
+				failed = true
+				c.remember(batch[i])
 			}
+		}
+		if failed {
 			break
 		}
 		progress = true
@@ -169,12 +211,12 @@ func (c *Cache[K, V]) drain(final bool) (next time.Time, progress bool) {
 // answer was lost. L1 was dropped when the writes ended, and has since kept what
 // was read from the primary only for DegradedL1TTL; it is dropped again for the
 // writes of unknown outcome. It returns for how many keys it failed.
-func (c *Cache[K, V]) tell(b batch[K]) (failed int) {
+func (c *Cache[K, V]) tell(ctx context.Context, b batch[K]) (failed int) {
 	if b.all {
-		if c.tier != nil && c.tier.clear(c.prefix) != nil {
+		if c.tier != nil && c.tier.clear(ctx, c.prefix) != nil {
 			return 1
 		}
-		c.l1.Flush()
+		c.flushL1()
 		c.pending.sentAll(b)
 		return 0
 	}
@@ -189,17 +231,17 @@ func (c *Cache[K, V]) tell(b batch[K]) (failed int) {
 }
 
 // releaseOverdue returns those for which it failed.
-func (c *Cache[K, V]) releaseOverdue(batch []fencedUntil[K]) (untold []fencedUntil[K]) {
+func (c *Cache[K, V]) releaseOverdue(batch []fencedUntil[K]) (failed []fencedUntil[K]) {
 	keys, tokens := make([]K, len(batch)), make([]Token, len(batch))
 	for i, f := range batch {
 		keys[i], tokens[i] = f.key, f.token
 	}
 	for i, err := range c.releaseAgain(keys, tokens) {
 		if err != nil {
-			untold = append(untold, batch[i])
+			failed = append(failed, batch[i])
 		}
 	}
-	return untold
+	return failed
 }
 
 // releaseAgain releases keys in L2 after their writes ended, publishing nothing,
@@ -207,17 +249,22 @@ func (c *Cache[K, V]) releaseOverdue(batch []fencedUntil[K]) (untold []fencedUnt
 func (c *Cache[K, V]) releaseAgain(keys []K, tokens []Token) []error {
 	errs := make([]error, len(keys))
 	if c.tier != nil {
-		reqs := make([]ReleaseRequest, len(keys))
+		reqs := make([]ReleaseRequest, 0, len(keys))
+		at := make([]int, 0, len(keys))
 		for i, k := range keys {
-			reqs[i] = ReleaseRequest{Key: c.l2key(k), Token: tokens[i]}
+			name, err := c.l2key(k)
+			if err != nil {
+				continue // it had a name when it was written; Key does not give it any more
+			}
+			reqs, at = append(reqs, ReleaseRequest{Key: name, Token: tokens[i]}), append(at, i)
 		}
 		for i, r := range c.tier.release(reqs) {
-			errs[i] = r.Err
+			errs[at[i]] = r.Err
 		}
 	}
 	for i, err := range errs {
 		if err == nil {
-			c.l1.Invalidate(keys[i])
+			c.invalidateL1(keys[i])
 		}
 	}
 	return errs

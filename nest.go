@@ -1,0 +1,68 @@
+package aside
+
+import (
+	"context"
+	"fmt"
+)
+
+// nest is what the context of a loader tells of the load. A loader that reads
+// through the cache makes a load that another load waits for: it must not queue
+// behind loads that wait for it in turn. So each level of nesting has slots of its
+// own, and a loader that waits for its own key is told so at once.
+type nest struct {
+	cache any
+	holds func(key any) bool // whether the load is for this key
+	outer *nest
+}
+
+type nestKey struct{}
+
+// maxNesting is how many loads may wait for each other in a chain.
+const maxNesting = 16
+
+func nestOf(ctx context.Context) *nest {
+	n, _ := ctx.Value(nestKey{}).(*nest)
+	return n
+}
+
+// admit returns the level of nesting of a read with this context, or says why it
+// cannot be. It refuses a key that is not equal to itself, too: nothing that is
+// kept for such a key would ever be found again.
+func (c *Cache[K, V]) admit(ctx context.Context, key K) (level int, err error) {
+	if key != key { //lint:ignore SA4000 NaN
+		return 0, fmt.Errorf("%w: %v", ErrKey, key)
+	}
+	for n := nestOf(ctx); n != nil; n = n.outer {
+		if n.cache == any(c) {
+			if n.holds(key) {
+				return 0, fmt.Errorf("%w: the loader of key %v reads that key", ErrNestedLoad, key)
+			}
+			level++
+		}
+	}
+	if level > maxNesting {
+		return 0, fmt.Errorf("%w: %d loads wait for each other", ErrNestedLoad, level)
+	}
+	return level, nil
+}
+
+func (r *running[K, V]) holds(key any) bool {
+	for _, j := range r.jobs {
+		if any(j.key) == key {
+			return true
+		}
+	}
+	return false
+}
+
+// levelOf returns the level at which a load takes its slot: the highest of those
+// who wait for it.
+func (c *Cache[K, V]) levelOf(r *running[K, V]) int {
+	level := 0
+	for _, j := range r.jobs {
+		level = max(level, j.call.Level())
+	}
+	return level
+}
+
+func (c *Cache[K, V]) slotsOf(level int) *slots { return &c.slots[min(level, maxNesting)] }
