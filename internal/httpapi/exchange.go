@@ -23,7 +23,9 @@ type exchange struct {
 	start  time.Time
 	status int // 0 until the header is written
 	bytes  int64
-	cause  error // of an error answer; for the log
+	cause  error  // of an error answer; for the log
+	body   *body  // of the request; nil if it has none
+	item   string // the id in the path /todos/{id}
 
 	// header values, here to spare each an allocation
 	idValue, timing [1]string
@@ -35,13 +37,16 @@ func (ex *exchange) Unwrap() http.ResponseWriter { return ex.ResponseWriter }
 func (ex *exchange) WriteHeader(status int) {
 	if ex.status == 0 && status >= 200 {
 		ex.status = status
+		if ex.body != nil {
+			ex.body.leave(ex.ResponseWriter)
+		}
 	}
 	ex.ResponseWriter.WriteHeader(status)
 }
 
 func (ex *exchange) Write(p []byte) (int, error) {
 	if ex.status == 0 {
-		ex.status = http.StatusOK
+		ex.WriteHeader(http.StatusOK)
 	}
 	n, err := ex.ResponseWriter.Write(p)
 	ex.bytes += int64(n)

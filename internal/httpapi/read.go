@@ -16,8 +16,8 @@ var (
 )
 
 // pathID returns the id in the request's path.
-func pathID(r *http.Request) (string, *Problem) {
-	id := r.PathValue("id")
+func (ex *exchange) pathID() (string, *Problem) {
+	id := ex.item
 	if !utf8.ValidString(id) {
 		return "", newProblem(http.StatusBadRequest, "bad_request", "The id in the path is malformed; see errors.",
 			Fault{Location: "path.id", Detail: "must be percent-encoded UTF-8"})
@@ -32,7 +32,7 @@ func pathID(r *http.Request) (string, *Problem) {
 // getTodo answers GET and HEAD of one record. It is the hot path, hence a plain
 // handler: huma's would cost about a fifth of the requests per second.
 func (s *Server) getTodo(ex *exchange, r *http.Request) {
-	id, p := pathID(r)
+	id, p := ex.pathID()
 	if p != nil {
 		ex.writeProblem(p)
 		return

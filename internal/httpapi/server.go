@@ -8,6 +8,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"path"
 	"strings"
 	"time"
@@ -97,6 +98,9 @@ func New(o Options) (*Server, error) {
 
 // route hands the request to its handler and returns the pattern that matched.
 func (s *Server) route(ex *exchange, w http.ResponseWriter, r *http.Request) string {
+	if r.Body != nil && r.Body != http.NoBody {
+		r, ex.body = withBody(w, r, s.maxBody)
+	}
 	if err := s.origin.Check(r); err != nil {
 		ex.writeProblem(newProblem(http.StatusForbidden, "cross_origin",
 			"A browser sent this request on behalf of another site. This service takes changes from its own pages and from programs only."))
@@ -107,7 +111,7 @@ func (s *Server) route(ex *exchange, w http.ResponseWriter, r *http.Request) str
 	escaped := r.URL.EscapedPath()
 	if trimmed, ok := strings.CutSuffix(escaped, "/"); ok && trimmed != "" {
 		escaped = trimmed
-		r = withoutFinalSlash(r)
+		r = withPath(r, strings.TrimSuffix(r.URL.Path, "/"), strings.TrimSuffix(r.URL.RawPath, "/"))
 	}
 	if strings.Contains(escaped, "//") || strings.Contains(escaped, "/.") {
 		if clean := path.Clean(escaped); clean != escaped {
@@ -115,10 +119,15 @@ func (s *Server) route(ex *exchange, w http.ResponseWriter, r *http.Request) str
 			return ""
 		}
 	}
-	if r.Body != nil && r.Body != http.NoBody {
-		// Given the real writer, it also closes the connection of a client that
-		// goes on sending.
-		r.Body = http.MaxBytesReader(w, r.Body, s.maxBody)
+	if segment, ok := strings.CutPrefix(escaped, itemPrefix); ok && !strings.Contains(segment, "/") {
+		id, err := url.PathUnescape(segment)
+		if err != nil {
+			ex.writeProblem(noSuchPath())
+			return ""
+		}
+		if ex.item = id; id == "/" {
+			r = withPath(r, itemPrefix+"-", "") // the mux takes this segment for a slash at the end
+		}
 	}
 	ex.ctx = r.Context()
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
@@ -139,10 +148,12 @@ func (s *Server) route(ex *exchange, w http.ResponseWriter, r *http.Request) str
 	return pattern
 }
 
-func withoutFinalSlash(r *http.Request) *http.Request {
+// itemPrefix stands before the id in the path of one record.
+const itemPrefix = "/todos/"
+
+func withPath(r *http.Request, path, raw string) *http.Request {
 	r2, u := *r, *r.URL
-	u.Path = strings.TrimSuffix(u.Path, "/")
-	u.RawPath = strings.TrimSuffix(u.RawPath, "/")
+	u.Path, u.RawPath = path, raw
 	r2.URL = &u
 	return &r2
 }
