@@ -514,3 +514,36 @@ func TestEveryIDHasItsPath(t *testing.T) {
 		t.Errorf("only %d of the ids were accepted", created)
 	}
 }
+
+// JSON is all there is, so an answer is JSON whatever Accept asks for, and a
+// failure a problem. Caught: a page as application/problem+json for a client
+// that names that type, and a 500 for a header that huma's reader panics on.
+func TestAccept(t *testing.T) {
+	f := serve(t, []todo.Todo{legacy("1", "one")})
+	for _, accept := range []string{
+		"*/*", "application/json", "application/problem+json", "application/problem+json;q=0.9, */*", "application/problem+json, application/json",
+		"application/merge-patch+json", "json", "application/json;q=0", "text/html", "application/xml;q=0.1", "a;,b", "a;,", ";", ",", ";q", ";;q=1", "*", "é",
+	} {
+		h := "Accept: " + accept
+		for _, tt := range []struct {
+			status             int
+			method, path, body string
+		}{
+			{200, "GET", "/todos?limit=1", ""},
+			{200, "GET", "/todos?ids=1", ""},
+			{200, "GET", "/todos/1", ""},
+			{201, "POST", "/todos", `{"name":"n"}`},
+			{200, "PUT", "/todos/1", `{"name":"n"}`},
+			{200, "PATCH", "/todos/1", `{"name":"n"}`},
+			{200, "GET", "/readyz", ""},
+			{200, "GET", "/openapi.json", ""},
+			{422, "GET", "/todos?limit=0", ""},
+			{404, "PUT", "/todos/none", `{"name":"n"}`},
+		} {
+			a := f.want(f.do(tt.method, tt.path, tt.body, h), tt.status)
+			if got := a.Header.Get("Content-Type"); tt.status < 400 && got != "application/json" {
+				t.Errorf("%s %s with %s: Content-Type %q", tt.method, tt.path, h, got)
+			}
+		}
+	}
+}
