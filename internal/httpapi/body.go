@@ -46,8 +46,7 @@ const (
 	// so that the connection can be kept.
 	strayBytes = 64 << 10
 	strayWait  = 20 * time.Millisecond
-	// lingerTime is for a client that still sends, to come to read the answer
-	// before the connection is closed.
+	// lingerTime is how long the rest is waited for behind the answer.
 	lingerTime = time.Second
 )
 
@@ -59,9 +58,15 @@ func (b *body) leave(w http.ResponseWriter) {
 		return
 	}
 	c := http.NewResponseController(w)
-	if b.err == nil && b.of.Header.Get("Expect") == "" && b.of.ContentLength <= strayBytes {
+	if b.err == nil && b.of.Header.Get("Expect") == "" {
+		limit := int64(strayBytes)
+		if b.of.ContentLength > limit {
+			limit = 0
+		}
 		_ = c.SetReadDeadline(time.Now().Add(strayWait))
-		_, _ = io.CopyN(io.Discard, b, strayBytes)
+		// Past the limit, net/http notes that the client is still sending, and lets
+		// it read the answer before it resets the connection.
+		_, _ = io.Copy(io.Discard, http.MaxBytesReader(w, b, limit))
 		if b.end {
 			_ = c.SetReadDeadline(time.Time{})
 			return

@@ -14,8 +14,8 @@ import (
 	"github.com/asidecache/aside/internal/todo"
 )
 
-func (s *Server) routes(version string, reg *prometheus.Registry) error {
-	api := jsonAPI{humago.New(humaMux{s.mux}, humaConfig(version))}
+func (s *Server) routes(o Options, reg *prometheus.Registry) error {
+	api := jsonAPI{humago.New(humaMux{s.mux}, humaConfig(o.Version))}
 	// Every answer of huma's own shape goes through NewErrorWithContext, in
 	// problem.go; nothing else may tell a client about a panic.
 	const item = "/todos/{id}"
@@ -53,23 +53,36 @@ func (s *Server) routes(version string, reg *prometheus.Registry) error {
 	s.handle("GET "+item, s.getTodo)
 	s.handle("GET /healthz", s.healthz)
 	s.handle("GET /readyz", s.readyz)
-	s.mux.Handle("GET /metrics", metricsHandler(reg))
-
-	document(api.OpenAPI())
-	spec, err := json.Marshal(api.OpenAPI())
-	if err != nil {
-		return fmt.Errorf("httpapi: encoding the OpenAPI document: %w", err)
+	readOnly := []string{"/healthz", "/readyz"}
+	if !o.NoMetrics {
+		show := metricsHandler(reg)
+		s.handle("GET /metrics", func(ex *exchange, r *http.Request) {
+			if foreign(r) {
+				ex.writeProblem(crossSite())
+				return
+			}
+			show.ServeHTTP(ex, r)
+		})
+		readOnly = append(readOnly, "/metrics")
 	}
-	if err := s.docsRoutes(spec); err != nil {
-		return err
+	if !o.NoDocs {
+		document(api.OpenAPI(), !o.NoMetrics)
+		spec, err := json.Marshal(api.OpenAPI())
+		if err != nil {
+			return fmt.Errorf("httpapi: encoding the OpenAPI document: %w", err)
+		}
+		if err := s.docsRoutes(spec); err != nil {
+			return err
+		}
+		readOnly = append(readOnly, "/openapi.json", "/docs", "/docs/{file}")
 	}
 
 	s.allow("/todos", "GET, HEAD, POST")
 	s.allow(item, "GET, HEAD, PUT, PATCH, DELETE")
-	for _, path := range []string{"/healthz", "/readyz", "/metrics", "/openapi.json", "/docs", "/docs/{file}"} {
+	for _, path := range readOnly {
 		s.allow(path, "GET, HEAD")
 	}
-	s.handle("/", func(ex *exchange, r *http.Request) { ex.writeProblem(noSuchPath()) })
+	s.handle("/", func(ex *exchange, r *http.Request) { ex.writeProblem(s.noSuchPath()) })
 	return nil
 }
 
@@ -81,10 +94,11 @@ type jsonAPI struct{ huma.API }
 
 func (jsonAPI) Negotiate(string) (string, error) { return mimeJSON, nil }
 
-// Marshal takes types of this package, todo.Todo and *Problem.
+// Marshal takes types of this package, todo.Todo and *Problem. A client that is
+// gone, or does not read, is no failure of ours: huma would panic on it.
 func (jsonAPI) Marshal(w io.Writer, _ string, v any) error {
-	_, err := w.Write(mustEncode(v))
-	return err
+	_, _ = w.Write(mustEncode(v))
+	return nil
 }
 
 // humaConfig is huma's without the routes that load scripts from elsewhere, and
@@ -110,7 +124,7 @@ func humaConfig(version string) huma.Config {
 
 // document adds what huma cannot see: the plain handlers, and the bodies that
 // are decoded by hand.
-func document(o *huma.OpenAPI) {
+func document(o *huma.OpenAPI, metrics bool) {
 	reg := o.Components.Schemas
 	schema := func(v any, name string) *huma.Schema { return reg.Schema(reflect.TypeOf(v), true, name) }
 	record := schema(todo.Todo{}, "Todo")
@@ -188,5 +202,7 @@ func document(o *huma.OpenAPI) {
 	plain("/healthz", "healthz", "Is the process alive?", mimeJSON, schema(health{}, "Health"), nil)
 	plain("/readyz", "readyz", "Can it answer? Without its shared cache it is degraded, not unready", mimeJSON, ready,
 		map[string]*huma.Response{"503": {Description: "The store cannot be reached.", Content: map[string]*huma.MediaType{mimeJSON: {Schema: ready}}}})
-	plain("/metrics", "metrics", "Metrics for Prometheus", "text/plain", &huma.Schema{Type: huma.TypeString}, nil)
+	if metrics {
+		plain("/metrics", "metrics", "Metrics for Prometheus", "text/plain", &huma.Schema{Type: huma.TypeString}, nil)
+	}
 }
