@@ -102,6 +102,11 @@ func parse(parser *kong.Kong, args []string) (k *kong.Context, err error) {
 	return parser.Parse(args)
 }
 
+// signalError is why a context ended that a signal ended.
+type signalError struct{ os.Signal }
+
+func (e signalError) Error() string { return "stopped by " + e.String() }
+
 // withSignals returns a context that ends with the first SIGINT or SIGTERM. The
 // second one ends the process at once, with the shell's code for it.
 func withSignals(ctx context.Context, log *slog.Logger) (context.Context, func()) {
@@ -113,7 +118,7 @@ func withSignals(ctx context.Context, log *slog.Logger) (context.Context, func()
 		select {
 		case sig := <-ch:
 			log.Debug("signal", "signal", sig.String())
-			cancel(fmt.Errorf("stopped by %v", sig))
+			cancel(signalError{sig})
 		case <-done:
 			return
 		}
