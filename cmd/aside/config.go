@@ -21,7 +21,7 @@ import (
 // them. Without --mongo it is the embedded store under --data.
 type StoreFlags struct {
 	Data            string `help:"Directory of the embedded store, made if it is missing. Not used with --mongo." default:"./aside-data" env:"ASIDE_DATA" group:"Primary store"`
-	Mongo           string `help:"MongoDB connection string, such as mongodb://todo@db1:27017/?replicaSet=rs0 . Other users of the machine can read flags: give a password in a file, or in the environment." placeholder:"URI" env:"ASIDE_MONGO" group:"Primary store"`
+	Mongo           string `help:"MongoDB connection string, such as mongodb://todo@db1/?replicaSet=rs0, in place of the embedded store. Other users of the machine can read flags: give a password in a file, or in the environment." placeholder:"URI" env:"ASIDE_MONGO" group:"Primary store"`
 	MongoFile       string `help:"File that holds the connection string, password included; in place of --mongo." placeholder:"FILE" env:"ASIDE_MONGO_FILE" group:"Primary store"`
 	MongoPassFile   string `name:"mongo-password-file" help:"File that holds the password of the user in --mongo, as it is (not percent-encoded). Read at the start." placeholder:"FILE" env:"ASIDE_MONGO_PASSWORD_FILE" group:"Primary store"`
 	MongoDatabase   string `help:"MongoDB database that holds the todos; one in the connection string's path goes before it." default:"test" env:"ASIDE_MONGO_DATABASE" group:"Primary store"`
@@ -78,7 +78,7 @@ func (f *StoreFlags) Describe() string {
 
 // CacheFlags set up the cache.
 type CacheFlags struct {
-	Redis string `help:"Redis, the tier that all servers share. One server: redis://host:6379/0, with TLS: rediss://. Cluster: redis://host1:6379?addr=host2:6379. Sentinel: redis://host1:26379?addr=host2:26379&master_set=mymaster. Without it each server has its own cache in memory only. Give a password in a file, or in the environment." placeholder:"URL" env:"ASIDE_REDIS" group:"Cache"`
+	Redis string `help:"Redis, the tier that all servers share, such as redis://cache1:6379; the help of aside serve has the other forms. Without it each server has its own cache in memory only. Give a password in a file, or in the environment." placeholder:"URL" env:"ASIDE_REDIS" group:"Cache"`
 
 	RedisPasswordFile         string `help:"File that holds the password of the user in --redis (redis://user@host, or redis://host for the default user), as it is. Read at the start." placeholder:"FILE" env:"ASIDE_REDIS_PASSWORD_FILE" group:"Cache"`
 	RedisSentinelUsername     string `help:"User name that the sentinels ask for, if they do; that of --redis is for the servers." placeholder:"NAME" env:"ASIDE_REDIS_SENTINEL_USERNAME" group:"Cache"`

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"regexp"
+	"slices"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -33,11 +34,11 @@ const exitUsage = 2
 
 const description = `Todos over a primary store, served cache-aside: from memory, from Redis, and from the store for what neither has.
 
-Try it:       aside demo
-For real:     aside serve --mongo mongodb://db1/ --redis redis://cache1/
-All flags:    aside serve --help
+    Try it:       aside demo
+    For real:     aside serve --mongo mongodb://db1 --redis redis://cache1
+    All flags:    aside serve --help
 
-Every flag can be given in the environment under the name that its help shows.`
+A flag whose help shows a name such as $ASIDE_LISTEN can be given in the environment under that name. A flag of the command line goes before it.`
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 
@@ -55,6 +56,9 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if err != nil {
 		fmt.Fprintln(stderr, "aside: in the definition of the flags:", err)
 		return 1
+	}
+	if len(args) > 0 && args[0] == "help" { // as many programs have it
+		args = append(slices.Clone(args[1:]), "--help")
 	}
 	k, err := parse(parser, args)
 	switch {

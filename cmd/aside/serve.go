@@ -46,7 +46,7 @@ type HTTPFlags struct {
 	MaxLists        int           `help:"Pages and batches that are answered at one time; each may take some times --max-page of memory. Others get 503 and Retry-After." default:"32" env:"ASIDE_MAX_LISTS" group:"HTTP limits"`
 	MaxRequests     int           `help:"Requests that are answered at one time. Others get 503 and Retry-After, but for /healthz and /readyz." default:"1024" env:"ASIDE_MAX_REQUESTS" group:"HTTP limits"`
 	MaxConnections  int           `help:"Connections at one time. Others get 503 and Retry-After, but for /healthz and /readyz, and are closed." default:"4096" env:"ASIDE_MAX_CONNECTIONS" group:"HTTP limits"`
-	MaxStrongLoads  strongLimit   `help:"Reads of the store a second that clients may cause by asking for the newest value (Cache-Control: no-cache or max-age=0). Above it such reads get 503 and Retry-After; those that Redis answers do not count. 0: the header is ignored, and nobody can ask. unlimited: no bound." placeholder:"N" default:"1000" env:"ASIDE_MAX_STRONG_LOADS" group:"HTTP limits"`
+	MaxStrongLoads  strongLimit   `help:"Reads of the store a second that clients may cause by asking for the newest value (Cache-Control: no-cache or max-age=0). Above it such reads get 503 and Retry-After; those that Redis answers do not count. 0: the header is ignored, and nobody can ask. unlimited: no bound." default:"1000" env:"ASIDE_MAX_STRONG_LOADS" group:"HTTP limits"`
 	ReadTimeout     time.Duration `help:"Longest time for a request to arrive, its body included; its header has 5s at most." default:"30s" env:"ASIDE_READ_TIMEOUT" group:"HTTP limits"`
 	RequestTimeout  time.Duration `help:"Longest time to work on a request." default:"15s" env:"ASIDE_REQUEST_TIMEOUT" group:"HTTP limits"`
 	SendTimeout     time.Duration `help:"Longest time for a client to take in an answer; then its connection is closed." default:"30s" env:"ASIDE_SEND_TIMEOUT" group:"HTTP limits"`
@@ -92,13 +92,25 @@ func (*ServeCmd) Help() string {
 
 On real servers, with the passwords where other users cannot read them:
 
-    export ASIDE_MONGO='mongodb://todo:secret@db1,db2,db3/?replicaSet=rs0'
-    export ASIDE_REDIS='rediss://:secret@cache1:6379'
-    aside serve --listen 0.0.0.0:8000
+    aside serve --listen 0.0.0.0:8000 \
+        --mongo 'mongodb://todo@db1,db2,db3/?replicaSet=rs0' \
+        --mongo-password-file /run/secrets/mongo \
+        --redis rediss://todo@cache1 --redis-password-file /run/secrets/redis
 
-How was a request answered? Every read says so in the header Cache-Status.
-What does the API look like? /docs shows it, /openapi.json describes it.
-Is the server well? /healthz, /readyz and /metrics tell.`
+The forms of --redis; what they leave out is port 6379 and database 0:
+
+    redis://user@host:6379/0                              one server
+    rediss://user@host:6379/0                             the same over TLS
+    redis://host1?addr=host2                              a cluster
+    redis://host1:26379?addr=host2:26379&master_set=m     Sentinel
+
+What a running server tells:
+
+    Cache-Status                    a header: how this read was answered
+    /docs, /openapi.json            the API, to click through and for programs
+    /healthz, /readyz, /metrics     is it alive, can it answer, the figures
+
+It asks nobody for a password, and by default serves this machine alone. Before others can reach it, read SECURITY.md.`
 }
 
 // Validate is called by the parser.
