@@ -142,7 +142,7 @@ func encodeCursor(after string) string {
 func decodeCursor(cursor string) (string, error) {
 	b, err := base64.RawURLEncoding.DecodeString(cursor)
 	after, ok := strings.CutPrefix(string(b), cursorVersion)
-	if err != nil || !ok || after == "" {
+	if err != nil || !ok || after == "" || strings.ContainsAny(cursor, "\r\n") { // which the decoder passes over
 		return "", errors.New("is not a cursor of this service; take next_cursor of a page, or leave it out for the first page")
 	}
 	return after, nil
