@@ -19,8 +19,8 @@ const (
 	idPattern = `^(?:[^.\x00-\x1f\x7f-\x9f]|\.[^.\x00-\x1f\x7f-\x9f]|\.\.[^\x00-\x1f\x7f-\x9f])[^\x00-\x1f\x7f-\x9f]*$`
 	// Not blank: one character at least that is none of Unicode's spaces.
 	namePattern = "[^\t-\r \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"
-	// parseTags.
-	tagsPattern = `^[ \t]*(?:\*[ \t]*|[ \t,]*(?:W/)?"[^"]*"[ \t]*(?:,[ \t,]*(?:(?:W/)?"[^"]*"[ \t]*)?)*)$`
+	// parseTags, without the blanks around, which are no part of a header's value.
+	tagsPattern = `^(?:\*|(?:,[ \t]*)*(?:W/)?"[^"]*"(?:[ \t]*,[ \t]*(?:W/)?"[^"]*"|[ \t]*,)*)$`
 	// base64url of what begins with cursorVersion.
 	cursorPattern = `^M[Q-Za-f](?:[A-Za-z0-9_-]{1,2}|(?:[A-Za-z0-9_-]{4})+[A-Za-z0-9_-]{0,2})$`
 )
@@ -64,7 +64,9 @@ func document(o *huma.OpenAPI, metrics bool) {
 			case p.In == "path":
 				p.Schema = idSchema(&huma.Schema{Type: huma.TypeString})
 			case p.Name == "If-Match" || p.Name == "If-None-Match":
-				p.Schema = &huma.Schema{Type: huma.TypeString, Pattern: tagsPattern}
+				least := 1
+				p.Schema = &huma.Schema{Type: huma.TypeString, MinLength: &least, Pattern: tagsPattern}
+				p.Example = `"v3-1a2b"`
 			}
 		}
 	}

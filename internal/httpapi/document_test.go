@@ -42,7 +42,7 @@ func TestPatternsSayWhatTheServerTakes(t *testing.T) {
 	var all func(prefix string, depth int)
 	all = func(prefix string, depth int) {
 		parsed, err := parseTags([]string{prefix})
-		if said, is := tags.MatchString(prefix), err == nil && parsed != nil; said != is {
+		if said, is := tags.MatchString(strings.Trim(prefix, " \t")), err == nil && parsed != nil; said != is {
 			t.Errorf("If-Match %q: the document says %v, the server %v (%v)", prefix, said, is, err)
 		}
 		if depth > 0 {
