@@ -1,10 +1,10 @@
 # `make test` runs all tests on a machine that has Go, `make check` all that CI
 # runs. RACE=1 adds the race detector to the tests.
 
-.PHONY: help test check lint fuzz bootstrap
+.PHONY: help test check lint fuzz api-check bootstrap
 
 help: ## this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*##/\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*##/\t/' | expand -t 12
 
 test: bootstrap ## install or build what the tests need, then run all tests
 	scripts/test.sh
@@ -18,6 +18,9 @@ lint: ## formatting, vet, staticcheck, govulncheck, generated files, go.mod, com
 
 fuzz: ## every fuzz target for FUZZTIME (3s)
 	scripts/fuzz.sh
+
+api-check: ## hold the service against its OpenAPI document (needs python3 and PyPI)
+	scripts/api-check.sh
 
 bootstrap: ## what the tests need: redis-server, a MongoDB-compatible server
 	scripts/bootstrap.sh

@@ -122,6 +122,7 @@ func (n *node) start() error {
 	n.cmd = exec.Command(path, append([]string{
 		"serve", "--listen", fmt.Sprintf("127.0.0.1:%d", n.port), "--admin", "127.0.0.1:0",
 		"--log-format", "json", "--shutdown-timeout", "5s",
+		"--max-strong-loads", "unlimited", // what is checked is the cache, not who may ask it
 	}, n.args...)...)
 	n.cmd.SysProcAttr = dieWithParent()
 	for _, v := range os.Environ() {

@@ -42,8 +42,10 @@ type BenchCmd struct {
 func (*BenchCmd) Help() string {
 	return `The load of the tutorial, and one with a report to look at:
 
-    aside bench --users 100 --spawn-rate 100 --duration 1m --url http://127.0.0.1:8000/todos --ids 1-200000
-    aside bench --pick zipf --zipf-exponent 0.99 --warm-up once --html report.html
+    aside bench --users 100 --spawn-rate 100 --duration 1m \
+        --url http://127.0.0.1:8000/todos --ids 1-200000
+    aside bench --pick zipf --zipf-exponent 0.99 --warm-up once \
+        --html report.html
 
 Closed loop or open loop? Without --rate each user asks again as soon as it has its answer (a closed loop), on a connection that is kept alive. A slow server is therefore asked less often: the percentiles tell what such users saw, not what arrivals at a fixed rate would see. It answers "how much can the server do?"
 
@@ -58,8 +60,10 @@ How is it answered? The report tells by the answers' Cache-Status header how man
 Which is faster? --compare runs the load against several servers in turn, in several rounds, and reports ratios and how far they spread. Without --url it starts "aside serve" itself: with no cache, with Redis alone, and with memory and Redis. Each run is on a fresh process with an empty cache; --warm-up fills it. What stands behind -- is given on to "aside serve".
 
     aside load --count 200000 --data bench-data
-    aside bench --compare --data bench-data --redis redis://127.0.0.1:6379 --warm-up 5s -- --ttl 1m
-    aside bench --compare --url http://127.0.0.1:8001/todos --url http://127.0.0.1:8002/todos
+    aside bench --compare --data bench-data --redis redis://127.0.0.1:6379 \
+        --warm-up 5s -- --ttl 1m
+    aside bench --compare --url http://127.0.0.1:8001/todos \
+        --url http://127.0.0.1:8002/todos
 
 Progress goes to standard error, the report to standard output. Ctrl-C ends the run early; it is reported all the same.
 

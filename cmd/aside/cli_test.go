@@ -2,20 +2,67 @@ package main
 
 import (
 	"encoding/json"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
+// Help fits a terminal of 80 columns, and keeps its lines. Caught: the three
+// lines of "aside --help" that say where to begin, run together into one
+// paragraph; commands that were cut at the edge.
 func TestHelp(t *testing.T) {
-	for _, args := range [][]string{{"--help"}, {"serve", "--help"}, {"load", "--help"}, {"demo", "--help"}, {"version", "--help"}} {
-		stdout, stderr, code := asideRun(t, nil, args...)
-		if code != 0 || stderr != "" || !strings.Contains(stdout, "Usage: aside") {
-			t.Errorf("%v: exit %d\n%s%s", args, code, stdout, stderr)
+	narrow := []string{"COLUMNS=80", "ASIDE_REDIS=redis://:hunter2@h"}
+	for _, command := range []string{"", "serve", "load", "demo", "bench", "check", "version"} {
+		for _, args := range [][]string{{command, "--help"}, {"help", command}} {
+			args = slices.DeleteFunc(args, func(s string) bool { return s == "" })
+			stdout, stderr, code := asideRun(t, narrow, args...)
+			if code != 0 || stderr != "" || !strings.Contains(stdout, "Usage: aside "+command) {
+				t.Errorf("%v: exit %d\n%s%s", args, code, stdout, stderr)
+			}
+			for line := range strings.Lines(stdout) {
+				if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > 80 {
+					t.Errorf("%v: a line of %d columns: %s", args, n, line)
+				}
+			}
+			if strings.Contains(stdout, "hunter2") {
+				t.Errorf("%v shows a password", args)
+			}
 		}
 	}
-	stdout, _, _ := asideRun(t, []string{"ASIDE_REDIS=redis://:hunter2@h"}, "serve", "--help")
-	if strings.Contains(stdout, "hunter2") || !strings.Contains(stdout, "$ASIDE_REDIS") || !strings.Contains(stdout, "127.0.0.1:8000") {
+	for command, lines := range map[string][]string{
+		"":      {"Try it: aside demo", "For real: aside serve --mongo mongodb://db1 --redis redis://cache1", "All flags: aside serve --help"},
+		"serve": {"aside serve", "curl -i http://127.0.0.1:8000/todos/1", "redis://host1?addr=host2 a cluster", "Cache-Status a header: how this read was answered"},
+	} {
+		for _, width := range []string{"80", "200"} {
+			stdout, _, _ := asideRun(t, []string{"COLUMNS=" + width}, strings.Fields(command+" --help")...)
+			for _, want := range lines {
+				if !slices.ContainsFunc(strings.Split(stdout, "\n"), func(line string) bool { return strings.Join(strings.Fields(line), " ") == want }) {
+					t.Errorf("%q, %s columns: no line %q in\n%s", command, width, want, stdout)
+				}
+			}
+		}
+	}
+	stdout, _, _ := asideRun(t, nil, "serve", "--help")
+	if !strings.Contains(stdout, "$ASIDE_REDIS") || !strings.Contains(stdout, "127.0.0.1:8000") {
 		t.Errorf("help:\n%s", stdout)
+	}
+}
+
+// Each flag of "aside serve" has a name in the environment, made of its own.
+func TestEveryFlagHasItsVariable(t *testing.T) {
+	stdout, _, _ := asideRun(t, []string{"COLUMNS=80"}, "serve", "--help")
+	_, flags, _ := strings.Cut(stdout, "\nLog\n")
+	flag := regexp.MustCompile(`(?m)^\s+--([a-z0-9-]+)`)
+	names := flag.FindAllStringSubmatch(flags, -1)
+	if len(names) < 50 {
+		t.Errorf("%d flags", len(names))
+	}
+	for _, m := range names {
+		if want := "$ASIDE_" + strings.ToUpper(strings.ReplaceAll(m[1], "-", "_")) + ")"; !strings.Contains(flags, want) {
+			t.Errorf("--%s: no %s in the help", m[1], want)
+		}
 	}
 }
 

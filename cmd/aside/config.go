@@ -21,7 +21,9 @@ import (
 // them. Without --mongo it is the embedded store under --data.
 type StoreFlags struct {
 	Data            string `help:"Directory of the embedded store, made if it is missing. Not used with --mongo." default:"./aside-data" env:"ASIDE_DATA" group:"Primary store"`
-	Mongo           string `help:"MongoDB connection string, such as mongodb://user:password@db1:27017/?replicaSet=rs0 . Other users of the machine can read flags: give a password in the environment." placeholder:"URI" env:"ASIDE_MONGO" group:"Primary store"`
+	Mongo           string `help:"MongoDB connection string, such as mongodb://todo@db1/?replicaSet=rs0, in place of the embedded store. Other users of the machine can read flags: give a password in a file, or in the environment." placeholder:"URI" env:"ASIDE_MONGO" group:"Primary store"`
+	MongoFile       string `help:"File that holds the connection string, password included; in place of --mongo." placeholder:"FILE" env:"ASIDE_MONGO_FILE" group:"Primary store"`
+	MongoPassFile   string `name:"mongo-password-file" help:"File that holds the password of the user in --mongo, as it is (not percent-encoded). Read at the start." placeholder:"FILE" env:"ASIDE_MONGO_PASSWORD_FILE" group:"Primary store"`
 	MongoDatabase   string `help:"MongoDB database that holds the todos; one in the connection string's path goes before it." default:"test" env:"ASIDE_MONGO_DATABASE" group:"Primary store"`
 	MongoCollection string `help:"MongoDB collection that holds the todos." default:"todos" env:"ASIDE_MONGO_COLLECTION" group:"Primary store"`
 }
@@ -29,6 +31,9 @@ type StoreFlags struct {
 // Open opens the chosen store; the caller closes it. A MongoDB server that is
 // down is no error here: its store recovers by itself.
 func (f *StoreFlags) Open(ctx context.Context, log *slog.Logger) (todo.Store, error) {
+	if err := f.secrets(); err != nil {
+		return nil, &exitError{err, exitUsage}
+	}
 	if f.Mongo == "" {
 		s, err := boltstore.Open(f.Data, boltstore.Options{})
 		if err != nil {
@@ -43,6 +48,19 @@ func (f *StoreFlags) Open(ctx context.Context, log *slog.Logger) (todo.Store, er
 		return nil, &exitError{fmt.Errorf("--mongo: %w", err), exitUsage}
 	}
 	return s, nil
+}
+
+// secrets puts what the files hold where the flags have it. It may be called
+// again.
+func (f *StoreFlags) secrets() (err error) {
+	if f.Mongo, err = oneOf("--mongo", f.Mongo, f.MongoFile); err != nil {
+		return err
+	}
+	if f.Mongo, err = withPassword("--mongo", f.Mongo, "--mongo-password-file", f.MongoPassFile, true); err != nil {
+		return err
+	}
+	f.MongoFile, f.MongoPassFile = "", ""
+	return nil
 }
 
 // Describe names the store for people, without secrets.
@@ -60,10 +78,15 @@ func (f *StoreFlags) Describe() string {
 
 // CacheFlags set up the cache.
 type CacheFlags struct {
-	Redis string `help:"Redis, the tier that all servers share. One server: redis://host:6379/0, with TLS: rediss://. Cluster: redis://host1:6379?addr=host2:6379. Sentinel: redis://host1:26379?addr=host2:26379&master_set=mymaster. Without it each server has its own cache in memory only. Give a password in the environment." placeholder:"URL" env:"ASIDE_REDIS" group:"Cache"`
+	Redis string `help:"Redis, the tier that all servers share, such as redis://cache1:6379; the help of aside serve has the other forms. Without it each server has its own cache in memory only. Give a password in a file, or in the environment." placeholder:"URL" env:"ASIDE_REDIS" group:"Cache"`
 
-	RedisSentinelUsername string `help:"User name that the sentinels ask for, if they do; that of --redis is for the servers." placeholder:"NAME" env:"ASIDE_REDIS_SENTINEL_USERNAME" group:"Cache"`
-	RedisSentinelPassword string `help:"Password that the sentinels ask for, if they do. Give it in the environment." placeholder:"PASSWORD" env:"ASIDE_REDIS_SENTINEL_PASSWORD" group:"Cache"`
+	RedisPasswordFile         string `help:"File that holds the password of the user in --redis (redis://user@host, or redis://host for the default user), as it is. Read at the start." placeholder:"FILE" env:"ASIDE_REDIS_PASSWORD_FILE" group:"Cache"`
+	RedisSentinelUsername     string `help:"User name that the sentinels ask for, if they do; that of --redis is for the servers." placeholder:"NAME" env:"ASIDE_REDIS_SENTINEL_USERNAME" group:"Cache"`
+	RedisSentinelPassword     string `help:"Password that the sentinels ask for, if they do. Give it in a file, or in the environment." placeholder:"PASSWORD" env:"ASIDE_REDIS_SENTINEL_PASSWORD" group:"Cache"`
+	RedisSentinelPasswordFile string `help:"File that holds it." placeholder:"FILE" env:"ASIDE_REDIS_SENTINEL_PASSWORD_FILE" group:"Cache"`
+	RedisTLSCert              string `name:"redis-tls-cert" help:"With rediss://: this server's own certificate, in PEM form, for a Redis that asks for one (tls-auth-clients yes). Read again when it changes." placeholder:"FILE" env:"ASIDE_REDIS_TLS_CERT" group:"Cache"`
+	RedisTLSKey               string `name:"redis-tls-key" help:"The key of --redis-tls-cert." placeholder:"FILE" env:"ASIDE_REDIS_TLS_KEY" group:"Cache"`
+	RedisTLSCA                string `name:"redis-tls-ca" help:"With rediss://: certificates of the authorities that Redis' own may come from, in PEM form. Default: those that this machine trusts." placeholder:"FILE" env:"ASIDE_REDIS_TLS_CA" group:"Cache"`
 
 	CacheName   string        `help:"Name of the cache in Redis. All servers of the same records need the same name, those of other records another. Default: todos, and with the embedded store one made of its path." placeholder:"NAME" env:"ASIDE_CACHE_NAME" group:"Cache"`
 	TTL         time.Duration `name:"ttl" help:"How long a record stays cached; bounds how long a change made behind the service's back can go unseen." default:"5m" env:"ASIDE_TTL" group:"Cache"`
@@ -131,6 +154,16 @@ func (f *CacheFlags) check() error {
 	if f.NoL1 && f.Redis == "" && !f.NoCache {
 		fault("--no-l1 without --redis leaves no cache: add --redis, or use --no-cache")
 	}
+	if f.Redis == "" {
+		for _, other := range [][2]string{
+			{"--redis-password-file", f.RedisPasswordFile}, {"--redis-sentinel-password-file", f.RedisSentinelPasswordFile},
+			{"--redis-tls-cert", f.RedisTLSCert}, {"--redis-tls-key", f.RedisTLSKey}, {"--redis-tls-ca", f.RedisTLSCA},
+		} {
+			if other[1] != "" {
+				fault("%s needs --redis", other[0])
+			}
+		}
+	}
 	return errors.Join(errs...)
 }
 
@@ -150,7 +183,11 @@ func (f *CacheFlags) open(store *StoreFlags, log *slog.Logger, hooks func(*aside
 	hooks(&o)
 	closeRedis := func() {}
 	if f.Redis != "" {
-		l2, err := redisl2.Open(f.redisOptions(log))
+		options, err := f.redisOptions(log)
+		if err != nil {
+			return nil, nil, &exitError{err, exitUsage}
+		}
+		l2, err := redisl2.Open(options)
 		if err != nil {
 			return nil, nil, &exitError{fmt.Errorf("--redis: %w", err), exitUsage}
 		}
@@ -197,11 +234,17 @@ func (f *CacheFlags) options(store *StoreFlags, log *slog.Logger) aside.Options[
 	return o
 }
 
-func (f *CacheFlags) redisOptions(log *slog.Logger) redisl2.Options {
-	return redisl2.Options{
-		URL: f.Redis, SilenceTimeout: f.RedisSilence, Logger: log,
-		SentinelUsername: f.RedisSentinelUsername, SentinelPassword: f.RedisSentinelPassword,
+func (f *CacheFlags) redisOptions(log *slog.Logger) (redisl2.Options, error) {
+	o := redisl2.Options{SilenceTimeout: f.RedisSilence, Logger: log, SentinelUsername: f.RedisSentinelUsername}
+	var err error
+	if o.URL, err = withPassword("--redis", f.Redis, "--redis-password-file", f.RedisPasswordFile, false); err != nil {
+		return o, err
 	}
+	if o.SentinelPassword, err = oneOf("--redis-sentinel-password", f.RedisSentinelPassword, f.RedisSentinelPasswordFile); err != nil {
+		return o, err
+	}
+	o.TLS, err = f.redisTLS(log)
+	return o, err
 }
 
 // offOr translates 0 for off, as flags have it, to the library's negative.

@@ -27,7 +27,7 @@ func (*DemoCmd) Help() string {
 // Validate is called by the parser.
 func (c *DemoCmd) Validate() error {
 	var errs []error
-	if c.Mongo != "" {
+	if c.Mongo != "" || c.MongoFile != "" {
 		errs = append(errs, errors.New(`the demo uses the embedded store, not --mongo (or ASIDE_MONGO): use "aside load --count 1000" and "aside serve" for MongoDB`))
 	}
 	if c.Count < 1 || c.Count > 10_000_000 {
@@ -38,6 +38,9 @@ func (c *DemoCmd) Validate() error {
 
 // Run fills the store if it is empty, and serves it.
 func (c *DemoCmd) Run(ctx context.Context, log *slog.Logger, out io.Writer) error {
+	if c.ShutdownDelay == notGiven {
+		c.ShutdownDelay = 0
+	}
 	count, err := c.fill(ctx, log, out)
 	if err != nil {
 		return err

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"regexp"
+	"slices"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -33,11 +34,11 @@ const exitUsage = 2
 
 const description = `Todos over a primary store, served cache-aside: from memory, from Redis, and from the store for what neither has.
 
-Try it:       aside demo
-For real:     aside serve --mongo mongodb://db1/ --redis redis://cache1/
-All flags:    aside serve --help
+    Try it:       aside demo
+    For real:     aside serve --mongo mongodb://db1 --redis redis://cache1
+    All flags:    aside serve --help
 
-Every flag can be given in the environment under the name that its help shows.`
+A flag whose help shows a name such as $ASIDE_LISTEN can be given in the environment under that name. A flag of the command line goes before it.`
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 
@@ -55,6 +56,9 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if err != nil {
 		fmt.Fprintln(stderr, "aside: in the definition of the flags:", err)
 		return 1
+	}
+	if len(args) > 0 && args[0] == "help" { // as many programs have it
+		args = append(slices.Clone(args[1:]), "--help")
 	}
 	k, err := parse(parser, args)
 	switch {
@@ -102,6 +106,11 @@ func parse(parser *kong.Kong, args []string) (k *kong.Context, err error) {
 	return parser.Parse(args)
 }
 
+// signalError is why a context ended that a signal ended.
+type signalError struct{ os.Signal }
+
+func (e signalError) Error() string { return "stopped by " + e.String() }
+
 // withSignals returns a context that ends with the first SIGINT or SIGTERM. The
 // second one ends the process at once, with the shell's code for it.
 func withSignals(ctx context.Context, log *slog.Logger) (context.Context, func()) {
@@ -113,7 +122,7 @@ func withSignals(ctx context.Context, log *slog.Logger) (context.Context, func()
 		select {
 		case sig := <-ch:
 			log.Debug("signal", "signal", sig.String())
-			cancel(fmt.Errorf("stopped by %v", sig))
+			cancel(signalError{sig})
 		case <-done:
 			return
 		}

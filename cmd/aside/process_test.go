@@ -220,7 +220,7 @@ func (p *process) slowRequest(id string) (finish func() (string, error)) {
 	}
 	p.t.Cleanup(func() { conn.Close() })
 	body := fmt.Sprintf(`{"id":%q,"name":"slow"}`, id)
-	fmt.Fprintf(conn, "POST /todos HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(body), body[:5])
+	fmt.Fprintf(conn, "POST /todos HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(body), body[:5])
 	testserver.Eventually(p.t, 10*time.Second, "the request is being served", func() bool {
 		return strings.Contains(p.do("GET", "/metrics", "").body, "aside_http_requests_in_flight 2\n")
 	})
@@ -236,16 +236,10 @@ func (p *process) slowRequest(id string) (finish func() (string, error)) {
 // was acknowledged is there after a restart.
 func TestGracefulShutdown(t *testing.T) {
 	data := t.TempDir()
-	p := start(t, nil, "serve", "--data", data)
+	p := start(t, nil, "serve", "--data", data, "--shutdown-delay", "0s")
 	finish := p.slowRequest("slow")
 	p.signal(syscall.SIGTERM)
-	testserver.Eventually(t, 10*time.Second, "new connections are refused", func() bool {
-		conn, err := net.Dial("tcp", strings.TrimPrefix(p.url, "http://"))
-		if err == nil {
-			conn.Close()
-		}
-		return err != nil
-	})
+	testserver.Eventually(t, 10*time.Second, "new connections are refused", p.refuses)
 	select {
 	case <-p.ended:
 		t.Fatal("it ended with a request under way")
@@ -261,19 +255,71 @@ func TestGracefulShutdown(t *testing.T) {
 	again.wantExit(0)
 }
 
+// refuses reports whether new connections are.
+func (p *process) refuses() bool {
+	conn, err := net.Dial("tcp", strings.TrimPrefix(p.url, "http://"))
+	if err == nil {
+		conn.Close()
+	}
+	return err != nil
+}
+
+// After SIGTERM /readyz says 503 while requests are still answered; then the
+// listener closes. Caught: a listener that closed at once, so that a balancer
+// sent requests to it until its next look.
+func TestReadyzFailsBeforeTheListenerCloses(t *testing.T) {
+	p := start(t, nil, "serve", "--data", t.TempDir(), "--shutdown-delay", "2s")
+	p.want(p.do("GET", "/readyz", ""), 200)
+	begun := time.Now()
+	p.signal(syscall.SIGTERM)
+	testserver.Eventually(t, 10*time.Second, "it says that it leaves", func() bool { return p.do("GET", "/readyz", "").status == 503 })
+	if r := p.do("GET", "/readyz", ""); !strings.Contains(r.body, `"status":"leaving"`) {
+		t.Errorf("readyz: %s", r.body)
+	}
+	p.want(p.do("POST", "/todos", `{"id":"1","name":"n"}`), 201)
+	p.want(p.do("GET", "/healthz", ""), 200)
+	testserver.Eventually(t, 20*time.Second, "new connections are refused", p.refuses)
+	if took := time.Since(begun); took < 2*time.Second {
+		t.Errorf("it closed its listener after %v", took)
+	}
+	p.wantExit(0)
+
+	// Ctrl-C is pressed by a person, and the demo has no balancer.
+	for sig, args := range map[os.Signal][]string{
+		os.Interrupt:    {"serve", "--data", t.TempDir(), "--shutdown-delay", "1h"},
+		syscall.SIGTERM: {"demo", "--data", t.TempDir(), "--count", "1"},
+	} {
+		p := start(t, nil, args...)
+		p.signal(sig)
+		p.wantExit(0)
+		if strings.Contains(p.logged(), "leaving") {
+			t.Errorf("%v: %v: it waited", args, sig)
+		}
+	}
+}
+
 func TestSecondSignalEndsAtOnce(t *testing.T) {
-	for sig, code := range map[syscall.Signal]int{syscall.SIGINT: 130, syscall.SIGTERM: 143} {
-		p := start(t, nil, "serve", "--data", t.TempDir())
+	for _, tt := range []struct {
+		sig   syscall.Signal
+		code  int
+		delay string
+		says  string
+	}{
+		{syscall.SIGINT, 130, "0s", "shutting down"},
+		{syscall.SIGTERM, 143, "0s", "shutting down"},
+		{syscall.SIGTERM, 143, "1h", "leaving"},
+	} {
+		p := start(t, nil, "serve", "--data", t.TempDir(), "--shutdown-delay", tt.delay)
 		p.slowRequest("1") // never finished: the first signal alone would wait for it
-		p.signal(sig)
-		testserver.Eventually(t, 10*time.Second, "it shuts down", func() bool { return strings.Contains(p.logged(), "shutting down") })
-		p.signal(sig)
-		p.wantExit(code)
+		p.signal(tt.sig)
+		testserver.Eventually(t, 10*time.Second, "it shuts down", func() bool { return strings.Contains(p.logged(), tt.says) })
+		p.signal(tt.sig)
+		p.wantExit(tt.code)
 	}
 }
 
 func TestShutdownTimeoutCutsOff(t *testing.T) {
-	p := start(t, nil, "serve", "--data", t.TempDir(), "--shutdown-timeout", "10ms")
+	p := start(t, nil, "serve", "--data", t.TempDir(), "--shutdown-delay", "0s", "--shutdown-timeout", "10ms")
 	p.slowRequest("1")
 	p.signal(syscall.SIGTERM)
 	p.wantExit(1)
@@ -292,7 +338,7 @@ func TestLimitsOnRequests(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	fmt.Fprint(conn, "POST /todos HTTP/1.1\r\nHost: x\r\nContent-Length: 50\r\n\r\n{")
+	fmt.Fprint(conn, "POST /todos HTTP/1.1\r\nHost: localhost\r\nContent-Length: 50\r\n\r\n{")
 	if err := conn.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
 		t.Fatal(err)
 	}
@@ -340,6 +386,54 @@ func TestAdminListener(t *testing.T) {
 		if !strings.Contains(metrics, name) {
 			t.Errorf("/metrics lacks %s", name)
 		}
+	}
+}
+
+// The flags of the listeners reach them: names, docs, metrics, and what may be
+// asked of the store.
+func TestListenerFlags(t *testing.T) {
+	p := start(t, []string{"ASIDE_ALLOWED_HOSTS=todo.example.com,*.example.org", "ASIDE_NO_DOCS=true"}, "serve", "--data", t.TempDir(),
+		"--admin", "127.0.0.1:0", "--admin-metrics", "--max-strong-loads", "0", "--max-page", "300")
+	ask := func(base, host string) int {
+		req, err := http.NewRequest("GET", base, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Host = host
+		resp, err := http.DefaultTransport.RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		return resp.StatusCode
+	}
+	defer http.DefaultTransport.(*http.Transport).CloseIdleConnections()
+	for _, base := range []string{p.url + "/healthz", p.admin + "/metrics"} {
+		for host, want := range map[string]int{"evil.example": 421, "todo.example.com": 200, "a.example.org:8000": 200, "localhost:1": 200} {
+			if got := ask(base, host); got != want {
+				t.Errorf("%s as %s: %d, want %d", base, host, got, want)
+			}
+		}
+	}
+	p.want(p.do("GET", "/docs", ""), 404)
+	p.want(p.do("GET", "/metrics", ""), 404)
+	p.want(p.do("GET", p.admin+"/metrics", ""), 200)
+	for i := range 3 {
+		p.want(p.do("POST", "/todos", fmt.Sprintf(`{"id":"%d","name":"n"}`, i)), 201)
+	}
+	if r := p.want(p.do("GET", "/todos", ""), 200); strings.Count(r.body, `"id"`) != 1 || !strings.Contains(r.body, "next_cursor") {
+		t.Errorf("page: %s", r.body)
+	}
+	testserver.Eventually(t, 10*time.Second, "no-cache is ignored", func() bool {
+		return p.do("GET", "/todos/1", "", "Cache-Control: no-cache").cacheStatus() == "aside; hit; detail=L1"
+	})
+	if r := p.do("GET", p.admin+"/debug/pprof/profile?seconds=9999", ""); r.status != 400 {
+		t.Errorf("a long profile: %d", r.status)
+	}
+
+	open := start(t, nil, "serve", "--data", t.TempDir())
+	if got := ask(open.url+"/healthz", "evil.example"); got != 421 {
+		t.Errorf("a loopback listener answers under another name: %d", got)
 	}
 }
 

@@ -29,7 +29,11 @@ func TestTimeoutFlags(t *testing.T) {
 		if _, err := parser.Parse(append([]string{"serve"}, strings.Fields(tt.args)...)); err != nil {
 			t.Fatal(err)
 		}
-		o, l2 := c.Serve.options(&c.Serve.StoreFlags, slog.Default()), c.Serve.redisOptions(slog.Default())
+		o := c.Serve.options(&c.Serve.StoreFlags, slog.Default())
+		l2, err := c.Serve.redisOptions(slog.Default())
+		if err != nil {
+			t.Fatal(err)
+		}
 		for _, d := range []struct {
 			name      string
 			got, want time.Duration

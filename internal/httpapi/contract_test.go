@@ -476,3 +476,74 @@ func TestBatch(t *testing.T) {
 		t.Errorf("Retry-After = %q", a.Header.Get("Retry-After"))
 	}
 }
+
+// Each id that a creation accepts is reachable where its Location says, by every
+// method. Caught: "/", which was created and then found by none.
+func TestEveryIDHasItsPath(t *testing.T) {
+	f := serve(t, nil)
+	created := 0
+	for _, id := range []string{
+		"/", "//", "a/", "/a", "a//b", "/.", "./a", "../a", "a/..", "/../", ".", "..", "...", ".a", "%2F", "%2f", "%", "%25", "%2E", "%zz",
+		"?", "#", "a?b#c", ";", "a;b=c", "&", "=", "+", " ", "a b", ":", "@", "*", "\\", "a\\b", "'", "\"", "<b>", "é", "日本", "😀", ",", "-", "_", "{id}", "$", "docs",
+		"healthz", "todos", "x/todos/y", "\u200b", "\u202e", strings.Repeat("/", 256), strings.Repeat("é", 128),
+	} {
+		body, _ := json.Marshal(map[string]string{"id": id, "name": "n"})
+		a := f.do("POST", "/todos", string(body))
+		if a.StatusCode == 422 {
+			f.want(a, 422)
+			continue
+		}
+		f.want(a, 201)
+		created++
+		at := a.Header.Get("Location")
+		for _, path := range []string{at, at + "/"} {
+			f.want(f.do("HEAD", path, ""), 200)
+			var got todo.Todo
+			f.want(f.do("GET", path, ""), 200).json(t, &got)
+			if got.ID != id {
+				t.Errorf("%q is %q at %s", id, got.ID, path)
+			}
+			f.want(f.do("PUT", path, `{"name":"m"}`), 200)
+			f.want(f.do("PATCH", path, `{"name":"o"}`), 200)
+		}
+		f.want(f.do("DELETE", at, ""), 204)
+		f.want(f.do("GET", at, ""), 404)
+		f.want(f.do("POST", at, `{"name":"n"}`), 405)
+	}
+	if created < 40 {
+		t.Errorf("only %d of the ids were accepted", created)
+	}
+}
+
+// JSON is all there is, so an answer is JSON whatever Accept asks for, and a
+// failure a problem. Caught: a page as application/problem+json for a client
+// that names that type, and a 500 for a header that huma's reader panics on.
+func TestAccept(t *testing.T) {
+	f := serve(t, []todo.Todo{legacy("1", "one")})
+	for _, accept := range []string{
+		"*/*", "application/json", "application/problem+json", "application/problem+json;q=0.9, */*", "application/problem+json, application/json",
+		"application/merge-patch+json", "json", "application/json;q=0", "text/html", "application/xml;q=0.1", "a;,b", "a;,", ";", ",", ";q", ";;q=1", "*", "é",
+	} {
+		h := "Accept: " + accept
+		for _, tt := range []struct {
+			status             int
+			method, path, body string
+		}{
+			{200, "GET", "/todos?limit=1", ""},
+			{200, "GET", "/todos?ids=1", ""},
+			{200, "GET", "/todos/1", ""},
+			{201, "POST", "/todos", `{"name":"n"}`},
+			{200, "PUT", "/todos/1", `{"name":"n"}`},
+			{200, "PATCH", "/todos/1", `{"name":"n"}`},
+			{200, "GET", "/readyz", ""},
+			{200, "GET", "/openapi.json", ""},
+			{422, "GET", "/todos?limit=0", ""},
+			{404, "PUT", "/todos/none", `{"name":"n"}`},
+		} {
+			a := f.want(f.do(tt.method, tt.path, tt.body, h), tt.status)
+			if got := a.Header.Get("Content-Type"); tt.status < 400 && got != "application/json" {
+				t.Errorf("%s %s with %s: Content-Type %q", tt.method, tt.path, h, got)
+			}
+		}
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/cespare/xxhash/v2"
 )
@@ -29,7 +30,8 @@ const docsPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img
 type asset struct {
 	mime          string
 	etag          string
-	plain, packed []byte // packed may be nil
+	plain, packed []byte // packed may be nil, and then plain is not
+	unpacked      func() []byte
 }
 
 func (s *Server) docsRoutes(spec []byte) error {
@@ -48,6 +50,8 @@ func (s *Server) docsRoutes(spec []byte) error {
 		name, packed := strings.CutSuffix(name, ".gz")
 		if packed {
 			a.packed, a.plain = data, nil
+			// Few clients ask without gzip; for them it is unpacked once, and kept.
+			a.unpacked = sync.OnceValue(func() []byte { return mustUnpack(data) })
 		}
 		assets[name] = a.tagged()
 	}
@@ -57,7 +61,7 @@ func (s *Server) docsRoutes(spec []byte) error {
 	s.handle("GET /docs/{file}", func(ex *exchange, r *http.Request) {
 		a, ok := assets[r.PathValue("file")]
 		if !ok {
-			ex.writeProblem(noSuchPath())
+			ex.writeProblem(s.noSuchPath())
 			return
 		}
 		a.serve(ex, r)
@@ -97,20 +101,25 @@ func (a *asset) serve(ex *exchange, r *http.Request) {
 		return
 	}
 	if body == nil {
-		// Rare enough to be unpacked each time rather than kept.
-		zr, err := gzip.NewReader(bytes.NewReader(a.packed))
-		if err == nil {
-			body, err = io.ReadAll(zr)
-		}
-		if err != nil {
-			panic("httpapi: embedded file is damaged: " + err.Error())
-		}
+		body = a.unpacked()
 	}
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	ex.WriteHeader(http.StatusOK)
 	if r.Method != http.MethodHead {
 		ex.Write(body)
 	}
+}
+
+func mustUnpack(packed []byte) []byte {
+	zr, err := gzip.NewReader(bytes.NewReader(packed))
+	var body []byte
+	if err == nil {
+		body, err = io.ReadAll(zr)
+	}
+	if err != nil {
+		panic("httpapi: embedded file is damaged: " + err.Error())
+	}
+	return body
 }
 
 // acceptsGzip reads Accept-Encoding; q=0 is a refusal.

@@ -23,7 +23,11 @@ type exchange struct {
 	start  time.Time
 	status int // 0 until the header is written
 	bytes  int64
-	cause  error // of an error answer; for the log
+	cause  error  // of an error answer; for the log
+	body   *body  // of the request; nil if it has none
+	item   string // the id in the path /todos/{id}
+	send   time.Duration
+	after  func() // nil or what to do when the answer has been sent
 
 	// header values, here to spare each an allocation
 	idValue, timing [1]string
@@ -35,18 +39,29 @@ func (ex *exchange) Unwrap() http.ResponseWriter { return ex.ResponseWriter }
 func (ex *exchange) WriteHeader(status int) {
 	if ex.status == 0 && status >= 200 {
 		ex.status = status
+		if ex.body != nil {
+			ex.body.leave(ex.ResponseWriter)
+		}
 	}
 	ex.ResponseWriter.WriteHeader(status)
 }
 
 func (ex *exchange) Write(p []byte) (int, error) {
 	if ex.status == 0 {
-		ex.status = http.StatusOK
+		ex.WriteHeader(http.StatusOK)
+	}
+	if len(p) > sentAtOnce {
+		_ = http.NewResponseController(ex.ResponseWriter).SetWriteDeadline(time.Now().Add(ex.send))
 	}
 	n, err := ex.ResponseWriter.Write(p)
 	ex.bytes += int64(n)
 	return n, err
 }
+
+// sentAtOnce is how much of an answer goes out whether or not its client reads:
+// the buffers of the system hold it. Up to there the server's own time limit
+// will do.
+const sentAtOnce = 16 << 10
 
 // fail gives p the request's id and keeps its cause for the log.
 func (ex *exchange) fail(p *Problem) *Problem {
@@ -112,7 +127,7 @@ var (
 // ServeHTTP implements http.Handler: it wraps the routes in what every request
 // gets, an id, a deadline, metrics, the log, and a net for panics.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	ex := &exchange{ResponseWriter: w, id: s.ids.of(r), start: time.Now()}
+	ex := &exchange{ResponseWriter: w, id: s.ids.of(r), start: time.Now(), send: s.send}
 	h := w.Header()
 	ex.idValue[0] = ex.id
 	h["X-Request-Id"] = ex.idValue[:]
@@ -120,7 +135,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// Handlers of what may be kept say so themselves.
 	h["Cache-Control"] = valueNoStore
 
-	s.metrics.inFlight.Inc()
+	s.requests.used.Add(1)
 	var pattern string
 	defer func() {
 		v := recover()
@@ -146,7 +161,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) finish(ex *exchange, r *http.Request, pattern string) {
-	s.metrics.inFlight.Dec()
+	s.requests.used.Add(-1)
+	if ex.after != nil {
+		ex.after()
+	}
 	took := time.Since(ex.start)
 	status := ex.status
 	if status == 0 {

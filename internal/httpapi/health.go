@@ -18,7 +18,7 @@ type health struct {
 
 // readiness answers /readyz.
 type readiness struct {
-	Status string         `json:"status" enum:"ready,degraded,unavailable" doc:"degraded still answers every request, at a cost to the store."`
+	Status string         `json:"status" enum:"ready,degraded,unavailable,leaving" doc:"degraded still answers every request, at a cost to the store. leaving is about to shut down."`
 	Store  componentState `json:"store"`
 	Cache  componentState `json:"cache"`
 }
@@ -55,6 +55,9 @@ func (s *Server) readyz(ex *exchange, r *http.Request) {
 		state.Status = "unavailable"
 		state.Store = componentState{Status: "unavailable", Reason: "the store does not answer; the log has the reason under request id " + ex.id}
 		ex.Header()["Retry-After"] = []string{"1"}
+	}
+	if s.leaving.Load() {
+		status, state.Status = http.StatusServiceUnavailable, "leaving"
 	}
 	ex.writeJSON(status, state)
 }

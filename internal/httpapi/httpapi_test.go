@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -29,6 +31,8 @@ type fixture struct {
 	cache *aside.Cache[string, todo.Todo] // nil without cache
 	url   string
 	log   *bytes.Buffer
+
+	undocumented bool // its answers are not those of the usual document
 }
 
 type option func(*aside.Options[string, todo.Todo], *httpapi.Options)
@@ -111,7 +115,56 @@ func (f *fixture) do(method, path, body string, headers ...string) *answer {
 	if err != nil {
 		f.t.Fatal(err)
 	}
+	f.named(resp)
 	return &answer{resp, b}
+}
+
+// document is what the API says of itself: path, method, status, media types.
+var document = sync.OnceValue(func() map[string]map[string]struct {
+	Responses map[string]struct{ Content map[string]any }
+} {
+	h, err := httpapi.New(httpapi.Options{Service: todo.NewService(todo.ServiceOptions{Store: todotest.New()})})
+	if err != nil {
+		panic(err)
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequest("GET", "/openapi.json", nil))
+	var doc struct {
+		Paths map[string]map[string]struct {
+			Responses map[string]struct{ Content map[string]any }
+		}
+	}
+	if err := json.Unmarshal(w.Body.Bytes(), &doc); err != nil {
+		panic(err)
+	}
+	return doc.Paths
+})
+
+// named checks that the document names an answer. All answers of all tests of
+// this package come by here. Caught: 408, 403 and the 503 of a full server,
+// which the document did not know.
+func (f *fixture) named(resp *http.Response) {
+	f.t.Helper()
+	if f.undocumented {
+		return
+	}
+	path := resp.Request.URL.EscapedPath()
+	if rest, ok := strings.CutPrefix(path, "/todos/"); ok && rest != "" {
+		path = "/todos/{id}"
+	}
+	op, ok := document()[strings.TrimSuffix(path, "/")][strings.ToLower(resp.Request.Method)]
+	if !ok || strings.Contains(resp.Request.URL.EscapedPath(), "//") || strings.Contains(resp.Request.URL.EscapedPath(), "/.") {
+		return // no such path or method
+	}
+	as, ok := op.Responses[fmt.Sprint(resp.StatusCode)]
+	if !ok {
+		f.t.Errorf("%s %s: the document does not name status %d", resp.Request.Method, path, resp.StatusCode)
+		return
+	}
+	got, _, _ := strings.Cut(resp.Header.Get("Content-Type"), ";")
+	if _, ok := as.Content[got]; len(as.Content) > 0 && !ok && got != "" {
+		f.t.Errorf("%s %s: the document does not name %s for status %d", resp.Request.Method, path, got, resp.StatusCode)
+	}
 }
 
 func (f *fixture) want(a *answer, status int) *answer {

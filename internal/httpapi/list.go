@@ -14,6 +14,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
+	"github.com/asidecache/aside"
 	"github.com/asidecache/aside/internal/todo"
 )
 
@@ -26,7 +27,7 @@ const (
 
 // listInput is GET /todos: a page, or with ids a batch.
 type listInput struct {
-	Limit        int      `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"Most items in a page."`
+	Limit        int      `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"Most items in a page. A page of large items has fewer; next_cursor tells whether there are more."`
 	Cursor       string   `query:"cursor" doc:"Where the page starts: next_cursor of the page before. Opaque."`
 	IDs          []string `query:"ids,explode" nullable:"false" doc:"Ids of a batch read, 1 to 200. Repeat the parameter, or separate ids by commas; a comma that belongs to an id is written %2C. Not with limit or cursor."`
 	CacheControl string   `header:"Cache-Control" doc:"no-cache asks for a strong read: the answer has every write acknowledged, on any node, before the request."`
@@ -50,6 +51,7 @@ type todoList struct {
 	Todos      []todo.Todo `json:"todos" nullable:"false" doc:"A page in the order of the ids' bytes; a batch in the order asked."`
 	NextCursor string      `json:"next_cursor,omitempty" doc:"Of a page: the cursor of the next one. Absent on the last page."`
 	Missing    []string    `json:"missing,omitempty" nullable:"false" doc:"Of a batch: the ids that no item has."`
+	Rest       []string    `json:"rest,omitempty" nullable:"false" doc:"Of a batch: the ids that were left out, since the items before them fill the answer. Ask for them in another request."`
 	Failed     []failedID  `json:"failed,omitempty" nullable:"false" doc:"Of a batch: the ids that could not be read now. They may exist."`
 }
 
@@ -140,18 +142,22 @@ func encodeCursor(after string) string {
 func decodeCursor(cursor string) (string, error) {
 	b, err := base64.RawURLEncoding.DecodeString(cursor)
 	after, ok := strings.CutPrefix(string(b), cursorVersion)
-	if err != nil || !ok || after == "" {
+	if err != nil || !ok || after == "" || strings.ContainsAny(cursor, "\r\n") { // which the decoder passes over
 		return "", errors.New("is not a cursor of this service; take next_cursor of a page, or leave it out for the first page")
 	}
 	return after, nil
 }
 
+// listTodos answers a page or a batch.
 func (s *Server) listTodos(ctx context.Context, in *listInput) (*listOutput, error) {
+	if p := s.begin(in.ex, in.request); p != nil {
+		return nil, in.ex.fail(p)
+	}
 	if in.IDs != nil {
 		return s.batch(ctx, in)
 	}
 	before := time.Now()
-	page, err := s.svc.List(ctx, in.after, in.Limit)
+	page, err := s.page(ctx, in.after, in.Limit)
 	if err != nil {
 		return nil, in.ex.fail(readProblem(ctx, err))
 	}
@@ -177,22 +183,29 @@ func (s *Server) listTodos(ctx context.Context, in *listInput) (*listOutput, err
 }
 
 func (s *Server) batch(ctx context.Context, in *listInput) (*listOutput, error) {
-	level := levelOf(in.request.Header)
+	level, p := s.level(in.request)
+	if p != nil {
+		return nil, in.ex.fail(p)
+	}
 	before := time.Now()
-	found, err := s.svc.GetMany(ctx, in.IDs, level)
+	found, rest, err := s.many(ctx, in.IDs, level)
 	if err != nil {
 		return nil, in.ex.fail(readProblem(ctx, err))
 	}
 	out := &listOutput{
 		CacheStatus:  cacheStatusOfMany(found, level),
 		CacheControl: valueRevalidate[0],
-		Body:         todoList{Todos: []todo.Todo{}},
+		Body:         todoList{Todos: []todo.Todo{}, Rest: rest},
 	}
 	took := time.Since(before)
 	var failure error
 	var l2, load time.Duration // of the slowest
-	for _, id := range in.IDs {
+	ids := in.IDs[:len(in.IDs)-len(rest)]
+	for _, id := range ids {
 		r := found.Results[id]
+		if level == aside.Strong {
+			s.paid(r.Info)
+		}
 		l2, load = max(l2, r.L2Time), max(load, r.LoadTime)
 		switch {
 		case r.Err == nil:
@@ -205,7 +218,7 @@ func (s *Server) batch(ctx context.Context, in *listInput) (*listOutput, error) 
 			out.Body.Failed = append(out.Body.Failed, failedID{id, p.Status, p.Code, p.Detail})
 		}
 	}
-	if len(out.Body.Failed) == len(in.IDs) {
+	if len(out.Body.Failed) == len(ids) {
 		return nil, in.ex.fail(readProblem(ctx, failure))
 	}
 	in.ex.cause = failure

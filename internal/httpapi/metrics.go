@@ -16,7 +16,6 @@ import (
 // metrics of the HTTP side. Labels are routes, methods and statuses from fixed
 // sets, never anything that a client can make up.
 type metrics struct {
-	inFlight prometheus.Gauge
 	requests *prometheus.CounterVec
 	duration *prometheus.HistogramVec
 
@@ -37,12 +36,12 @@ type series struct {
 
 var durationBuckets = []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}
 
-func newMetrics(reg prometheus.Registerer) (*metrics, error) {
+func newMetrics(reg prometheus.Registerer, inFlight func() float64) (*metrics, error) {
+	serving := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "aside_http_requests_in_flight",
+		Help: "Requests being served now.",
+	}, inFlight)
 	m := &metrics{
-		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "aside_http_requests_in_flight",
-			Help: "Requests being served now.",
-		}),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "aside_http_requests_total",
 			Help: "Requests answered, by route, method and status; code 499 is a client that left before there was an answer.",
@@ -53,7 +52,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 			Buckets: durationBuckets,
 		}, []string{"route", "method"}),
 	}
-	for _, c := range []prometheus.Collector{m.inFlight, m.requests, m.duration} {
+	for _, c := range []prometheus.Collector{serving, m.requests, m.duration} {
 		if err := reg.Register(c); err != nil {
 			return nil, err
 		}

@@ -5,6 +5,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/asidecache/aside"
 	"github.com/asidecache/aside/internal/todo"
 )
 
@@ -16,8 +17,8 @@ var (
 )
 
 // pathID returns the id in the request's path.
-func pathID(r *http.Request) (string, *Problem) {
-	id := r.PathValue("id")
+func (ex *exchange) pathID() (string, *Problem) {
+	id := ex.item
 	if !utf8.ValidString(id) {
 		return "", newProblem(http.StatusBadRequest, "bad_request", "The id in the path is malformed; see errors.",
 			Fault{Location: "path.id", Detail: "must be percent-encoded UTF-8"})
@@ -29,17 +30,63 @@ func pathID(r *http.Request) (string, *Problem) {
 	return id, nil
 }
 
+// level is the level at which r reads, or why it may not.
+func (s *Server) level(r *http.Request) (aside.Level, *Problem) {
+	level := levelOf(r.Header)
+	if level != aside.Strong || s.noStrong {
+		return aside.Default, nil
+	}
+	if foreign(r) {
+		return level, crossSite()
+	}
+	if s.strong != nil && s.svc.Cached() && !s.strong.allow(time.Now()) {
+		p := newProblem(http.StatusServiceUnavailable, "strong_reads_limited",
+			"Too many reads that ask for the newest value (Cache-Control: no-cache or max-age=0) had to go to the store. Try again later, or without that header.")
+		p.retryAfter = time.Second
+		return level, p
+	}
+	return level, nil
+}
+
+// paid counts the loads that strong reads made themselves.
+func (s *Server) paid(reads ...aside.Info) {
+	if s.strong == nil {
+		return
+	}
+	loads := 0
+	for _, r := range reads {
+		if (r.Source == aside.SourceLoad || r.LoadTime > 0) && !r.Coalesced {
+			loads++
+		}
+	}
+	if loads > 0 {
+		s.strong.spend(loads)
+	}
+}
+
+func crossSite() *Problem {
+	return newProblem(http.StatusForbidden, "cross_origin",
+		"A browser sent this request on behalf of another site. This service works for its own pages and for programs only.")
+}
+
 // getTodo answers GET and HEAD of one record. It is the hot path, hence a plain
 // handler: huma's would cost about a fifth of the requests per second.
 func (s *Server) getTodo(ex *exchange, r *http.Request) {
-	id, p := pathID(r)
+	id, p := ex.pathID()
 	if p != nil {
 		ex.writeProblem(p)
 		return
 	}
-	level := levelOf(r.Header)
+	level, p := s.level(r)
+	if p != nil {
+		ex.writeProblem(p)
+		return
+	}
 	before := time.Now()
 	found, err := s.svc.Get(ex.ctx, id, level)
+	if level == aside.Strong {
+		s.paid(found.Info)
+	}
 	h := ex.Header()
 	h["Cache-Status"] = cacheStatusOf(found, level)
 	ex.timing[0] = serverTiming(ex.start, time.Since(before), found.L2Time, found.LoadTime)

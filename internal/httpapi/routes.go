@@ -5,17 +5,14 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"reflect"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 	"github.com/prometheus/client_golang/prometheus"
-
-	"github.com/asidecache/aside/internal/todo"
 )
 
-func (s *Server) routes(version string, reg *prometheus.Registry) error {
-	api := humago.New(humaMux{s.mux}, humaConfig(version))
+func (s *Server) routes(o Options, reg *prometheus.Registry) error {
+	api := jsonAPI{humago.New(humaMux{s.mux}, humaConfig(o.Version))}
 	// Every answer of huma's own shape goes through NewErrorWithContext, in
 	// problem.go; nothing else may tell a client about a panic.
 	const item = "/todos/{id}"
@@ -24,52 +21,80 @@ func (s *Server) routes(version string, reg *prometheus.Registry) error {
 		Summary:                      "List todos, or read several by id",
 		Description:                  "Without ids: a page, read from the store. With ids: those items, from the cache where it has them; items that do not exist are in missing, items that cannot be read now in failed. If none can be read the answer is an error.",
 		RejectUnknownQueryParameters: true,
-		Errors:                       []int{400, 503},
+		Errors:                       []int{400, 403, 421, 503},
 	}, s.listTodos)
 	huma.Register(api, huma.Operation{
 		OperationID: "create-todo", Method: http.MethodPost, Path: "/todos", Tags: []string{"todos"},
 		Summary:       "Create a todo",
 		DefaultStatus: http.StatusCreated,
-		Errors:        []int{400, 409, 413, 415, 422, 503, 504},
+		Errors:        []int{400, 403, 408, 409, 413, 415, 421, 422, 503, 504},
 	}, s.createTodo)
 	huma.Register(api, huma.Operation{
 		OperationID: "replace-todo", Method: http.MethodPut, Path: item, Tags: []string{"todos"},
 		Summary:     "Replace a todo",
 		Description: "Fields that are left out become empty. Nothing is written if nothing changes.",
-		Errors:      []int{400, 404, 412, 413, 415, 503, 504},
+		Errors:      []int{400, 403, 404, 408, 412, 413, 415, 421, 503, 504},
 	}, s.replaceTodo)
 	huma.Register(api, huma.Operation{
 		OperationID: "patch-todo", Method: http.MethodPatch, Path: item, Tags: []string{"todos"},
 		Summary:     "Change fields of a todo",
 		Description: "A JSON merge patch (RFC 7396): what is left out stays, null removes. Nothing is written if nothing changes.",
-		Errors:      []int{400, 404, 412, 413, 415, 503, 504},
+		Errors:      []int{400, 403, 404, 408, 412, 413, 415, 421, 503, 504},
 	}, s.patchTodo)
 	huma.Register(api, huma.Operation{
 		OperationID: "delete-todo", Method: http.MethodDelete, Path: item, Tags: []string{"todos"},
 		Summary:       "Delete a todo",
 		DefaultStatus: http.StatusNoContent,
-		Errors:        []int{400, 404, 412, 503, 504},
+		Errors:        []int{400, 403, 404, 412, 421, 503, 504},
 	}, s.deleteTodo)
 	s.handle("GET "+item, s.getTodo)
 	s.handle("GET /healthz", s.healthz)
 	s.handle("GET /readyz", s.readyz)
-	s.mux.Handle("GET /metrics", metricsHandler(reg))
-
-	document(api.OpenAPI())
-	spec, err := json.Marshal(api.OpenAPI())
-	if err != nil {
-		return fmt.Errorf("httpapi: encoding the OpenAPI document: %w", err)
+	readOnly := []string{"/healthz", "/readyz"}
+	if !o.NoMetrics {
+		show := metricsHandler(reg)
+		s.handle("GET /metrics", func(ex *exchange, r *http.Request) {
+			if foreign(r) {
+				ex.writeProblem(crossSite())
+				return
+			}
+			show.ServeHTTP(ex, r)
+		})
+		readOnly = append(readOnly, "/metrics")
 	}
-	if err := s.docsRoutes(spec); err != nil {
-		return err
+	if !o.NoDocs {
+		document(api.OpenAPI(), !o.NoMetrics)
+		spec, err := json.Marshal(api.OpenAPI())
+		if err != nil {
+			return fmt.Errorf("httpapi: encoding the OpenAPI document: %w", err)
+		}
+		if err := s.docsRoutes(spec); err != nil {
+			return err
+		}
+		readOnly = append(readOnly, "/openapi.json", "/docs", "/docs/{file}")
 	}
 
 	s.allow("/todos", "GET, HEAD, POST")
 	s.allow(item, "GET, HEAD, PUT, PATCH, DELETE")
-	for _, path := range []string{"/healthz", "/readyz", "/metrics", "/openapi.json", "/docs", "/docs/{file}"} {
+	for _, path := range readOnly {
 		s.allow(path, "GET, HEAD")
 	}
-	s.handle("/", func(ex *exchange, r *http.Request) { ex.writeProblem(noSuchPath()) })
+	s.handle("/", func(ex *exchange, r *http.Request) { ex.writeProblem(s.noSuchPath()) })
+	return nil
+}
+
+// jsonAPI answers in JSON whatever Accept says, as the plain handlers do: there
+// is nothing else to choose. huma's own reading of that header would send a
+// record as a problem to a client that names that type, and panics on some
+// values.
+type jsonAPI struct{ huma.API }
+
+func (jsonAPI) Negotiate(string) (string, error) { return mimeJSON, nil }
+
+// Marshal takes types of this package, todo.Todo and *Problem. A client that is
+// gone, or does not read, is no failure of ours: huma would panic on it.
+func (jsonAPI) Marshal(w io.Writer, _ string, v any) error {
+	_, _ = w.Write(mustEncode(v))
 	return nil
 }
 
@@ -83,21 +108,7 @@ func humaConfig(version string) huma.Config {
 	c := huma.DefaultConfig("aside todo service", version)
 	c.CreateHooks = nil
 	c.OpenAPIPath, c.DocsPath, c.SchemasPath = "", "", ""
-	c.Formats = map[string]huma.Format{
-		mimeJSON: {
-			Marshal: func(w io.Writer, v any) error {
-				_, err := w.Write(mustEncode(v))
-				return err
-			},
-			Unmarshal: json.Unmarshal,
-		},
-		problemJSON: {
-			Marshal: func(w io.Writer, v any) error {
-				_, err := w.Write(mustEncode(v))
-				return err
-			},
-		},
-	}
+	c.Formats = map[string]huma.Format{mimeJSON: {}} // see jsonAPI
 	c.Info.Description = "Todos over a primary store, served cache-aside. Every read says in Cache-Status how it was answered. " +
 		"All paths may end in a slash. Errors are problem details (RFC 9457); their code tells cases apart."
 	c.Info.License = &huma.License{Name: "Apache-2.0", Identifier: "Apache-2.0"}
@@ -106,87 +117,4 @@ func humaConfig(version string) huma.Config {
 		{Name: "operation", Description: "For those who run the service."},
 	}
 	return c
-}
-
-// document adds what huma cannot see: the plain handlers, and the bodies that
-// are decoded by hand.
-func document(o *huma.OpenAPI) {
-	reg := o.Components.Schemas
-	schema := func(v any, name string) *huma.Schema { return reg.Schema(reflect.TypeOf(v), true, name) }
-	record := schema(todo.Todo{}, "Todo")
-	problem := schema(Problem{}, "Problem")
-
-	body := func(op *huma.Operation, s *huma.Schema, types ...string) {
-		op.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{}}
-		for _, t := range types {
-			op.RequestBody.Content[t] = &huma.MediaType{Schema: s}
-		}
-	}
-	body(o.Paths["/todos"].Post, schema(newTodo{}, "NewTodo"), mimeJSON)
-	itemPath := o.Paths["/todos/{id}"]
-	body(itemPath.Put, schema(replacement{}, "Replacement"), mimeJSON)
-	body(itemPath.Patch, schema(mergePatch{}, "MergePatch"), mimeMergePatch, mimeJSON)
-
-	text := func(description string) *huma.Param {
-		return &huma.Param{Description: description, Schema: &huma.Schema{Type: huma.TypeString}}
-	}
-	header := func(name, description string) *huma.Param {
-		p := text(description)
-		p.Name, p.In = name, "header"
-		return p
-	}
-	failure := func(status int, description string) *huma.Response {
-		if description == "" {
-			description = http.StatusText(status)
-		}
-		return &huma.Response{Description: description, Content: map[string]*huma.MediaType{problemJSON: {Schema: problem}}}
-	}
-	answerHeaders := map[string]*huma.Header{
-		"ETag":          text("The item's entity tag."),
-		"Cache-Status":  text("How the answer was found (RFC 9211): hit, or fwd with the reason; detail is L1, L2 or load."),
-		"Server-Timing": text("Where the time went, in milliseconds."),
-		"Cache-Control": text("private, no-cache: keep it, but ask before use."),
-	}
-	read := func(id, method, summary string) *huma.Operation {
-		op := &huma.Operation{
-			OperationID: id, Method: method, Path: "/todos/{id}", Tags: []string{"todos"}, Summary: summary,
-			Parameters: []*huma.Param{
-				{Name: "id", In: "path", Required: true, Description: "The item's id, percent-encoded.", Example: "123", Schema: &huma.Schema{Type: huma.TypeString}},
-				header("Cache-Control", "no-cache asks for a strong read: the answer has every write acknowledged, on any node, before the request."),
-				header("If-None-Match", "Entity tags that the client has; 304 if one is current."),
-				header("If-Match", "Entity tags that the client expects; 412 if none is current."),
-			},
-			Responses: map[string]*huma.Response{
-				"200": {Description: "OK", Headers: answerHeaders},
-				"304": {Description: "Not Modified", Headers: answerHeaders},
-				"404": failure(404, "No such item; detail is \"Item not found\"."),
-				"422": failure(422, "The id cannot be that of an item."),
-			},
-		}
-		for _, status := range []int{400, 412, 500, 503} {
-			op.Responses[fmt.Sprint(status)] = failure(status, "")
-		}
-		if method == http.MethodGet {
-			op.Responses["200"].Content = map[string]*huma.MediaType{mimeJSON: {Schema: record}}
-		}
-		return op
-	}
-	o.AddOperation(read("get-todo", http.MethodGet, "Read a todo"))
-	o.AddOperation(read("head-todo", http.MethodHead, "Read a todo's headers"))
-
-	plain := func(path, id, summary, mime string, s *huma.Schema, others map[string]*huma.Response) {
-		op := &huma.Operation{
-			OperationID: id, Method: http.MethodGet, Path: path, Tags: []string{"operation"}, Summary: summary,
-			Responses: map[string]*huma.Response{"200": {Description: "OK", Content: map[string]*huma.MediaType{mime: {Schema: s}}}},
-		}
-		for status, r := range others {
-			op.Responses[status] = r
-		}
-		o.AddOperation(op)
-	}
-	ready := schema(readiness{}, "Readiness")
-	plain("/healthz", "healthz", "Is the process alive?", mimeJSON, schema(health{}, "Health"), nil)
-	plain("/readyz", "readyz", "Can it answer? Without its shared cache it is degraded, not unready", mimeJSON, ready,
-		map[string]*huma.Response{"503": {Description: "The store cannot be reached.", Content: map[string]*huma.MediaType{mimeJSON: {Schema: ready}}}})
-	plain("/metrics", "metrics", "Metrics for Prometheus", "text/plain", &huma.Schema{Type: huma.TypeString}, nil)
 }

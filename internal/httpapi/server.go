@@ -4,12 +4,15 @@
 package httpapi
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"path"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -23,6 +26,11 @@ import (
 const (
 	DefaultMaxBody        = 1 << 20 // bytes
 	DefaultRequestTimeout = 15 * time.Second
+	DefaultSendTimeout    = 30 * time.Second
+	DefaultMaxRequests    = 1024
+	DefaultMaxLists       = 32
+	DefaultMaxPage        = 1 << 20 // bytes
+	DefaultStrongLoads    = 1000    // a second
 )
 
 // Options of a Server; Service is required.
@@ -44,6 +52,35 @@ type Options struct {
 	// RequestTimeout bounds the work for one request; 0 means
 	// DefaultRequestTimeout, negative means no bound.
 	RequestTimeout time.Duration
+	// SendTimeout bounds how long a client may take to receive a large answer;
+	// 0 means DefaultSendTimeout. The http.Server's WriteTimeout bounds the
+	// others.
+	SendTimeout time.Duration
+
+	// Hosts are the names that requests may be for. Nil means any.
+	Hosts *Hosts
+	// Connections is the limit of the http.Server that the Server stands behind.
+	// Nil means none.
+	Connections *Connections
+	// MaxRequests bounds the requests that are served at one time, health
+	// endpoints left out; 0 means DefaultMaxRequests, negative means no bound.
+	MaxRequests int
+	// MaxLists bounds the pages and batches among them; 0 means DefaultMaxLists,
+	// negative means no bound.
+	MaxLists int
+	// MaxPage is how many bytes of records a page or batch has; it ends before
+	// the record that would pass it, but has one at least. 0 means
+	// DefaultMaxPage.
+	MaxPage int64
+	// StrongLoads is how many reads of the store a second clients may cause by
+	// asking for the newest value; 0 means DefaultStrongLoads, negative means
+	// any number. Without a cache it means nothing: every read asks the store.
+	StrongLoads int
+	// IgnoreStrong answers such reads like all others.
+	IgnoreStrong bool
+
+	// NoDocs leaves out /docs and /openapi.json, NoMetrics leaves out /metrics.
+	NoDocs, NoMetrics bool
 }
 
 // Server is the service's http.Handler.
@@ -55,10 +92,21 @@ type Server struct {
 	ids        *requestIDs
 	warnings   perSecond
 	maxBody    int64
+	maxPage    int64
 	timeout    time.Duration
+	send       time.Duration
 	forms      *forms
 	mux        *http.ServeMux
 	origin     *http.CrossOriginProtection
+	hosts      *Hosts
+	conns      *Connections
+	requests   slots
+	lists      slots
+	strong     *strongLoads // nil: no bound
+	noStrong   bool
+	hasDocs    bool
+	largest    atomic.Int64 // bytes of the largest records of late; see pages.go
+	leaving    atomic.Bool
 }
 
 // New makes a Server. It fails if Registry has metrics of the same names already.
@@ -68,28 +116,30 @@ func New(o Options) (*Server, error) {
 	}
 	s := &Server{
 		svc: o.Service, cacheStats: o.CacheStats, log: o.Log,
-		ids: newRequestIDs(), forms: newForms(), maxBody: o.MaxBody, timeout: o.RequestTimeout,
-		mux: http.NewServeMux(), origin: http.NewCrossOriginProtection(),
+		ids: newRequestIDs(), forms: newForms(), mux: http.NewServeMux(), origin: http.NewCrossOriginProtection(),
+		maxBody: cmp.Or(o.MaxBody, DefaultMaxBody), maxPage: cmp.Or(o.MaxPage, DefaultMaxPage),
+		timeout: cmp.Or(o.RequestTimeout, DefaultRequestTimeout), send: cmp.Or(o.SendTimeout, DefaultSendTimeout),
+		hosts: cmp.Or(o.Hosts, AnyHost()), conns: o.Connections, noStrong: o.IgnoreStrong, hasDocs: !o.NoDocs,
+	}
+	s.largest.Store(likelyRecord)
+	s.requests.max = int64(cmp.Or(o.MaxRequests, DefaultMaxRequests))
+	s.lists.max = int64(cmp.Or(o.MaxLists, DefaultMaxLists))
+	if n := cmp.Or(o.StrongLoads, DefaultStrongLoads); n > 0 {
+		s.strong = &strongLoads{perSecond: float64(n)}
 	}
 	s.warnings.limit = 10
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
-	}
-	if s.maxBody == 0 {
-		s.maxBody = DefaultMaxBody
-	}
-	if s.timeout == 0 {
-		s.timeout = DefaultRequestTimeout
 	}
 	reg := o.Registry
 	if reg == nil {
 		reg = prometheus.NewRegistry()
 	}
 	var err error
-	if s.metrics, err = newMetrics(reg); err != nil {
+	if s.metrics, err = newMetrics(reg, func() float64 { return float64(s.requests.used.Load()) }); err != nil {
 		return nil, err
 	}
-	if err := s.routes(o.Version, reg); err != nil {
+	if err := s.routes(o, reg); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -97,9 +147,30 @@ func New(o Options) (*Server, error) {
 
 // route hands the request to its handler and returns the pattern that matched.
 func (s *Server) route(ex *exchange, w http.ResponseWriter, r *http.Request) string {
+	if r.Body != nil && r.Body != http.NoBody {
+		r, ex.body = withBody(w, r, s.maxBody)
+	}
+	if s.leaving.Load() {
+		ex.hangUp()
+	}
+	if over := s.conns.over(r); over || s.requests.max >= 0 && s.requests.used.Load() > s.requests.max {
+		if over {
+			ex.hangUp()
+		}
+		if !isHealth(r) {
+			p := newProblem(http.StatusServiceUnavailable, "busy", "This server has as many requests or connections as it takes at one time. Try again later.")
+			p.retryAfter = time.Second
+			ex.writeProblem(p)
+			return ""
+		}
+	}
+	if err := s.hosts.check(r); err != nil {
+		ex.writeProblem(newProblem(http.StatusMisdirectedRequest, "unknown_host",
+			"This server does not answer under the name in the request's Host header. Its operator can add the name (aside serve --allowed-hosts)."))
+		return ""
+	}
 	if err := s.origin.Check(r); err != nil {
-		ex.writeProblem(newProblem(http.StatusForbidden, "cross_origin",
-			"A browser sent this request on behalf of another site. This service takes changes from its own pages and from programs only."))
+		ex.writeProblem(crossSite())
 		return ""
 	}
 	// The mux answers a path that is not in its shortest form with a redirect;
@@ -107,18 +178,23 @@ func (s *Server) route(ex *exchange, w http.ResponseWriter, r *http.Request) str
 	escaped := r.URL.EscapedPath()
 	if trimmed, ok := strings.CutSuffix(escaped, "/"); ok && trimmed != "" {
 		escaped = trimmed
-		r = withoutFinalSlash(r)
+		r = withPath(r, strings.TrimSuffix(r.URL.Path, "/"), strings.TrimSuffix(r.URL.RawPath, "/"))
 	}
 	if strings.Contains(escaped, "//") || strings.Contains(escaped, "/.") {
 		if clean := path.Clean(escaped); clean != escaped {
-			ex.writeProblem(noSuchPath())
+			ex.writeProblem(s.noSuchPath())
 			return ""
 		}
 	}
-	if r.Body != nil && r.Body != http.NoBody {
-		// Given the real writer, it also closes the connection of a client that
-		// goes on sending.
-		r.Body = http.MaxBytesReader(w, r.Body, s.maxBody)
+	if segment, ok := strings.CutPrefix(escaped, itemPrefix); ok && !strings.Contains(segment, "/") {
+		id, err := url.PathUnescape(segment)
+		if err != nil {
+			ex.writeProblem(s.noSuchPath())
+			return ""
+		}
+		if ex.item = id; id == "/" {
+			r = withPath(r, itemPrefix+"-", "") // the mux takes this segment for a slash at the end
+		}
 	}
 	ex.ctx = r.Context()
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
@@ -139,16 +215,38 @@ func (s *Server) route(ex *exchange, w http.ResponseWriter, r *http.Request) str
 	return pattern
 }
 
-func withoutFinalSlash(r *http.Request) *http.Request {
+// Leave tells balancers, by /readyz, to send no further requests here. Those that
+// come are answered, and their connections closed.
+func (s *Server) Leave() { s.leaving.Store(true) }
+
+// hangUp closes the connection after the answer.
+func (ex *exchange) hangUp() { ex.Header()["Connection"] = valueClose }
+
+// isHealth reports whether r asks for an endpoint that answers whatever the load.
+func isHealth(r *http.Request) bool {
+	switch strings.TrimSuffix(r.URL.Path, "/") {
+	case "/healthz", "/readyz":
+		return true
+	}
+	return false
+}
+
+// itemPrefix stands before the id in the path of one record.
+const itemPrefix = "/todos/"
+
+func withPath(r *http.Request, path, raw string) *http.Request {
 	r2, u := *r, *r.URL
-	u.Path = strings.TrimSuffix(u.Path, "/")
-	u.RawPath = strings.TrimSuffix(u.RawPath, "/")
+	u.Path, u.RawPath = path, raw
 	r2.URL = &u
 	return &r2
 }
 
-func noSuchPath() *Problem {
-	return newProblem(http.StatusNotFound, "no_such_path", "There is nothing at this path. See /docs for what there is.")
+func (s *Server) noSuchPath() *Problem {
+	detail := "There is nothing at this path."
+	if s.hasDocs {
+		detail += " See /docs for what there is."
+	}
+	return newProblem(http.StatusNotFound, "no_such_path", detail)
 }
 
 // humaMux is the mux as huma sees it. Its handlers look for the request's deadline

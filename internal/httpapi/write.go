@@ -49,7 +49,7 @@ func (t *Target) resolve(ctx huma.Context) *Problem {
 	r, w := humago.Unwrap(ctx)
 	t.ex = w.(*exchange)
 	var p *Problem
-	if t.ID, p = pathID(r); p != nil {
+	if t.ID, p = t.ex.pathID(); p != nil {
 		return p
 	}
 	t.pre, p = precondition(r.Header)
@@ -146,17 +146,23 @@ func readBody(ex *exchange, r *http.Request, types ...string) ([]byte, *Problem)
 			"The request body must not be compressed.",
 			Fault{Location: "header.Content-Encoding", Detail: "must be left out"})
 	}
+	tooLarge := func(limit int64) *Problem {
+		return newProblem(http.StatusRequestEntityTooLarge, "too_large",
+			fmt.Sprintf("The request body is larger than the %d bytes that this server accepts.", limit))
+	}
+	if b := ex.body; b != nil && r.ContentLength > b.limit { // a client that asks first need not send it
+		return nil, tooLarge(b.limit)
+	}
 	body, err := io.ReadAll(r.Body)
 	if err == nil {
 		return body, nil
 	}
-	var tooLarge *http.MaxBytesError
+	var over *http.MaxBytesError
 	var netErr net.Error
 	var p *Problem
 	switch {
-	case errors.As(err, &tooLarge):
-		p = newProblem(http.StatusRequestEntityTooLarge, "too_large",
-			fmt.Sprintf("The request body is larger than the %d bytes that this server accepts.", tooLarge.Limit))
+	case errors.As(err, &over):
+		p = tooLarge(over.Limit)
 	case errors.As(err, &netErr) && netErr.Timeout():
 		p = newProblem(http.StatusRequestTimeout, "slow_request", "The request body did not arrive in time.")
 	default:

@@ -1,0 +1,212 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"os"
+	"os/signal"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// keyPair is a certificate and its key in two files, read again when one of them
+// has changed. It is looked at when a handshake needs it, and at most once in
+// lookEvery.
+type keyPair struct {
+	flags             string // as messages name them
+	certFile, keyFile string
+	log               *slog.Logger
+
+	mu     sync.Mutex
+	cert   *tls.Certificate
+	marks  [2]mark
+	looked time.Time
+}
+
+const lookEvery = time.Second
+
+// mark tells versions of a file apart.
+type mark struct {
+	changed time.Time
+	size    int64
+}
+
+func markOf(file string) mark {
+	info, err := os.Stat(file)
+	if err != nil {
+		return mark{}
+	}
+	return mark{info.ModTime(), info.Size()}
+}
+
+// newKeyPair reads both files.
+func newKeyPair(flags, certFile, keyFile string, log *slog.Logger) (*keyPair, error) {
+	p := &keyPair{flags: flags, certFile: certFile, keyFile: keyFile, log: log}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := p.readLocked(time.Now()); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+func (p *keyPair) readLocked(now time.Time) error {
+	marks := [2]mark{markOf(p.certFile), markOf(p.keyFile)}
+	cert, err := tls.LoadX509KeyPair(p.certFile, p.keyFile)
+	p.looked, p.marks = now, marks
+	if err != nil {
+		return fmt.Errorf("%s: %w", p.flags, err)
+	}
+	p.cert = &cert
+	return nil
+}
+
+// get returns the certificate as the files have it now, or the one before if
+// they cannot be used.
+func (p *keyPair) get() *tls.Certificate {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if now := time.Now(); now.Sub(p.looked) >= lookEvery {
+		p.looked = now
+		if marks := [2]mark{markOf(p.certFile), markOf(p.keyFile)}; marks != p.marks {
+			p.reloadLocked(now)
+		}
+	}
+	return p.cert
+}
+
+// reload reads the files whether or not they seem changed.
+func (p *keyPair) reload() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.reloadLocked(time.Now())
+}
+
+func (p *keyPair) reloadLocked(now time.Time) {
+	if err := p.readLocked(now); err != nil {
+		p.log.Warn("the changed certificate or key cannot be used; the one before stays", "error", err)
+		return
+	}
+	p.log.Info("certificate read again", "file", p.certFile, "expires", p.cert.Leaf.NotAfter.Format(time.RFC3339))
+}
+
+// reloadOnHangUp reloads at each SIGHUP until stop is called.
+func (p *keyPair) reloadOnHangUp() (stop func()) {
+	ch := make(chan os.Signal, 1)
+	signal.Notify(ch, syscall.SIGHUP)
+	ctx, cancel := context.WithCancel(context.Background())
+	var done sync.WaitGroup
+	done.Go(func() {
+		for {
+			select {
+			case <-ch:
+				p.reload()
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+	return func() {
+		signal.Stop(ch)
+		cancel()
+		done.Wait()
+	}
+}
+
+// serverTLS is how the listeners speak TLS.
+func (p *keyPair) serverTLS() *tls.Config {
+	return &tls.Config{
+		MinVersion:     tls.VersionTLS12,
+		NextProtos:     []string{"h2", "http/1.1"},
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return p.get(), nil },
+	}
+}
+
+// pair reports a flag without the other that it needs.
+func pair(certFlag, cert, keyFlag, key string) error {
+	switch {
+	case cert != "" && key == "":
+		return fmt.Errorf("%s needs %s, the key of that certificate", certFlag, keyFlag)
+	case cert == "" && key != "":
+		return fmt.Errorf("%s needs %s, the certificate of that key", keyFlag, certFlag)
+	}
+	return nil
+}
+
+// redisTLS is how Redis is spoken to over TLS; nil if it is not. A server that
+// asks for a certificate while none is given closes the connection with hardly a
+// word, so this says it.
+func (f *CacheFlags) redisTLS(log *slog.Logger) (*tls.Config, error) {
+	scheme, _, _ := strings.Cut(f.Redis, "://")
+	if scheme != "rediss" && scheme != "valkeys" {
+		if f.RedisTLSCert != "" || f.RedisTLSKey != "" || f.RedisTLSCA != "" {
+			return nil, errors.New("--redis-tls-cert, --redis-tls-key and --redis-tls-ca need a --redis that begins with rediss:// (TLS)")
+		}
+		return nil, nil
+	}
+	if err := pair("--redis-tls-cert", f.RedisTLSCert, "--redis-tls-key", f.RedisTLSKey); err != nil {
+		return nil, err
+	}
+	config := &tls.Config{MinVersion: tls.VersionTLS12}
+	if err := f.urlTLS(config); err != nil {
+		return nil, err
+	}
+	if f.RedisTLSCA != "" {
+		pem, err := os.ReadFile(f.RedisTLSCA)
+		if err != nil {
+			return nil, fmt.Errorf("--redis-tls-ca: %w", err)
+		}
+		config.RootCAs = x509.NewCertPool()
+		if !config.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("--redis-tls-ca: %s holds no certificate in PEM form (-----BEGIN CERTIFICATE-----)", f.RedisTLSCA)
+		}
+	}
+	if f.RedisTLSCert != "" {
+		own, err := newKeyPair("--redis-tls-cert and --redis-tls-key", f.RedisTLSCert, f.RedisTLSKey, log)
+		if err != nil {
+			return nil, err
+		}
+		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return own.get(), nil }
+		return config, nil
+	}
+	var once sync.Once
+	config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		once.Do(func() {
+			log.Warn("Redis asks for a client certificate and there is none; if it insists, it closes the connection: give --redis-tls-cert and --redis-tls-key, or set tls-auth-clients to no in Redis")
+		})
+		return &tls.Certificate{}, nil
+	}
+	return config, nil
+}
+
+// urlTLS carries over what the URL says of TLS: the name that the server's
+// certificate must have, and skip_verify.
+func (f *CacheFlags) urlTLS(config *tls.Config) error {
+	rest := f.Redis
+	if i := strings.LastIndexByte(rest, '@'); i >= 0 {
+		rest = "rediss://" + rest[i+1:]
+	}
+	u, err := url.Parse(rest)
+	if err != nil {
+		return nil // redisl2 says what is wrong with it
+	}
+	config.ServerName = u.Hostname()
+	if q := u.Query(); q.Has("skip_verify") {
+		skip := q.Get("skip_verify")
+		config.InsecureSkipVerify = skip == ""
+		if skip != "" {
+			if config.InsecureSkipVerify, err = strconv.ParseBool(skip); err != nil {
+				return errors.New("--redis: skip_verify must be true or false")
+			}
+		}
+	}
+	return nil
+}

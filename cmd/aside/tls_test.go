@@ -1,0 +1,282 @@
+package main
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/asidecache/aside/internal/testserver"
+)
+
+// authority signs certificates for a test.
+type authority struct {
+	t    *testing.T
+	dir  string
+	cert *x509.Certificate
+	key  *ecdsa.PrivateKey
+	file string // its certificate
+}
+
+func newAuthority(t *testing.T) *authority {
+	t.Helper()
+	a := &authority{t: t, dir: t.TempDir()}
+	a.file, _ = a.issue("ca", nil)
+	return a
+}
+
+// issue writes NAME.crt and NAME.key, valid for localhost and 127.0.0.1.
+func (a *authority) issue(name string, serial *big.Int) (certFile, keyFile string) {
+	a.t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	if serial == nil {
+		serial = big.NewInt(1)
+	}
+	template := &x509.Certificate{
+		SerialNumber: serial, Subject: pkix.Name{CommonName: name}, DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), BasicConstraintsValid: true,
+	}
+	parent, signer := a.cert, a.key
+	if parent == nil {
+		template.IsCA, template.KeyUsage = true, x509.KeyUsageCertSign
+		parent, signer = template, key
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, parent, &key.PublicKey, signer)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	if a.cert == nil {
+		if a.cert, err = x509.ParseCertificate(der); err != nil {
+			a.t.Fatal(err)
+		}
+		a.key = key
+	}
+	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	certFile, keyFile = filepath.Join(a.dir, name+".crt"), filepath.Join(a.dir, name+".key")
+	mustWrite(a.t, keyFile, string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})))
+	mustWrite(a.t, certFile, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})))
+	return certFile, keyFile
+}
+
+func mustWrite(t *testing.T, file, text string) {
+	t.Helper()
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// secretFile returns a file that holds text.
+func secretFile(t *testing.T, text string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "secret")
+	mustWrite(t, file, text)
+	return file
+}
+
+// Both listeners speak TLS, and HTTP/2; a certificate that has changed is used
+// without a restart, and one that is broken is not.
+func TestListenersOverTLS(t *testing.T) {
+	ca := newAuthority(t)
+	cert, key := ca.issue("server", big.NewInt(2))
+	p := start(t, nil, "serve", "--data", t.TempDir(), "--admin", "127.0.0.1:0", "--tls-cert", cert, "--tls-key", key)
+	roots := x509.NewCertPool()
+	roots.AddCert(ca.cert)
+	ask := func(url string) (*http.Response, error) {
+		tr := &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: roots}, ForceAttemptHTTP2: true}
+		resp, err := (&http.Client{Transport: tr, Timeout: 20 * time.Second}).Get(url)
+		if err == nil {
+			_, _ = io.Copy(io.Discard, resp.Body)
+			resp.Body.Close()
+		}
+		return resp, err
+	}
+	serial := func() int64 {
+		t.Helper()
+		resp, err := ask(p.url + "/readyz")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return resp.TLS.PeerCertificates[0].SerialNumber.Int64()
+	}
+	for _, url := range []string{p.url + "/healthz", p.admin + "/metrics"} {
+		resp, err := ask(url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if resp.StatusCode != 200 || resp.ProtoMajor != 2 || !strings.HasPrefix(url, "https://") {
+			t.Errorf("%s: %d, HTTP/%d", url, resp.StatusCode, resp.ProtoMajor)
+		}
+	}
+	if got := serial(); got != 2 {
+		t.Errorf("serial number %d", got)
+	}
+	ca.issue("server", big.NewInt(3))
+	testserver.Eventually(t, 20*time.Second, "the new certificate is shown", func() bool { return serial() == 3 })
+	good, err := os.ReadFile(cert)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustWrite(t, cert, "no certificate")
+	p.signal(syscall.SIGHUP)
+	testserver.Eventually(t, 20*time.Second, "it says that it cannot use it", func() bool { return strings.Contains(p.logged(), "the one before stays") })
+	if got := serial(); got != 3 {
+		t.Errorf("serial number %d", got)
+	}
+	mustWrite(t, cert, string(good))
+	p.signal(syscall.SIGHUP)
+	testserver.Eventually(t, 20*time.Second, "it reads it again", func() bool { return strings.Count(p.logged(), "certificate read again") == 2 })
+	p.signal(os.Interrupt)
+	p.wantExit(0)
+}
+
+// A Redis that asks for client certificates. Caught: no way to give one, and a
+// log that said "connection reset by peer" and no more.
+func TestRedisWithClientCertificates(t *testing.T) {
+	ca := newAuthority(t)
+	serverCert, serverKey := ca.issue("redis", big.NewInt(2))
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := l.Addr().(*net.TCPAddr).Port
+	l.Close()
+	testserver.Redis(t, "--tls-port", fmt.Sprint(port), "--tls-cert-file", serverCert, "--tls-key-file", serverKey, "--tls-ca-cert-file", ca.file,
+		"--requirepass", "hunter2 +/@:%é")
+	cert, key := ca.issue("client", big.NewInt(3))
+	redis := []string{"serve", "--data", t.TempDir(), "--redis", fmt.Sprintf("rediss://localhost:%d", port),
+		"--redis-password-file", secretFile(t, "hunter2 +/@:%é\n"), "--redis-tls-ca", ca.file}
+
+	p := start(t, nil, append(redis, "--redis-tls-cert", cert, "--redis-tls-key", key)...)
+	testserver.Eventually(t, 20*time.Second, "Redis is in use", func() bool {
+		p.do("GET", "/todos/1", "")
+		return strings.Contains(p.do("GET", "/todos/1", "", "Cache-Control: no-cache").cacheStatus(), "L2")
+	})
+	p.signal(os.Interrupt)
+	p.wantExit(0)
+
+	// What a server does that cannot use its Redis is another test's; here it must
+	// say what is missing, however it ends.
+	without := command(t, nil, append(redis, "--listen", "127.0.0.1:0")...)
+	out, err := without.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := without.Start(); err != nil {
+		t.Fatal(err)
+	}
+	said := make(chan bool, 1)
+	go func() {
+		b := make([]byte, 0, 1<<16)
+		for {
+			n, err := out.Read(b[len(b):cap(b)])
+			b = b[:len(b)+n]
+			if strings.Contains(string(b), "--redis-tls-cert and --redis-tls-key") {
+				said <- true
+				return
+			}
+			if err != nil || len(b) == cap(b) {
+				said <- false
+				return
+			}
+		}
+	}()
+	select {
+	case ok := <-said:
+		if !ok {
+			t.Error("it does not say that a client certificate is missing")
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("it says nothing of a client certificate")
+	}
+	_ = without.Process.Kill()
+	_ = without.Wait()
+}
+
+// Passwords come from files, as they are, and reach the servers; they stand in
+// no flag, no log and no message.
+func TestSecretsFromFiles(t *testing.T) {
+	redis := testserver.Redis(t, "--requirepass", "hunter2")
+	p := start(t, []string{"ASIDE_REDIS_PASSWORD_FILE=" + secretFile(t, "hunter2\r\n")}, "serve", "--data", t.TempDir(), "--redis", "redis://"+redis.Addr(), "--log-level", "debug")
+	testserver.Eventually(t, 20*time.Second, "Redis is in use", func() bool {
+		p.do("GET", "/todos/1", "")
+		return strings.Contains(p.do("GET", "/todos/1", "", "Cache-Control: no-cache").cacheStatus(), "L2")
+	})
+	p.signal(os.Interrupt)
+	p.wantExit(0)
+	if strings.Contains(p.logged(), "hunter2") {
+		t.Error("the password is in the log")
+	}
+
+	file, url := secretFile(t, "hunter2"), secretFile(t, "mongodb://u:hunter2@db1/")
+	for _, tt := range []struct {
+		args []string
+		says string
+	}{
+		{[]string{"--redis", "redis://u:hunter2@h", "--redis-password-file", file}, "has a password and --redis-password-file gives another"},
+		{[]string{"--redis-password-file", file}, "--redis-password-file needs --redis"},
+		{[]string{"--redis", "redis://h", "--redis-password-file", "/nowhere"}, "--redis-password-file: open /nowhere"},
+		{[]string{"--redis", "redis://h", "--redis-password-file", t.TempDir()}, "--redis-password-file: read"},
+		{[]string{"--redis", "redis://h", "--redis-password-file", secretFile(t, "\n")}, "is empty"},
+		{[]string{"--redis", "redis://h", "--redis-password-file", secretFile(t, "hunter2\nhunter2")}, "more than one line"},
+		{[]string{"--redis", "redis://h", "--redis-password-file", secretFile(t, strings.Repeat("hunter2", 20_000))}, "longer than"},
+		{[]string{"--redis", "redis://h", "--redis-sentinel-password", "hunter2", "--redis-sentinel-password-file", file}, "--redis-sentinel-password or --redis-sentinel-password-file, not both"},
+		{[]string{"--redis", "redis://h", "--redis-tls-ca", file}, "rediss://"},
+		{[]string{"--redis", "rediss://h", "--redis-tls-ca", file}, "--redis-tls-ca: " + file + " holds no certificate"},
+		{[]string{"--redis", "rediss://h", "--redis-tls-cert", file}, "--redis-tls-cert needs --redis-tls-key"},
+		{[]string{"--redis", "rediss://h", "--redis-tls-cert", file, "--redis-tls-key", file}, "--redis-tls-cert and --redis-tls-key: "},
+		{[]string{"--redis-tls-key", file}, "--redis-tls-key needs --redis"},
+		{[]string{"--mongo", "mongodb://db1", "--mongo-password-file", file}, "--mongo must name the user"},
+		{[]string{"--mongo", "mongodb://u:hunter2@db1", "--mongo-password-file", file}, "has a password"},
+		{[]string{"--mongo-password-file", file}, "--mongo-password-file needs --mongo"},
+		{[]string{"--mongo", "mongodb://db1", "--mongo-file", url}, "--mongo or --mongo-file, not both"},
+		{[]string{"--mongo-file", secretFile(t, "hunter2")}, "--mongo"},
+		{[]string{"--tls-cert", file}, "--tls-cert needs --tls-key"},
+		{[]string{"--tls-key", file}, "--tls-key needs --tls-cert"},
+		{[]string{"--tls-cert", file, "--tls-key", file}, "--tls-cert and --tls-key: "},
+		{[]string{"--admin-metrics"}, "--admin-metrics needs --admin"},
+		{[]string{"--allowed-hosts", "https://a"}, "--allowed-hosts"},
+		{[]string{"--max-strong-loads", "many"}, "--max-strong-loads"},
+		{[]string{"--shutdown-delay=-1s", "--send-timeout=0s", "--max-requests=0"}, "--shutdown-delay must"},
+	} {
+		stdout, stderr, code := asideRun(t, nil, append([]string{"serve", "--data", t.TempDir(), "--listen", "127.0.0.1:0"}, tt.args...)...)
+		if code != exitUsage || !strings.Contains(stderr, tt.says) {
+			t.Errorf("%q: exit %d, no %q in %s", tt.args, code, tt.says, stderr)
+		}
+		if strings.Contains(stdout+stderr, "hunter2") {
+			t.Errorf("%q: a password is shown: %s", tt.args, stderr)
+		}
+	}
+}
+
+func TestWithPassword(t *testing.T) {
+	file := secretFile(t, "p @:/?#[]%+é")
+	for in, want := range map[string]string{
+		"redis://h:1/0":                    "redis://:p%20%40%3A%2F%3F%23%5B%5D%25%2B%C3%A9@h:1/0",
+		"rediss://u@h:1?addr=h2:1":         "rediss://u:p%20%40%3A%2F%3F%23%5B%5D%25%2B%C3%A9@h:1?addr=h2:1",
+		"mongodb://u%40x@a,b/db?replica=x": "mongodb://u%40x:p%20%40%3A%2F%3F%23%5B%5D%25%2B%C3%A9@a,b/db?replica=x",
+	} {
+		if got, err := withPassword("--x", in, "--x-password-file", file, false); err != nil || got != want {
+			t.Errorf("%s: %s, %v", in, got, err)
+		}
+	}
+}
