@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/asidecache/aside/internal/printable"
 )
 
 // MaxDocumentSize is the largest document that a server stores (16 MiB) and the
@@ -210,7 +212,7 @@ func (r *Reader) finish() error {
 		if b := r.byName[join(s.DB, "system.buckets."+s.Collection)]; s.Type == "timeseries" && !s.seen && b != nil && b.ended {
 			continue
 		}
-		missing = append(missing, s.name)
+		missing = append(missing, printable.Name(s.name))
 	}
 	if len(missing) == 0 {
 		return io.EOF

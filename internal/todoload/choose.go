@@ -8,6 +8,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/asidecache/aside/internal/mongodump"
+	"github.com/asidecache/aside/internal/printable"
 )
 
 // Selection narrows the choice of a collection; "" is any.
@@ -193,7 +194,7 @@ func without(list []*candidate, drop *candidate) []*candidate {
 func names(list []*candidate) string {
 	out := make([]string, len(list))
 	for i, c := range list {
-		out[i] = c.String()
+		out[i] = printable.Name(c.String())
 	}
 	return abbreviate(out)
 }
@@ -214,7 +215,7 @@ func (e *ChoiceError) Error() string { return e.message }
 func noCandidate(listed []mongodump.Namespace, sel Selection) error {
 	all := make([]string, len(listed))
 	for i, ns := range listed {
-		all[i] = ns.String()
+		all[i] = printable.Name(ns.String())
 		if ns.Type == "view" {
 			all[i] += " (a view)"
 		}
@@ -225,12 +226,12 @@ func noCandidate(listed []mongodump.Namespace, sel Selection) error {
 	if sel == (Selection{}) {
 		return &ChoiceError{"the archive has no collection of users; it lists " + abbreviate(all)}
 	}
-	want := "collection " + sel.Collection
+	want := "collection " + printable.Name(sel.Collection)
 	switch {
 	case sel.Collection == "":
-		want = "collection in database " + sel.DB
+		want = "collection in database " + printable.Name(sel.DB)
 	case sel.DB != "":
-		want = "collection " + sel.DB + "." + sel.Collection
+		want = "collection " + printable.Name(sel.DB+"."+sel.Collection)
 	}
 	return &ChoiceError{fmt.Sprintf("the archive has no %s; it lists %s", want, abbreviate(all))}
 }
@@ -243,7 +244,7 @@ func unclear(list []*candidate) error {
 			fmt.Fprintf(&b, "\n  and %d more", len(list)-i)
 			break
 		}
-		fmt.Fprintf(&b, "\n  %s %s", c, c.finding())
+		fmt.Fprintf(&b, "\n  %s %s", printable.Name(c.String()), c.finding())
 	}
 	return &ChoiceError{b.String()}
 }
