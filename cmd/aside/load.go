@@ -182,15 +182,15 @@ func (c *LoadCmd) openSource(ctx context.Context, stdin io.Reader, console todol
 			}
 			r.err = err
 		}
-		switch {
-		case r.err != nil:
-		case c.Archive != "":
-			r.src, r.err = todoload.OpenArchive(in, size, todoload.Selection{DB: c.DB, Collection: c.Collection})
-		default:
-			r.src, r.err = todoload.OpenJSONLines(in, size)
-		}
-		if r.err != nil && r.src == nil && r.file != nil {
-			r.err = fmt.Errorf("%s: %w", name, r.err)
+		if r.err == nil {
+			if c.Archive != "" {
+				r.src, r.err = todoload.OpenArchive(in, size, todoload.Selection{DB: c.DB, Collection: c.Collection})
+			} else {
+				r.src, r.err = todoload.OpenJSONLines(in, size)
+			}
+			if r.err != nil {
+				r.err = fmt.Errorf("%s: %w", name, r.err)
+			}
 		}
 		select {
 		case opened <- r:

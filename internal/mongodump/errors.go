@@ -24,6 +24,8 @@ var (
 	// ErrUnfinished: the stream ends between two blocks, before the end of every
 	// collection was seen.
 	ErrUnfinished = errors.New("archive ends too early")
+	// ErrBounds: it lists more than a dump can have, which would fill the memory.
+	ErrBounds = errors.New("out of bounds")
 	// ErrRead: the underlying reader failed, or the compressed data is corrupt.
 	ErrRead = errors.New("cannot read")
 )
