@@ -216,7 +216,12 @@ func (r *runner) insertAll(ctx, insertCtx context.Context, batches <-chan batch)
 		}
 		r.showFaults(b)
 		for _, err := range b.damage {
-			damage = append(damage, fmt.Errorf("%w: %w", ErrSource, err))
+			switch n := len(damage); {
+			case n < maxShownFaults:
+				damage = append(damage, fmt.Errorf("%w: %w", ErrSource, err))
+			case n == maxShownFaults:
+				damage = append(damage, fmt.Errorf("%w: and there is more damage", ErrSource))
+			}
 		}
 		if err := r.insert(insertCtx, b); err != nil {
 			if ctx.Err() != nil {
