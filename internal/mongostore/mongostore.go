@@ -38,7 +38,8 @@ import (
 
 // Options of a Store; the zero value is fine. What the connection string says
 // goes before what stands here, except for reads and writes: those always are
-// at the primary, with read and write concern "majority", and retried.
+// at the primary, with read and write concern "majority", and sent again if they
+// fail in a way that may pass, three times in all.
 type Options struct {
 	Database   string // default "test"
 	Collection string // default "todos"
@@ -69,6 +70,8 @@ type Store struct {
 	client *mongo.Client
 	todos  *mongo.Collection
 	log    *slog.Logger
+	// timeout is for calls whose context has no deadline; 0: none.
+	timeout time.Duration
 
 	index   atomic.Int32 // an indexState
 	indexed chan struct{}
@@ -104,7 +107,7 @@ func Open(ctx context.Context, uri string, opts Options) (*Store, error) {
 	o.SetReadPreference(readpref.Primary()).
 		SetReadConcern(readconcern.Majority()).
 		SetWriteConcern(writeconcern.Majority()).
-		SetRetryReads(true).
+		SetRetryReads(false). // see repeat
 		SetRetryWrites(true).
 		SetMonitor(attemptMonitor)
 	client, err := mongo.Connect(o)
@@ -120,6 +123,7 @@ func Open(ctx context.Context, uri string, opts Options) (*Store, error) {
 		client:  client,
 		todos:   client.Database(database).Collection(withDefault(opts.Collection, "todos")),
 		log:     log,
+		timeout: *o.Timeout,
 		indexed: make(chan struct{}),
 	}
 	background, cancel := context.WithCancel(context.WithoutCancel(ctx))
@@ -178,7 +182,7 @@ func warnOverridden(log *slog.Logger, o *options.ClientOptions) {
 
 // Ping reports whether the primary answers.
 func (s *Store) Ping(ctx context.Context) error {
-	return s.read(ctx, func(ctx context.Context) error {
+	return s.once(ctx, func(ctx context.Context) error {
 		return s.client.Ping(ctx, readpref.Primary())
 	})
 }
