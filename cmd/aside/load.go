@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/term"
 
+	"github.com/asidecache/aside/internal/printable"
 	"github.com/asidecache/aside/internal/todo"
 	"github.com/asidecache/aside/internal/todoload"
 )
@@ -23,7 +24,7 @@ import (
 type LoadCmd struct {
 	Count   int64  `help:"Make up N todos with the ids 1 to N." xor:"source" required:"" placeholder:"N" group:"Source (exactly one)"`
 	Archive string `help:"Restore the todos of an archive made by mongodump --archive, plain or with --gzip. - is standard input." xor:"source" required:"" placeholder:"FILE" group:"Source (exactly one)"`
-	JSONL   string `name:"jsonl" help:"Read one JSON object a line, plain or gzip. - is standard input." xor:"source" required:"" placeholder:"FILE" group:"Source (exactly one)"`
+	JSONL   string `name:"jsonl" help:"Read JSON, plain or gzip: one object a line, or what mongoexport writes, also with --jsonArray, --pretty or --jsonFormat=canonical. - is standard input." xor:"source" required:"" placeholder:"FILE" group:"Source (exactly one)"`
 
 	Seed       uint64 `help:"With --count: the same seed makes the same todos." default:"1"`
 	DB         string `name:"db" help:"With --archive: the database in the archive. Default: whichever holds todos." placeholder:"NAME"`
@@ -35,7 +36,7 @@ type LoadCmd struct {
 
 // Help is shown by "aside load --help".
 func (*LoadCmd) Help() string {
-	return `Records whose id is in the store already are left as they are, so that a load that was broken off can be started again. Faulty records are reported and left out; of a damaged file, what can be read is loaded.
+	return `Records whose id is in the store already are left as they are, so that a load that was broken off can be started again. Faulty records are reported and left out; of a damaged file, what can be read is loaded. A record is faulty if it has no id that a URL can name, or more than 66,816 bytes of id, name and description. Any other field that is not as the service writes it is read as the service would show it, and reported: a number as text, a date after the year 9999 as none.
 
 The records are written to the store directly, not through the cache. A server that runs meanwhile goes on answering "not found" for an id that it was asked for before, until its negative entry expires.
 
@@ -83,6 +84,8 @@ func (e *exitError) Unwrap() error { return e.error }
 
 func (c *LoadCmd) run(ctx context.Context, env loadIO) (err error) {
 	defer func() {
+		// Names of the source may be in it, and reach a terminal.
+		err = printable.Error(err)
 		if errors.Is(err, todoload.ErrInterrupted) || errors.Is(err, context.Canceled) {
 			err = &exitError{err, 130}
 		}
@@ -94,14 +97,14 @@ func (c *LoadCmd) run(ctx context.Context, env loadIO) (err error) {
 	defer console.Close()
 
 	// The source first: a file that is not there must not leave an empty store.
-	src, done, err := c.openSource(ctx, env.in)
+	src, done, err := c.openSource(ctx, env.in, console)
 	if err != nil {
 		return err
 	}
 	defer done()
 	if a, ok := src.(*todoload.Archive); ok {
 		namespace, reason := a.Chosen()
-		console.Println(fmt.Sprintf("loading %s of the archive: %s", namespace, reason))
+		console.Println(fmt.Sprintf("loading %s of the archive: %s", printable.Name(namespace), reason))
 	}
 	store, err := env.open(ctx)
 	if err != nil {
@@ -116,14 +119,23 @@ func (c *LoadCmd) run(ctx context.Context, env loadIO) (err error) {
 	if len(report.Extra) > 0 {
 		fmt.Fprintf(env.out, "fields that a todo does not have: %s; %s\n", fieldCounts(report.Extra), c.fateOfExtras())
 	}
+	for _, o := range report.Odd {
+		fmt.Fprintf(env.out, "not as the service writes it: %s: %d, the first at %s\n", o.What, o.Count, o.First)
+	}
+	if len(report.Odd) > 0 && c.keepsDocuments() {
+		fmt.Fprintln(env.out, "MongoDB keeps these fields as they are")
+	}
 	if err != nil && !errors.Is(err, todoload.ErrFaulty) {
 		fmt.Fprintln(env.out, "what was loaded stays; the same command, started again, skips it")
 	}
 	return err
 }
 
+// keepsDocuments reports whether the store gets the source's documents.
+func (c *LoadCmd) keepsDocuments() bool { return c.Archive != "" && c.Mongo != "" }
+
 func (c *LoadCmd) fateOfExtras() string {
-	if c.Archive != "" && c.Mongo != "" {
+	if c.keepsDocuments() {
 		return "MongoDB keeps them with the documents"
 	}
 	return "they are left out"
@@ -140,47 +152,67 @@ func fieldCounts(counts map[string]int64) string {
 	return strings.Join(fields, ", ")
 }
 
-// openSource gives up when ctx is done: standard input may keep an archive's
-// first bytes waiting for ever.
-func (c *LoadCmd) openSource(ctx context.Context, stdin io.Reader) (src todoload.Source, done func(), err error) {
+// openSource gives up when ctx is done: a pipe may keep whoever opens it, and
+// standard input an archive's first bytes, waiting for ever.
+func (c *LoadCmd) openSource(ctx context.Context, stdin io.Reader, console todoload.Console) (src todoload.Source, done func(), err error) {
 	if c.Archive == "" && c.JSONL == "" {
 		return todoload.NewGenerator(c.Count, c.Seed), func() {}, nil
 	}
 	name := cmp.Or(c.Archive, c.JSONL)
-	in, size, done := stdin, int64(0), func() {}
-	if name != "-" {
-		f, err := os.Open(name)
-		if err != nil {
-			return nil, nil, err
-		}
-		if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
-			size = info.Size()
-		}
-		in, done = f, func() { _ = f.Close() }
+	// Opening a named pipe waits for whoever writes to it.
+	if info, err := os.Stat(name); err == nil && info.Mode()&os.ModeNamedPipe != 0 {
+		console.Println("waiting for whoever writes to the pipe " + name)
 	}
 	type result struct {
-		src todoload.Source
-		err error
+		src  todoload.Source
+		file io.Closer
+		err  error
 	}
-	opened := make(chan result, 1)
+	opened := make(chan result)
 	go func() {
 		var r result
-		if c.Archive != "" {
-			r.src, r.err = todoload.OpenArchive(in, size, todoload.Selection{DB: c.DB, Collection: c.Collection})
-		} else {
-			r.src, r.err = todoload.OpenJSONLines(in, size)
+		in, size := stdin, int64(0)
+		if name != "-" {
+			f, err := os.Open(name)
+			if err == nil {
+				r.file, in = f, f
+				if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
+					size = info.Size()
+				}
+			}
+			r.err = err
 		}
-		opened <- r
+		if r.err == nil {
+			if c.Archive != "" {
+				r.src, r.err = todoload.OpenArchive(in, size, todoload.Selection{DB: c.DB, Collection: c.Collection})
+			} else {
+				r.src, r.err = todoload.OpenJSONLines(in, size)
+			}
+			if r.err != nil {
+				r.err = fmt.Errorf("%s: %w", name, r.err)
+			}
+		}
+		select {
+		case opened <- r:
+		case <-ctx.Done():
+			if r.file != nil {
+				_ = r.file.Close()
+			}
+		}
 	}()
 	select {
 	case r := <-opened:
+		done := func() {
+			if r.file != nil {
+				_ = r.file.Close()
+			}
+		}
 		if r.err != nil {
 			done()
-			return nil, nil, fmt.Errorf("%s: %w", name, r.err)
+			return nil, nil, r.err
 		}
 		return r.src, done, nil
 	case <-ctx.Done():
-		done()
 		return nil, nil, todoload.ErrInterrupted
 	}
 }

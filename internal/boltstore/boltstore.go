@@ -202,26 +202,34 @@ func (s *Store) Path() string { return s.path }
 // Get returns the record with that ID, or todo.ErrNotFound.
 func (s *Store) Get(ctx context.Context, id string) (t todo.Todo, err error) {
 	err = s.view(ctx, func(b *bbolt.Bucket) error {
-		t, err = s.get(b, id)
+		if t, _, err = s.get(b, id); err == nil {
+			err = t.CheckSize()
+		}
 		return err
 	})
-	return t, err
+	if err != nil {
+		return todo.Todo{}, err
+	}
+	return t, nil
 }
 
 // GetMany returns the records that exist.
 func (s *Store) GetMany(ctx context.Context, ids []string) (map[string]todo.Todo, error) {
 	found := make(map[string]todo.Todo, len(ids))
+	var unreadable todo.UnreadableRecords
 	err := s.view(ctx, func(b *bbolt.Bucket) error {
 		for i, id := range ids {
 			if i%checkEvery == 0 && ctx.Err() != nil {
 				return ctx.Err()
 			}
-			t, err := s.get(b, id)
-			if errors.Is(err, todo.ErrNotFound) {
+			v := b.Get([]byte(id))
+			if v == nil {
 				continue
 			}
+			t, err := s.show(id, v)
 			if err != nil {
-				return err
+				unreadable = append(unreadable, todo.Unreadable{ID: id, Err: err})
+				continue
 			}
 			found[id] = t
 		}
@@ -229,6 +237,9 @@ func (s *Store) GetMany(ctx context.Context, ids []string) (map[string]todo.Todo
 	})
 	if err != nil {
 		return nil, err
+	}
+	if len(unreadable) > 0 {
+		return found, unreadable
 	}
 	return found, nil
 }
@@ -245,17 +256,21 @@ func (s *Store) List(ctx context.Context, after string, limit int) (todo.Page, e
 		if k != nil && string(k) == after {
 			k, v = c.Next()
 		}
-		for ; k != nil; k, v = c.Next() {
-			if len(page.Todos) == limit {
-				page.Next = page.Todos[limit-1].ID
+		last := ""
+		for n := 0; k != nil; k, v = c.Next() {
+			if n == limit {
+				page.Next = last
 				return nil
 			}
-			if len(page.Todos)%checkEvery == 0 && ctx.Err() != nil {
+			if n%checkEvery == 0 && ctx.Err() != nil {
 				return ctx.Err()
 			}
-			t, err := s.decode(string(k), v)
+			last = string(k)
+			n++
+			t, err := s.show(last, v)
 			if err != nil {
-				return err
+				page.Unreadable = append(page.Unreadable, todo.Unreadable{ID: last, Err: err})
+				continue
 			}
 			page.Todos = append(page.Todos, t)
 		}
@@ -336,18 +351,30 @@ func (s *Store) recoverDamage(err *error) func() {
 	}
 }
 
-func (s *Store) get(b *bbolt.Bucket, id string) (todo.Todo, error) {
+func (s *Store) get(b *bbolt.Bucket, id string) (todo.Todo, dates, error) {
 	v := b.Get([]byte(id))
 	if v == nil {
-		return todo.Todo{}, todo.ErrNotFound
+		return todo.Todo{}, dates{}, todo.ErrNotFound
 	}
 	return s.decode(id, v)
 }
 
-func (s *Store) decode(id string, v []byte) (todo.Todo, error) {
-	t, err := decodeRecord(id, v)
+// show returns the record, or why it cannot be shown.
+func (s *Store) show(id string, v []byte) (todo.Todo, error) {
+	t, _, err := s.decode(id, v)
+	if err == nil {
+		err = t.CheckSize()
+	}
 	if err != nil {
-		return todo.Todo{}, fmt.Errorf("%w: record %q in %s is damaged: %w", todo.ErrUnavailable, id, s.path, err)
+		return todo.Todo{}, err
 	}
 	return t, nil
+}
+
+func (s *Store) decode(id string, v []byte) (todo.Todo, dates, error) {
+	t, hidden, err := decodeRecord(id, v)
+	if err != nil {
+		return todo.Todo{}, dates{}, fmt.Errorf("%w: record %q in %s is damaged: %w", todo.ErrUnavailable, id, s.path, err)
+	}
+	return t, hidden, nil
 }

@@ -62,9 +62,27 @@ func appendRecord(b []byte, t todo.Todo) []byte {
 	return b
 }
 
+// dates are those of a record that cannot be shown: earlier versions stored
+// dates of any year.
+type dates struct{ created, updated time.Time }
+
 // decodeRecord copies what it keeps: b is the file's mapped memory, which is
-// only valid until the transaction ends.
-func decodeRecord(id string, b []byte) (todo.Todo, error) {
+// only valid until the transaction ends. The record is without the dates that are
+// hidden.
+func decodeRecord(id string, b []byte) (t todo.Todo, hidden dates, err error) {
+	if t, err = decodeAll(id, b); err != nil {
+		return todo.Todo{}, dates{}, err
+	}
+	if todo.CheckTime(t.CreatedAt) != nil {
+		hidden.created, t.CreatedAt = t.CreatedAt, time.Time{}
+	}
+	if todo.CheckTime(t.UpdatedAt) != nil {
+		hidden.updated, t.UpdatedAt = t.UpdatedAt, time.Time{}
+	}
+	return t, hidden, nil
+}
+
+func decodeAll(id string, b []byte) (todo.Todo, error) {
 	r := reader{b: b}
 	if format := r.byte(); r.err == nil && format != formatV1 {
 		return todo.Todo{}, fmt.Errorf("unknown format %d", format)

@@ -29,16 +29,16 @@ func TestRecordGolden(t *testing.T) {
 			if hex.EncodeToString(got) != tc.want {
 				t.Errorf("encoded\n got %x\nwant %s", got, tc.want)
 			}
-			back, err := decodeRecord("1", got)
+			back, err := decodeAll("1", got)
 			if err != nil || !equal(back, tc.t) {
 				t.Errorf("decoded %+v, %v", back, err)
 			}
 			for n := range got {
-				if _, err := decodeRecord("1", got[:n]); err == nil {
+				if _, err := decodeAll("1", got[:n]); err == nil {
 					t.Errorf("the first %d of %d bytes are taken for a record", n, len(got))
 				}
 			}
-			if _, err := decodeRecord("1", append(got, 0)); err == nil {
+			if _, err := decodeAll("1", append(got, 0)); err == nil {
 				t.Error("a byte too many is not noticed")
 			}
 		})
@@ -55,7 +55,7 @@ func TestDecodeRecordRefuses(t *testing.T) {
 		"name past the end":   {1, 0, 0, 2, 'n'},
 		"huge length of name": {1, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1},
 	} {
-		if got, err := decodeRecord("1", b); err == nil {
+		if got, err := decodeAll("1", b); err == nil {
 			t.Errorf("%s: decoded as %+v", name, got)
 		}
 	}
@@ -66,11 +66,11 @@ func FuzzDecodeRecord(f *testing.F) {
 	f.Add(appendRecord(nil, todo.Todo{Name: "n"}))
 	f.Add(appendRecord(nil, todo.Todo{Name: "n", Description: &d, CreatedAt: time.UnixMilli(1), UpdatedAt: time.UnixMilli(-1), Version: -5}))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		x, err := decodeRecord("id", b)
+		x, err := decodeAll("id", b)
 		if err != nil {
 			return
 		}
-		again, err := decodeRecord("id", appendRecord(nil, x))
+		again, err := decodeAll("id", appendRecord(nil, x))
 		if err != nil || !equal(again, x) {
 			t.Fatalf("%x decodes to %+v, and that, encoded and decoded, to %+v (%v)", b, x, again, err)
 		}

@@ -204,7 +204,15 @@ func (w *writeTx) callback(fn func()) {
 	w.inCallback = false
 }
 
-func (w *writeTx) put(t todo.Todo) error {
+// put stores t. Dates of the record before that could not be shown stay, unless t
+// has others.
+func (w *writeTx) put(t todo.Todo, hidden dates) error {
+	if t.CreatedAt.IsZero() {
+		t.CreatedAt = hidden.created
+	}
+	if t.UpdatedAt.IsZero() {
+		t.UpdatedAt = hidden.updated
+	}
 	// bbolt keeps the value until the transaction ends, so each has its own memory.
 	size := 64 + len(t.Name)
 	if t.Description != nil {
@@ -218,7 +226,7 @@ func (w *writeTx) put(t todo.Todo) error {
 }
 
 func (w *writeTx) insert(t todo.Todo) error {
-	if err := w.put(t); err != nil {
+	if err := w.put(t, dates{}); err != nil {
 		return err
 	}
 	w.added++

@@ -6,8 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"go.etcd.io/bbolt"
-
 	"github.com/asidecache/aside/internal/todo"
 )
 
@@ -17,7 +15,7 @@ const insertChunk = 20_000
 
 // Insert adds a record, or returns todo.ErrExists.
 func (s *Store) Insert(ctx context.Context, t todo.Todo) error {
-	if err := checkID(t.ID); err != nil {
+	if err := t.Check(); err != nil {
 		return err
 	}
 	return s.write(ctx, func(w *writeTx) error {
@@ -32,7 +30,7 @@ func (s *Store) Insert(ctx context.Context, t todo.Todo) error {
 func (s *Store) Update(ctx context.Context, id string, change func(current todo.Todo) (todo.Todo, error)) (todo.Todo, error) {
 	var stored todo.Todo
 	err := s.write(ctx, func(w *writeTx) error {
-		current, err := s.get(w.todos, id)
+		current, hidden, err := s.get(w.todos, id)
 		if err != nil {
 			return err
 		}
@@ -44,8 +42,11 @@ func (s *Store) Update(ctx context.Context, id string, change func(current todo.
 		if next.ID != id {
 			return fmt.Errorf("%w: an update changes id %q to %q", todo.ErrInvalid, id, next.ID)
 		}
+		if err := next.Check(); err != nil {
+			return err
+		}
 		stored = next
-		return w.put(next)
+		return w.put(next, hidden)
 	})
 	if err != nil {
 		return todo.Todo{}, err
@@ -56,7 +57,7 @@ func (s *Store) Update(ctx context.Context, id string, change func(current todo.
 // Delete removes the record if check(current) returns nil. check runs once.
 func (s *Store) Delete(ctx context.Context, id string, check func(current todo.Todo) error) error {
 	return s.write(ctx, func(w *writeTx) error {
-		current, err := s.get(w.todos, id)
+		current, _, err := s.get(w.todos, id)
 		if err != nil {
 			return err
 		}
@@ -72,7 +73,7 @@ func (s *Store) Delete(ctx context.Context, id string, check func(current todo.T
 // Of several records with one ID the first is kept.
 func (s *Store) InsertMany(ctx context.Context, records []todo.Record) (todo.InsertResult, error) {
 	for i := range records {
-		if err := checkID(records[i].Todo.ID); err != nil {
+		if err := records[i].Todo.Check(); err != nil {
 			return todo.InsertResult{}, fmt.Errorf("record %d of %d: %w", i+1, len(records), err)
 		}
 	}
@@ -106,14 +107,4 @@ func (s *Store) InsertMany(ctx context.Context, records []todo.Record) (todo.Ins
 		total.Existing += done.Existing
 	}
 	return total, nil
-}
-
-func checkID(id string) error {
-	switch {
-	case id == "":
-		return fmt.Errorf("%w: a record without an id", todo.ErrInvalid)
-	case len(id) > bbolt.MaxKeySize:
-		return fmt.Errorf("%w: an id of %d bytes, the file can hold %d", todo.ErrInvalid, len(id), bbolt.MaxKeySize)
-	}
-	return nil
 }

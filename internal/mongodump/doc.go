@@ -9,5 +9,6 @@
 // CRC-64 (ECMA) of all document bytes of the collection, over all its blocks.
 //
 // Memory is one buffer as large as the largest document met (at most
-// MaxDocumentSize), and a few hundred bytes for each collection.
+// MaxDocumentSize), and a few hundred bytes for each collection (at most
+// MaxNamespaces).
 package mongodump

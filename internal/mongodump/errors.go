@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/asidecache/aside/internal/printable"
 )
 
 // Faults of an archive. Every error of a Reader except io.EOF is an *Error that
@@ -22,6 +24,8 @@ var (
 	// ErrUnfinished: the stream ends between two blocks, before the end of every
 	// collection was seen.
 	ErrUnfinished = errors.New("archive ends too early")
+	// ErrBounds: it lists more than a dump can have, which would fill the memory.
+	ErrBounds = errors.New("out of bounds")
 	// ErrRead: the underlying reader failed, or the compressed data is corrupt.
 	ErrRead = errors.New("cannot read")
 )
@@ -35,11 +39,13 @@ type Error struct {
 	Cause     error  // of the underlying reader or of the BSON decoder; may be nil
 }
 
+// Error has no character in it that a terminal would not show as it is: the names
+// are the archive's.
 func (e *Error) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "mongodump: %v at byte %d", e.Kind, e.Offset)
 	if e.Namespace != "" {
-		fmt.Fprintf(&b, " in %s", e.Namespace)
+		b.WriteString(" in " + printable.Name(e.Namespace))
 	}
 	if e.Want != "" {
 		fmt.Fprintf(&b, ": want %s", e.Want)
@@ -50,7 +56,7 @@ func (e *Error) Error() string {
 	if e.Cause != nil {
 		fmt.Fprintf(&b, ": %v", e.Cause)
 	}
-	return b.String()
+	return printable.Text(b.String())
 }
 
 // Unwrap returns the kind and the cause, for errors.Is and errors.As.

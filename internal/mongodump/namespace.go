@@ -21,8 +21,6 @@ type Namespace struct {
 	Collection string
 	// Type is "collection", "view" or "timeseries"; older tools leave it empty.
 	Type string
-	// Metadata is the collection's options and indexes in extended JSON.
-	Metadata string
 
 	Documents int64 // read so far
 	Bytes     int64 // of these documents
@@ -107,8 +105,6 @@ func parseMetadata(raw bson.Raw) (n Namespace, err error) {
 			field = &n.DB
 		case "collection":
 			field = &n.Collection
-		case "metadata":
-			field = &n.Metadata
 		case "type":
 			field = &n.Type
 		default:

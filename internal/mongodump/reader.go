@@ -11,11 +11,25 @@ import (
 	"strings"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/asidecache/aside/internal/printable"
 )
 
 // MaxDocumentSize is the largest document that a server stores (16 MiB) and the
 // room it allows itself above that, in bytes.
 const MaxDocumentSize = 16<<20 + 16<<10
+
+// Bounds of what has to be kept in memory. They are far above what dumps have: a
+// collection takes some 300 bytes of the prelude, with 64 indexes 10 KiB.
+const (
+	// MaxPrelude is the largest prelude, in bytes.
+	MaxPrelude = 32 << 20
+	// MaxNamespaces is how many collections there may be.
+	MaxNamespaces = 100_000
+	// MaxNamespace is the longest name of a collection with its database, in
+	// bytes. MongoDB's own bound is 255.
+	MaxNamespace = 512
+)
 
 const (
 	magic      = 0x8199e26d
@@ -144,7 +158,14 @@ func (r *Reader) readPrelude() error {
 		if err != nil {
 			return &Error{Kind: ErrHeader, Offset: at, Want: "a collection's metadata", Cause: err}
 		}
-		s := r.space(ns.DB, ns.Collection)
+		if r.off > MaxPrelude {
+			return &Error{Kind: ErrBounds, Offset: at, Want: fmt.Sprintf("the prelude's end within %d bytes", MaxPrelude),
+				Got: fmt.Sprintf("the metadata of %d collections, and more", len(r.spaces))}
+		}
+		s, err := r.space(ns.DB, ns.Collection, at)
+		if err != nil {
+			return err
+		}
 		if s.listed {
 			return &Error{Kind: ErrHeader, Offset: at, Namespace: s.name, Want: "each collection's metadata once"}
 		}
@@ -173,7 +194,10 @@ func (r *Reader) openBlock() error {
 	}
 	// A collection that the prelude does not list is let through: if its name is
 	// a damaged one, it has no end, or the right one's CRC does not match.
-	s := r.space(h.db, h.collection)
+	s, err := r.space(h.db, h.collection, at)
+	if err != nil {
+		return err
+	}
 	s.seen = true
 	if s.ended {
 		return &Error{Kind: ErrHeader, Offset: at, Namespace: s.name, Want: "no block after the collection's end"}
@@ -210,7 +234,7 @@ func (r *Reader) finish() error {
 		if b := r.byName[join(s.DB, "system.buckets."+s.Collection)]; s.Type == "timeseries" && !s.seen && b != nil && b.ended {
 			continue
 		}
-		missing = append(missing, s.name)
+		missing = append(missing, printable.Name(s.name))
 	}
 	if len(missing) == 0 {
 		return io.EOF
@@ -223,15 +247,23 @@ func (r *Reader) finish() error {
 	return &Error{Kind: ErrUnfinished, Offset: r.off, Want: "the end of " + list, Got: "the end of the archive"}
 }
 
-func (r *Reader) space(db, collection string) *space {
+// space returns the collection, which is a new one if its name is. at is where it
+// was met.
+func (r *Reader) space(db, collection string, at int64) (*space, error) {
 	name := join(db, collection)
-	s := r.byName[name]
-	if s == nil {
-		s = &space{Namespace: Namespace{DB: db, Collection: collection}, name: name}
-		r.byName[name] = s
-		r.spaces = append(r.spaces, s)
+	if s := r.byName[name]; s != nil {
+		return s, nil
 	}
-	return s
+	switch {
+	case len(name) > MaxNamespace:
+		return nil, &Error{Kind: ErrBounds, Offset: at, Namespace: name, Want: fmt.Sprintf("a name of %d bytes at most", MaxNamespace), Got: fmt.Sprintf("%d", len(name))}
+	case len(r.spaces) == MaxNamespaces:
+		return nil, &Error{Kind: ErrBounds, Offset: at, Want: fmt.Sprintf("%d collections at most", MaxNamespaces), Got: "one more"}
+	}
+	s := &space{Namespace: Namespace{DB: db, Collection: collection}, name: name}
+	r.byName[name] = s
+	r.spaces = append(r.spaces, s)
+	return s, nil
 }
 
 // read returns the next document, or end if a terminator is there instead.

@@ -96,7 +96,7 @@ func TestInterleavedBlocks(t *testing.T) {
 		docs int64
 	}{{"test.users", 3}, {"test.empty", 0}, {"test.todos", 3}} {
 		got := r.Namespaces()[i]
-		if got.String() != want.name || got.Documents != want.docs || !got.Complete || got.Type != "collection" || got.Metadata != `{"indexes":[]}` {
+		if got.String() != want.name || got.Documents != want.docs || !got.Complete || got.Type != "collection" {
 			t.Errorf("namespace %d: got %+v, want %+v, complete", i, got, want)
 		}
 	}
@@ -328,6 +328,83 @@ func (e *endless) Read(p []byte) (n int, err error) {
 		e.rest, n = e.rest[k:], n+k
 	}
 	return n, nil
+}
+
+// made makes up a stream, piece after piece.
+type made struct {
+	next func(n int) []byte
+	n    int
+	rest []byte
+	read int64
+}
+
+func (m *made) Read(p []byte) (n int, err error) {
+	for n < len(p) {
+		if len(m.rest) == 0 {
+			m.rest = m.next(m.n)
+			m.n++
+		}
+		k := copy(p[n:], m.rest)
+		m.rest, n = m.rest[k:], n+k
+	}
+	m.read += int64(n)
+	return n, nil
+}
+
+// TestBounds: what an archive lists is bounded, in its prelude and behind it.
+// Caught: an archive of 587 kB, compressed, that took 2.4 GB of memory.
+func TestBounds(t *testing.T) {
+	prelude := dumptest.New().Bytes()
+	open := prelude[:len(prelude)-4] // without its terminator
+	collection := func(name, metadata string) []byte {
+		return dumptest.Doc("db", "test", "collection", name, "metadata", metadata, "size", int32(0), "type", "collection")
+	}
+	block := func(name string) []byte {
+		return append(dumptest.Doc("db", "test", "collection", name, "EOF", false, "CRC", int64(0)), dumptest.Terminator...)
+	}
+	for name, tc := range map[string]struct {
+		next func(n int) []byte
+		most int64 // bytes that are read
+		says string
+	}{
+		"many collections": {func(n int) []byte { return collection(fmt.Sprint(n), "") }, mongodump.MaxPrelude, "want 100000 collections at most"},
+		"large metadata":   {func(n int) []byte { return collection(fmt.Sprint(n), strings.Repeat("x", 1<<20)) }, mongodump.MaxPrelude, "want the prelude's end within 33554432 bytes"},
+		"a long name":      {func(n int) []byte { return collection(strings.Repeat("x", 508), "") }, 1 << 20, "want a name of 512 bytes at most, got 513"},
+		"many blocks": {func(n int) []byte {
+			if n == 0 {
+				return dumptest.Terminator
+			}
+			return block(fmt.Sprint(n))
+		}, mongodump.MaxPrelude, "want 100000 collections at most"},
+		"a block with a long name": {func(n int) []byte {
+			if n == 0 {
+				return dumptest.Terminator
+			}
+			return block(strings.Repeat("x", 1<<20))
+		}, 4 << 20, "want a name of 512 bytes at most"},
+	} {
+		in := &made{next: func(n int) []byte {
+			if n == 0 {
+				return open
+			}
+			return tc.next(n - 1)
+		}}
+		_, err := read(in)
+		if !errors.Is(err, mongodump.ErrBounds) || !strings.Contains(err.Error(), tc.says) || len(err.Error()) > 500 {
+			t.Errorf("%s: %.600v", name, err)
+		}
+		if in.read > tc.most+(2<<20) {
+			t.Errorf("%s: it read %d bytes", name, in.read)
+		}
+	}
+	// As many and as long as there may be.
+	var list []string
+	for n := range 5000 {
+		list = append(list, fmt.Sprintf("test.%0500d", n))
+	}
+	if _, err := read(bytes.NewReader(dumptest.New(list...).End(list...).Bytes())); err != io.EOF {
+		t.Errorf("5,000 collections with names of 505 bytes: %.300v", err)
+	}
 }
 
 // TestMemoryIsFlat: a document costs no allocation, so neither does any number of

@@ -31,7 +31,7 @@ const (
 // _ids at the same time may then make duplicates.
 func (s *Store) InsertMany(ctx context.Context, records []todo.Record) (todo.InsertResult, error) {
 	for i := range records {
-		if err := checkID(records[i].Todo.ID); err != nil {
+		if err := records[i].Todo.Check(); err != nil {
 			return todo.InsertResult{}, fmt.Errorf("record %d of %d: %w", i+1, len(records), err)
 		}
 	}
@@ -74,7 +74,9 @@ func (s *Store) insertBatch(ctx context.Context, records []todo.Record) (res tod
 			ids[i] = records[i].Todo.ID
 		}
 		err := s.eachOf(ctx, ids, bson.D{{Key: fieldID, Value: 1}}, func(raw bson.Raw) {
-			taken[decode(raw).ID] = true
+			if id, ok := raw.Lookup(fieldID).StringValueOK(); ok {
+				taken[id] = true
+			}
 		})
 		if err != nil {
 			return res, err

@@ -2,25 +2,31 @@ package mongostore
 
 import (
 	"bytes"
-	"math"
-	"strconv"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/asidecache/aside/internal/todo"
+	"github.com/asidecache/aside/internal/todo/loose"
 )
 
 const (
 	fieldKey         = "_id"
-	fieldID          = "id"
-	fieldName        = "name"
-	fieldDescription = "description"
-	fieldCompleted   = "completed"
-	fieldCreated     = "created_at"
-	fieldUpdated     = "updated_at"
-	fieldVersion     = "version"
+	fieldID          = loose.FieldID
+	fieldName        = loose.FieldName
+	fieldDescription = loose.FieldDescription
+	fieldCompleted   = loose.FieldCompleted
+	fieldCreated     = loose.FieldCreated
+	fieldUpdated     = loose.FieldUpdated
+	fieldVersion     = loose.FieldVersion
 )
+
+// ourFields is the projection of every read: a document may have other fields, of
+// up to 16 MiB, which nobody here looks at.
+var ourFields = bson.D{
+	{Key: fieldID, Value: 1}, {Key: fieldName, Value: 1}, {Key: fieldDescription, Value: 1}, {Key: fieldCompleted, Value: 1},
+	{Key: fieldCreated, Value: 1}, {Key: fieldUpdated, Value: 1}, {Key: fieldVersion, Value: 1},
+}
 
 // contentFields are what an update must find as it was read. A version alone
 // would do if all writers counted it; those of older systems do not.
@@ -32,8 +38,14 @@ type document struct {
 	raw  bson.Raw
 }
 
-func newDocument(raw bson.Raw) document {
-	return document{decode(raw), bytes.Clone(raw)}
+// newDocument copies raw, of which the driver keeps the memory. ok is false for a
+// document that is no todo.
+func newDocument(raw bson.Raw) (d document, ok bool) {
+	t, ok := decode(raw)
+	if !ok {
+		return document{}, false
+	}
+	return document{t, bytes.Clone(raw)}, true
 }
 
 // encode makes the document of a new record. Times are kept to the millisecond.
@@ -79,20 +91,32 @@ func (d document) unchanged() bson.D {
 	return filter
 }
 
-// update changes the document into next, and leaves fields that are not ours.
+// update changes the document into next. It leaves fields that are not ours, and
+// those that stay as they were shown: what stands there may be more than could be
+// shown, such as a date after the year 9999, and it is not for a change of
+// another field to lose it.
 func (d document) update(next todo.Todo) bson.D {
-	set := bson.D{
-		{Key: fieldName, Value: next.Name},
-		{Key: fieldDescription, Value: next.Description},
-		{Key: fieldCompleted, Value: next.Completed},
-		{Key: fieldVersion, Value: next.Version},
+	set := bson.D{{Key: fieldVersion, Value: next.Version}}
+	if next.Name != d.todo.Name {
+		set = append(set, bson.E{Key: fieldName, Value: next.Name})
+	}
+	if a, b := next.Description, d.todo.Description; (a == nil) != (b == nil) || a != nil && *a != *b {
+		set = append(set, bson.E{Key: fieldDescription, Value: next.Description})
+	}
+	if next.Completed != d.todo.Completed {
+		set = append(set, bson.E{Key: fieldCompleted, Value: next.Completed})
 	}
 	var unset bson.D
-	for name, at := range map[string]time.Time{fieldCreated: next.CreatedAt, fieldUpdated: next.UpdatedAt} {
-		if !at.IsZero() {
-			set = append(set, bson.E{Key: name, Value: at})
-		} else if _, err := d.raw.LookupErr(name); err == nil {
-			unset = append(unset, bson.E{Key: name, Value: ""})
+	for _, f := range []struct {
+		name     string
+		old, new time.Time
+	}{{fieldCreated, d.todo.CreatedAt, next.CreatedAt}, {fieldUpdated, d.todo.UpdatedAt, next.UpdatedAt}} {
+		switch {
+		case f.new.Equal(f.old):
+		case f.new.IsZero():
+			unset = append(unset, bson.E{Key: f.name, Value: ""})
+		default:
+			set = append(set, bson.E{Key: f.name, Value: f.new})
 		}
 	}
 	u := bson.D{{Key: "$set", Value: set}}
@@ -102,120 +126,9 @@ func (d document) update(next todo.Todo) bson.D {
 	return u
 }
 
-// decode reads a document, and keeps nothing of its memory.
-func decode(raw bson.Raw) todo.Todo {
-	var t todo.Todo
-	elements, _ := raw.Elements() // those before a broken one, if there is one
-	for _, e := range elements {
-		switch v := e.Value(); e.Key() {
-		case fieldID:
-			t.ID, _ = v.StringValueOK()
-		case fieldName:
-			t.Name, _ = asText(v)
-		case fieldDescription:
-			if text, ok := asText(v); ok {
-				t.Description = &text
-			}
-		case fieldCompleted:
-			t.Completed = asBool(v)
-		case fieldCreated:
-			t.CreatedAt = asTime(v)
-		case fieldUpdated:
-			t.UpdatedAt = asTime(v)
-		case fieldVersion:
-			t.Version = asInt(v)
-		}
-	}
-	return t
-}
-
-// asText reads a string as it is, and whatever else as a person would write it:
-// numbers plainly, documents and the like as extended JSON. Null is no text.
-func asText(v bson.RawValue) (string, bool) {
-	switch v.Type {
-	case bson.TypeString:
-		return v.StringValueOK()
-	case bson.TypeSymbol:
-		return v.SymbolOK()
-	case bson.TypeNull, bson.TypeUndefined:
-		return "", false
-	case bson.TypeBoolean:
-		b, ok := v.BooleanOK()
-		return strconv.FormatBool(b), ok
-	case bson.TypeInt32, bson.TypeInt64:
-		n, ok := v.AsInt64OK()
-		return strconv.FormatInt(n, 10), ok
-	case bson.TypeDouble:
-		f, ok := v.DoubleOK()
-		return strconv.FormatFloat(f, 'g', -1, 64), ok
-	case bson.TypeObjectID:
-		id, ok := v.ObjectIDOK()
-		return id.Hex(), ok
-	case bson.TypeDateTime:
-		at := asTime(v)
-		return at.Format(time.RFC3339Nano), true
-	}
-	return v.String(), true
-}
-
-func asBool(v bson.RawValue) bool {
-	switch v.Type {
-	case bson.TypeBoolean:
-		b, _ := v.BooleanOK()
-		return b
-	case bson.TypeInt32, bson.TypeInt64, bson.TypeDouble:
-		return asFloat(v) != 0
-	case bson.TypeString:
-		s, _ := v.StringValueOK()
-		b, _ := strconv.ParseBool(s)
-		return b
-	}
-	return false
-}
-
-func asTime(v bson.RawValue) time.Time {
-	switch v.Type {
-	case bson.TypeDateTime:
-		ms, _ := v.DateTimeOK()
-		return time.UnixMilli(ms).UTC()
-	case bson.TypeTimestamp:
-		seconds, _, _ := v.TimestampOK()
-		return time.Unix(int64(seconds), 0).UTC()
-	case bson.TypeString:
-		s, _ := v.StringValueOK()
-		at, err := time.Parse(time.RFC3339Nano, s)
-		if err != nil {
-			return time.Time{}
-		}
-		return at.UTC()
-	}
-	return time.Time{}
-}
-
-func asInt(v bson.RawValue) int64 {
-	switch v.Type {
-	case bson.TypeInt32, bson.TypeInt64:
-		n, _ := v.AsInt64OK()
-		return n
-	case bson.TypeDouble:
-		if f := asFloat(v); f == math.Trunc(f) && math.Abs(f) < 1<<53 {
-			return int64(f)
-		}
-	case bson.TypeString:
-		s, _ := v.StringValueOK()
-		n, err := strconv.ParseInt(s, 10, 64)
-		if err != nil {
-			return 0
-		}
-		return n
-	}
-	return 0
-}
-
-func asFloat(v bson.RawValue) float64 {
-	if f, ok := v.DoubleOK(); ok {
-		return f
-	}
-	n, _ := v.AsInt64OK()
-	return float64(n)
+// decode reads a document, and keeps nothing of its memory. ok is false if it is
+// no todo.
+func decode(raw bson.Raw) (t todo.Todo, ok bool) {
+	t, err := loose.Decode(raw, nil, nil)
+	return t, err == nil
 }

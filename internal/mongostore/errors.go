@@ -5,29 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync/atomic"
 
-	"go.mongodb.org/mongo-driver/v2/event"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 
 	"github.com/asidecache/aside/internal/todo"
 )
-
-// attempts counts how often a call's commands went out to a server. It travels
-// in the call's context, which the driver hands to its monitor. The kind of the
-// error would not do: a retry that finds no server fails like a call that was
-// never sent, although its first attempt may have been applied.
-type attempts struct{ n atomic.Int32 }
-
-type attemptsKey struct{}
-
-var attemptMonitor = &event.CommandMonitor{
-	Started: func(ctx context.Context, _ *event.CommandStartedEvent) {
-		if a, ok := ctx.Value(attemptsKey{}).(*attempts); ok {
-			a.n.Add(1)
-		}
-	},
-}
 
 // Codes of replies. https://github.com/mongodb/mongo/blob/master/src/mongo/base/error_codes.yml
 const (
@@ -47,16 +29,32 @@ const (
 	codeTooLargeInserted     = 17420
 )
 
-// read runs a call that changes nothing.
+// read runs a call that changes nothing, and may be run several times.
 func (s *Store) read(ctx context.Context, call func(context.Context) error) error {
+	return s.once(ctx, func(ctx context.Context) error { return repeat(ctx, call) })
+}
+
+// once is read for a call that is not repeated.
+func (s *Store) once(ctx context.Context, call func(context.Context) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	ctx, cancel := s.bounded(ctx)
+	defer cancel()
 	err := call(ctx)
 	if err == nil || isDomain(err) {
 		return err
 	}
 	return unavailable(ctx, err)
+}
+
+// bounded gives a call a deadline if its context has none: that of the driver
+// would be for each attempt.
+func (s *Store) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	if _, ok := ctx.Deadline(); ok || s.timeout <= 0 {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, s.timeout)
 }
 
 // write runs a call that sends one command that changes something, and tells
@@ -65,20 +63,24 @@ func (s *Store) write(ctx context.Context, call func(context.Context) error) err
 	if err := ctx.Err(); err != nil {
 		return unavailable(ctx, err)
 	}
-	var sent attempts
-	err := call(context.WithValue(ctx, attemptsKey{}, &sent))
+	ctx, end := s.bounded(ctx)
+	defer end()
+	callCtx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	sent := attempts{cancel: cancel}
+	err := call(context.WithValue(callCtx, attemptsKey{}, &sent))
 	if err == nil || isDomain(err) {
 		return err
 	}
-	n := sent.n.Load()
+	err = sent.explain(err)
 	switch {
-	case n == 0:
+	case sent.n == 0:
 		return unavailable(ctx, err)
 	case mongo.IsDuplicateKeyError(err) && !hasWriteConcernError(err):
 		return todo.ErrExists
-	case n == 1 && isInvalid(err):
+	case sent.n == 1 && isInvalid(err):
 		return fmt.Errorf("%w: MongoDB refused the record: %w", todo.ErrInvalid, err)
-	case n == 1 && isRefusal(err):
+	case sent.n == 1 && isRefusal(err):
 		return unavailable(ctx, err)
 	}
 	return fmt.Errorf("%w: %w", todo.ErrUnknownOutcome, withContext(ctx, err))

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"go.mongodb.org/mongo-driver/v2/event"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/x/mongo/driver/topology"
 
@@ -173,7 +174,7 @@ func TestOutcomeOfWrites(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			err := (&Store{}).write(t.Context(), func(ctx context.Context) error {
 				for range tc.sent {
-					attemptMonitor.Started(ctx, nil)
+					attemptMonitor.Started(ctx, &event.CommandStartedEvent{})
 				}
 				return tc.err
 			})

@@ -11,6 +11,8 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
+
+	"github.com/asidecache/aside/internal/printable"
 )
 
 // indexState is what is known of the index on id.
@@ -173,7 +175,7 @@ func (s *Store) lookForIndex(ctx context.Context) (found existing, err error) {
 		if err != nil || len(keys) != 1 || keys[0].Key() != fieldID {
 			return true
 		}
-		if n := asInt(keys[0].Value()); n != 1 && n != -1 { // hashed, text
+		if n, _ := keys[0].Value().AsInt64OK(); n != 1 && n != -1 { // hashed, text
 			return true
 		}
 		if spec.Unique {
@@ -201,11 +203,16 @@ func (s *Store) duplicates(ctx context.Context) (some []string, err error) {
 		{{Key: "$limit", Value: examples}},
 	}, options.Aggregate().SetAllowDiskUse(true))
 	err = each(ctx, cursor, err, func(raw bson.Raw) bool {
-		id, ok := asText(raw.Lookup("_id"))
-		if !ok {
-			id = "(no id)"
+		id := "(no id)"
+		if v := raw.Lookup("_id"); v.Type != bson.TypeNull && v.Type != bson.TypeUndefined {
+			if s, ok := v.StringValueOK(); ok {
+				id = printable.Name(s)
+			} else {
+				id = printable.Name(v.String())
+			}
 		}
-		some = append(some, fmt.Sprintf("%s (%d times)", id, asInt(raw.Lookup("n"))))
+		n, _ := raw.Lookup("n").AsInt64OK()
+		some = append(some, fmt.Sprintf("%s (%d times)", id, n))
 		return true
 	})
 	return some, err

@@ -6,10 +6,11 @@
 //	{_id, id, name, description, completed, created_at, updated_at, version}
 //
 // of which other systems may have written as little as id and name. Fields that
-// are not ours, and _id, survive every update. A document whose id is not a
-// string is not a todo: it is never returned. In one that is, a field of another
-// type than ours is read as text, number or truth where it has a plain meaning
-// and as absent where it has none, so that one odd document never fails a page.
+// are not ours, and _id, survive every update, and so does a field of ours that
+// the update does not change. A document whose id is not text that todo.CheckID
+// accepts is not a todo: it is never returned. In one that is, a field of another
+// type than ours is read as package loose says, so that one odd document never
+// fails a page.
 //
 // Documents made here have _id equal to id. Old ones have an ObjectId, and old
 // data may hold several documents with one id: the first that was inserted is
@@ -37,7 +38,8 @@ import (
 
 // Options of a Store; the zero value is fine. What the connection string says
 // goes before what stands here, except for reads and writes: those always are
-// at the primary, with read and write concern "majority", and retried.
+// at the primary, with read and write concern "majority", and sent again if they
+// fail in a way that may pass, three times in all.
 type Options struct {
 	Database   string // default "test"
 	Collection string // default "todos"
@@ -68,6 +70,8 @@ type Store struct {
 	client *mongo.Client
 	todos  *mongo.Collection
 	log    *slog.Logger
+	// timeout is for calls whose context has no deadline; 0: none.
+	timeout time.Duration
 
 	index   atomic.Int32 // an indexState
 	indexed chan struct{}
@@ -103,7 +107,7 @@ func Open(ctx context.Context, uri string, opts Options) (*Store, error) {
 	o.SetReadPreference(readpref.Primary()).
 		SetReadConcern(readconcern.Majority()).
 		SetWriteConcern(writeconcern.Majority()).
-		SetRetryReads(true).
+		SetRetryReads(false). // see repeat
 		SetRetryWrites(true).
 		SetMonitor(attemptMonitor)
 	client, err := mongo.Connect(o)
@@ -119,6 +123,7 @@ func Open(ctx context.Context, uri string, opts Options) (*Store, error) {
 		client:  client,
 		todos:   client.Database(database).Collection(withDefault(opts.Collection, "todos")),
 		log:     log,
+		timeout: *o.Timeout,
 		indexed: make(chan struct{}),
 	}
 	background, cancel := context.WithCancel(context.WithoutCancel(ctx))
@@ -177,7 +182,7 @@ func warnOverridden(log *slog.Logger, o *options.ClientOptions) {
 
 // Ping reports whether the primary answers.
 func (s *Store) Ping(ctx context.Context) error {
-	return s.read(ctx, func(ctx context.Context) error {
+	return s.once(ctx, func(ctx context.Context) error {
 		return s.client.Ping(ctx, readpref.Primary())
 	})
 }
@@ -210,6 +215,9 @@ func (s *Store) disconnect() error {
 // Get returns the record with that ID, or todo.ErrNotFound.
 func (s *Store) Get(ctx context.Context, id string) (todo.Todo, error) {
 	doc, err := s.find(ctx, id)
+	if err == nil {
+		err = doc.todo.CheckSize()
+	}
 	if err != nil {
 		return todo.Todo{}, err
 	}
@@ -221,14 +229,17 @@ func (s *Store) Get(ctx context.Context, id string) (todo.Todo, error) {
 // would invite the planner to walk the index on _id.
 func (s *Store) find(ctx context.Context, id string) (doc document, err error) {
 	err = s.read(ctx, func(ctx context.Context) error {
-		raw, err := s.todos.FindOne(ctx, bson.D{{Key: fieldID, Value: id}}).Raw()
+		raw, err := s.todos.FindOne(ctx, bson.D{{Key: fieldID, Value: id}}, options.FindOne().SetProjection(ourFields)).Raw()
 		if errors.Is(err, mongo.ErrNoDocuments) {
 			return todo.ErrNotFound
 		}
 		if err != nil {
 			return err
 		}
-		doc = newDocument(raw)
+		var ok bool
+		if doc, ok = newDocument(raw); !ok {
+			return todo.ErrNotFound
+		}
 		return nil
 	})
 	return doc, err
@@ -240,16 +251,29 @@ const idsPerQuery = 1000
 // GetMany returns the records that exist.
 func (s *Store) GetMany(ctx context.Context, ids []string) (map[string]todo.Todo, error) {
 	found := make(map[string]todo.Todo, len(ids))
-	err := s.eachOf(ctx, ids, nil, func(raw bson.Raw) {
-		t := decode(raw)
-		if _, ok := found[t.ID]; !ok { // the first by insertion, see find
-			found[t.ID] = t
+	unreadable := map[string]error{}
+	err := s.eachOf(ctx, ids, ourFields, func(raw bson.Raw) {
+		t, ok := decode(raw)
+		if !ok || found[t.ID].ID != "" || unreadable[t.ID] != nil { // the first by insertion counts, see find
+			return
 		}
+		if err := t.CheckSize(); err != nil {
+			unreadable[t.ID] = err
+			return
+		}
+		found[t.ID] = t
 	})
 	if err != nil {
 		return nil, err
 	}
-	return found, nil
+	if len(unreadable) == 0 {
+		return found, nil
+	}
+	var list todo.UnreadableRecords
+	for id, err := range unreadable {
+		list = append(list, todo.Unreadable{ID: id, Err: err})
+	}
+	return found, list
 }
 
 // eachOf calls fn with the documents that have one of ids.
@@ -303,18 +327,24 @@ func (s *Store) List(ctx context.Context, after string, limit int) (todo.Page, e
 		// whether there is a next page; duplicates may take more than one.
 		cursor, err := s.todos.Find(ctx,
 			bson.D{{Key: fieldID, Value: bson.D{{Key: "$gt", Value: after}}}},
-			options.Find().SetSort(bson.D{{Key: fieldID, Value: 1}}).SetBatchSize(int32(min(limit+1, 10_000))))
+			options.Find().SetSort(bson.D{{Key: fieldID, Value: 1}}).SetBatchSize(int32(min(limit+1, 10_000))).SetProjection(ourFields))
+		last, n := "", 0
 		return each(ctx, cursor, err, func(raw bson.Raw) bool {
-			t := decode(raw)
-			n := len(page.Todos)
-			if n > 0 && page.Todos[n-1].ID == t.ID {
-				return true // a duplicate, inserted later
+			t, ok := decode(raw)
+			if !ok || t.ID == last {
+				return true // no todo, or a duplicate that was inserted later
 			}
 			if n == limit {
-				page.Next = page.Todos[n-1].ID
+				page.Next = last
 				return false
 			}
-			page.Todos = append(page.Todos, t)
+			last = t.ID
+			n++
+			if err := t.CheckSize(); err != nil {
+				page.Unreadable = append(page.Unreadable, todo.Unreadable{ID: t.ID, Err: err})
+			} else {
+				page.Todos = append(page.Todos, t)
+			}
 			return true
 		})
 	})

@@ -21,7 +21,7 @@ import (
 // share lets one through. Only another program that inserts the same ID, with
 // an _id of its own, at that moment can still make a duplicate.
 func (s *Store) Insert(ctx context.Context, t todo.Todo) error {
-	if err := checkID(t.ID); err != nil {
+	if err := t.Check(); err != nil {
 		return err
 	}
 	err := s.insert(ctx, t.ID, encode(t))
@@ -65,13 +65,6 @@ func withoutID(d bson.D) bson.D {
 	return out
 }
 
-func checkID(id string) error {
-	if id == "" {
-		return fmt.Errorf("%w: a record without an id", todo.ErrInvalid)
-	}
-	return nil
-}
-
 // Update replaces the record by change(current): it reads, and writes if the
 // document is still as it was read, until that is so. change may run several
 // times.
@@ -87,6 +80,9 @@ func (s *Store) Update(ctx context.Context, id string, change func(current todo.
 		}
 		if next.ID != id {
 			return todo.Todo{}, fmt.Errorf("%w: an update changes id %q to %q", todo.ErrInvalid, id, next.ID)
+		}
+		if err := next.Check(); err != nil {
+			return todo.Todo{}, err
 		}
 		var res *mongo.UpdateResult
 		err = s.write(ctx, func(ctx context.Context) (err error) {

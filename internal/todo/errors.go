@@ -2,6 +2,7 @@ package todo
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 )
 
@@ -11,6 +12,9 @@ var (
 	ErrExists       = errors.New("todo: id already exists")
 	ErrPrecondition = errors.New("todo: version does not match")
 	ErrInvalid      = errors.New("todo: invalid")
+	// ErrUnreadable: the record exists, and another program wrote it so that it
+	// cannot be shown. It can be deleted, or replaced by one that can.
+	ErrUnreadable = errors.New("todo: record cannot be shown")
 	// ErrUnavailable: the store cannot be reached or refuses to work; nothing
 	// was written.
 	ErrUnavailable = errors.New("todo: store unavailable")
@@ -21,7 +25,7 @@ var (
 
 // FieldError is one fault in one field.
 type FieldError struct {
-	Field   string // path in the JSON body, e.g. "name"
+	Field   string // path in the JSON body, e.g. "name"; "" is the record as a whole
 	Message string
 }
 
@@ -35,9 +39,46 @@ func (e *ValidationError) Error() string {
 		if i > 0 {
 			b.WriteByte(';')
 		}
+		if f.Field == "" {
+			b.WriteString(" record " + f.Message)
+			continue
+		}
 		b.WriteString(" " + f.Field + ": " + f.Message)
 	}
 	return b.String()
 }
 
 func (e *ValidationError) Is(target error) bool { return target == ErrInvalid }
+
+// Unreadable is a record that a store holds and cannot show, and why: Err matches
+// ErrUnreadable, or ErrUnavailable if its bytes are damaged.
+type Unreadable struct {
+	ID  string
+	Err error
+}
+
+// UnreadableRecords are the records that a read of several left out. GetMany
+// returns them as its error.
+type UnreadableRecords []Unreadable
+
+func (u UnreadableRecords) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "todo: %d of the records could not be read", len(u))
+	for i, r := range u {
+		if i == 3 {
+			b.WriteString("; ...")
+			break
+		}
+		fmt.Fprintf(&b, "; %q: %v", r.ID, r.Err)
+	}
+	return b.String()
+}
+
+// Unwrap returns the errors of the records, for errors.Is and errors.As.
+func (u UnreadableRecords) Unwrap() []error {
+	errs := make([]error, len(u))
+	for i, r := range u {
+		errs[i] = r.Err
+	}
+	return errs
+}

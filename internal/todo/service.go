@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/google/uuid"
@@ -121,7 +122,8 @@ func (s *Service) GetMany(ctx context.Context, ids []string, level aside.Level) 
 func (s *Service) getManyFromStore(ctx context.Context, ids []string) (FoundMany, error) {
 	start := time.Now()
 	todos, err := s.store.GetMany(ctx, ids)
-	if err != nil {
+	var unreadable UnreadableRecords
+	if err != nil && !errors.As(err, &unreadable) {
 		return FoundMany{}, err
 	}
 	info := loadedIn(time.Since(start))
@@ -132,6 +134,9 @@ func (s *Service) getManyFromStore(ctx context.Context, ids []string) (FoundMany
 			r.Value, r.Err = t, nil
 		}
 		found.Results[id] = r
+	}
+	for _, u := range unreadable {
+		found.Results[u.ID] = aside.Result[Todo]{Info: info, Err: u.Err}
 	}
 	return found, nil
 }
@@ -150,7 +155,16 @@ func (l loader) Load(ctx context.Context, id string) (Todo, error) {
 
 // LoadMany implements aside.BulkLoader.
 func (l loader) LoadMany(ctx context.Context, ids []string) (map[string]Todo, error) {
-	return l.store.GetMany(ctx, ids)
+	found, err := l.store.GetMany(ctx, ids)
+	var unreadable UnreadableRecords
+	if errors.As(err, &unreadable) {
+		failed := make(aside.KeyErrors[string], len(unreadable))
+		for _, u := range unreadable {
+			failed[u.ID] = u.Err
+		}
+		err = failed
+	}
+	return found, err
 }
 
 // List returns a page of records in the order of their IDs' bytes, straight
@@ -173,7 +187,7 @@ type Draft struct {
 func (s *Service) Create(ctx context.Context, d Draft) (Todo, error) {
 	var f faults
 	if d.ID != "" {
-		f.add("id", CheckID(d.ID))
+		f.add("id", CheckNewID(d.ID))
 	}
 	f.add("name", checkName(d.Name))
 	f.add("description", checkDescription(d.Description))
@@ -287,11 +301,18 @@ func (s *Service) update(ctx context.Context, id string, pre Precondition, chang
 			next := change(current)
 			if sameContent(current, next) {
 				stored = current
+				if err := current.CheckSize(); err != nil {
+					return Todo{}, err
+				}
 				return Todo{}, errUnchanged
 			}
-			next.Version = current.Version + 1
+			// The largest version, which only another program can have written,
+			// stays: one more would be negative.
+			if next.Version < math.MaxInt64 {
+				next.Version++
+			}
 			next.UpdatedAt = s.timestamp()
-			return next, nil
+			return next, next.Check()
 		})
 		if err != nil {
 			return err
@@ -360,7 +381,7 @@ func Definite(err error) bool {
 	if errors.Is(err, ErrUnknownOutcome) {
 		return false
 	}
-	for _, target := range []error{ErrNotFound, ErrExists, ErrPrecondition, ErrInvalid, ErrUnavailable, errUnchanged} {
+	for _, target := range []error{ErrNotFound, ErrExists, ErrPrecondition, ErrInvalid, ErrUnreadable, ErrUnavailable, errUnchanged} {
 		if errors.Is(err, target) {
 			return true
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -40,6 +41,89 @@ func TestCheckID(t *testing.T) {
 		if err := todo.CheckID(id); (err == nil) != ok {
 			t.Errorf("CheckID(%q) = %v", id, err)
 		}
+	}
+}
+
+// Characters that cannot be seen make one id look like another: none is made with
+// them, and what has them is found. Caught: a look for the marks of direction
+// alone, which lets soft hyphens, tags and Hangul fillers through.
+func TestInvisibleIDs(t *testing.T) {
+	s, store, _ := newService(t)
+	for _, r := range []rune{
+		0x202A, 0x202E, 0x2066, 0x2069, 0x200B, 0x200D, 0x200F, 0xFEFF, 0x00AD, 0x061C, 0x2028, 0x2060, 0x180E, 0x3164, 0x115F, 0xFE0F, 0xE0041, 0xE0100, 0x034F,
+	} {
+		id := "a" + string(r) + "b"
+		_, err := s.Create(context.Background(), todo.Draft{ID: id, Name: "n"})
+		var invalid *todo.ValidationError
+		if !errors.As(err, &invalid) || invalid.Fields[0].Field != "id" || !strings.Contains(err.Error(), fmt.Sprintf("%U", r)) || strings.Contains(err.Error(), id) {
+			t.Errorf("%U: %v", r, err)
+		}
+		store.Put(todo.Todo{ID: id, Name: "n"})
+		if got, err := s.Get(context.Background(), id, aside.Default); err != nil || got.Todo.ID != id {
+			t.Errorf("%U: one that is there already: %v", r, err)
+		}
+	}
+	for _, id := range []string{"é", "e\u0301", "日本語", "a b", "😀", "\u00a0", "नमस्ते", "ไทย"} {
+		if err := todo.CheckNewID(id); err != nil {
+			t.Errorf("%q: %v", id, err)
+		}
+	}
+}
+
+// One record that cannot be shown fails alone. Caught: a batch that took it for
+// absent, and had that remembered.
+func TestUnreadableRecord(t *testing.T) {
+	for _, cached := range []bool{true, false} {
+		s, store, _ := newService(t)
+		if !cached {
+			s = todo.NewService(todo.ServiceOptions{Store: store})
+		}
+		store.Put(todo.Todo{ID: "1", Name: "n"})
+		store.Put(todo.Todo{ID: "2", Name: strings.Repeat("x", todo.MaxRecordBytes)})
+		ctx := context.Background()
+		for range 2 {
+			found, err := s.GetMany(ctx, []string{"1", "2", "3"}, aside.Default)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r := found.Results["1"]; r.Err != nil || r.Value.Name != "n" {
+				t.Errorf("cached %v: the good one: %v", cached, r.Err)
+			}
+			if r := found.Results["2"]; !errors.Is(r.Err, todo.ErrUnreadable) || errors.Is(r.Err, todo.ErrNotFound) {
+				t.Errorf("cached %v: the large one: %v", cached, r.Err)
+			}
+			if r := found.Results["3"]; !errors.Is(r.Err, todo.ErrNotFound) {
+				t.Errorf("cached %v: the absent one: %v", cached, r.Err)
+			}
+		}
+		if _, err := s.Get(ctx, "2", aside.Default); !errors.Is(err, todo.ErrUnreadable) {
+			t.Errorf("cached %v: Get: %v", cached, err)
+		}
+		if page, err := s.List(ctx, "", 10); err != nil || len(page.Todos) != 1 || len(page.Unreadable) != 1 {
+			t.Errorf("cached %v: List: %+v, %v", cached, page.Unreadable, err)
+		}
+		if _, err := s.Patch(ctx, "2", todo.Patch{Name: ptr("n")}, nil); err != nil {
+			t.Errorf("cached %v: a patch that mends it: %v", cached, err)
+		}
+		store.Put(todo.Todo{ID: "2", Name: strings.Repeat("x", todo.MaxRecordBytes)})
+		if _, err := s.Patch(ctx, "2", todo.Patch{Completed: ptr(true)}, nil); !errors.Is(err, todo.ErrInvalid) {
+			t.Errorf("cached %v: a patch that leaves it large: %v", cached, err)
+		}
+		if _, err := s.Patch(ctx, "2", todo.Patch{Completed: ptr(false)}, nil); !errors.Is(err, todo.ErrUnreadable) {
+			t.Errorf("cached %v: a patch of nothing: %v", cached, err)
+		}
+		if err := s.Delete(ctx, "2", nil); err != nil {
+			t.Errorf("cached %v: Delete: %v", cached, err)
+		}
+	}
+}
+
+// The largest version that there is stays. Caught: one more, which is negative.
+func TestLargestVersion(t *testing.T) {
+	s, _, _ := newService(t, todo.Todo{ID: "1", Name: "n", Version: math.MaxInt64})
+	got, err := s.Patch(context.Background(), "1", todo.Patch{Name: ptr("new")}, nil)
+	if err != nil || got.Version != math.MaxInt64 || got.Name != "new" {
+		t.Errorf("%+v, %v", got, err)
 	}
 }
 

@@ -17,6 +17,7 @@ type Archive struct {
 	chosen string
 	reason string
 	extra  extra
+	odd    odds
 }
 
 // OpenArchive reads in, plain or compressed with gzip, which has size bytes (0
@@ -51,6 +52,10 @@ func (a *Archive) Extent() Extent { return Extent{Done: a.count.n, Total: a.tota
 // the documents as they are keeps these too.
 func (a *Archive) Extra() map[string]int64 { return a.extra }
 
+// Odd are the fields that were read otherwise than they are written. A store that
+// keeps the documents as they are keeps these too, and shows them so.
+func (a *Archive) Odd() []Odd { return a.odd }
+
 // Next returns the collection's next todo. The documents of other collections
 // are passed over, but damage in them is reported.
 func (a *Archive) Next() (todo.Record, error) {
@@ -64,10 +69,10 @@ func (a *Archive) Next() (todo.Record, error) {
 		case d.Namespace != a.chosen:
 			continue
 		}
-		f := &Fault{Unit: "byte", At: d.Offset}
-		t := decodeBSON(d.Raw, f, a.extra)
-		if len(f.Fields) > 0 {
-			return todo.Record{}, f
+		r := reading{Fault: Fault{Unit: "byte", At: d.Offset}}
+		t, err := decodeBSON(d.Raw, &r, a.extra, &a.odd)
+		if err != nil {
+			return todo.Record{}, err
 		}
 		return todo.Record{Todo: t, BSON: d.Raw}, nil
 	}

@@ -3,12 +3,13 @@ package todoload_test
 import (
 	"bytes"
 	"encoding/binary"
+	"encoding/json"
+	"fmt"
 	"io"
 	"reflect"
 	"strings"
 	"testing"
 	"time"
-	"unicode/utf8"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
@@ -50,20 +51,15 @@ func TestDocumentsDecode(t *testing.T) {
 		{"name beyond the limit for new ones", dumptest.Doc("id", "1", "name", strings.Repeat("n", 5000)), todo.Todo{ID: "1", Name: strings.Repeat("n", 5000)}, ""},
 
 		{"no id", dumptest.Doc("name", "n"), todo.Todo{}, `: id is missing`},
-		{"no name", dumptest.Doc("id", "7"), todo.Todo{}, `(id "7"): name is missing`},
-		{"empty document", dumptest.Doc(), todo.Todo{}, `: id is missing; name is missing`},
-		{"id is a number", dumptest.Doc("id", 7, "name", "n"), todo.Todo{}, `: id must be a string, is a BSON 32-bit integer`},
-		{"id is null", dumptest.Doc("id", nil, "name", "n"), todo.Todo{}, `: id must be a string, is a BSON null`},
+		{"empty document", dumptest.Doc(), todo.Todo{}, `: id is missing`},
+		{"id is a number", dumptest.Doc("id", 7, "name", "n"), todo.Todo{}, `: id must be a string, is a number`},
+		{"id is null", dumptest.Doc("id", nil, "name", "n"), todo.Todo{}, `: id must be a string, is null`},
 		{"empty id", dumptest.Doc("id", "", "name", "n"), todo.Todo{}, `: id must not be empty`},
 		{"long id", dumptest.Doc("id", strings.Repeat("i", 257), "name", "n"), todo.Todo{}, `id must be at most 256 bytes, is 257`},
 		{"id that no URL can name", dumptest.Doc("id", "..", "name", "n"), todo.Todo{}, `id must not be "."`},
-		{"two faults", dumptest.Doc("id", "", "name", 5), todo.Todo{}, `name must be a string, is a BSON 32-bit integer; id must not be empty`},
-		{"wrong types", dumptest.Doc("id", "1", "name", "n", "description", 1, "completed", "yes", "created_at", "now", "version", "2"), todo.Todo{},
-			`description must be a string, is a BSON 32-bit integer; completed must be a boolean, is a BSON string; created_at must be a date, is a BSON string; version must be a whole number from 0, is a BSON string`},
-		{"version is broken", dumptest.Doc("id", "1", "name", "n", "version", 1.5), todo.Todo{}, "version must be a whole number"},
-		{"version is negative", dumptest.Doc("id", "1", "name", "n", "version", -1), todo.Todo{}, "version must be a whole number"},
+		{"too large", dumptest.Doc("id", "1", "name", strings.Repeat("n", todo.MaxRecordBytes)), todo.Todo{}, `(id "1"): has 66817 bytes of id, name and description together, and may have at most 66816`},
 		{"id twice", dumptest.Doc("id", "1", "id", "2", "name", "n"), todo.Todo{}, `id is there twice`},
-		{"broken UTF-8", dumptest.Doc("id", "1", "name", "a\xff"), todo.Todo{}, `name must be valid UTF-8`},
+		{"broken UTF-8", dumptest.Doc("id", "1\xff", "name", "n"), todo.Todo{}, `id must be valid UTF-8`},
 		{"not BSON inside", append([]byte{17, 0, 0, 0, 2}, "id\x00\xff\x00\x00\x001\x00..\x00"...), todo.Todo{}, `is not valid BSON`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -82,6 +78,51 @@ func TestDocumentsDecode(t *testing.T) {
 				t.Fatalf("got %+v and %q, want %+v", todos, faults, c.want)
 			}
 		})
+	}
+}
+
+// What MongoDB's store serves can be restored: whatever is odd in a document is
+// read as it is shown, and told of, once for each kind. Caught: 5 documents of 6
+// left out that the service showed; a date after the year 9999 loaded, with which
+// no page could be shown.
+func TestOddDocumentsAreLoaded(t *testing.T) {
+	late := time.Date(10000, 1, 1, 0, 59, 59, 0, time.UTC)
+	docs := [][]byte{
+		dumptest.Doc("id", "1", "name", "n"),
+		dumptest.Doc("id", "2", "name", "n", "completed", 1),
+		dumptest.Doc("id", "3", "name", "n", "created_at", "2026-01-01T00:00:00Z"),
+		dumptest.Doc("id", "4", "name", 42, "completed", 1.0),
+		dumptest.Doc("id", "5", "created_at", late, "updated_at", "now"),
+		dumptest.Doc("id", 6, "name", 42), // no todo: what is odd in it does not count
+		dumptest.Doc("id", "7\u202e", "name", "n"),
+	}
+	a := openArchive(t, dumptest.New("test.todos").Add("test.todos", docs...).End("test.todos").Bytes(), todoload.Selection{Collection: "todos"})
+	todos, faults, _, err := drain(a)
+	if err != io.EOF || len(todos) != 6 || len(faults) != 1 {
+		t.Fatalf("got %d todos, %q and %v", len(todos), faults, err)
+	}
+	for _, td := range todos {
+		if _, err := json.Marshal(td); err != nil || td.Check() != nil {
+			t.Errorf("%+v cannot be shown: %v, %v", td, err, td.Check())
+		}
+	}
+	if got := todos[3]; got.Name != "42" || !got.Completed {
+		t.Errorf("got %+v", got)
+	}
+	var got strings.Builder
+	for _, o := range a.Odd() {
+		fmt.Fprintf(&got, "%s (%d, %s)\n", o.What, o.Count, o.First[strings.Index(o.First, "(id"):])
+	}
+	const want = `completed: a number, read as true or false (2, (id "2"))
+created_at: no BSON date, read as a date (1, (id "3"))
+name: no text, read as text (1, (id "4"))
+created_at: a date out of the years 1 to 9999, left out (1, (id "5"))
+updated_at: no date, left out (1, (id "5"))
+name: missing, read as empty (1, (id "5"))
+id: has characters that cannot be seen, or that turn the direction of writing (1, (id "7\u202e"))
+`
+	if got.String() != want {
+		t.Errorf("got\n%s\nwant\n%s", &got, want)
 	}
 }
 
@@ -159,7 +200,7 @@ func FuzzDocuments(f *testing.F) {
 			t.Fatalf("got %d todos, %d faults and %v, want one of either", len(todos), len(faults), err)
 		}
 		for _, td := range todos {
-			if err := todo.CheckID(td.ID); err != nil || td.Version < 0 || !utf8.ValidString(td.Name) {
+			if err := td.Check(); err != nil {
 				t.Errorf("accepted %+v: %v", td, err)
 			}
 		}

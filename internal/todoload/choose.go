@@ -3,11 +3,13 @@ package todoload
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"github.com/asidecache/aside/internal/mongodump"
+	"github.com/asidecache/aside/internal/printable"
 )
 
 // Selection narrows the choice of a collection; "" is any.
@@ -31,6 +33,9 @@ type candidate struct {
 	empty          bool // as far as it was read, which was to its end
 }
 
+// isView: mongodump writes documents of a view with --viewsAsCollections alone.
+func (c *candidate) isView() bool { return c.Type == "view" }
+
 func (c *candidate) holdsTodos() bool { return c.sampled > 0 && 2*c.todos >= c.sampled }
 func (c *candidate) unknown() bool    { return c.sampled == 0 && !c.empty }
 
@@ -42,9 +47,9 @@ func (c *candidate) finding() string {
 	case c.unknown():
 		return "does not begin in the part of the archive that was looked at"
 	case c.todos == 0:
-		return fmt.Sprintf("holds no todos (of %d documents looked at, none has a string id and a string name)", c.sampled)
+		return fmt.Sprintf("holds no todos (of %d documents looked at, none has a string id and a name)", c.sampled)
 	default:
-		return fmt.Sprintf("%d of %d documents looked at have a string id and a string name", c.todos, c.sampled)
+		return fmt.Sprintf("%d of %d documents looked at have a string id and a name", c.todos, c.sampled)
 	}
 }
 
@@ -58,7 +63,7 @@ func choose(r *mongodump.Reader, sel Selection) (namespace, reason string, err e
 		if sel.DB != "" && sel.DB != ns.DB || sel.Collection != "" && sel.Collection != ns.Collection {
 			continue
 		}
-		if ns.Type == "view" || sel.Collection == "" && isSystem(ns) {
+		if sel.Collection == "" && isSystem(ns) {
 			continue
 		}
 		list = append(list, &candidate{Namespace: ns})
@@ -66,11 +71,33 @@ func choose(r *mongodump.Reader, sel Selection) (namespace, reason string, err e
 	if len(list) == 0 {
 		return "", "", noCandidate(listed, sel)
 	}
-	if len(list) == 1 && sel.Collection != "" {
+	if len(list) == 1 && sel.Collection != "" && !list[0].isView() {
 		return list[0].String(), "as told", nil
 	}
 	look(r, list)
-	return pick(list)
+	// A view whose documents were not dumped is known by its definition alone.
+	list = slices.DeleteFunc(list, func(c *candidate) bool { return c.isView() && c.empty })
+	switch {
+	case len(list) == 0:
+		return "", "", noCandidate(listed, sel)
+	case len(list) == 1 && sel.Collection != "" && list[0].isView():
+		return list[0].String(), "as told; it is a view that was dumped as a collection", nil
+	}
+	return pick(withoutViews(list))
+}
+
+// withoutViews drops the views where others may be meant: they show documents of
+// a collection, and those that were not looked at have most likely none.
+func withoutViews(list []*candidate) []*candidate {
+	collections := slices.DeleteFunc(slices.Clone(list), (*candidate).isView)
+	if slices.ContainsFunc(collections, (*candidate).holdsTodos) {
+		return collections
+	}
+	known := slices.DeleteFunc(slices.Clone(list), func(c *candidate) bool { return c.isView() && c.unknown() })
+	if slices.ContainsFunc(known, func(c *candidate) bool { return c.holdsTodos() || c.unknown() }) {
+		return known
+	}
+	return list
 }
 
 // isSystem is for collections that mongodump writes beside the users' own.
@@ -121,8 +148,8 @@ func isTodo(raw bson.Raw) bool {
 		return false
 	}
 	id, ok := raw.Lookup("id").StringValueOK()
-	_, named := raw.Lookup("name").StringValueOK()
-	return ok && id != "" && named
+	_, err := raw.LookupErr("name")
+	return ok && id != "" && err == nil
 }
 
 func pick(list []*candidate) (namespace, reason string, err error) {
@@ -146,13 +173,13 @@ func pick(list []*candidate) (namespace, reason string, err error) {
 			return empty[0].String(), "the only collection, and it is empty", nil
 		}
 	case len(holders) == 1 && len(pool) == 1:
-		return holders[0].String(), "the only collection whose documents have a string id and a string name", nil
+		return holders[0].String(), "the only collection whose documents have a string id and a name", nil
 	default:
 		if c, why := byName(pool); c != nil {
 			return c.String(), fmt.Sprintf("%s, of those that may hold todos: %s", why, names(pool)), nil
 		}
 		if len(holders) == 1 {
-			return holders[0].String(), fmt.Sprintf("its documents have a string id and a string name; not looked at, as they come later: %s",
+			return holders[0].String(), fmt.Sprintf("its documents have a string id and a name; not looked at, as they come later: %s",
 				names(without(pool, holders[0]))), nil
 		}
 		if len(pool) == 1 {
@@ -193,7 +220,7 @@ func without(list []*candidate, drop *candidate) []*candidate {
 func names(list []*candidate) string {
 	out := make([]string, len(list))
 	for i, c := range list {
-		out[i] = c.String()
+		out[i] = printable.Name(c.String())
 	}
 	return abbreviate(out)
 }
@@ -212,27 +239,28 @@ type ChoiceError struct{ message string }
 func (e *ChoiceError) Error() string { return e.message }
 
 func noCandidate(listed []mongodump.Namespace, sel Selection) error {
-	all := make([]string, len(listed))
+	all, views := make([]string, len(listed)), ""
 	for i, ns := range listed {
-		all[i] = ns.String()
+		all[i] = printable.Name(ns.String())
 		if ns.Type == "view" {
 			all[i] += " (a view)"
+			views = "; of a view there are documents only after mongodump --viewsAsCollections"
 		}
 	}
 	if len(all) == 0 {
 		return &ChoiceError{"the archive lists no collections"}
 	}
 	if sel == (Selection{}) {
-		return &ChoiceError{"the archive has no collection of users; it lists " + abbreviate(all)}
+		return &ChoiceError{"the archive has no collection of users; it lists " + abbreviate(all) + views}
 	}
-	want := "collection " + sel.Collection
+	want := "collection " + printable.Name(sel.Collection)
 	switch {
 	case sel.Collection == "":
-		want = "collection in database " + sel.DB
+		want = "collection in database " + printable.Name(sel.DB)
 	case sel.DB != "":
-		want = "collection " + sel.DB + "." + sel.Collection
+		want = "collection " + printable.Name(sel.DB+"."+sel.Collection)
 	}
-	return &ChoiceError{fmt.Sprintf("the archive has no %s; it lists %s", want, abbreviate(all))}
+	return &ChoiceError{fmt.Sprintf("the archive has no %s; it lists %s%s", want, abbreviate(all), views)}
 }
 
 func unclear(list []*candidate) error {
@@ -243,7 +271,7 @@ func unclear(list []*candidate) error {
 			fmt.Fprintf(&b, "\n  and %d more", len(list)-i)
 			break
 		}
-		fmt.Fprintf(&b, "\n  %s %s", c, c.finding())
+		fmt.Fprintf(&b, "\n  %s %s", printable.Name(c.String()), c.finding())
 	}
 	return &ChoiceError{b.String()}
 }

@@ -13,7 +13,8 @@ import (
 )
 
 // archive has one collection for each argument: "name", or "name:todos",
-// "name:other", "name:mixed", "name:late" (todos, after 33 MiB of the others).
+// "name:other", "name:mixed", "name:late" (todos, after 33 MiB of the others). A
+// name that ends in "(view)" is that of a view.
 func archive(specs ...string) []byte {
 	var names []string
 	for _, s := range specs {
@@ -21,8 +22,12 @@ func archive(specs ...string) []byte {
 		names = append(names, name)
 	}
 	w := dumptest.New(names...)
-	for _, s := range specs {
-		switch name, kind, _ := strings.Cut(s, ":"); kind {
+	for i, name := range names {
+		names[i] = strings.TrimSuffix(name, "(view)")
+	}
+	for i, s := range specs {
+		name := names[i]
+		switch _, kind, _ := strings.Cut(s, ":"); kind {
 		case "todos":
 			w.Add(name, todoDocs(25)...)
 		case "other":
@@ -63,6 +68,16 @@ func TestChoice(t *testing.T) {
 		{"collection told", "test.todos:todos x.b:todos", todoload.Selection{Collection: "b"}, "x.b", "as told"},
 		{"collection told, two databases", "test.b:other x.b:todos", todoload.Selection{Collection: "b"}, "x.b", "only collection whose"},
 		{"database told", "test.todos:todos x.a:other x.b:todos", todoload.Selection{DB: "x"}, "x.b", "only collection whose"},
+
+		{"a view dumped as a collection", "x.users:other x.open(view):todos", todoload.Selection{}, "x.open", "only collection whose"},
+		{"a view alone", "x.open(view):todos", todoload.Selection{}, "x.open", "only collection whose"},
+		{"a view told", "x.todos:todos x.open(view):todos", todoload.Selection{Collection: "open"}, "x.open", "as told; it is a view that was dumped as a collection"},
+		{"a collection before its view", "x.open(view):todos x.all:todos", todoload.Selection{}, "x.all", "only collection whose"},
+		{"a view without documents", "x.todos(view) x.all:todos", todoload.Selection{}, "x.all", "only collection whose"},
+		{"a collection that comes late, and views", "x.a:other x.b:late x.late(view):todos x.none(view)", todoload.Selection{}, "x.b", "come later"},
+		{"a view that was looked at, and a collection that was not", "x.open(view):todos x.users:other x.b:late", todoload.Selection{}, "x.open", "come later"},
+		{"no documents of the view told", "x.todos:todos x.open(view)", todoload.Selection{Collection: "open"}, "", "no collection open; it lists x.todos, x.open (a view); of a view there are documents only after mongodump --viewsAsCollections"},
+		{"views without documents only", "x.a(view)", todoload.Selection{}, "", "x.a (a view); of a view"},
 
 		{"two, no name to go by", "x.a:todos x.b:todos x.c:other", todoload.Selection{}, "", "cannot tell which collection holds the todos; choose one with --db and --collection:\n  x.a 20 of 20 documents"},
 		{"two called todos", "x.todos:todos y.todos:todos", todoload.Selection{}, "", "cannot tell"},

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/schollz/progressbar/v3"
+
+	"github.com/asidecache/aside/internal/printable"
 )
 
 // Progress is how far a run is.
@@ -34,7 +36,8 @@ func (p Progress) Left() (d time.Duration, ok bool) {
 
 // Console shows a run to a person. Its methods are called by one goroutine.
 type Console interface {
-	// Println writes a line that stays.
+	// Println writes a line that stays. What a terminal would not show as it is,
+	// in a name of the source, is escaped.
 	Println(line string)
 	// Progress is called at the start and after every batch.
 	Progress(p Progress)
@@ -57,7 +60,7 @@ type lines struct {
 	every, last time.Duration
 }
 
-func (l *lines) Println(line string) { fmt.Fprintln(l.w, line) }
+func (l *lines) Println(line string) { fmt.Fprintln(l.w, printable.Text(line)) }
 func (l *lines) Close()              {}
 
 func (l *lines) Progress(p Progress) {
@@ -90,7 +93,7 @@ func (b *bar) Println(line string) {
 		_ = b.bar.Clear()
 		b.drawn = false
 	}
-	fmt.Fprintln(b.w, line)
+	fmt.Fprintln(b.w, printable.Text(line))
 }
 
 func (b *bar) Progress(p Progress) {

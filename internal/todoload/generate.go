@@ -35,6 +35,9 @@ func (g *Generator) Extent() Extent { return Extent{Done: g.next - 1, Total: g.c
 // Extra is always empty.
 func (g *Generator) Extra() map[string]int64 { return nil }
 
+// Odd is always empty.
+func (g *Generator) Odd() []Odd { return nil }
+
 // Next returns the next record.
 func (g *Generator) Next() (todo.Record, error) {
 	if g.next > g.count {

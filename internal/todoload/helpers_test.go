@@ -84,6 +84,7 @@ func (s *script) Extent() todoload.Extent {
 	return todoload.Extent{Done: int64(s.next), Total: int64(len(s.items))}
 }
 func (s *script) Extra() map[string]int64 { return map[string]int64{"tags": 1} }
+func (s *script) Odd() []todoload.Odd     { return nil }
 func (s *script) Next() (todo.Record, error) {
 	if s.next == len(s.items) {
 		return todo.Record{}, io.EOF

@@ -7,26 +7,40 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"time"
 	"unicode/utf8"
 
 	"github.com/asidecache/aside/internal/mongodump"
 	"github.com/asidecache/aside/internal/todo"
+	"github.com/asidecache/aside/internal/todo/loose"
 )
 
-// MaxLine is the longest line of a JSON-lines file, in bytes.
+// MaxLine is the longest line of a JSON-lines file, or element of an array, in
+// bytes.
 const MaxLine = 16 << 20
 
-// JSONLines reads one JSON object a line, plain or compressed with gzip. Blank
-// lines count and are skipped.
+// JSONLines reads one JSON object a line, as the API or mongoexport writes it, or
+// an array of objects (mongoexport --jsonArray), or objects of several lines each
+// (mongoexport --pretty); plain or compressed with gzip. Blank lines count and are
+// skipped.
 type JSONLines struct {
 	in    *bufio.Reader
 	count *countingReader
 	total int64
-	line  int64
+	form  form
+	n     int64 // lines, or elements, begun
 	buf   []byte
 	extra extra
+	odd   odds
 }
+
+// form is how the objects stand in the file.
+type form uint8
+
+const (
+	oneALine form = iota
+	inArray
+	overLines // one after the other, with new lines in them
+)
 
 // OpenJSONLines reads in, which has size bytes (0 if that is not known).
 func OpenJSONLines(in io.Reader, size int64) (*JSONLines, error) {
@@ -39,8 +53,32 @@ func OpenJSONLines(in io.Reader, size int64) (*JSONLines, error) {
 	if bom, err := r.Peek(3); err == nil && string(bom) == "\ufeff" {
 		_, _ = r.Discard(3)
 	}
-	return &JSONLines{in: r, count: count, total: size, extra: extra{}}, nil
+	return &JSONLines{in: r, count: count, total: size, form: formOf(r), extra: extra{}}, nil
 }
+
+// formOf looks as far as the first line's second character that is no space.
+func formOf(r *bufio.Reader) form {
+	begun := false
+	for i := 1; i < r.Size(); i++ {
+		b, err := r.Peek(i)
+		if err != nil {
+			return oneALine
+		}
+		switch c := b[i-1]; {
+		case c == '[' && !begun:
+			return inArray
+		case c == '{' && !begun:
+			begun = true
+		case c == '\n' && begun:
+			return overLines
+		case !isSpace(c):
+			return oneALine
+		}
+	}
+	return oneALine
+}
+
+func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }
 
 // Extent counts bytes of the file.
 func (j *JSONLines) Extent() Extent { return Extent{Done: j.count.n, Total: j.total, Unit: Bytes} }
@@ -48,24 +86,31 @@ func (j *JSONLines) Extent() Extent { return Extent{Done: j.count.n, Total: j.to
 // Extra counts fields that a Todo does not have, _id aside; no store keeps them.
 func (j *JSONLines) Extra() map[string]int64 { return j.extra }
 
-// Next returns the next line's record.
+// Odd are the fields that were read otherwise than they are written.
+func (j *JSONLines) Odd() []Odd { return j.odd }
+
+// Next returns the next object's record.
 func (j *JSONLines) Next() (todo.Record, error) {
+	unit, read := "line", j.readLine
+	if j.form != oneALine {
+		unit, read = "element", j.readElement
+	}
 	for {
-		line, tooLong, err := j.readLine()
+		text, tooLong, err := read()
 		if err != nil {
 			return todo.Record{}, err
 		}
-		f := &Fault{Unit: "line", At: j.line}
+		r := reading{Fault: Fault{Unit: unit, At: j.n}}
 		if tooLong {
-			f.add("", "is longer than %d bytes", MaxLine)
-			return todo.Record{}, f
+			r.add("", "is longer than %d bytes", MaxLine)
+			return todo.Record{}, &r.Fault
 		}
-		if len(line) == 0 {
+		if len(text) == 0 {
 			continue
 		}
-		t := decodeJSON(line, f, j.extra)
-		if len(f.Fields) > 0 {
-			return todo.Record{}, f
+		t, err := decodeJSON(text, &r, j.extra, &j.odd)
+		if err != nil {
+			return todo.Record{}, err
 		}
 		return todo.Record{Todo: t}, nil
 	}
@@ -75,7 +120,7 @@ func (j *JSONLines) Next() (todo.Record, error) {
 // is too long it keeps nothing, and reads on to its end.
 func (j *JSONLines) readLine() (line []byte, tooLong bool, err error) {
 	j.buf = j.buf[:0]
-	j.line++
+	j.n++
 	for n := 0; ; {
 		part, err := j.in.ReadSlice('\n')
 		n += len(part)
@@ -89,7 +134,7 @@ func (j *JSONLines) readLine() (line []byte, tooLong bool, err error) {
 		case err == io.EOF:
 			return nil, false, err
 		case err != nil:
-			return nil, false, fmt.Errorf("cannot read line %d: %w", j.line, err)
+			return nil, false, fmt.Errorf("cannot read line %d: %w", j.n, err)
 		}
 		if n > MaxLine {
 			return nil, true, nil
@@ -98,19 +143,102 @@ func (j *JSONLines) readLine() (line []byte, tooLong bool, err error) {
 	}
 }
 
-// decodeJSON reads a todo as the API writes it. It adds what is wrong to f.
-func decodeJSON(line []byte, f *Fault, unknown extra) (t todo.Todo) {
+// readElement returns the next element of the array, or the next object. Of one
+// that is too long it keeps nothing. An array whose structure is broken has no
+// next element, so that error is final.
+func (j *JSONLines) readElement() (text []byte, tooLong bool, err error) {
+	c, err := j.readByte(true)
+	switch {
+	case j.form == inArray && j.n == 0 && err == nil: // the bracket
+		if c, err = j.readByte(true); err == nil && c == ']' {
+			return nil, false, j.endOfArray()
+		}
+	case j.form == inArray && err == nil && c == ']':
+		return nil, false, j.endOfArray()
+	case j.form == inArray && err == nil && c == ',':
+		c, err = j.readByte(true)
+	case j.form == inArray && err == nil:
+		return nil, false, fmt.Errorf("the JSON is broken: want , or ] after element %d, got %q", j.n, c)
+	case err == io.EOF && j.form == overLines:
+		return nil, false, io.EOF
+	}
+	j.n++
+	j.buf = j.buf[:0]
+	n, depth, quoted, escaped := 0, 0, false, false
+	for ; err == nil; c, err = j.readByte(false) {
+		end := false
+		switch {
+		case escaped:
+			escaped = false
+		case quoted:
+			escaped, quoted = c == '\\', c != '"'
+			end = !quoted && depth == 0
+		case c == '"':
+			quoted = true
+		case c == '{' || c == '[':
+			depth++
+		case (c == '}' || c == ']') && depth > 0:
+			depth--
+			end = depth == 0
+		case depth == 0 && (isSpace(c) || c == ',' || c == ']'):
+			// A number, or a word, or nothing at all.
+			if err := j.in.UnreadByte(); err != nil {
+				return nil, false, err
+			}
+			if n == 0 {
+				return nil, false, fmt.Errorf("the JSON is broken: there is no element %d, but %q", j.n, c)
+			}
+			return j.buf, n > MaxLine, nil
+		}
+		if n++; n <= MaxLine {
+			j.buf = append(j.buf, c)
+		}
+		if end {
+			return j.buf, n > MaxLine, nil
+		}
+	}
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	return nil, false, fmt.Errorf("cannot read element %d to its end: %w", j.n, err)
+}
+
+// endOfArray looks for what must not be behind it.
+func (j *JSONLines) endOfArray() error {
+	c, err := j.readByte(true)
+	switch {
+	case err == nil:
+		return fmt.Errorf("there is something behind the JSON array of %d elements: %q", j.n, c)
+	case err != io.EOF:
+		return fmt.Errorf("cannot read behind the JSON array: %w", err)
+	}
+	return io.EOF
+}
+
+func (j *JSONLines) readByte(skipSpace bool) (byte, error) {
+	for {
+		c, err := j.in.ReadByte()
+		if err != nil || !skipSpace || !isSpace(c) {
+			return c, err
+		}
+	}
+}
+
+// decodeJSON reads a todo as the API or mongoexport writes it.
+func decodeJSON(text []byte, r *reading, unknown extra, odd *odds) (todo.Todo, error) {
+	fault := func(format string, args ...any) (todo.Todo, error) {
+		r.add("", format, args...)
+		return todo.Todo{}, &r.Fault
+	}
 	// The decoder would replace broken bytes without a word.
-	if !utf8.Valid(line) {
-		f.add("", "is not valid UTF-8")
-		return t
+	if !utf8.Valid(text) {
+		return fault("is not valid UTF-8")
 	}
-	dec := json.NewDecoder(bytes.NewReader(line))
+	dec := json.NewDecoder(bytes.NewReader(text))
 	if tok, err := dec.Token(); err != nil || tok != json.Delim('{') {
-		f.add("", "is not a JSON object")
-		return t
+		return fault("is not a JSON object")
 	}
-	var seen seenFields
+	b := loose.Builder{Odd: r.oddity, TextDates: true}
 	for dec.More() {
 		tok, err := dec.Token()
 		key, _ := tok.(string)
@@ -119,77 +247,25 @@ func decodeJSON(line []byte, f *Fault, unknown extra) (t todo.Todo) {
 			err = dec.Decode(&v)
 		}
 		if err != nil {
-			badJSON(f, err, dec)
-			return t
+			return fault("%s", badJSON(err, dec))
 		}
-		if !seen.first(key) {
-			f.add(key, "is there twice")
-			continue
-		}
-		null := string(v) == "null"
-		switch key {
-		case "id":
-			t.ID = jsonField[string](f, key, v, "a string")
-		case "name":
-			t.Name = jsonField[string](f, key, v, "a string")
-		case "description":
-			if !null {
-				s := jsonField[string](f, key, v, "a string or null")
-				t.Description = &s
-			}
-		case "completed":
-			if !null {
-				t.Completed = jsonField[bool](f, key, v, "a boolean")
-			}
-		case "created_at":
-			if !null {
-				t.CreatedAt = jsonField[time.Time](f, key, v, "a time as in RFC 3339").UTC()
-			}
-		case "updated_at":
-			if !null {
-				t.UpdatedAt = jsonField[time.Time](f, key, v, "a time as in RFC 3339").UTC()
-			}
-		case "version":
-			if !null {
-				if t.Version = jsonField[int64](f, key, v, "a whole number from 0"); t.Version < 0 {
-					f.add(key, "must be a whole number from 0, is %d", t.Version)
-				}
-			}
-		case "_id": // mongoexport writes it
-		default:
+		if !b.Set(key, jsonValue(v)) && key != "_id" { // mongoexport writes _id
 			unknown.add(key)
 		}
 	}
 	if _, err := dec.Token(); err != nil { // the closing brace
-		badJSON(f, err, dec)
-		return t
+		return fault("%s", badJSON(err, dec))
 	}
 	if _, err := dec.Token(); err != io.EOF {
-		f.add("", "has something after the object, at its byte %d", dec.InputOffset())
-		return t
+		return fault("has something after the object, at its byte %d", dec.InputOffset())
 	}
-	check(f, t, &seen)
-	return t
+	t, err := b.Todo()
+	return t, r.end(t, err, odd)
 }
 
-// jsonField decodes one value. null is no value of T here: the caller has dealt
-// with it where it is allowed.
-func jsonField[T any](f *Fault, key string, v json.RawMessage, want string) (out T) {
-	if err := json.Unmarshal(v, &out); err != nil || string(v) == "null" {
-		const shown = 40
-		got := string(v)
-		if len(got) > shown {
-			got = string(bytes.ToValidUTF8(v[:shown], nil)) + "..."
-		}
-		f.add(key, "must be %s, is %s", want, got)
-	}
-	return out
-}
-
-func badJSON(f *Fault, err error, dec *json.Decoder) {
+func badJSON(err error, dec *json.Decoder) string {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		f.add("", "is not valid JSON: it ends inside the object")
-		return
+		return "is not valid JSON: it ends inside the object"
 	}
-	f.add("", "is not valid JSON: %v, near its byte %d", err, dec.InputOffset())
+	return fmt.Sprintf("is not valid JSON: %v, near its byte %d", err, dec.InputOffset())
 }

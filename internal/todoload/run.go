@@ -59,6 +59,9 @@ type Report struct {
 	// Extra counts the fields that no Todo has. It is known if the source was
 	// read to its end, or up to its damage.
 	Extra map[string]int64
+	// Odd are the fields that were read otherwise than they are written, known as
+	// Extra is.
+	Odd []Odd
 }
 
 // Rate is in records per second.
@@ -143,9 +146,10 @@ type batch struct {
 	faulty  int64
 	damage  []error
 	extent  Extent
-	// err ends the source; io.EOF if that is well. extra is set with it.
+	// err ends the source; io.EOF if that is well. extra and odd are set with it.
 	err   error
 	extra map[string]int64
+	odd   []Odd
 }
 
 // decode sends src's batches until one with an err, or until ctx is done.
@@ -182,7 +186,7 @@ func (r *runner) fill(ctx context.Context, src Source) (b batch) {
 		case errors.As(err, &damage):
 			b.damage = append(b.damage, damage.Err)
 		default:
-			b.err, b.extra, b.extent = err, src.Extra(), src.Extent()
+			b.err, b.extra, b.odd, b.extent = err, src.Extra(), src.Odd(), src.Extent()
 			return b
 		}
 	}
@@ -212,7 +216,12 @@ func (r *runner) insertAll(ctx, insertCtx context.Context, batches <-chan batch)
 		}
 		r.showFaults(b)
 		for _, err := range b.damage {
-			damage = append(damage, fmt.Errorf("%w: %w", ErrSource, err))
+			switch n := len(damage); {
+			case n < maxShownFaults:
+				damage = append(damage, fmt.Errorf("%w: %w", ErrSource, err))
+			case n == maxShownFaults:
+				damage = append(damage, fmt.Errorf("%w: and there is more damage", ErrSource))
+			}
 		}
 		if err := r.insert(insertCtx, b); err != nil {
 			if ctx.Err() != nil {
@@ -224,7 +233,7 @@ func (r *runner) insertAll(ctx, insertCtx context.Context, batches <-chan batch)
 		if b.err == nil {
 			continue
 		}
-		r.report.Extra = b.extra
+		r.report.Extra, r.report.Odd = b.extra, b.odd
 		if b.err != io.EOF {
 			damage = append(damage, fmt.Errorf("%w: %w", ErrSource, b.err))
 		}

@@ -290,3 +290,19 @@ func TestRunUsesItsClock(t *testing.T) {
 		t.Errorf("got %+v, %v left; want 20 records and 2 s left", second, left)
 	}
 }
+
+// Damage is told, but not a hundred thousand times. Caught: a line for each of as
+// many collections as an archive can have.
+func TestDamageIsNotToldForEver(t *testing.T) {
+	var items []any
+	for i := range 1000 {
+		items = append(items, &todoload.Damage{Err: fmt.Errorf("broken %d", i)}, record(fmt.Sprint(i)))
+	}
+	report, err := todoload.Run(t.Context(), &memory{}, &script{items: items}, todoload.Options{})
+	if !errors.Is(err, todoload.ErrSource) || report.Inserted != 1000 {
+		t.Fatalf("%v, %v", report, err)
+	}
+	if n := strings.Count(err.Error(), "\n") + 1; n != 11 || !strings.Contains(err.Error(), "broken 9\n") || !strings.Contains(err.Error(), "there is more damage") {
+		t.Errorf("%d lines: %v", n, err)
+	}
+}

@@ -1,9 +1,9 @@
 package todoload
 
 import (
+	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 
 	"github.com/asidecache/aside/internal/todo"
@@ -21,6 +21,17 @@ type Source interface {
 	Extent() Extent
 	// Extra counts, by name, the fields met so far that a Todo does not have.
 	Extra() map[string]int64
+	// Odd are the fields met so far that were read otherwise than they are
+	// written, by kind, in the order of their first.
+	Odd() []Odd
+}
+
+// Odd is a way in which fields of records differ from what the service writes.
+// The records are loaded.
+type Odd struct {
+	What  string // which field, and what was made of it
+	Count int64  // of such fields
+	First string // the place of the first one
 }
 
 // Unit is what an Extent counts.
@@ -40,7 +51,7 @@ type Extent struct {
 // Fault is a record that cannot be loaded.
 type Fault struct {
 	// Unit and At are its place: "byte" and the offset in the decompressed
-	// stream, or "line" and its number from 1.
+	// stream, or "line" or "element" and its number from 1.
 	Unit   string
 	At     int64
 	ID     string // "" if it has none
@@ -49,14 +60,7 @@ type Fault struct {
 
 func (f *Fault) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "record at %s %d", f.Unit, f.At)
-	if f.ID != "" {
-		id, more := f.ID, ""
-		if len(id) > 40 {
-			id, more = strings.ToValidUTF8(id[:40], ""), "..."
-		}
-		fmt.Fprintf(&b, " (id %q%s)", id, more)
-	}
+	b.WriteString("record at " + f.place())
 	for i, field := range f.Fields {
 		sep := "; "
 		if i == 0 {
@@ -71,17 +75,73 @@ func (f *Fault) Error() string {
 	return b.String()
 }
 
+func (f *Fault) place() string {
+	s := fmt.Sprintf("%s %d", f.Unit, f.At)
+	if f.ID == "" {
+		return s
+	}
+	id, more := f.ID, ""
+	if len(id) > 40 {
+		id, more = strings.ToValidUTF8(id[:40], ""), "..."
+	}
+	return fmt.Sprintf("%s (id %q%s)", s, id, more)
+}
+
 func (f *Fault) add(field, format string, args ...any) {
 	f.Fields = append(f.Fields, todo.FieldError{Field: field, Message: fmt.Sprintf(format, args...)})
 }
 
-// blames reports whether field has a fault already.
-func (f *Fault) blames(field string) bool {
-	return slices.ContainsFunc(f.Fields, func(e todo.FieldError) bool { return e.Field == field })
-}
-
 // Is reports whether target is todo.ErrInvalid.
 func (f *Fault) Is(target error) bool { return target == todo.ErrInvalid }
+
+// reading is a record on its way from a source: what is odd in it counts if it is
+// loaded.
+type reading struct {
+	Fault
+	odd []string
+}
+
+// oddity is what loose.Builder and loose.Decode call.
+func (r *reading) oddity(field, what string) { r.odd = append(r.odd, field+": "+what) }
+
+// end takes what the decoder has made of the record, and applies the rules that
+// do not depend on the encoding. It returns the Fault, if the record has one.
+func (r *reading) end(t todo.Todo, err error, odd *odds) error {
+	r.ID = t.ID
+	if err == nil {
+		err = t.Check()
+	}
+	var invalid *todo.ValidationError
+	switch {
+	case errors.As(err, &invalid):
+		r.Fields = append(r.Fields, invalid.Fields...)
+	case err != nil:
+		r.add("", "%v", err)
+	}
+	if len(r.Fields) > 0 {
+		return &r.Fault
+	}
+	if strings.ContainsFunc(t.ID, todo.Invisible) {
+		r.oddity("id", "has characters that cannot be seen, or that turn the direction of writing")
+	}
+	for _, what := range r.odd {
+		odd.add(what, r.place)
+	}
+	return nil
+}
+
+// odds counts oddities. Their kinds are few.
+type odds []Odd
+
+func (o *odds) add(what string, place func() string) {
+	for i := range *o {
+		if (*o)[i].What == what {
+			(*o)[i].Count++
+			return
+		}
+	}
+	*o = append(*o, Odd{What: what, Count: 1, First: place()})
+}
 
 // Damage is a fault of the source as a whole that does not end it.
 type Damage struct{ Err error }

@@ -24,14 +24,19 @@ type Writer struct {
 	open string
 }
 
-// New begins an archive whose prelude lists namespaces, in this order.
+// New begins an archive whose prelude lists namespaces, in this order. One that
+// ends in "(view)" is a view.
 func New(namespaces ...string) *Writer {
 	w := &Writer{crcs: make(map[string]uint64)}
 	w.buf.Write([]byte{0x6d, 0xe2, 0x99, 0x81})
 	w.buf.Write(Doc("concurrent_collections", int32(4), "version", "0.1", "server_version", "7.0.0", "tool_version", "100.9.0"))
 	for _, ns := range namespaces {
+		kind := "collection"
+		if name, ok := strings.CutSuffix(ns, "(view)"); ok {
+			ns, kind = name, "view"
+		}
 		db, collection, _ := strings.Cut(ns, ".")
-		w.buf.Write(Doc("db", db, "collection", collection, "metadata", `{"indexes":[]}`, "size", int32(0), "type", "collection"))
+		w.buf.Write(Doc("db", db, "collection", collection, "metadata", `{"indexes":[]}`, "size", int32(0), "type", kind))
 	}
 	w.buf.Write(Terminator)
 	return w

@@ -65,7 +65,8 @@ func (s *Store) Calls(op string) int {
 	return s.calls[op]
 }
 
-// Put sets a record behind everybody's back.
+// Put sets a record behind everybody's back, by no rules. One that is larger than
+// todo.MaxRecordBytes cannot be read.
 func (s *Store) Put(t todo.Todo) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -111,6 +112,9 @@ func (s *Store) Get(ctx context.Context, id string) (todo.Todo, error) {
 	if !ok {
 		return todo.Todo{}, fmt.Errorf("todotest: %w: %q", todo.ErrNotFound, id)
 	}
+	if err := t.CheckSize(); err != nil {
+		return todo.Todo{}, err
+	}
 	return t, nil
 }
 
@@ -120,10 +124,20 @@ func (s *Store) GetMany(ctx context.Context, ids []string) (map[string]todo.Todo
 	}
 	defer s.mu.Unlock()
 	found := map[string]todo.Todo{}
+	var unreadable todo.UnreadableRecords
 	for _, id := range ids {
-		if t, ok := s.todos[id]; ok {
-			found[id] = t
+		t, ok := s.todos[id]
+		if !ok {
+			continue
 		}
+		if err := t.CheckSize(); err != nil {
+			unreadable = append(unreadable, todo.Unreadable{ID: id, Err: err})
+			continue
+		}
+		found[id] = t
+	}
+	if len(unreadable) > 0 {
+		return found, unreadable
 	}
 	return found, nil
 }
@@ -134,20 +148,30 @@ func (s *Store) List(ctx context.Context, after string, limit int) (todo.Page, e
 	}
 	defer s.mu.Unlock()
 	var page todo.Page
+	last, n := "", 0
 	for _, id := range slices.Sorted(maps.Keys(s.todos)) {
 		if id <= after {
 			continue
 		}
-		if len(page.Todos) == limit {
-			page.Next = page.Todos[limit-1].ID
+		if n == limit {
+			page.Next = last
 			break
 		}
-		page.Todos = append(page.Todos, s.todos[id])
+		last = id
+		n++
+		if err := s.todos[id].CheckSize(); err != nil {
+			page.Unreadable = append(page.Unreadable, todo.Unreadable{ID: id, Err: err})
+		} else {
+			page.Todos = append(page.Todos, s.todos[id])
+		}
 	}
 	return page, nil
 }
 
 func (s *Store) Insert(ctx context.Context, t todo.Todo) error {
+	if err := t.Check(); err != nil {
+		return err
+	}
 	if err := s.enter(ctx, "insert", t.ID); err != nil {
 		return err
 	}
@@ -169,6 +193,9 @@ func (s *Store) Update(ctx context.Context, id string, change func(todo.Todo) (t
 		return todo.Todo{}, fmt.Errorf("todotest: %w: %q", todo.ErrNotFound, id)
 	}
 	next, err := change(current)
+	if err == nil {
+		err = next.Check()
+	}
 	if err != nil {
 		s.mu.Unlock()
 		return todo.Todo{}, err
