@@ -122,6 +122,17 @@ func (s *Server) SetEntry(key string, b []byte, ttl time.Duration) {
 	push()
 }
 
+// Restore puts an entry back without a word to anybody, as a server does that comes
+// back from a snapshot, or a replica that lagged.
+func (s *Server) Restore(key string, b []byte, ttl time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.entries == nil {
+		s.entries = map[string]entry{}
+	}
+	s.entries[key] = entry{bytes.Clone(b), time.Now().Add(ttl)}
+}
+
 func (s *Server) getLocked(key string) (entry, bool) {
 	e, ok := s.entries[key]
 	if ok && !e.expires.After(time.Now()) {

@@ -98,7 +98,10 @@ type CacheFlags struct {
 	NoCache     bool          `help:"Bypass the cache: every read asks the store. For measurements." env:"ASIDE_NO_CACHE" group:"Cache"`
 	MaxLoads    int           `help:"Reads of the store that may run at one time." default:"64" env:"ASIDE_MAX_LOADS" group:"Cache"`
 
-	LoadTimeout   time.Duration `help:"Longest time for one read of the store, its wait for a place included. Another server waits so long, and a little longer, for a record that this one was reading when it died." default:"5s" env:"ASIDE_LOAD_TIMEOUT" group:"Cache"`
+	MaxEntrySize int `help:"Largest record in Redis, in bytes as stored; a larger one is kept in each server's memory alone." default:"1048576" env:"ASIDE_MAX_ENTRY_SIZE" group:"Cache"`
+
+	LeaseWait     time.Duration `help:"How long a server waits for a record that another one is reading from the store; then it reads the record itself. Default: half of --load-timeout." placeholder:"DURATION" env:"ASIDE_LEASE_WAIT" group:"Cache"`
+	LoadTimeout   time.Duration `help:"Longest time for one read of the store, its wait for its turn included." default:"5s" env:"ASIDE_LOAD_TIMEOUT" group:"Cache"`
 	WriteTimeout  time.Duration `help:"Longest time for one write to the store." default:"5s" env:"ASIDE_WRITE_TIMEOUT" group:"Cache"`
 	FenceTTL      time.Duration `name:"fence-ttl" help:"How long a record is not cached after a write of it whose outcome is unknown. The store must not apply a write later than this after it began. Default: --write-timeout and 5s." placeholder:"DURATION" env:"ASIDE_FENCE_TTL" group:"Cache"`
 	RedisTimeout  time.Duration `help:"Longest time for one command to Redis; after some that took longer it is left alone for a while." default:"100ms" env:"ASIDE_REDIS_TIMEOUT" group:"Cache"`
@@ -130,6 +133,12 @@ func (f *CacheFlags) check() error {
 	}
 	if f.MaxLoads < 1 {
 		fault("--max-loads must be at least 1, is %d", f.MaxLoads)
+	}
+	if f.MaxEntrySize < 1 {
+		fault("--max-entry-size must be at least 1, is %d", f.MaxEntrySize)
+	}
+	if f.LeaseWait != 0 && f.LeaseWait < time.Millisecond {
+		fault("--lease-wait must be at least 1ms, is %v", f.LeaseWait)
 	}
 	for _, d := range []struct {
 		name string
@@ -216,6 +225,8 @@ func (f *CacheFlags) options(store *StoreFlags, log *slog.Logger) aside.Options[
 		L1TTL:         f.L1TTL,
 		MaxLoads:      f.MaxLoads,
 		LoadTimeout:   f.LoadTimeout,
+		LeaseWait:     f.LeaseWait,
+		MaxEntrySize:  f.MaxEntrySize,
 		WriteTimeout:  f.WriteTimeout,
 		FenceTTL:      f.FenceTTL,
 		L2Timeout:     f.RedisTimeout,

@@ -14,8 +14,10 @@ import (
 // Cache-Status (RFC 9211) has one member here, named aside. It says hit, or
 // fwd with the reason why the store was asked, never both; collapsed if the
 // answer was shared with another request's load; and in detail which tier
-// answered (L1, L2, load), with /negative for a remembered absence and /stale
-// for an answer past its time. fwd=request is a load because the client asked
+// answered (L1, L2, load), with /negative for a remembered absence, /stale for an
+// answer past its time, and why a load was needed where it is not that no tier had
+// the record: /fenced (a write is under way), /degraded (Redis could not be asked),
+// /lease-wait (another server took too long to load it) or /too-large. fwd=request is a load because the client asked
 // for a strong read; fwd=bypass is an answer that no cache was asked for.
 
 var statusBypass = []string{"aside; fwd=bypass"}
@@ -24,16 +26,23 @@ var statusBypass = []string{"aside; fwd=bypass"}
 var cacheStatuses = func() map[cacheStatusKey][]string {
 	m := make(map[cacheStatusKey][]string)
 	for _, source := range []aside.Source{aside.SourceNone, aside.SourceL1, aside.SourceL2, aside.SourceLoad} {
-		for bits := range 16 {
-			k := cacheStatusKey{source, bits&1 != 0, bits&2 != 0, bits&4 != 0, bits&8 != 0}
-			m[k] = []string{k.build()}
+		for miss := aside.MissNone; miss <= aside.MissNoL2; miss++ {
+			for bits := range 16 {
+				k := cacheStatusKey{source, miss, bits&1 != 0, bits&2 != 0, bits&4 != 0, bits&8 != 0}
+				m[k] = []string{k.build()}
+			}
 		}
 	}
 	return m
 }()
 
+var missNotes = map[aside.Miss]string{
+	aside.MissFenced: "/fenced", aside.MissDegraded: "/degraded", aside.MissLeaseWait: "/lease-wait", aside.MissTooLarge: "/too-large",
+}
+
 type cacheStatusKey struct {
 	source                             aside.Source
+	miss                               aside.Miss
 	coalesced, negative, stale, strong bool
 }
 
@@ -66,6 +75,9 @@ func (k cacheStatusKey) build() string {
 		return b.String()
 	}
 	b.WriteString("; detail=" + detail)
+	if k.source == aside.SourceLoad {
+		b.WriteString(missNotes[k.miss])
+	}
 	if k.negative {
 		b.WriteString("/negative")
 	}
@@ -79,7 +91,7 @@ func cacheStatusOf(f todo.Found, level aside.Level) []string {
 	if f.Bypassed {
 		return statusBypass
 	}
-	return cacheStatuses[cacheStatusKey{f.Source, f.Coalesced, f.Negative, f.Stale, level == aside.Strong}]
+	return cacheStatuses[cacheStatusKey{f.Source, f.Miss, f.Coalesced, f.Negative, f.Stale, level == aside.Strong}]
 }
 
 // cacheStatusOfMany sums up a batch: a hit if no record needed the store, else
