@@ -44,7 +44,7 @@ func (*CheckCmd) Help() string {
 
 It changes the database: it creates records with ids that begin with "check-" and are its own, and deletes them, also after Ctrl-C. No other record is touched.
 
-Reads are sent at both levels: default ones, which any tier may answer and which may be stale for a moment, and strong ones (Cache-Control: no-cache), which may not. The report tells how many were stale, and by how much; which promises were broken, each with the shortest piece of history that shows it; and errors. Errors are no violations: a server that says that it cannot answer does not lie. A write of which nobody knows whether it was applied may have been, or not.
+Reads are sent at both levels: default ones, which any tier may answer and which may be stale for a moment, and strong ones (Cache-Control: no-cache), which may not. The report tells how many were stale, and by how much; which promises were broken, each with the shortest piece of history that shows it; and errors. Errors are no violations: a server that says that it cannot answer does not lie. (Nodes without Redis refuse strong reads above their --max-strong-loads.) A write of which nobody knows whether it was applied may have been, or not.
 
 Progress goes to standard error, the report to standard output. Ctrl-C ends the run early; what was seen until then is checked and reported all the same.
 

@@ -2,8 +2,11 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
+	"os"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -63,6 +66,39 @@ func TestEveryFlagHasItsVariable(t *testing.T) {
 		if want := "$ASIDE_" + strings.ToUpper(strings.ReplaceAll(m[1], "-", "_")) + ")"; !strings.Contains(flags, want) {
 			t.Errorf("--%s: no %s in the help", m[1], want)
 		}
+	}
+}
+
+// SECURITY.md speaks of flags that there are, with the defaults that they have.
+func TestSecurityNamesFlags(t *testing.T) {
+	text, err := os.ReadFile("../../SECURITY.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	help, _, _ := asideRun(t, []string{"COLUMNS=80"}, "serve", "--help")
+	flags := map[string]string{} // name: default
+	for _, m := range regexp.MustCompile(`(?m)^\s+--([a-z0-9-]+)(?:="?([^\s"]+)"?)?`).FindAllStringSubmatch(help, -1) {
+		flags[m[1]] = m[2]
+	}
+	named := 0
+	for _, m := range regexp.MustCompile("`?--([a-z][a-z0-9-]+)(?:` \\((\\d+)( KiB| MiB| s| m)?)?").FindAllStringSubmatch(string(text), -1) {
+		is, ok := flags[m[1]]
+		if !ok {
+			t.Errorf("SECURITY.md speaks of --%s, which there is not", m[1])
+			continue
+		}
+		if m[2] == "" {
+			continue
+		}
+		named++
+		says, _ := strconv.Atoi(m[2])
+		want := map[string]string{"": m[2], " KiB": fmt.Sprint(says << 10), " MiB": fmt.Sprint(says << 20), " s": m[2] + "s", " m": m[2] + "m"}[m[3]]
+		if is != want {
+			t.Errorf("SECURITY.md says %s%s for --%s, the default is %s", m[2], m[3], m[1], is)
+		}
+	}
+	if named < 10 {
+		t.Errorf("only %d defaults are named", named)
 	}
 }
 

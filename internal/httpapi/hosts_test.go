@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -175,6 +176,16 @@ func TestAdminDoesOneThingAtATime(t *testing.T) {
 	}
 	for range 2 {
 		gate.Await(t, "the others' end", answers)
+	}
+}
+
+// A profile may take longer than other answers of the admin listener.
+func TestAdminProfileOutlastsTheWriteTimeout(t *testing.T) {
+	f := serve(t, nil)
+	f.undocumented = true
+	behind(t, f, httpapi.Admin(httpapi.AdminOptions{Registry: prometheus.NewRegistry()}), func(s *http.Server) { s.WriteTimeout = 200 * time.Millisecond })
+	if a := f.do("GET", "/debug/pprof/trace?seconds=1", ""); a.StatusCode != 200 || len(a.body) == 0 {
+		t.Errorf("%d with %d bytes", a.StatusCode, len(a.body))
 	}
 }
 

@@ -270,6 +270,41 @@ func TestConnections(t *testing.T) {
 	})
 }
 
+// Connections that speak HTTP/2 are counted once, too, and not for ever.
+func TestConnectionsOfHTTP2(t *testing.T) {
+	f := serve(t, []todo.Todo{legacy("1", "one")})
+	conns := httpapi.NewConnections(2)
+	srv := httptest.NewUnstartedServer(handler(t, f, httpapi.Options{Connections: conns}))
+	conns.Limit(srv.Config)
+	srv.EnableHTTP2 = true
+	srv.StartTLS()
+	t.Cleanup(srv.Close)
+	for i := range 20 {
+		tr := srv.Client().Transport.(*http.Transport).Clone()
+		resp, err := (&http.Client{Transport: tr}).Get(srv.URL + "/todos/1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		tr.CloseIdleConnections()
+		if resp.ProtoMajor != 2 {
+			t.Fatalf("HTTP/%d", resp.ProtoMajor)
+		}
+		if resp.StatusCode == 503 { // the server has not noticed yet that the ones before are closed
+			eventually(t, fmt.Sprintf("room for connection %d", i), func() bool {
+				tr := srv.Client().Transport.(*http.Transport).Clone()
+				defer tr.CloseIdleConnections()
+				resp, err := (&http.Client{Transport: tr}).Get(srv.URL + "/todos/1")
+				if err != nil {
+					return false
+				}
+				resp.Body.Close()
+				return resp.StatusCode == 200
+			})
+		}
+	}
+}
+
 // A client that does not read is cut off, and its place given to others.
 func TestClientsThatDoNotRead(t *testing.T) {
 	f := serve(t, large(40))

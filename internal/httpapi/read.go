@@ -41,7 +41,7 @@ func (s *Server) level(r *http.Request) (aside.Level, *Problem) {
 	}
 	if s.strong != nil && s.svc.Cached() && !s.strong.allow(time.Now()) {
 		p := newProblem(http.StatusServiceUnavailable, "strong_reads_limited",
-			"Too many reads that ask for the newest value (Cache-Control: no-cache or max-age=0) had to go to the store. Try again later, or without that header.")
+			"Too many reads that ask for the newest value (Cache-Control: no-cache or max-age=0) had to go to the store. Try again later, or without that header. Its operator sets the bound (aside serve --max-strong-loads).")
 		p.retryAfter = time.Second
 		return level, p
 	}
