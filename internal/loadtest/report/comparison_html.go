@@ -82,13 +82,14 @@ func comparisonPageOf(r *compare.Report) *comparisonPage {
 				any = run
 				p.When = run.Start.Format("Monday, 2 January 2006, 15:04:05 MST") + ", " + p.When
 			}
-			d := run.Latency().Percentiles(50, 95, 99)
+			l := run.Latency()
+			d := l.Percentiles(50, 95, 99)
 			hits := "–"
 			if ratio, ok := run.HitRatio(); ok {
 				hits = fmt.Sprintf("%.4f", ratio)
 			}
 			p.Rounds = append(p.Rounds, cells{fmt.Sprint(round + 1), name, false, []string{
-				fmt.Sprintf("%.1f", run.Rate()), ms(d[0]), ms(d[1]), ms(d[2]), hits, fmt.Sprint(run.Requests()), fmt.Sprint(run.Failures()),
+				fmt.Sprintf("%.1f", run.Rate()), msOf(l, d[0]), msOf(l, d[1]), msOf(l, d[2]), hits, fmt.Sprint(run.Requests()), fmt.Sprint(run.Failures()),
 				fmt.Sprintf("%.0f %%", 100*run.CPUShare()),
 			}})
 			if run.CPUShare() > busy {
