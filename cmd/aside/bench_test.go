@@ -333,3 +333,26 @@ func TestBenchAllFailed(t *testing.T) {
 		t.Errorf("%v: %s", err, b)
 	}
 }
+
+// A report that is written through a symbolic link says where it goes. Caught:
+// the file behind the link overwritten without a word.
+func TestBenchReportThroughALink(t *testing.T) {
+	url, _ := records(t)
+	dir := t.TempDir()
+	target := filepath.Join(dir, "target")
+	for _, name := range []string{"page.html", "x_stats.csv"} {
+		if err := os.Symlink(target, filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(target, []byte("old"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, errOut, code := asideRun(t, nil, "bench", "--url", url, "--users", "1", "--requests", "5", "--ids", "1-9", "--html", filepath.Join(dir, "page.html"), "--csv", filepath.Join(dir, "x"))
+	if code != 0 || strings.Count(errOut, "reached through a symbolic link") != 2 || !strings.Contains(errOut, target) {
+		t.Errorf("exit code %d: %s", code, errOut)
+	}
+	if b, err := os.ReadFile(target); err != nil || !strings.HasPrefix(string(b), "Type,Name") {
+		t.Errorf("the target holds %.40q, %v", b, err)
+	}
+}

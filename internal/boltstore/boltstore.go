@@ -7,9 +7,11 @@
 package boltstore
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -21,6 +23,7 @@ import (
 	"go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
 
+	"github.com/asidecache/aside/internal/files"
 	"github.com/asidecache/aside/internal/todo"
 )
 
@@ -44,6 +47,9 @@ type Options struct {
 	// write that would pass it fails with todo.ErrUnavailable. 0 means no bound
 	// but the disk's.
 	MaxSize int64
+	// Logger is told if users other than this one may write to the file or its
+	// directory; nil means slog.Default().
+	Logger *slog.Logger
 }
 
 // Store is a todo.Store in one file. It is safe for concurrent use.
@@ -73,6 +79,7 @@ func Open(path string, opts Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("boltstore: %w", err)
 	}
+	warnExposed(cmp.Or(opts.Logger, slog.Default()), file)
 	s := &Store{
 		db:      db,
 		path:    file,
@@ -104,7 +111,25 @@ func locate(path string) (string, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", err
 	}
+	if info, err := os.Stat(file); err == nil && !info.Mode().IsRegular() {
+		return "", fmt.Errorf("%s is no regular file (%v)", file, info.Mode().Type())
+	}
 	return file, nil
+}
+
+// warnExposed says what an operator should mend. It refuses nothing: a volume of
+// a container may belong to a group, or to nobody in particular.
+func warnExposed(log *slog.Logger, file string) {
+	for _, path := range []string{filepath.Dir(file), file} {
+		info, err := os.Stat(path)
+		if err != nil {
+			continue
+		}
+		if why := files.Exposed(info); why != "" {
+			log.Warn("other users can change or destroy the records of the embedded store: take the right to write away from them",
+				"path", path, "reason", why, "mode", info.Mode().String())
+		}
+	}
 }
 
 func openFile(file string, opts Options) (db *bbolt.DB, err error) {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/asidecache/aside/internal/files"
 	"github.com/asidecache/aside/internal/loadtest"
 	"github.com/asidecache/aside/internal/loadtest/compare"
 )
@@ -18,9 +19,9 @@ func ComparisonHTML(w io.Writer, r *compare.Report) error {
 	return pages.ExecuteTemplate(w, "comparison.html", comparisonPageOf(r))
 }
 
-// ComparisonHTMLFile writes ComparisonHTML to a file.
+// ComparisonHTMLFile writes ComparisonHTML to a file, as files.Write does.
 func ComparisonHTMLFile(path string, r *compare.Report) error {
-	return writeFile(path, func(w io.Writer) error { return ComparisonHTML(w, r) })
+	return files.Write(path, func(w io.Writer) error { return ComparisonHTML(w, r) })
 }
 
 type comparisonPage struct {

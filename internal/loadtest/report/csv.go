@@ -2,12 +2,11 @@ package report
 
 import (
 	"encoding/csv"
-	"errors"
 	"io"
-	"os"
 	"strconv"
 	"time"
 
+	"github.com/asidecache/aside/internal/files"
 	"github.com/asidecache/aside/internal/loadtest"
 )
 
@@ -21,7 +20,7 @@ func CSV(prefix string, r *loadtest.Report) error {
 		suffix string
 		write  func(*csv.Writer, *loadtest.Report)
 	}{{"_stats.csv", stats}, {"_stats_history.csv", history}, {"_failures.csv", failures}} {
-		if err := writeFile(prefix+f.suffix, func(w io.Writer) error {
+		if err := files.Write(prefix+f.suffix, func(w io.Writer) error {
 			c := csv.NewWriter(w)
 			f.write(c, r)
 			c.Flush()
@@ -31,14 +30,6 @@ func CSV(prefix string, r *loadtest.Report) error {
 		}
 	}
 	return nil
-}
-
-func writeFile(path string, write func(io.Writer) error) error {
-	f, err := os.Create(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(write(f), f.Close())
 }
 
 // The writers' errors are kept by csv.Writer, and looked at in CSV.

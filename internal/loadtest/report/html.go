@@ -8,21 +8,22 @@ import (
 	"io"
 	"time"
 
+	"github.com/asidecache/aside/internal/files"
 	"github.com/asidecache/aside/internal/loadtest"
 )
 
 //go:embed page/page.html page/comparison.html page/page.css page/page.js page/uplot.min.js page/uplot.min.css page/uplot.LICENSE
-var files embed.FS
+var assets embed.FS
 
 func asset(name string) string {
-	b, err := files.ReadFile("page/" + name)
+	b, err := assets.ReadFile("page/" + name)
 	if err != nil {
 		panic("report: " + err.Error()) // it is embedded
 	}
 	return string(b)
 }
 
-var pages = template.Must(template.ParseFS(files, "page/page.html", "page/comparison.html"))
+var pages = template.Must(template.ParseFS(assets, "page/page.html", "page/comparison.html"))
 
 // HTML writes the report as a page that needs nothing else: no network, and no
 // other file. Without scripts it shows all but the charts.
@@ -34,9 +35,9 @@ func HTML(w io.Writer, r *loadtest.Report) error {
 	return pages.ExecuteTemplate(w, "page.html", p)
 }
 
-// HTMLFile writes HTML to a file.
+// HTMLFile writes HTML to a file, as files.Write does.
 func HTMLFile(path string, r *loadtest.Report) error {
-	return writeFile(path, func(w io.Writer) error { return HTML(w, r) })
+	return files.Write(path, func(w io.Writer) error { return HTML(w, r) })
 }
 
 type page struct {
