@@ -122,8 +122,11 @@ func (c *BenchCmd) Validate() error {
 
 // Run runs the load and prints the report.
 func (c *BenchCmd) Run(ctx context.Context, out io.Writer) error {
-	workload, err := c.workload()
-	if err != nil {
+	workload, err := c.workload(ctx)
+	switch {
+	case ctx.Err() != nil:
+		return err
+	case err != nil:
 		return &exitError{err, exitUsage}
 	}
 	view := newBenchView(os.Stderr)
