@@ -9,6 +9,7 @@ package boltstore
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -38,6 +39,7 @@ var (
 	bucketTodos = []byte("todos") // ID -> record; its sequence is the number of records
 	bucketMeta  = []byte("meta")
 	keyLayout   = []byte("layout")
+	keyIdentity = []byte("identity")
 	layoutV1    = []byte{1}
 )
 
@@ -57,6 +59,9 @@ type Store struct {
 	db    *bbolt.DB
 	path  string
 	count atomic.Int64
+
+	identity    string
+	identityErr error // why there is none; nothing else needs one
 
 	ops     chan *op      // unbuffered: an op that was received will run
 	closing chan struct{} // closed by Close
@@ -203,22 +208,33 @@ func (s *Store) prepare() (err error) {
 			return fmt.Errorf("%s has layout %v, this program knows %v: use a newer one", s.path, layout, layoutV1)
 		}
 		s.count.Store(int64(todos.Sequence()))
+		s.identity = string(meta.Get(keyIdentity))
 		return nil
 	})
-	if err != nil || !fresh {
+	if err != nil || s.identity != "" {
 		return err
 	}
-	return s.db.Update(func(tx *bbolt.Tx) error {
+	identity := rand.Text()
+	err = s.db.Update(func(tx *bbolt.Tx) error {
+		if !fresh { // of a release that had no identities
+			return tx.Bucket(bucketMeta).Put(keyIdentity, []byte(identity))
+		}
 		meta, err := tx.CreateBucket(bucketMeta)
 		if err != nil {
 			return err
 		}
-		if err := meta.Put(keyLayout, layoutV1); err != nil {
+		if err := errors.Join(meta.Put(keyLayout, layoutV1), meta.Put(keyIdentity, []byte(identity))); err != nil {
 			return err
 		}
 		_, err = tx.CreateBucket(bucketTodos)
 		return err
 	})
+	if err != nil && !fresh && diskFull(err) {
+		s.identityErr = fmt.Errorf("%w: there is no room for it in %s: %w", todo.ErrNoIdentity, s.path, err)
+		return nil
+	}
+	s.identity = identity
+	return err
 }
 
 // Path is the file's.
@@ -316,6 +332,15 @@ func (s *Store) Count(ctx context.Context) (int64, error) {
 		return 0, err
 	}
 	return s.count.Load(), nil
+}
+
+// Identity returns what is kept in the file; it was made with the file, or when the
+// file was first opened by a release that has identities.
+func (s *Store) Identity(ctx context.Context) (string, error) {
+	if err := s.usable(ctx); err != nil {
+		return "", err
+	}
+	return s.identity, s.identityErr
 }
 
 // Ping reports whether the store can read and write.
