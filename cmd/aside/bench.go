@@ -13,6 +13,7 @@ import (
 	"github.com/asidecache/aside/internal/loadtest"
 	"github.com/asidecache/aside/internal/loadtest/ids"
 	"github.com/asidecache/aside/internal/loadtest/report"
+	"github.com/asidecache/aside/internal/wire"
 )
 
 // BenchCmd is "aside bench".
@@ -125,8 +126,11 @@ func (c *BenchCmd) Validate() error {
 
 // Run runs the load and prints the report.
 func (c *BenchCmd) Run(ctx context.Context, out io.Writer) error {
-	workload, err := c.workload()
-	if err != nil {
+	workload, err := c.workload(ctx)
+	switch {
+	case ctx.Err() != nil:
+		return err
+	case err != nil:
 		return &exitError{err, exitUsage}
 	}
 	view := newBenchView(os.Stderr)
@@ -141,6 +145,9 @@ func (c *BenchCmd) measure(ctx context.Context, out io.Writer, workload ids.Work
 	url := defaultBenchURL
 	if len(c.URL) > 0 {
 		url = c.URL[0]
+	}
+	if err := c.reach(ctx, url); err != nil {
+		return err
 	}
 	config := c.config(workload, url)
 	view.begin(config.URL, &config)
@@ -165,6 +172,25 @@ func (c *BenchCmd) measure(ctx context.Context, out io.Writer, workload ids.Work
 		return err
 	}
 	return c.judge(r.Requests(), r.Failures())
+}
+
+// reachTime is what a server has to take a connection before the load begins.
+const reachTime = 5 * time.Second
+
+// reach tells at once that nobody listens, rather than after a run in which all
+// requests fail.
+func (c *BenchCmd) reach(ctx context.Context, urls ...string) error {
+	var errs []error
+	for _, url := range urls {
+		e, err := wire.Parse(url)
+		if err == nil {
+			err = e.Reach(ctx, reachTime)
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("--url %s: %w", url, err))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // judge makes the exit code of what became of the requests.

@@ -122,6 +122,9 @@ func (c *BenchCmd) compare(ctx context.Context, out io.Writer, workload ids.Work
 			config.Targets = append(config.Targets, compare.Target{Name: s, Start: c.startServer(s)})
 		}
 	} else {
+		if err := c.reach(ctx, c.URL...); err != nil {
+			return err
+		}
 		for _, url := range c.URL {
 			config.Targets = append(config.Targets, compare.Target{Name: url, URL: url})
 		}

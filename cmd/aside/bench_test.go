@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -280,5 +281,78 @@ func TestBenchHelp(t *testing.T) {
 		if !strings.Contains(stdout, want) {
 			t.Errorf("%q is missing in\n%s", want, stdout)
 		}
+	}
+}
+
+// Where nobody listens the load does not begin, and the error says so at once.
+// Caught: a minute of refused connections, reported as a run.
+func TestBenchNobodyListens(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dead := "http://" + l.Addr().String() + "/todos"
+	l.Close()
+	alive, n := records(t)
+	for _, args := range [][]string{
+		{"--url", dead, "--duration", "1h"},
+		{"--url", dead, "--rate", "10", "--warm-up", "once", "--json"},
+		{"--compare", "--url", alive, "--url", dead},
+	} {
+		var out, errOut bytes.Buffer
+		code := run(append([]string{"bench"}, args...), &out, &errOut)
+		want := "--url " + dead + ": nobody listens at " + l.Addr().String() + ": start the server"
+		if code != 1 || !strings.Contains(errOut.String(), want) || out.Len() > 0 {
+			t.Errorf("%v: exit code %d, want 1 with %q: %s%s", args, code, want, &errOut, &out)
+		}
+	}
+	if n.Load() > 0 {
+		t.Errorf("the other one was asked %d times", n.Load())
+	}
+}
+
+// A run in which every request failed has no latencies, wherever it is written.
+func TestBenchAllFailed(t *testing.T) {
+	url, _ := records(t)
+	prefix := filepath.Join(t.TempDir(), "x")
+	var out, errOut bytes.Buffer
+	if code := run([]string{"bench", "--url", url + "/nope", "--users", "2", "--requests", "10", "--ids", "1-9", "--csv", prefix, "--json"}, &out, &errOut); code != 1 {
+		t.Fatalf("exit code %d: %s", code, &errOut)
+	}
+	var report map[string]any
+	if err := json.Unmarshal(out.Bytes(), &report); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"mean_ms", "p50_ms", "p95_ms", "p99_ms", "p99_9_ms", "max_ms"} {
+		if v, ok := report[name]; !ok || v != nil {
+			t.Errorf("%s is %v, want null", name, v)
+		}
+	}
+	b, err := os.ReadFile(prefix + "_stats.csv")
+	if err != nil || strings.Count(string(b), "N/A") != 2*16 {
+		t.Errorf("%v: %s", err, b)
+	}
+}
+
+// A report that is written through a symbolic link says where it goes. Caught:
+// the file behind the link overwritten without a word.
+func TestBenchReportThroughALink(t *testing.T) {
+	url, _ := records(t)
+	dir := t.TempDir()
+	target := filepath.Join(dir, "target")
+	for _, name := range []string{"page.html", "x_stats.csv"} {
+		if err := os.Symlink(target, filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(target, []byte("old"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, errOut, code := asideRun(t, nil, "bench", "--url", url, "--users", "1", "--requests", "5", "--ids", "1-9", "--html", filepath.Join(dir, "page.html"), "--csv", filepath.Join(dir, "x"))
+	if code != 0 || strings.Count(errOut, "reached through a symbolic link") != 2 || !strings.Contains(errOut, target) {
+		t.Errorf("exit code %d: %s", code, errOut)
+	}
+	if b, err := os.ReadFile(target); err != nil || !strings.HasPrefix(string(b), "Type,Name") {
+		t.Errorf("the target holds %.40q, %v", b, err)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/asidecache/aside/internal/loadtest"
+	"github.com/asidecache/aside/internal/printable"
 )
 
 // benchView shows how a run goes. begin starts a run, end is the last call.
@@ -43,7 +44,7 @@ type benchLines struct {
 
 func (v *benchLines) begin(title string, c *loadtest.Config) {
 	v.n = 0
-	fmt.Fprintf(v.w, "%s: %v\n", title, c.Workload)
+	fmt.Fprintln(v.w, printable.Text(fmt.Sprintf("%s: %v", title, c.Workload)))
 }
 
 func (v *benchLines) show(p loadtest.Progress) {
@@ -58,11 +59,12 @@ func (v *benchLines) end() {}
 // missed.
 func benchLine(p loadtest.Progress) string {
 	var b strings.Builder
-	d := p.Interval.Latency().Percentiles(50, 95, 99)
+	l := p.Interval.Latency()
+	d := l.Percentiles(50, 95, 99)
 	if p.WarmUp {
 		b.WriteString("warm-up ")
 	}
-	fmt.Fprintf(&b, "%4.0fs  %d users  %.0f/s  p50 %.1f  p95 %.1f  p99 %.1f ms", p.Elapsed.Seconds(), p.Users, perSecond(p), inMS(d[0]), inMS(d[1]), inMS(d[2]))
+	fmt.Fprintf(&b, "%4.0fs  %d users  %.0f/s  p50 %s  p95 %s  p99 %s ms", p.Elapsed.Seconds(), p.Users, perSecond(p), inMS(l, d[0], 1), inMS(l, d[1], 1), inMS(l, d[2], 1))
 	if _, ok := p.Interval.HitRatio(); ok {
 		fmt.Fprintf(&b, "  L1 %.1f %%  L2 %.1f %%", tierShare(p.Interval, loadtest.TierL1), tierShare(p.Interval, loadtest.TierL2))
 	}
@@ -79,7 +81,13 @@ func perSecond(p loadtest.Progress) float64 {
 	return float64(p.Interval.Succeeded) / max(p.Took.Seconds(), 1e-9)
 }
 
-func inMS(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+// inMS is a figure of a distribution, of which there is none without requests.
+func inMS(l loadtest.Latency, d time.Duration, digits int) string {
+	if l.Count() == 0 {
+		return "n/a"
+	}
+	return fmt.Sprintf("%.*f", digits, float64(d.Microseconds())/1000)
+}
 
 // tierShare is in percent of the reads.
 func tierShare(t *loadtest.Tally, tier loadtest.Tier) float64 {
@@ -156,14 +164,17 @@ func (v *benchPanel) lines(p loadtest.Progress) []string {
 	ps := []float64{50, 95, 99, 100}
 	a, b := now.Percentiles(ps...), all.Percentiles(ps...)
 	for i, name := range []string{"p50 ms", "p95 ms", "p99 ms", "max ms"} {
-		lines = append(lines, fmt.Sprintf("%-11s %11.3f %11.3f", name, inMS(a[i]), inMS(b[i])))
+		lines = append(lines, fmt.Sprintf("%-11s %11s %11s", name, inMS(now, a[i], 3), inMS(all, b[i], 3)))
 	}
 	row := func(name, format string, a, b any) {
 		lines = append(lines, fmt.Sprintf("%-11s %11s %11s", name, fmt.Sprintf(format, a), fmt.Sprintf(format, b)))
 	}
 	if ratio, ok := p.Total.HitRatio(); ok {
-		last, _ := p.Interval.HitRatio()
-		row("hit ratio", "%.1f %%", 100*last, 100*ratio)
+		last := "n/a"
+		if ratio, ok := p.Interval.HitRatio(); ok {
+			last = fmt.Sprintf("%.1f %%", 100*ratio)
+		}
+		row("hit ratio", "%s", last, fmt.Sprintf("%.1f %%", 100*ratio))
 		for _, t := range loadtest.Tiers() {
 			if p.Total.Hits(t) > 0 {
 				row("  "+t.String(), "%.1f %%", tierShare(p.Interval, t), tierShare(p.Total, t))
@@ -202,15 +213,10 @@ func spark(values []float64) string {
 	return b.String()
 }
 
-// clip keeps a line from wrapping, which would spoil the count of lines, and
-// control characters of a server from reaching the terminal.
+// clip keeps a line from wrapping, which would spoil the count of lines, and what
+// a server wrote from reaching the terminal as it is.
 func clip(line string, width int) string {
-	runes := []rune(line)
-	for i, r := range runes {
-		if r < ' ' || r >= 0x7f && r < 0xa0 {
-			runes[i] = '?'
-		}
-	}
+	runes := []rune(strings.NewReplacer("\n", `\n`, "\t", " ").Replace(printable.Text(line)))
 	if width > 0 && len(runes) >= width {
 		runes = runes[:width-1]
 	}

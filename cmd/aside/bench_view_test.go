@@ -109,3 +109,21 @@ func TestSpark(t *testing.T) {
 		}
 	}
 }
+
+// While nothing succeeds there is no latency to show. Caught: p50 0.0, as if the
+// failures had been fast.
+func TestBenchViewWithoutSuccess(t *testing.T) {
+	tally := new(loadtest.Tally)
+	tally.Fail(loadtest.FailureKey{Kind: wire.Refused}, "refused \u202e", time.Now())
+	p := loadtest.Progress{Elapsed: time.Second, Users: 1, Took: time.Second, Interval: tally, Total: tally}
+	if line := benchLine(p); !strings.Contains(line, "p50 n/a  p95 n/a  p99 n/a ms") {
+		t.Errorf("%q", line)
+	}
+	var out bytes.Buffer
+	v := &benchPanel{w: &out, width: func() int { return 100 }}
+	v.begin("http://h/todos", &benchConfig)
+	v.show(p)
+	if strings.Count(out.String(), "n/a") != 8 || strings.Contains(out.String(), "0.000") || strings.Contains(out.String(), "\u202e") {
+		t.Errorf("%s", &out)
+	}
+}

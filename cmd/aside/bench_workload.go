@@ -1,9 +1,9 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 
 	"github.com/asidecache/aside/internal/loadtest"
@@ -53,27 +53,42 @@ func (w *BenchWorkload) checkWorkload() error {
 	return errors.Join(errs...)
 }
 
-// workload reads the trace, if there is one.
-func (w *BenchWorkload) workload() (ids.Workload, error) {
+// workload reads the trace, if there is one. It gives up when ctx is done: a pipe
+// may keep whoever opens or reads it waiting for ever.
+func (w *BenchWorkload) workload(ctx context.Context) (ids.Workload, error) {
 	if w.Trace == "" {
 		return w.withoutTrace()
 	}
-	name, in := w.Trace, io.Reader(os.Stdin)
-	if name == "-" {
-		name = "standard input"
-	} else {
-		f, err := os.Open(name)
-		if err != nil {
-			return nil, fmt.Errorf("--trace: %w", err)
+	type result struct {
+		trace *ids.Trace
+		err   error
+	}
+	read := make(chan result, 1)
+	go func() {
+		t, err := readTrace(w.Trace)
+		read <- result{t, err}
+	}()
+	select {
+	case r := <-read:
+		if r.err != nil {
+			return nil, fmt.Errorf("--trace %s: %w", w.Trace, r.err)
 		}
-		defer f.Close()
-		in = f
+		return ids.Replay(r.trace, w.Repeat), nil
+	case <-ctx.Done():
+		return nil, &exitError{fmt.Errorf("--trace %s: interrupted while waiting for it", w.Trace), 130}
 	}
-	t, err := ids.ReadTrace(in, name)
+}
+
+func readTrace(name string) (*ids.Trace, error) {
+	if name == "-" {
+		return ids.ReadTrace(os.Stdin, "standard input")
+	}
+	f, err := os.Open(name)
 	if err != nil {
-		return nil, fmt.Errorf("--trace %s: %w", w.Trace, err)
+		return nil, err
 	}
-	return ids.Replay(t, w.Repeat), nil
+	defer f.Close()
+	return ids.ReadTrace(f, name)
 }
 
 func (w *BenchWorkload) withoutTrace() (ids.Workload, error) {

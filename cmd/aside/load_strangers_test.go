@@ -2,6 +2,9 @@ package main
 
 import (
 	"bytes"
+	"context"
+	"errors"
+	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -83,13 +86,13 @@ func TestLoadSaysWhatIsOdd(t *testing.T) {
 // it. Caught: a process that had to be killed, since it opened the pipe before it
 // looked for signals.
 func TestLoadFromAPipeEnds(t *testing.T) {
-	for _, flag := range []string{"--jsonl", "--archive"} {
+	for _, flag := range []string{"load --jsonl", "load --archive"} {
 		for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
 			pipe := filepath.Join(t.TempDir(), "pipe")
 			if err := syscall.Mkfifo(pipe, 0o600); err != nil {
 				t.Skip(err)
 			}
-			cmd := command(t, nil, "load", flag, pipe)
+			cmd := command(t, nil, append(strings.Fields(flag), pipe)...)
 			errOut := &lockedBuffer{}
 			cmd.Stderr = errOut
 			if err := cmd.Start(); err != nil {
@@ -113,4 +116,26 @@ func TestLoadFromAPipeEnds(t *testing.T) {
 			}
 		}
 	}
+}
+
+// The same of a bench that replays a pipe.
+func TestBenchTraceFromAPipeEnds(t *testing.T) {
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Skip(err)
+	}
+	w := BenchWorkload{Trace: pipe}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := w.workload(ctx)
+	var exit *exitError
+	if !errors.As(err, &exit) || exit.code != 130 || !strings.Contains(err.Error(), "interrupted") {
+		t.Errorf("%v", err)
+	}
+	// Opening it to write waits for the one who opens it to read, and lets go of it.
+	f, err := os.OpenFile(pipe, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
 }

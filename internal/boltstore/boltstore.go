@@ -7,9 +7,12 @@
 package boltstore
 
 import (
+	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -21,6 +24,7 @@ import (
 	"go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
 
+	"github.com/asidecache/aside/internal/files"
 	"github.com/asidecache/aside/internal/todo"
 )
 
@@ -35,6 +39,7 @@ var (
 	bucketTodos = []byte("todos") // ID -> record; its sequence is the number of records
 	bucketMeta  = []byte("meta")
 	keyLayout   = []byte("layout")
+	keyIdentity = []byte("identity")
 	layoutV1    = []byte{1}
 )
 
@@ -44,6 +49,9 @@ type Options struct {
 	// write that would pass it fails with todo.ErrUnavailable. 0 means no bound
 	// but the disk's.
 	MaxSize int64
+	// Logger is told if users other than this one may write to the file or its
+	// directory; nil means slog.Default().
+	Logger *slog.Logger
 }
 
 // Store is a todo.Store in one file. It is safe for concurrent use.
@@ -51,6 +59,9 @@ type Store struct {
 	db    *bbolt.DB
 	path  string
 	count atomic.Int64
+
+	identity    string
+	identityErr error // why there is none; nothing else needs one
 
 	ops     chan *op      // unbuffered: an op that was received will run
 	closing chan struct{} // closed by Close
@@ -73,6 +84,7 @@ func Open(path string, opts Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("boltstore: %w", err)
 	}
+	warnExposed(cmp.Or(opts.Logger, slog.Default()), file)
 	s := &Store{
 		db:      db,
 		path:    file,
@@ -104,7 +116,25 @@ func locate(path string) (string, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", err
 	}
+	if info, err := os.Stat(file); err == nil && !info.Mode().IsRegular() {
+		return "", fmt.Errorf("%s is no regular file (%v)", file, info.Mode().Type())
+	}
 	return file, nil
+}
+
+// warnExposed says what an operator should mend. It refuses nothing: a volume of
+// a container may belong to a group, or to nobody in particular.
+func warnExposed(log *slog.Logger, file string) {
+	for _, path := range []string{filepath.Dir(file), file} {
+		info, err := os.Stat(path)
+		if err != nil {
+			continue
+		}
+		if why := files.Exposed(info); why != "" {
+			log.Warn("other users can change or destroy the records of the embedded store: take the right to write away from them",
+				"path", path, "reason", why, "mode", info.Mode().String())
+		}
+	}
 }
 
 func openFile(file string, opts Options) (db *bbolt.DB, err error) {
@@ -178,22 +208,33 @@ func (s *Store) prepare() (err error) {
 			return fmt.Errorf("%s has layout %v, this program knows %v: use a newer one", s.path, layout, layoutV1)
 		}
 		s.count.Store(int64(todos.Sequence()))
+		s.identity = string(meta.Get(keyIdentity))
 		return nil
 	})
-	if err != nil || !fresh {
+	if err != nil || s.identity != "" {
 		return err
 	}
-	return s.db.Update(func(tx *bbolt.Tx) error {
+	identity := rand.Text()
+	err = s.db.Update(func(tx *bbolt.Tx) error {
+		if !fresh { // of a release that had no identities
+			return tx.Bucket(bucketMeta).Put(keyIdentity, []byte(identity))
+		}
 		meta, err := tx.CreateBucket(bucketMeta)
 		if err != nil {
 			return err
 		}
-		if err := meta.Put(keyLayout, layoutV1); err != nil {
+		if err := errors.Join(meta.Put(keyLayout, layoutV1), meta.Put(keyIdentity, []byte(identity))); err != nil {
 			return err
 		}
 		_, err = tx.CreateBucket(bucketTodos)
 		return err
 	})
+	if err != nil && !fresh && diskFull(err) {
+		s.identityErr = fmt.Errorf("%w: there is no room for it in %s: %w", todo.ErrNoIdentity, s.path, err)
+		return nil
+	}
+	s.identity = identity
+	return err
 }
 
 // Path is the file's.
@@ -291,6 +332,15 @@ func (s *Store) Count(ctx context.Context) (int64, error) {
 		return 0, err
 	}
 	return s.count.Load(), nil
+}
+
+// Identity returns what is kept in the file; it was made with the file, or when the
+// file was first opened by a release that has identities.
+func (s *Store) Identity(ctx context.Context) (string, error) {
+	if err := s.usable(ctx); err != nil {
+		return "", err
+	}
+	return s.identity, s.identityErr
 }
 
 // Ping reports whether the store can read and write.

@@ -3,6 +3,7 @@ package boltstore
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -286,5 +287,43 @@ func mustWrite(t *testing.T, path string, b []byte) {
 	t.Helper()
 	if err := os.WriteFile(path, b, 0o600); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// Whoever may write to the directory or the file can destroy the records, and the
+// log says so. Caught: a directory with mode 0777, used without a word.
+func TestExposedFileIsSaid(t *testing.T) {
+	var b strings.Builder
+	log := slog.New(slog.NewTextHandler(&b, nil))
+	dir := filepath.Join(t.TempDir(), "data")
+	open := func() string {
+		t.Helper()
+		b.Reset()
+		s, err := Open(dir, Options{Logger: log})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return b.String()
+	}
+	if said := open(); said != "" {
+		t.Errorf("of a store that it made itself: %s", said)
+	}
+	if err := os.Chmod(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if said := open(); strings.Count(said, "level=WARN") != 1 || !strings.Contains(said, "path="+dir+" ") || !strings.Contains(said, "every user may write to it") {
+		t.Errorf("of a directory for all: %s", said)
+	}
+	if err := errors.Join(os.Chmod(dir, 0o755), os.Chmod(filepath.Join(dir, FileName), 0o660)); err != nil {
+		t.Fatal(err)
+	}
+	if said := open(); strings.Count(said, "level=WARN") != 1 || !strings.Contains(said, FileName) || !strings.Contains(said, "its group may write to it") {
+		t.Errorf("of a file for the group: %s", said)
+	}
+	if _, err := Open(os.DevNull, Options{}); err == nil || !strings.Contains(err.Error(), "no regular file") {
+		t.Errorf("a device: %v", err)
 	}
 }

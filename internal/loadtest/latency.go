@@ -53,7 +53,8 @@ func (h *hist) count() int64 {
 	return h.h.TotalCount()
 }
 
-// Latency is a distribution. Without requests all of it is 0.
+// Latency is a distribution. Without requests it has no figures: whoever shows one
+// must look at Count first, since all are 0 then.
 type Latency struct{ h hist }
 
 // Count is the number of requests.

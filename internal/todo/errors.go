@@ -15,6 +15,9 @@ var (
 	// ErrUnreadable: the record exists, and another program wrote it so that it
 	// cannot be shown. It can be deleted, or replaced by one that can.
 	ErrUnreadable = errors.New("todo: record cannot be shown")
+	// ErrNoIdentity: the store has no identity yet, and this process may not, or
+	// cannot, give it one. Nothing else is amiss with it.
+	ErrNoIdentity = errors.New("todo: the store has no identity")
 	// ErrUnavailable: the store cannot be reached or refuses to work; nothing
 	// was written.
 	ErrUnavailable = errors.New("todo: store unavailable")

@@ -381,7 +381,7 @@ func Definite(err error) bool {
 	if errors.Is(err, ErrUnknownOutcome) {
 		return false
 	}
-	for _, target := range []error{ErrNotFound, ErrExists, ErrPrecondition, ErrInvalid, ErrUnreadable, ErrUnavailable, errUnchanged} {
+	for _, target := range []error{ErrNotFound, ErrExists, ErrPrecondition, ErrInvalid, ErrUnreadable, ErrNoIdentity, ErrUnavailable, errUnchanged} {
 		if errors.Is(err, target) {
 			return true
 		}

@@ -92,6 +92,12 @@ type Store interface {
 
 	// Count returns the number of records; it may be an estimate.
 	Count(ctx context.Context) (int64, error)
+	// Identity returns a text of letters and digits that tells this store from every
+	// other one. It was made at random and is kept in the store itself, so it is the
+	// same for all processes that open the store, at one time or one after the
+	// other. If there is none yet it is made now; ErrNoIdentity if that may not be.
+	// A copy of a store (its file, its database) has the identity of the original.
+	Identity(ctx context.Context) (string, error)
 	// Ping reports whether the store can answer now (ErrUnavailable if not).
 	Ping(ctx context.Context) error
 	Close() error

@@ -1,10 +1,14 @@
 package wire
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"strings"
+	"syscall"
+	"time"
 )
 
 // Endpoint is a URL taken apart for connections and requests.
@@ -47,4 +51,22 @@ func Parse(raw string) (Endpoint, error) {
 	}
 	e.Path = strings.TrimRight(u.EscapedPath(), "/")
 	return e, nil
+}
+
+// Reach connects to the server once and hangs up, to tell early that nobody is
+// there. It does not shake hands.
+func (e Endpoint) Reach(ctx context.Context, timeout time.Duration) error {
+	c, err := (&net.Dialer{Timeout: timeout}).DialContext(ctx, "tcp", e.address)
+	switch {
+	case err == nil:
+		_ = c.Close()
+		return nil
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Errorf("nobody listens at %s: start the server, or give its address", e.address)
+	case isTimeout(err):
+		return fmt.Errorf("%s does not answer within %v: check the address, and whether a firewall lets connections through", e.address, timeout)
+	}
+	return fmt.Errorf("cannot connect to %s: %w", e.address, err)
 }

@@ -17,15 +17,17 @@ type charts struct {
 
 // series has a value for each point in time in every list.
 type series struct {
-	At      []float64 `json:"at"`   // seconds
-	Rate    []float64 `json:"rate"` // successful requests per second
-	Failed  []float64 `json:"failed"`
-	P50     []float64 `json:"p50"`
-	P95     []float64 `json:"p95"`
-	P99     []float64 `json:"p99"`
-	Max     []float64 `json:"max"`
-	Users   []int     `json:"users"`
-	Backlog []int64   `json:"backlog"`
+	At     []float64 `json:"at"`   // seconds
+	Rate   []float64 `json:"rate"` // successful requests per second
+	Failed []float64 `json:"failed"`
+	// These are null where nothing succeeded: a gap in the line.
+	P50 []*float64 `json:"p50"`
+	P95 []*float64 `json:"p95"`
+	P99 []*float64 `json:"p99"`
+	Max []*float64 `json:"max"`
+
+	Users   []int   `json:"users"`
+	Backlog []int64 `json:"backlog"`
 	// Tiers has those alone that answered anything, and their numbers of reads.
 	Tiers map[string][]int64 `json:"tiers"`
 }
@@ -57,7 +59,7 @@ func chartsOf(r *loadtest.Report) (*charts, int) {
 
 func seriesOf(points []loadtest.Point, each int) series {
 	s := series{
-		At: []float64{}, Rate: []float64{}, Failed: []float64{}, P50: []float64{}, P95: []float64{}, P99: []float64{}, Max: []float64{},
+		At: []float64{}, Rate: []float64{}, Failed: []float64{}, P50: []*float64{}, P95: []*float64{}, P99: []*float64{}, Max: []*float64{},
 		Users: []int{}, Backlog: []int64{}, Tiers: map[string][]int64{},
 	}
 	for _, t := range loadtest.Tiers() {
@@ -74,10 +76,10 @@ func seriesOf(points []loadtest.Point, each int) series {
 		s.At = append(s.At, round(p.At.Seconds(), 3))
 		s.Rate = append(s.Rate, round(float64(p.Succeeded)/took, 2))
 		s.Failed = append(s.Failed, round(float64(p.Failed)/took, 2))
-		s.P50 = append(s.P50, millis(p.P50))
-		s.P95 = append(s.P95, millis(p.P95))
-		s.P99 = append(s.P99, millis(p.P99))
-		s.Max = append(s.Max, millis(p.Max))
+		s.P50 = append(s.P50, millisOf(p, p.P50))
+		s.P95 = append(s.P95, millisOf(p, p.P95))
+		s.P99 = append(s.P99, millisOf(p, p.P99))
+		s.Max = append(s.Max, millisOf(p, p.Max))
 		s.Users = append(s.Users, p.Users)
 		s.Backlog = append(s.Backlog, p.Backlog)
 		for _, t := range loadtest.Tiers() {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/asidecache/aside/internal/loadtest"
 	"github.com/asidecache/aside/internal/loadtest/compare"
+	"github.com/asidecache/aside/internal/printable"
 )
 
 // ComparisonText writes a comparison for people.
@@ -61,7 +62,7 @@ func ComparisonText(w io.Writer, r *compare.Report) error {
 	for i, name := range r.Names {
 		kinds(&b, name, r.Runs[i])
 	}
-	_, err := io.WriteString(w, b.String())
+	_, err := io.WriteString(w, printable.Text(b.String())) // a server has written some of it
 	return err
 }
 

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/asidecache/aside/internal/files"
 	"github.com/asidecache/aside/internal/loadtest"
 	"github.com/asidecache/aside/internal/loadtest/compare"
 )
@@ -18,9 +19,9 @@ func ComparisonHTML(w io.Writer, r *compare.Report) error {
 	return pages.ExecuteTemplate(w, "comparison.html", comparisonPageOf(r))
 }
 
-// ComparisonHTMLFile writes ComparisonHTML to a file.
+// ComparisonHTMLFile writes ComparisonHTML to a file, as files.Write does.
 func ComparisonHTMLFile(path string, r *compare.Report) error {
-	return writeFile(path, func(w io.Writer) error { return ComparisonHTML(w, r) })
+	return files.Write(path, func(w io.Writer) error { return ComparisonHTML(w, r) })
 }
 
 type comparisonPage struct {
@@ -82,13 +83,14 @@ func comparisonPageOf(r *compare.Report) *comparisonPage {
 				any = run
 				p.When = run.Start.Format("Monday, 2 January 2006, 15:04:05 MST") + ", " + p.When
 			}
-			d := run.Latency().Percentiles(50, 95, 99)
+			l := run.Latency()
+			d := l.Percentiles(50, 95, 99)
 			hits := "–"
 			if ratio, ok := run.HitRatio(); ok {
 				hits = fmt.Sprintf("%.4f", ratio)
 			}
 			p.Rounds = append(p.Rounds, cells{fmt.Sprint(round + 1), name, false, []string{
-				fmt.Sprintf("%.1f", run.Rate()), ms(d[0]), ms(d[1]), ms(d[2]), hits, fmt.Sprint(run.Requests()), fmt.Sprint(run.Failures()),
+				fmt.Sprintf("%.1f", run.Rate()), msOf(l, d[0]), msOf(l, d[1]), msOf(l, d[2]), hits, fmt.Sprint(run.Requests()), fmt.Sprint(run.Failures()),
 				fmt.Sprintf("%.0f %%", 100*run.CPUShare()),
 			}})
 			if run.CPUShare() > busy {

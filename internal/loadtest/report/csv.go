@@ -2,12 +2,11 @@ package report
 
 import (
 	"encoding/csv"
-	"errors"
 	"io"
-	"os"
 	"strconv"
 	"time"
 
+	"github.com/asidecache/aside/internal/files"
 	"github.com/asidecache/aside/internal/loadtest"
 )
 
@@ -15,12 +14,13 @@ import (
 // with the columns of locust 2. Times are in milliseconds, as there, but not
 // rounded to whole ones. The history has a line for each interval; its
 // percentiles and totals are those from the start of the run, as locust's are.
+// What does not exist, since no request has succeeded, is N/A.
 func CSV(prefix string, r *loadtest.Report) error {
 	for _, f := range []struct {
 		suffix string
 		write  func(*csv.Writer, *loadtest.Report)
 	}{{"_stats.csv", stats}, {"_stats_history.csv", history}, {"_failures.csv", failures}} {
-		if err := writeFile(prefix+f.suffix, func(w io.Writer) error {
+		if err := files.Write(prefix+f.suffix, func(w io.Writer) error {
 			c := csv.NewWriter(w)
 			f.write(c, r)
 			c.Flush()
@@ -30,14 +30,6 @@ func CSV(prefix string, r *loadtest.Report) error {
 		}
 	}
 	return nil
-}
-
-func writeFile(path string, write func(io.Writer) error) error {
-	f, err := os.Create(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(write(f), f.Close())
 }
 
 // The writers' errors are kept by csv.Writer, and looked at in CSV.
@@ -50,9 +42,9 @@ func stats(w *csv.Writer, r *loadtest.Report) {
 	for _, row := range rows(r) {
 		l := row.latency
 		_ = w.Write(append([]string{
-			row.method, row.name, whole(row.requests), whole(row.failures), msCell(l.Percentile(50)), msCell(l.Mean()),
-			msCell(l.Min()), msCell(l.Max()), number(row.size()), number(r.PerSecond(row.requests)), number(r.PerSecond(row.failures)),
-		}, percentileCells(row.requests, l.Percentiles(loadtest.Percentiles[:]...))...))
+			row.method, row.name, whole(row.requests), whole(row.failures), msCell(l.Count(), l.Percentile(50)), msCell(l.Count(), l.Mean()),
+			msCell(l.Count(), l.Min()), msCell(l.Count(), l.Max()), meanCell(row.bytes, l.Count()), number(r.PerSecond(row.requests)), number(r.PerSecond(row.failures)),
+		}, percentileCells(l.Count(), l.Percentiles(loadtest.Percentiles[:]...))...))
 	}
 }
 
@@ -67,9 +59,9 @@ func history(w *csv.Writer, r *loadtest.Report) {
 		cells := []string{
 			whole(r.Start.Add(p.At).Unix()), whole(int64(p.Users)), "", aggregated, per(p.Succeeded + p.Failed), per(p.Failed),
 		}
-		cells = append(cells, percentileCells(t.Succeeded+t.Failed, t.Percentiles[:])...)
-		_ = w.Write(append(cells, whole(t.Succeeded+t.Failed), whole(t.Failed), msCell(t.Percentiles[0]), msCell(t.Mean),
-			msCell(t.Min), msCell(t.Max), number(float64(t.Bytes)/float64(max(t.Succeeded, 1)))))
+		cells = append(cells, percentileCells(t.Succeeded, t.Percentiles[:])...)
+		_ = w.Write(append(cells, whole(t.Succeeded+t.Failed), whole(t.Failed), msCell(t.Succeeded, t.Percentiles[0]), msCell(t.Succeeded, t.Mean),
+			msCell(t.Succeeded, t.Min), msCell(t.Succeeded, t.Max), meanCell(t.Bytes, t.Succeeded)))
 	}
 }
 
@@ -90,14 +82,10 @@ func percentileNames() []string {
 	return names
 }
 
-func percentileCells(requests int64, ds []time.Duration) []string {
+func percentileCells(succeeded int64, ds []time.Duration) []string {
 	var cells []string
 	for _, d := range ds {
-		if requests == 0 {
-			cells = append(cells, "N/A")
-			continue
-		}
-		cells = append(cells, msCell(d))
+		cells = append(cells, msCell(succeeded, d))
 	}
 	return cells
 }
@@ -106,4 +94,19 @@ func whole(n int64) string { return strconv.FormatInt(n, 10) }
 
 func number(f float64) string { return strconv.FormatFloat(f, 'f', -1, 64) }
 
-func msCell(d time.Duration) string { return number(float64(d.Microseconds()) / 1000) }
+// notThere is locust's word for it.
+const notThere = "N/A"
+
+func msCell(succeeded int64, d time.Duration) string {
+	if succeeded == 0 {
+		return notThere
+	}
+	return number(float64(d.Microseconds()) / 1000)
+}
+
+func meanCell(sum, n int64) string {
+	if n == 0 {
+		return notThere
+	}
+	return number(float64(sum) / float64(n))
+}

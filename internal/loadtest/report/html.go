@@ -8,21 +8,22 @@ import (
 	"io"
 	"time"
 
+	"github.com/asidecache/aside/internal/files"
 	"github.com/asidecache/aside/internal/loadtest"
 )
 
 //go:embed page/page.html page/comparison.html page/page.css page/page.js page/uplot.min.js page/uplot.min.css page/uplot.LICENSE
-var files embed.FS
+var assets embed.FS
 
 func asset(name string) string {
-	b, err := files.ReadFile("page/" + name)
+	b, err := assets.ReadFile("page/" + name)
 	if err != nil {
 		panic("report: " + err.Error()) // it is embedded
 	}
 	return string(b)
 }
 
-var pages = template.Must(template.ParseFS(files, "page/page.html", "page/comparison.html"))
+var pages = template.Must(template.ParseFS(assets, "page/page.html", "page/comparison.html"))
 
 // HTML writes the report as a page that needs nothing else: no network, and no
 // other file. Without scripts it shows all but the charts.
@@ -34,9 +35,9 @@ func HTML(w io.Writer, r *loadtest.Report) error {
 	return pages.ExecuteTemplate(w, "page.html", p)
 }
 
-// HTMLFile writes HTML to a file.
+// HTMLFile writes HTML to a file, as files.Write does.
 func HTMLFile(path string, r *loadtest.Report) error {
-	return writeFile(path, func(w io.Writer) error { return HTML(w, r) })
+	return files.Write(path, func(w io.Writer) error { return HTML(w, r) })
 }
 
 type page struct {
@@ -102,13 +103,17 @@ func pageOf(r *loadtest.Report) (*page, error) {
 	for _, row := range rows(r) {
 		l, sum := row.latency, row.name == aggregated
 		d := l.Percentiles(50, 95, 99)
+		size := "n/a"
+		if mean, ok := row.size(); ok {
+			size = fmt.Sprintf("%.1f", mean)
+		}
 		p.Requests = append(p.Requests, cells{row.method, row.name, sum, []string{
-			fmt.Sprint(row.requests), fmt.Sprint(row.failures), ms(d[0]), ms(d[1]), ms(d[2]), ms(l.Mean()), ms(l.Min()), ms(l.Max()),
-			fmt.Sprintf("%.1f", row.size()), fmt.Sprintf("%.2f", r.PerSecond(row.requests)), fmt.Sprintf("%.2f", r.PerSecond(row.failures)),
+			fmt.Sprint(row.requests), fmt.Sprint(row.failures), msOf(l, d[0]), msOf(l, d[1]), msOf(l, d[2]), msOf(l, l.Mean()), msOf(l, l.Min()), msOf(l, l.Max()),
+			size, fmt.Sprintf("%.2f", r.PerSecond(row.requests)), fmt.Sprintf("%.2f", r.PerSecond(row.failures)),
 		}})
 		times := cells{Type: row.method, Name: row.name, Sum: sum}
 		for _, d := range l.Percentiles(loadtest.Percentiles[:]...) {
-			times.Cells = append(times.Cells, ms(d))
+			times.Cells = append(times.Cells, msOf(l, d))
 		}
 		p.ResponseTimes = append(p.ResponseTimes, times)
 	}
@@ -133,11 +138,12 @@ func pageOf(r *loadtest.Report) (*page, error) {
 }
 
 func tiles(r *loadtest.Report) []tile {
-	d := r.Latency().Percentiles(50, 95, 99)
+	l := r.Latency()
+	d := l.Percentiles(50, 95, 99)
 	ts := []tile{
 		{"successful requests/s", fmt.Sprintf("%.1f", r.Rate()), false},
 		{"requests", fmt.Sprint(r.Requests()), false},
-		{"median, ms", ms(d[0]), false}, {"95 %, ms", ms(d[1]), false}, {"99 %, ms", ms(d[2]), false},
+		{"median, ms", msOf(l, d[0]), false}, {"95 %, ms", msOf(l, d[1]), false}, {"99 %, ms", msOf(l, d[2]), false},
 		{"failed", fmt.Sprint(r.Failures()), r.Failures() > 0},
 	}
 	if ratio, ok := r.HitRatio(); ok {
@@ -173,6 +179,9 @@ func failuresOf(r *loadtest.Report) []failed {
 
 func scheduleOf(r *loadtest.Report, o *loadtest.OpenLoop) []named {
 	of := func(l loadtest.Latency) string {
+		if l.Count() == 0 {
+			return "n/a"
+		}
 		d := l.Percentiles(50, 99)
 		return fmt.Sprintf("50 %% %s ms, 99 %% %s ms, max %s ms", ms(d[0]), ms(d[1]), ms(l.Max()))
 	}

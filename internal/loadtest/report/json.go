@@ -24,7 +24,7 @@ type document struct {
 	Interrupted       bool      `json:"interrupted"`
 	Requests          int64     `json:"requests"`
 	Failures          int64     `json:"failures"`
-	ErrorRatio        float64   `json:"error_ratio"`
+	ErrorRatio        *float64  `json:"error_ratio"` // null without requests
 	RequestsPerSecond float64   `json:"requests_per_second"`
 	latency
 	HitRatio    *float64             `json:"hit_ratio"`
@@ -46,13 +46,14 @@ type document struct {
 	Failed      []failure            `json:"failed"`
 }
 
+// latency is null throughout where no request has succeeded.
 type latency struct {
-	Mean float64 `json:"mean_ms"`
-	P50  float64 `json:"p50_ms"`
-	P95  float64 `json:"p95_ms"`
-	P99  float64 `json:"p99_ms"`
-	P999 float64 `json:"p99_9_ms"`
-	Max  float64 `json:"max_ms"`
+	Mean *float64 `json:"mean_ms"`
+	P50  *float64 `json:"p50_ms"`
+	P95  *float64 `json:"p95_ms"`
+	P99  *float64 `json:"p99_ms"`
+	P999 *float64 `json:"p99_9_ms"`
+	Max  *float64 `json:"max_ms"`
 }
 
 type tier struct {
@@ -91,10 +92,10 @@ type point struct {
 	Users     int              `json:"users"`
 	Succeeded int64            `json:"succeeded"`
 	Failures  int64            `json:"failures"`
-	P50       float64          `json:"p50_ms"`
-	P95       float64          `json:"p95_ms"`
-	P99       float64          `json:"p99_ms"`
-	Max       float64          `json:"max_ms"`
+	P50       *float64         `json:"p50_ms"` // these are null where Succeeded is 0
+	P95       *float64         `json:"p95_ms"`
+	P99       *float64         `json:"p99_ms"`
+	Max       *float64         `json:"max_ms"`
 	Backlog   int64            `json:"backlog,omitempty"`
 	Tiers     map[string]int64 `json:"tiers"`
 }
@@ -111,7 +112,12 @@ type failure struct {
 
 func latencyOf(l loadtest.Latency) latency {
 	p := l.Percentiles(50, 95, 99, 99.9)
-	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+	ms := func(d time.Duration) *float64 {
+		if l.Count() == 0 {
+			return nil
+		}
+		return new(float64(d.Microseconds()) / 1000)
+	}
 	return latency{ms(l.Mean()), ms(p[0]), ms(p[1]), ms(p[2]), ms(p[3]), ms(l.Max())}
 }
 
@@ -128,12 +134,15 @@ func documentOf(r *loadtest.Report) *document {
 	d := &document{
 		URL: c.URL, Users: c.Users, SpawnRate: c.SpawnRate, Workload: workloadOf(c), Mix: c.Mix.String(), WarmUp: c.WarmUp.String(),
 		Start: r.Start, Elapsed: r.Elapsed.Seconds(), Interrupted: r.Interrupted,
-		Requests: r.Requests(), Failures: r.Failures(), ErrorRatio: r.ErrorRatio(), RequestsPerSecond: r.Rate(),
+		Requests: r.Requests(), Failures: r.Failures(), RequestsPerSecond: r.Rate(),
 		latency:   latencyOf(r.Latency()),
 		Coalesced: r.Coalesced, Negative: r.Negative, Stale: r.Stale, Bytes: r.Bytes(),
 		Unfinished: r.Unfinished, Connections: r.Connections,
 		CPU: r.CPU.Seconds(), CPUShare: r.CPUShare(), Processors: r.Processors, Machine: r.Machine,
 		Tiers: map[string]tier{}, Operations: map[string]operation{}, Timeline: []point{}, Failed: []failure{},
+	}
+	if r.Requests() > 0 {
+		d.ErrorRatio = new(r.ErrorRatio())
 	}
 	if ratio, ok := r.HitRatio(); ok {
 		d.HitRatio = &ratio
@@ -168,7 +177,7 @@ func documentOf(r *loadtest.Report) *document {
 		}
 		d.Timeline = append(d.Timeline, point{
 			p.At.Seconds(), p.Took.Seconds(), p.Users, p.Succeeded, p.Failed,
-			millis(p.P50), millis(p.P95), millis(p.P99), millis(p.Max), p.Backlog, tiers,
+			millisOf(p, p.P50), millisOf(p, p.P95), millisOf(p, p.P99), millisOf(p, p.Max), p.Backlog, tiers,
 		})
 	}
 	for _, k := range r.Kinds() {
@@ -176,6 +185,14 @@ func documentOf(r *loadtest.Report) *document {
 		d.Failed = append(d.Failed, failure{k.Op.Method(), k.Kind, k.Status, f.Count, f.Example, f.First, f.Last})
 	}
 	return d
+}
+
+// millisOf is nil for an interval in which nothing succeeded.
+func millisOf(p loadtest.Point, d time.Duration) *float64 {
+	if p.Succeeded == 0 {
+		return nil
+	}
+	return new(millis(d))
 }
 
 func workloadOf(c *loadtest.Config) string {

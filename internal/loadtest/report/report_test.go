@@ -3,6 +3,7 @@ package report
 import (
 	"encoding/csv"
 	"encoding/json"
+	"errors"
 	"flag"
 	"math"
 	"os"
@@ -122,6 +123,128 @@ func TestEmptyReport(t *testing.T) {
 	}
 }
 
+// allFailed is a run in which nothing succeeded.
+func allFailed(rate float64) *loadtest.Report {
+	r := &loadtest.Report{Config: sample().Config, Name: "/todos", Start: began, Elapsed: 2 * time.Second, Machine: sample().Machine}
+	r.Config.Rate, r.Config.Mix = rate, loadtest.Mix{}
+	for range 5 {
+		r.Fail(loadtest.FailureKey{Kind: loadtest.BadStatus, Status: 500}, "GET /todos/7", began)
+		if rate > 0 {
+			r.Depart(0, time.Microsecond)
+		}
+	}
+	for i := range 2 {
+		r.Timeline = append(r.Timeline, loadtest.Point{At: time.Duration(i+1) * time.Second, Took: time.Second, Users: 3, Failed: 3, Total: loadtest.Totals{Failed: 3}})
+	}
+	return r
+}
+
+// Where nothing succeeded there is no latency, in no form of the report. Caught:
+// 0 ms in all percentiles, as if the failures had been fast; a ratio of them.
+func TestNoLatencyOfFailures(t *testing.T) {
+	var b strings.Builder
+	if err := JSON(&b, allFailed(5)); err != nil {
+		t.Fatal(err)
+	}
+	var got document
+	if err := json.Unmarshal([]byte(b.String()), &got); err != nil {
+		t.Fatal(err)
+	}
+	for name, l := range map[string]latency{
+		"all": got.latency, "read": got.Operations["read"].latency, "served": got.OpenLoop.Served, "waited": got.OpenLoop.Waited,
+	} {
+		if l != (latency{}) {
+			t.Errorf("%s: %+v", name, l)
+		}
+	}
+	if len(got.Operations) != 1 || got.OpenLoop.Lag.P50 == nil || got.HitRatio != nil || *got.ErrorRatio != 1 || got.RequestsPerSecond != 0 || got.Requests != 5 {
+		t.Errorf("%+v", got)
+	}
+	if p := got.Timeline[1]; p.P50 != nil || p.P95 != nil || p.P99 != nil || p.Max != nil || p.Failures != 3 {
+		t.Errorf("%+v", p)
+	}
+	for _, want := range []string{`"mean_ms": null`, `"p50_ms": null`, `"p99_9_ms": null`, `"max_ms": null`} {
+		if !strings.Contains(b.String(), "\n  "+want) {
+			t.Errorf("no %s on the first level", want)
+		}
+	}
+	b.Reset()
+	if err := JSON(&b, &loadtest.Report{}); err != nil || !strings.Contains(b.String(), `"error_ratio": null`) {
+		t.Errorf("a run without requests: %v, %s", err, &b)
+	}
+
+	zero := func(name, s string) {
+		t.Helper()
+		for _, cell := range strings.FieldsFunc(s, func(r rune) bool { return strings.ContainsRune(" |,<>\n", r) }) {
+			if cell == "0.000" || cell == "0.0" {
+				t.Errorf("%s has a latency of 0:\n%s", name, s)
+				break
+			}
+		}
+	}
+	for _, rate := range []float64{0, 5} {
+		s := text(t, allFailed(rate))
+		head, rest, _ := strings.Cut(s, "0.0 successful/s") // a rate
+		zero("text", head+rest)
+		if strings.Count(s, "n/a") < 2*(4+len(loadtest.Percentiles)) {
+			t.Errorf("text:\n%s", s)
+		}
+	}
+	prefix := filepath.Join(t.TempDir(), "x")
+	if err := CSV(prefix, allFailed(0)); err != nil {
+		t.Fatal(err)
+	}
+	for name, latencies := range map[string]int{"stats": 5 + len(loadtest.Percentiles), "stats_history": 5 + len(loadtest.Percentiles)} {
+		f, err := os.ReadFile(prefix + "_" + name + ".csv")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(f)) {
+			if strings.Contains(line, "Name") {
+				continue
+			}
+			if n := strings.Count(line, "N/A"); n != latencies {
+				t.Errorf("%s: %d cells are N/A, want %d: %s", name, n, latencies, line)
+			}
+		}
+	}
+	b.Reset()
+	if err := HTML(&b, allFailed(5)); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`"p50":[null,null]`, `"max":[null,null]`} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("the page's charts lack %s", want)
+		}
+	}
+	page, _, _ := strings.Cut(b.String(), "<script")
+	if strings.Contains(page, ">0.000<") || strings.Count(page, "n/a") < 3+2*7+2*len(loadtest.Percentiles) {
+		t.Errorf("the page has %d times n/a:\n%s", strings.Count(page, "n/a"), page[strings.Index(page, "</style>"):])
+	}
+
+	r := &compare.Report{Names: []string{"base", "dead"}, Rounds: 1, Load: sample().Config, Runs: [][]*loadtest.Report{{sample()}, {allFailed(0)}}}
+	b.Reset()
+	if err := errors.Join(ComparisonText(&b, r), ComparisonHTML(&b, r)); err != nil {
+		t.Fatal(err)
+	}
+	comparisons := b.String()
+	zero("comparison", comparisons[:strings.Index(comparisons, "<!")])
+	if strings.Contains(comparisons, ">0.000<") {
+		t.Errorf("the comparison's page has a latency of 0")
+	}
+	b.Reset()
+	if err := ComparisonJSON(&b, r); err != nil {
+		t.Fatal(err)
+	}
+	var c comparison
+	if err := json.Unmarshal([]byte(b.String()), &c); err != nil {
+		t.Fatal(err)
+	}
+	if d := c.Targets[1]; len(d.Values) != 0 || len(d.Ratios) != 0 || d.Failures != 5 {
+		t.Errorf("the dead one has %+v", d)
+	}
+}
+
 func TestJSON(t *testing.T) {
 	var b strings.Builder
 	if err := JSON(&b, openSample()); err != nil {
@@ -140,17 +263,17 @@ func TestJSON(t *testing.T) {
 		}
 	}
 	near("requests_per_second", got.RequestsPerSecond, 55)
-	near("p50", got.P50, 23)
-	near("p99", got.P99, 23)
-	near("max", got.Max, 50)
+	near("p50", *got.P50, 23)
+	near("p99", *got.P99, 23)
+	near("max", *got.Max, 50)
 	near("hit_ratio", *got.HitRatio, 209.0/210)
 	near("generator_cpu_share", got.CPUShare, 0.125)
-	near("error_ratio", got.ErrorRatio, 7.0/227)
-	near("L2 p50", got.Tiers["L2"].P50, 2)
+	near("error_ratio", *got.ErrorRatio, 7.0/227)
+	near("L2 p50", *got.Tiers["L2"].P50, 2)
 	near("L2 share", got.Tiers["L2"].Share, 9.0/210)
-	near("update p50", got.Operations["update"].P50, 5)
-	near("served", got.OpenLoop.Served.P50, 3)
-	near("waited", got.OpenLoop.Waited.P99, 20)
+	near("update p50", *got.Operations["update"].P50, 5)
+	near("served", *got.OpenLoop.Served.P50, 3)
+	near("waited", *got.OpenLoop.Waited.P99, 20)
 	if got.Requests != 227 || got.Failures != 7 || got.Negative != 90 || got.Stale != 9 || got.Coalesced != 1 || got.Unfinished != 2 || got.Bytes != 1200 {
 		t.Errorf("%+v", got)
 	}
@@ -240,8 +363,8 @@ func TestThinnedCharts(t *testing.T) {
 	for _, h := range s.Tiers["L2"] {
 		hits += h
 	}
-	if hits != 10*(2*maxPoints+500) || slices.Max(s.Rate) != 10 || slices.Min(s.Rate) != 10 || s.P99[0] != 2 || s.P99[1] != 5 || s.P99[2] != 6 {
-		t.Errorf("%d hits, rates %v to %v, p99 %v", hits, slices.Min(s.Rate), slices.Max(s.Rate), s.P99[:3])
+	if hits != 10*(2*maxPoints+500) || slices.Max(s.Rate) != 10 || slices.Min(s.Rate) != 10 || *s.P99[0] != 2 || *s.P99[1] != 5 || *s.P99[2] != 6 {
+		t.Errorf("%d hits, rates %v to %v, p99 %v", hits, slices.Min(s.Rate), slices.Max(s.Rate), []float64{*s.P99[0], *s.P99[1], *s.P99[2]})
 	}
 	for _, l := range []int{len(s.Rate), len(s.Failed), len(s.P50), len(s.P95), len(s.P99), len(s.Max), len(s.Users), len(s.Backlog), len(s.Tiers["L2"])} {
 		if l != n {

@@ -44,8 +44,11 @@ func orSlash(path string) string {
 	return path
 }
 
-// size is the mean of the answers that there were.
-func (r row) size() float64 { return float64(r.bytes) / float64(max(r.latency.Count(), 1)) }
+// size is the mean of the answers that succeeded; ok is false if none did.
+func (r row) size() (mean float64, ok bool) {
+	n := r.latency.Count()
+	return float64(r.bytes) / float64(max(n, 1)), n > 0
+}
 
 func (r row) failRatio() float64 { return float64(r.failures) / float64(max(r.requests, 1)) }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/asidecache/aside/internal/loadtest"
+	"github.com/asidecache/aside/internal/printable"
 )
 
 // Text writes the report for people.
@@ -35,7 +36,7 @@ func Text(w io.Writer, r *loadtest.Report) error {
 	}
 	fmt.Fprintf(&b, "connections made: %d\n", r.Connections)
 	generator(&b, r)
-	_, err := io.WriteString(w, b.String())
+	_, err := io.WriteString(w, printable.Text(b.String())) // a server has written some of it
 	return err
 }
 
@@ -96,7 +97,7 @@ func table(b *strings.Builder, r *loadtest.Report) {
 		l := row.latency
 		line("%-6s %-*s %9d %13s | %7s %7s %7s %7s | %10.2f %10.2f", row.method, width, row.name, row.requests,
 			fmt.Sprintf("%d(%.2f%%)", row.failures, 100*row.failRatio()),
-			ms(l.Mean()), ms(l.Min()), ms(l.Max()), ms(l.Percentile(50)), r.PerSecond(row.requests), r.PerSecond(row.failures))
+			msOf(l, l.Mean()), msOf(l, l.Min()), msOf(l, l.Max()), msOf(l, l.Percentile(50)), r.PerSecond(row.requests), r.PerSecond(row.failures))
 	}
 	line("")
 	cells := fmt.Sprintf("%-6s %-*s", "Type", width, "Name")
@@ -107,7 +108,7 @@ func table(b *strings.Builder, r *loadtest.Report) {
 	for _, row := range rs {
 		cells := fmt.Sprintf("%-6s %-*s", row.method, width, row.name)
 		for _, d := range row.latency.Percentiles(loadtest.Percentiles[:]...) {
-			cells += " " + fmt.Sprintf("%6s", ms(d))
+			cells += " " + fmt.Sprintf("%6s", msOf(row.latency, d))
 		}
 		line("%s %9d", cells, row.requests)
 	}
@@ -144,14 +145,14 @@ func schedule(b *strings.Builder, r *loadtest.Report, o *loadtest.OpenLoop) {
 	b.WriteString("Open loop: latencies count from when a request was to be sent, so none is omitted while the server stalls.\n")
 	p, s := o.Served.Percentiles(50, 99), o.Lag.Percentiles(50, 99)
 	fmt.Fprintf(b, "from sending to the answer alone: p50 %s, p99 %s, max %s ms; the generator sent p50 %s, p99 %s ms after it could\n",
-		ms(p[0]), ms(p[1]), ms(o.Served.Max()), ms(s[0]), ms(s[1]))
+		msOf(o.Served, p[0]), msOf(o.Served, p[1]), msOf(o.Served, o.Served.Max()), msOf(o.Lag, s[0]), msOf(o.Lag, s[1]))
 	if o.Late == 0 && o.Dropped == 0 {
 		b.WriteString("a connection was free for every request when it was due\n")
 		return
 	}
 	w := o.Waited.Percentiles(50, 99)
 	fmt.Fprintf(b, "no connection was free for %d requests (%.2f %%), which waited p50 %s, p99 %s, max %s ms; dropped, having waited %v: %d\n",
-		o.Late+o.Dropped, 100*float64(o.Late+o.Dropped)/float64(max(r.Requests(), 1)), ms(w[0]), ms(w[1]), ms(o.Waited.Max()), r.Config.Timeout, o.Dropped)
+		o.Late+o.Dropped, 100*float64(o.Late+o.Dropped)/float64(max(r.Requests(), 1)), msOf(o.Waited, w[0]), msOf(o.Waited, w[1]), msOf(o.Waited, o.Waited.Max()), r.Config.Timeout, o.Dropped)
 	fmt.Fprintf(b, "largest backlog %d requests", o.MaxBacklog)
 	if r.Overtime >= overtime {
 		fmt.Fprintf(b, "; what had piled up at the end took %v more: the server, over %d connections, does not reach %.10g requests/s",
@@ -176,6 +177,14 @@ func generator(b *strings.Builder, r *loadtest.Report) {
 	if r.CPUShare() > busy {
 		b.WriteString("it was short of CPU: the server may be faster than this report says\n")
 	}
+}
+
+// msOf is a figure of a distribution, of which there is none without requests.
+func msOf(l loadtest.Latency, d time.Duration) string {
+	if l.Count() == 0 {
+		return "n/a"
+	}
+	return ms(d)
 }
 
 func ms(d time.Duration) string {

@@ -4,6 +4,7 @@ package todotest
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"maps"
@@ -15,18 +16,19 @@ import (
 
 // Store is a todo.Store in memory. Make one with New.
 type Store struct {
-	mu    sync.Mutex
-	todos map[string]todo.Todo
-	calls map[string]int
-	hook  func(ctx context.Context, op, id string) error
-	after func(op, id string) error
+	mu       sync.Mutex
+	identity string
+	todos    map[string]todo.Todo
+	calls    map[string]int
+	hook     func(ctx context.Context, op, id string) error
+	after    func(op, id string) error
 }
 
 var _ todo.Store = (*Store)(nil)
 
 // New makes a Store that holds the given records as they are.
 func New(records ...todo.Todo) *Store {
-	s := &Store{todos: map[string]todo.Todo{}, calls: map[string]int{}}
+	s := &Store{identity: rand.Text(), todos: map[string]todo.Todo{}, calls: map[string]int{}}
 	for _, t := range records {
 		s.todos[t.ID] = t
 	}
@@ -245,6 +247,14 @@ func (s *Store) Count(ctx context.Context) (int64, error) {
 	}
 	defer s.mu.Unlock()
 	return int64(len(s.todos)), nil
+}
+
+func (s *Store) Identity(ctx context.Context) (string, error) {
+	if err := s.enter(ctx, "identity", ""); err != nil {
+		return "", err
+	}
+	defer s.mu.Unlock()
+	return s.identity, nil
 }
 
 func (s *Store) Ping(ctx context.Context) error {
