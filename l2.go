@@ -55,9 +55,10 @@ type L2 interface {
 
 	// Watch calls w for keys that begin with prefix, until stop is called: when
 	// a key that this L2 has found, filled or published, and not leased since, is
-	// changed by someone else for the first time. The calls come soon after the
-	// change, in any order with the answers to this L2's own operations, and must
-	// return quickly. A prefix ends in its third colon and can be watched once.
+	// changed by someone else, or dropped, for the first time. It may be called for
+	// this L2's own changes too. The calls come soon after the change, in any order
+	// with the answers to this L2's own operations, and must return quickly. A
+	// prefix ends in its third colon and can be watched once.
 	Watch(prefix string, w Watcher) (stop func(), err error)
 	// Ping reports whether the tier can be written now.
 	Ping(ctx context.Context) error
@@ -78,7 +79,7 @@ type Partitioned interface {
 // memory. It does not open the breaker, since what is stored can be read.
 var ErrL2Refused = errors.New("aside: refused by L2")
 
-// Watcher is told what was changed by others.
+// Watcher is told what was changed.
 type Watcher struct {
 	// Changed is called with the key, without the prefix.
 	Changed func(key string)

@@ -117,7 +117,7 @@ func (s *Server) Entry(key string) []byte {
 // SetEntry stores raw bytes, as a foreign program would.
 func (s *Server) SetEntry(key string, b []byte, ttl time.Duration) {
 	s.mu.Lock()
-	push := s.setLocked(nil, key, bytes.Clone(b), ttl)
+	push := s.setLocked(key, bytes.Clone(b), ttl)
 	s.mu.Unlock()
 	push()
 }
@@ -143,9 +143,9 @@ func (s *Server) getLocked(key string) (entry, bool) {
 }
 
 // setLocked stores (or, with nil, removes) an entry and returns what tells the
-// other clients, to be called once s.mu is free. by does not hear of its own
-// change but, like a Redis connection with NOLOOP, no longer tracks the key.
-func (s *Server) setLocked(by *Client, key string, b []byte, ttl time.Duration) (push func()) {
+// clients that track the key, to be called once s.mu is free. As in Redis, that
+// ends the tracking, and who makes a change is told of it too.
+func (s *Server) setLocked(key string, b []byte, ttl time.Duration) (push func()) {
 	if b == nil {
 		if _, ok := s.getLocked(key); !ok {
 			return func() {}
@@ -163,9 +163,6 @@ func (s *Server) setLocked(by *Client, key string, b []byte, ttl time.Duration) 
 			continue
 		}
 		delete(c.tracked, key)
-		if c == by {
-			continue
-		}
 		for prefix, w := range c.watchers {
 			if rest, ok := strings.CutPrefix(key, prefix); ok {
 				calls = append(calls, func() { w.Changed(rest) })
@@ -213,7 +210,6 @@ func (c *Client) Acquire(ctx context.Context, reqs []aside.LeaseRequest) []aside
 	for i, r := range reqs {
 		err := c.do(ctx, "Acquire", r.Key, func() (push func()) {
 			e, ok := c.s.getLocked(r.Key)
-			c.tracked[r.Key] = true
 			lease := leaseBytes(r.Lease)
 			kind := byte(0)
 			if ok && len(e.b) > 0 {
@@ -222,16 +218,18 @@ func (c *Client) Acquire(ctx context.Context, reqs []aside.LeaseRequest) []aside
 			switch {
 			case kind == envelope.KindValue && time.Until(e.expires) <= envelope.StaleFor(e.b):
 				out[i] = aside.Acquired{State: aside.StateGranted, Entry: bytes.Clone(e.b), Left: time.Until(e.expires)}
-				push = c.s.setLocked(c, r.Key, lease, r.TTL)
+				push = c.s.setLocked(r.Key, lease, r.TTL)
 			case kind == envelope.KindValue, kind == envelope.KindNegative:
 				out[i] = aside.Acquired{State: aside.StateFound, Entry: bytes.Clone(e.b)}
+				c.tracked[r.Key] = true
 			case kind == envelope.KindLease && !bytes.Equal(e.b, lease):
 				out[i] = aside.Acquired{State: aside.StateLeased}
+				c.tracked[r.Key] = true
 			case kind == envelope.KindFence:
 				out[i] = aside.Acquired{State: aside.StateFenced}
 			default:
 				out[i] = aside.Acquired{State: aside.StateGranted}
-				push = c.s.setLocked(c, r.Key, lease, r.TTL)
+				push = c.s.setLocked(r.Key, lease, r.TTL)
 			}
 			return push
 		})
@@ -251,7 +249,7 @@ func (c *Client) Fill(ctx context.Context, reqs []aside.FillRequest) []aside.Fil
 				return nil
 			}
 			out[i].Stored = true
-			push = c.s.setLocked(c, r.Key, bytes.Clone(r.Entry), r.TTL)
+			push = c.s.setLocked(r.Key, bytes.Clone(r.Entry), r.TTL)
 			c.tracked[r.Key] = true
 			return push
 		})
@@ -267,7 +265,7 @@ func (c *Client) Abandon(ctx context.Context, reqs []aside.AbandonRequest) []err
 			if e, _ := c.s.getLocked(r.Key); !bytes.Equal(e.b, leaseBytes(r.Lease)) {
 				return nil
 			}
-			return c.s.setLocked(c, r.Key, bytes.Clone(r.Restore), r.TTL)
+			return c.s.setLocked(r.Key, bytes.Clone(r.Restore), r.TTL)
 		})
 	}
 	return out
@@ -281,7 +279,7 @@ func (c *Client) Evict(ctx context.Context, reqs []aside.EvictRequest) []error {
 			if e, ok := c.s.getLocked(r.Key); !ok || !bytes.Equal(e.b, r.Entry) {
 				return nil
 			}
-			return c.s.setLocked(c, r.Key, nil, 0)
+			return c.s.setLocked(r.Key, nil, 0)
 		})
 	}
 	return out
@@ -344,7 +342,7 @@ func (c *Client) Fence(ctx context.Context, reqs []aside.FenceRequest) []error {
 			f.shared = f.shared || len(f.of) > 0
 			f.of[r.Token] = time.Now().Add(r.Life)
 			b, ttl := f.encode()
-			return c.s.setLocked(c, r.Key, b, ttl)
+			return c.s.setLocked(r.Key, b, ttl)
 		})
 	}
 	return out
@@ -364,14 +362,14 @@ func (c *Client) Release(ctx context.Context, reqs []aside.ReleaseRequest) []asi
 			case fenced && len(f.of) > 0:
 				f.shared = true
 				b, ttl := f.encode()
-				return c.s.setLocked(c, r.Key, b, ttl)
+				return c.s.setLocked(r.Key, b, ttl)
 			case mine && r.Publish != nil && !f.shared:
 				out[i].Published = true
-				push = c.s.setLocked(c, r.Key, bytes.Clone(r.Publish), r.TTL)
+				push = c.s.setLocked(r.Key, bytes.Clone(r.Publish), r.TTL)
 				c.tracked[r.Key] = true
 				return push
 			default:
-				return c.s.setLocked(c, r.Key, nil, 0)
+				return c.s.setLocked(r.Key, nil, 0)
 			}
 		})
 	}
@@ -382,19 +380,19 @@ func (c *Client) Release(ctx context.Context, reqs []aside.ReleaseRequest) []asi
 func (c *Client) Invalidate(ctx context.Context, keys []string) []error {
 	out := make([]error, len(keys))
 	for i, key := range keys {
-		out[i] = c.do(ctx, "Invalidate", key, func() (push func()) { return c.s.invalidateLocked(c, key) })
+		out[i] = c.do(ctx, "Invalidate", key, func() (push func()) { return c.s.invalidateLocked(key) })
 	}
 	return out
 }
 
-func (s *Server) invalidateLocked(by *Client, key string) (push func()) {
+func (s *Server) invalidateLocked(key string) (push func()) {
 	e, _ := s.getLocked(key)
 	if f, fenced := decodeFences(e.b); fenced && len(f.of) > 0 {
 		f.shared = true
 		b, ttl := f.encode()
-		return s.setLocked(by, key, b, ttl)
+		return s.setLocked(key, b, ttl)
 	}
-	return s.setLocked(by, key, nil, 0)
+	return s.setLocked(key, nil, 0)
 }
 
 // Clear implements aside.L2.
@@ -403,7 +401,7 @@ func (c *Client) Clear(ctx context.Context, prefix string) error {
 		var pushes []func()
 		for key := range c.s.entries {
 			if strings.HasPrefix(key, prefix) {
-				pushes = append(pushes, c.s.invalidateLocked(c, key))
+				pushes = append(pushes, c.s.invalidateLocked(key))
 			}
 		}
 		return func() {

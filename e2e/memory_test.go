@@ -11,10 +11,8 @@ func TestMemory(t *testing.T) {
 	for _, f := range []fault{
 		{
 			// With one sample "least recently used" is a key at random, so that
-			// fences and leases go as often as what nobody asks for. Of a key that is
-			// evicted for a command of its own a node is told nothing: it looks for
-			// evictions as it does for silence.
-			name: "Redis evicts keys (allkeys-lru)", lossy: true, silent: true,
+			// fences and leases go as often as what nobody asks for.
+			name: "Redis evicts keys (allkeys-lru)", lossy: true,
 			redis: []string{"--maxmemory-policy", "allkeys-lru", "--maxmemory-samples", "1"},
 			do: func(r *run) {
 				used, err := strconv.Atoi(r.Redis.Info("memory")["used_memory"])

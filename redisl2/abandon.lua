@@ -4,7 +4,7 @@ local function one(key, lease, restore, life)
   local v = redis.pcall('GETEX', key) -- see fill.lua; memory may be full here
   if v ~= lease then
     if type(v) == 'table' and string.sub(v.err, 1, 9) ~= 'WRONGTYPE' then return v end
-    return 0, true -- GETEX may have found it expired
+    return 0
   end
   if restore ~= '' then
     redis.call('SET', key, restore, 'PX', life)

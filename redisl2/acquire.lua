@@ -27,7 +27,7 @@ local function one(key, lease, life)
   end
   if kind == 86 or kind == 78 then return v, true end -- V, N; from now on we are told of changes
   if kind == 76 then return 'L', true end
-  if kind == 70 then return 'F', true end
+  if kind == 70 then return 'F' end -- nothing will be kept, so there is nothing to be told of
   redis.call('SET', key, lease, 'PX', life)
   return false
 end

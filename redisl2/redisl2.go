@@ -142,7 +142,9 @@ func clientOption(o Options) (rueidis.ClientOption, error) {
 	opt.PipelineMultiplex = -1
 	opt.RingScaleEachConn = 12
 	opt.DisableRetry = true // a retry is the cache's decision: it knows what may be sent twice
-	opt.ClientTrackingOptions = []string{"NOLOOP"}
+	// Not nil, which would be OPTIN. And not NOLOOP: with it the server does not
+	// tell us what it dropped to make room for a command of ours, keys or tracking.
+	opt.ClientTrackingOptions = []string{}
 	opt.NewCacheStoreFn = func(rueidis.CacheStoreOption) rueidis.CacheStore { return noStore{} }
 	return opt, nil
 }
@@ -166,7 +168,6 @@ func (s *Store) connect() error {
 		s.topology.learn(ctx, c) // before anything is read
 		s.done.Go(func() { s.watchSlots(c) })
 	}
-	s.done.Go(func() { s.watchEvictions(c) })
 	s.client.Store(&c)
 	return nil
 }

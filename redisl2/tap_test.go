@@ -193,13 +193,12 @@ func (p *tap) answer(reply string) {
 func (p *tap) forget() { p.mu.Lock(); defer p.mu.Unlock(); p.cmds = nil }
 
 // commands returns the commands since forget, without those that rueidis sends
-// to set a connection up and to see whether it is alive, and those that look for
-// evictions.
+// to set a connection up and to see whether it is alive.
 func (p *tap) commands() (names []string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, c := range p.cmds {
-		if !slices.Contains([]string{"HELLO", "CLIENT", "CLUSTER", "PING", "SELECT", "INFO"}, c[0]) {
+		if !slices.Contains([]string{"HELLO", "CLIENT", "CLUSTER", "PING", "SELECT"}, c[0]) {
 			names = append(names, c[0])
 		}
 	}

@@ -7,11 +7,11 @@
    the node drops what its own L1 has, unless that is as new. */
 inline feed_lua(n, v)
 {
-	get(n);
+	look(n);
 	if
-	:: key == VALUE && held < v -> set(ABSENT, 0, n)
+	:: key == VALUE && held < v -> set(ABSENT, 0)
 #ifndef FEED_KEEPS_LEASE
-	:: key == LEASE -> set(ABSENT, 0, n)
+	:: key == LEASE -> set(ABSENT, 0)
 #endif
 	:: key == FENCE ->
 #ifndef FEED_LEAVES_FENCE
@@ -61,9 +61,7 @@ proctype outside()
 	atomic { invalidate_lua(0); answers(OTHER, 0); unheard[0]++; printf("node 0: invalidates the key\n") }
 	atomic {
 		ANSWERED(OTHER) -> unheard[0]--;
-#ifndef L1_FIRST
 		invalidate(0);
-#endif
 		acknowledges(0, v); heardOutside = true; printf("node 0: has invalidated the key\n")
 	}
 	} unless { atomic { !up[0] -> behind = behind & ~BIT(OTHER) } };

@@ -133,17 +133,9 @@ lookUp:		STEP
 	}
 	:: atomic {
 		ANSWERED(me) && (got == GRANTED || got == FENCE) ->
-		if	/* Cache.granted: the lease has ended the tracking of the key */
-#ifdef NO_DROP_GRANTED
-		:: got == GRANTED -> unheard[NODE]--
-#else
-#ifdef GRANTED_REPLACED
-		:: got == GRANTED -> unheard[NODE]--; l1[NODE] = 0
-#else
+		if	/* Cache.granted */
 		:: got == GRANTED && !replaced -> unheard[NODE]--; l1[NODE] = 0
 		:: got == GRANTED && replaced -> unheard[NODE]--; overtakes(me, NODE)
-#endif
-#endif
 		:: else
 		fi;
 		STEP

@@ -6,10 +6,12 @@ mtype key = ABSENT;
 byte held;		/* the version in a value, the token of a lease */
 byte fences;		/* the tokens in a fence that have not expired */
 bool shared;		/* the fence was touched by more than one writer */
-byte publisher;		/* of a value, if a release has put it there */
 
 byte newest;		/* of the versions that the feed has told a fence */
-byte by;		/* of get, 0 between steps */
+bool ahead;		/* of a script: the node had news on their way before; false between steps */
+#ifdef NOLOOP
+byte by;		/* of a script: whose it is; 0 between steps */
+#endif
 byte mayCommit;		/* writers whose change the primary may yet apply */
 
 /* A fence outlasts the time in which the primary applies its write. */
@@ -25,35 +27,36 @@ byte mayCommit;		/* writers whose change the primary may yet apply */
 #define TOKEN(r) (r)
 #endif
 
-/* A change by a command of node n, or of NOBODY. It ends all tracking of the key, and all but n are told: NOLOOP. */
-inline changed(n)
+/* A change. It ends all tracking of the key, and all who tracked it are told, even the node that made the change: its own
+   news comes after the answer. */
+#ifdef NOLOOP
+#define TELLS(n) (tracked[n] && by != n)
+#else
+#define TELLS(n) tracked[n]
+#endif
+inline changed()
 {
-	pushed[0] = pushed[0] || tracked[0] && n != 0;
-	pushed[1] = pushed[1] || tracked[1] && n != 1;
+	pushed[0] = pushed[0] || TELLS(0);
+	pushed[1] = pushed[1] || TELLS(1);
 	tracked[0] = false; tracked[1] = false
 }
 
-inline set(kind, x, n)
+inline set(kind, x)
 {
-	key = kind; held = x; fences = 0; shared = false; newest = 0; publisher = 0;
-	changed(n)
+	key = kind; held = x; fences = 0; shared = false; newest = 0;
+	changed()
 }
 
-/* Every script begins by looking at the key. What has expired by then is gone, and whoever saw it first has told
-   everybody: the server itself, or a command of node n, and then n is not told. */
+/* Every script begins by looking at the key. What has expired by then is gone. */
 inline look(n)
 {
-	if
-	:: true -> by = n
-	:: true -> by = NOBODY
-	fi;
+	ahead = pushed[n];
+#ifdef NOLOOP
+	by = n;
+#endif
 	if
 	:: true
-	:: key == VALUE || key == LEASE ->
-#ifndef PUBLISHED_OUTLIVES
-		publishing = publishing & ~publisher;	/* so it would have in L1: Cache.release */
-#endif
-		set(ABSENT, 0, by); printf("redis: the entry has expired\n")
+	:: key == VALUE || key == LEASE -> set(ABSENT, 0); printf("redis: the entry has expired\n")
 	:: MAY_END ->
 		do
 		:: MAY_END & 1 -> fences = fences & ~1; printf("redis: the fence of writer 0 has ended\n")
@@ -62,11 +65,10 @@ inline look(n)
 		:: true -> break
 		od;
 		if
-		:: !fences -> set(ABSENT, 0, by)
+		:: !fences -> set(ABSENT, 0)
 		:: else
 		fi
-	fi;
-	by = 0
+	fi
 }
 
 /* A command that reads has the server track the key; SET, and GETEX, which looks as if it wrote, do not. So a script that
@@ -77,27 +79,22 @@ inline look(n)
 #define NONE    0
 #define FOUND   1
 #define FILL    2
-#define REFUSED 3
-#define PUBLISH 4
+#define PUBLISH 3
 inline watch(n, script)
 {
 	tracked[n] = tracked[n] || (script != UNWATCHED && MATTERS(n))
 }
 
-inline get(n)
-{
-	look(n);
-	tracked[n] = MATTERS(n)
-}
-
-/* The server has run a command of a process, and everything that it sent to the node before comes before the answer. */
+/* The server has run a script of a process, and everything that it sent to the node before comes before the answer. */
 inline answers(p, n)
 {
-#ifdef ANY_ORDER
-	skip
-#else
-	behind = behind & ~BIT(p) | (pushed[n] -> BIT(p) : 0)
+#ifndef ANY_ORDER
+	behind = behind & ~BIT(p) | (ahead && pushed[n] -> BIT(p) : 0);
 #endif
+#ifdef NOLOOP
+	by = 0;
+#endif
+	ahead = false
 }
 #define ANSWERED(p) (!(behind & BIT(p)))
 
@@ -107,7 +104,7 @@ inline grant(r, n)
 	:: key == LEASE && held != TOKEN(r) -> broken(P4)	/* its holder's load would not be the only one */
 	:: else
 	fi;
-	got = GRANTED; set(LEASE, TOKEN(r), n)
+	got = GRANTED; set(LEASE, TOKEN(r))
 }
 
 inline acquire_lua(r, n, got, v)
@@ -124,7 +121,7 @@ inline acquire_lua(r, n, got, v)
 	:: key == LEASE && held != TOKEN(r) -> got = LEASE; watch(n, FOUND)
 	:: key == LEASE && held == TOKEN(r) -> got = GRANTED	/* a retry of ours */
 #endif
-	:: key == FENCE -> got = FENCE; watch(n, FOUND)
+	:: key == FENCE -> got = FENCE
 	:: key == ABSENT -> grant(r, n)
 	fi
 }
@@ -138,9 +135,9 @@ inline fill_lua(r, n, v, ok)
 #else
 	:: key == LEASE && held == TOKEN(r) ->
 #endif
-		ok = true; set(VALUE, v, n);
+		ok = true; set(VALUE, v);
 		watch(n, FILL)
-	:: else -> ok = false; watch(n, REFUSED)
+	:: else -> ok = false
 	fi
 }
 
@@ -153,9 +150,9 @@ inline abandon_lua(r, n, restore)
 #else
 	:: key == LEASE && held == TOKEN(r) && restore ->
 #endif
-		set(VALUE, restore, n)
-	:: key == LEASE && held == TOKEN(r) && !restore -> set(ABSENT, 0, n)
-	:: else -> watch(n, REFUSED)
+		set(VALUE, restore)
+	:: key == LEASE && held == TOKEN(r) && !restore -> set(ABSENT, 0)
+	:: else
 	fi
 }
 
@@ -163,19 +160,17 @@ inline fence_lua(w, n)
 {
 	look(n);
 	if
-	:: key == FENCE -> shared = true; fences = fences | BIT(w); changed(n)
-	:: else -> set(FENCE, 0, n); fences = BIT(w)
+	:: key == FENCE -> shared = true; fences = fences | BIT(w); changed()
+	:: else -> set(FENCE, 0); fences = BIT(w)
 	fi
 }
 
-#if defined(ABSENT_UNTOLD)
-#define REMOVES (key != ABSENT)
-#elif defined(RELEASE_KEEPS_LEASE)
-#define REMOVES (key != LEASE)
+#if defined(RELEASE_KEEPS_LEASE)
+#define REMOVES (key == VALUE)
 #elif defined(RELEASE_KEEPS_VALUE)
-#define REMOVES (key != VALUE)
+#define REMOVES (key == LEASE)
 #else
-#define REMOVES true	/* even nothing: a node that keeps an entry in L1 for longer has to be told */
+#define REMOVES (key == VALUE || key == LEASE)	/* of what is not there nobody is told */
 #endif
 #ifdef RELEASE_FIRST
 #define OTHERS_STAND 0
@@ -192,15 +187,15 @@ inline release_lua(w, n, publish, v, got)
 {
 	look(n);
 	if
-	:: key != FENCE && REMOVES -> got = GONE; set(ABSENT, 0, n)
+	:: key != FENCE && REMOVES -> got = GONE; set(ABSENT, 0)
 	:: key != FENCE && !REMOVES -> got = GONE
 	:: key == FENCE && OTHERS_STAND ->
 		got = (fences & BIT(w) -> OTHERS : GONE);
-		fences = fences & ~BIT(w); shared = true; changed(n)
+		fences = fences & ~BIT(w); shared = true; changed()
 	:: key == FENCE && !OTHERS_STAND && MAY_PUBLISH ->
-		got = PUBLISHED; set(VALUE, v, n); publisher = BIT(w);
+		got = PUBLISHED; set(VALUE, v);
 		watch(n, PUBLISH)
-	:: key == FENCE && !OTHERS_STAND && !MAY_PUBLISH -> got = REMOVED; set(ABSENT, 0, n)
+	:: key == FENCE && !OTHERS_STAND && !MAY_PUBLISH -> got = REMOVED; set(ABSENT, 0)
 	fi
 }
 
@@ -208,10 +203,10 @@ inline release_lua(w, n, publish, v, got)
 /* Cache.Invalidate's script. */
 inline invalidate_lua(n)
 {
-	get(n);
+	look(n);
 	if
-	:: key == FENCE -> shared = true; changed(n)
-	:: key != FENCE && REMOVES -> set(ABSENT, 0, n)
+	:: key == FENCE -> shared = true; changed()
+	:: key != FENCE && REMOVES -> set(ABSENT, 0)
 	:: key != FENCE && !REMOVES
 	fi
 }

@@ -47,9 +47,7 @@ proctype writer(byte me)
 	}
 	atomic {
 		ANSWERED(SELF) -> unheard[NODE]--;
-#ifndef NO_DROP_FENCED
 		dropL1(NODE)
-#endif
 	}
 	if	/* the write function: it applies its change, or not, or does not know */
 	:: atomic {
@@ -99,9 +97,7 @@ proctype writer(byte me)
 #endif
 			:: else
 			fi
-#ifndef NO_DROP_LOST
 		:: got == GONE -> dropL1(NODE)
-#endif
 		:: else
 		fi;
 		if
@@ -127,14 +123,7 @@ refused: atomic {	/* no answer to the fence, and FailClosed */
 	}
 	atomic {
 		ANSWERED(SELF) -> unheard[NODE]--;
-#ifdef NO_DROP_REFUSED
-		if
-		:: got == GONE -> dropL1(NODE)
-		:: else
-		fi;
-#else
 		dropL1(NODE);
-#endif
 		stop(); goto out
 	}
 unanswered: atomic {	/* no answer to the release: it ran, or it did not */
