@@ -40,6 +40,9 @@ func TestL2(t *testing.T, open func(t *testing.T) (a, b aside.L2)) {
 		{"CrashedWritersFenceEnds", (*suite).crashedWriter},
 		{"LateReleaseRemovesWhatWasFilledMeanwhile", (*suite).lateRelease},
 		{"LateReleaseForbidsOthersToPublish", (*suite).lateReleaseForbids},
+		{"FenceOfAnUnknownFormatStandsUntilItExpires", (*suite).unknownFence},
+		{"FencesOfManyWritersAreBounded", (*suite).manyWriters},
+		{"LeaseThatIsMuchTooLongIsTakenOver", (*suite).longLease},
 		{"InvalidateForbidsWritersToPublish", (*suite).invalidateForbids},
 		{"InvalidateRemovesValueAndLease", (*suite).invalidateRemoves},
 		{"ClearKeepsFencesAndOtherPrefixes", (*suite).clear},
@@ -215,6 +218,68 @@ func (s *suite) foreignBytes() {
 		s.put(s.a, k, v, time.Minute)
 		s.wantFound(s.b, k, v)
 	}
+}
+
+// unknownFence: fences of a later release, or damaged. Nobody takes them for absent,
+// and writers are not kept from writing.
+func (s *suite) unknownFence() {
+	for i, raw := range []string{"F8" + strings.Repeat("later", 9), "F9", "F", "FOO", "F0" + strings.Repeat("x", 29), "F1short"} {
+		k := fmt.Sprint("k", i)
+		s.put(s.a, k, []byte(raw), time.Minute)
+		s.wantState(s.b, k, aside.StateFenced)
+		token := s.fence(s.b, k, time.Minute)
+		s.wantState(s.a, k, aside.StateFenced)
+		if r := s.release(s.b, k, token, value("new")); r.Published || r.Lost {
+			s.Errorf("%q: a release beside it: %+v", raw, r)
+		}
+		s.wantState(s.a, k, aside.StateFenced)
+		if err := s.a.Invalidate(s.ctx, []string{s.key(k)})[0]; err != nil {
+			s.Errorf("%q: %v", raw, err)
+		}
+		s.wantState(s.a, k, aside.StateFenced)
+	}
+	// It ends, and not before the fence of a writer who came later.
+	s.put(s.a, "short", []byte("F8"), 50*time.Millisecond)
+	s.fence(s.b, "short", 300*time.Millisecond)
+	start := time.Now()
+	s.eventually("the fence ends", func() bool { return s.acquire(s.a, "short", envelope.NewToken()).State == aside.StateGranted })
+	if d := time.Since(start); d < 200*time.Millisecond {
+		s.Errorf("it ended after %v", d)
+	}
+}
+
+// manyWriters: however many write one key, it is fenced until the last has released
+// it, or its fence ends, and none of them publishes.
+func (s *suite) manyWriters() {
+	var tokens []aside.Token
+	for range 200 {
+		tokens = append(tokens, s.fence(s.a, "k", 2*time.Second))
+	}
+	for i, t := range tokens {
+		if r := s.release(s.b, "k", t, value("new")); r.Published || r.Lost {
+			s.Fatalf("release %d: %+v", i, r)
+		}
+		s.wantState(s.a, "k", aside.StateFenced)
+	}
+	s.eventually("the common fence ends", func() bool { return s.acquire(s.a, "k", envelope.NewToken()).State == aside.StateGranted })
+	// Few writers need not wait for that.
+	tokens = nil
+	for range 32 {
+		tokens = append(tokens, s.fence(s.a, "few", time.Minute))
+	}
+	for _, t := range tokens {
+		s.wantState(s.b, "few", aside.StateFenced)
+		s.release(s.a, "few", t, nil)
+	}
+	s.wantState(s.b, "few", aside.StateGranted)
+}
+
+func (s *suite) longLease() {
+	lease := string(envelope.AppendLease(nil, envelope.NewToken()))
+	s.put(s.a, "long", []byte(lease), time.Hour) // a lease of the suite has a minute
+	s.wantState(s.b, "long", aside.StateGranted)
+	s.put(s.a, "other", []byte(lease), 9*time.Minute)
+	s.wantState(s.b, "other", aside.StateLeased)
 }
 
 func (s *suite) abandonOnlyOwn() {

@@ -7,7 +7,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -27,8 +29,11 @@ type Server struct {
 
 type entry struct {
 	b       []byte
-	expires time.Time
+	expires time.Time // zero: never
 }
+
+// endless reports whether the entry never expires, as none of package aside does.
+func (e entry) endless() bool { return e.expires.IsZero() }
 
 // Client is one node's connection to a Server. It implements aside.L2.
 type Client struct {
@@ -114,7 +119,8 @@ func (s *Server) Entry(key string) []byte {
 	return bytes.Clone(e.b)
 }
 
-// SetEntry stores raw bytes, as a foreign program would.
+// SetEntry stores raw bytes, as a foreign program would. With a ttl of 0 they never
+// expire.
 func (s *Server) SetEntry(key string, b []byte, ttl time.Duration) {
 	s.mu.Lock()
 	push := s.setLocked(key, bytes.Clone(b), ttl)
@@ -135,7 +141,7 @@ func (s *Server) Restore(key string, b []byte, ttl time.Duration) {
 
 func (s *Server) getLocked(key string) (entry, bool) {
 	e, ok := s.entries[key]
-	if ok && !e.expires.After(time.Now()) {
+	if ok && !e.endless() && !e.expires.After(time.Now()) {
 		delete(s.entries, key)
 		return entry{}, false
 	}
@@ -155,7 +161,11 @@ func (s *Server) setLocked(key string, b []byte, ttl time.Duration) (push func()
 		if s.entries == nil {
 			s.entries = map[string]entry{}
 		}
-		s.entries[key] = entry{b, time.Now().Add(ttl)}
+		e := entry{b: b}
+		if ttl > 0 {
+			e.expires = time.Now().Add(ttl)
+		}
+		s.entries[key] = e
 	}
 	var calls []func()
 	for _, c := range s.clients {
@@ -202,7 +212,7 @@ func (c *Client) do(ctx context.Context, op, key string, f func() (push func()))
 	return nil
 }
 
-func leaseBytes(t aside.Token) []byte { return append([]byte{envelope.KindLease}, t[:]...) }
+func leaseBytes(t aside.Token) []byte { return envelope.AppendLease(nil, t) }
 
 // Acquire implements aside.L2.
 func (c *Client) Acquire(ctx context.Context, reqs []aside.LeaseRequest) []aside.Acquired {
@@ -216,17 +226,21 @@ func (c *Client) Acquire(ctx context.Context, reqs []aside.LeaseRequest) []aside
 				kind = e.b[0]
 			}
 			switch {
-			case kind == envelope.KindValue && time.Until(e.expires) <= envelope.StaleFor(e.b):
+			case kind == envelope.KindValue && !e.endless() && time.Until(e.expires) <= envelope.StaleFor(e.b):
 				out[i] = aside.Acquired{State: aside.StateGranted, Entry: bytes.Clone(e.b), Left: time.Until(e.expires)}
 				push = c.s.setLocked(r.Key, lease, r.TTL)
 			case kind == envelope.KindValue, kind == envelope.KindNegative:
 				out[i] = aside.Acquired{State: aside.StateFound, Entry: bytes.Clone(e.b)}
 				c.tracked[r.Key] = true
-			case kind == envelope.KindLease && !bytes.Equal(e.b, lease):
+			case kind == envelope.KindLease && !bytes.Equal(e.b, lease) && !e.endless() && time.Until(e.expires) <= 10*r.TTL:
 				out[i] = aside.Acquired{State: aside.StateLeased}
 				c.tracked[r.Key] = true
 			case kind == envelope.KindFence:
 				out[i] = aside.Acquired{State: aside.StateFenced}
+				if e.endless() {
+					e.expires = time.Now().Add(time.Minute)
+					c.s.entries[r.Key] = e
+				}
 			default:
 				out[i] = aside.Acquired{State: aside.StateGranted}
 				push = c.s.setLocked(r.Key, lease, r.TTL)
@@ -285,48 +299,63 @@ func (c *Client) Evict(ctx context.Context, reqs []aside.EvictRequest) []error {
 	return out
 }
 
-// fences is a decoded F entry: each writer's token and its fence's end. It is
-// kept encoded in the entries, as in Redis, so that a test can read both alike.
+// fences is a decoded F entry: each writer's token and its fence's end, in order. It
+// is kept encoded in the entries, in the bytes that the scripts of redisl2 write.
 type fences struct {
-	shared bool
-	of     map[aside.Token]time.Time
+	mark byte // even as long as one writer alone has touched the key
+	of   []fenceOf
 }
 
-const fenceRecord = envelope.TokenLen + 13
-
-func decodeFences(b []byte) (fences, bool) {
-	f := fences{of: map[aside.Token]time.Time{}}
-	if len(b) < 2 || b[0] != envelope.KindFence {
-		return f, false
-	}
-	f.shared = b[1] == '1'
-	for b = b[2:]; len(b) >= fenceRecord; b = b[fenceRecord:] {
-		var ms int64
-		for _, d := range b[envelope.TokenLen:fenceRecord] {
-			ms = ms*10 + int64(d-'0')
-		}
-		if ends := time.UnixMilli(ms); ends.After(time.Now()) {
-			f.of[aside.Token(b)] = ends
-		}
-	}
-	return f, true
+type fenceOf struct {
+	token aside.Token
+	ends  int64 // Unix ms
 }
 
-func (f fences) encode() (b []byte, ttl time.Duration) {
-	b = []byte{envelope.KindFence, '0'}
-	if f.shared {
-		b[1] = '1'
+// common is the token of the record that writers beyond maxFences share.
+var common aside.Token
+
+const (
+	fenceRecord = envelope.TokenLen + 13
+	maxFences   = 32
+)
+
+// decodeFences reads a fence. One that it cannot read stands until it expires.
+func decodeFences(e entry) (f fences, fenced, readable bool) {
+	if len(e.b) == 0 || e.b[0] != envelope.KindFence || e.endless() {
+		return f, false, false
 	}
-	for t, ends := range f.of {
-		b = append(b, t[:]...)
-		ms := ends.UnixMilli()
-		digits := make([]byte, 13)
-		for i := 12; i >= 0; i-- {
-			digits[i] = byte('0' + ms%10)
-			ms /= 10
+	if len(e.b) < 2 || e.b[1] != '0' && e.b[1] != '1' || (len(e.b)-2)%fenceRecord != 0 {
+		return f, true, false
+	}
+	f.mark = e.b[1]
+	for b := e.b[2:]; len(b) > 0; b = b[fenceRecord:] {
+		ends, err := strconv.ParseInt(string(b[envelope.TokenLen:fenceRecord]), 10, 64)
+		if err != nil {
+			return f, true, false
 		}
-		b = append(b, digits...)
-		ttl = max(ttl, time.Until(ends))
+		if ends == 0 { // a writer who is alone
+			ends = e.expires.UnixMilli()
+		}
+		if ends > time.Now().UnixMilli() {
+			f.of = append(f.of, fenceOf{aside.Token(b), ends})
+		}
+	}
+	return f, true, true
+}
+
+// take removes a token's record, and reports whether it was there.
+func (f *fences) take(t aside.Token) bool {
+	n := len(f.of)
+	f.of = slices.DeleteFunc(f.of, func(o fenceOf) bool { return o.token == t })
+	return len(f.of) < n
+}
+
+func (f *fences) encode() (b []byte, ttl time.Duration) {
+	b = []byte{envelope.KindFence, f.mark}
+	for _, o := range f.of {
+		b = append(b, o.token[:]...)
+		b = fmt.Appendf(b, "%013d", o.ends)
+		ttl = max(ttl, time.Until(time.UnixMilli(o.ends)))
 	}
 	return b, ttl
 }
@@ -337,15 +366,48 @@ func (c *Client) Fence(ctx context.Context, reqs []aside.FenceRequest) []error {
 	for i, r := range reqs {
 		out[i] = c.do(ctx, "Fence", r.Key, func() (push func()) {
 			e, _ := c.s.getLocked(r.Key)
-			f, _ := decodeFences(e.b)
-			delete(f.of, r.Token)
-			f.shared = f.shared || len(f.of) > 0
-			f.of[r.Token] = time.Now().Add(r.Life)
+			f, fenced, readable := decodeFences(e)
+			if !fenced {
+				b := append([]byte{envelope.KindFence, '0'}, r.Token[:]...)
+				return c.s.setLocked(r.Key, append(b, "0000000000000"...), r.Life)
+			}
+			if !readable {
+				return c.s.setLocked(r.Key, marked(e.b), max(r.Life, time.Until(e.expires)))
+			}
+			f.take(r.Token)
+			if len(f.of) > 0 {
+				f.mark = '1'
+			}
+			ends := time.Now().Add(r.Life).UnixMilli()
+			shared := slices.IndexFunc(f.of, func(o fenceOf) bool { return o.token == common })
+			rest := fenceOf{token: common}
+			if shared >= 0 {
+				rest = f.of[shared]
+				f.of = slices.Delete(f.of, shared, shared+1)
+			}
+			if len(f.of) >= maxFences {
+				rest.ends = max(rest.ends, ends)
+			} else {
+				f.of = append(f.of, fenceOf{r.Token, ends})
+			}
+			if rest.ends > 0 {
+				f.of = append(f.of, rest)
+			}
 			b, ttl := f.encode()
 			return c.s.setLocked(r.Key, b, ttl)
 		})
 	}
 	return out
+}
+
+// marked returns a fence, of whatever format, with the mark that several writers
+// have touched the key.
+func marked(b []byte) []byte {
+	b = bytes.Clone(b)
+	if len(b) > 1 {
+		b[1] |= 1
+	}
+	return b
 }
 
 // Release implements aside.L2.
@@ -354,16 +416,19 @@ func (c *Client) Release(ctx context.Context, reqs []aside.ReleaseRequest) []asi
 	for i, r := range reqs {
 		out[i].Err = c.do(ctx, "Release", r.Key, func() (push func()) {
 			e, _ := c.s.getLocked(r.Key)
-			f, fenced := decodeFences(e.b)
-			_, mine := f.of[r.Token]
-			out[i].Lost = !mine
-			delete(f.of, r.Token)
+			f, fenced, readable := decodeFences(e)
+			if fenced && !readable {
+				return nil
+			}
+			mine := f.take(r.Token)
+			covered := slices.ContainsFunc(f.of, func(o fenceOf) bool { return o.token == common })
+			out[i].Lost = !mine && !covered
 			switch {
-			case fenced && len(f.of) > 0:
-				f.shared = true
+			case len(f.of) > 0:
+				f.mark = '1'
 				b, ttl := f.encode()
 				return c.s.setLocked(r.Key, b, ttl)
-			case mine && r.Publish != nil && !f.shared:
+			case mine && r.Publish != nil && f.mark == '0':
 				out[i].Published = true
 				push = c.s.setLocked(r.Key, bytes.Clone(r.Publish), r.TTL)
 				c.tracked[r.Key] = true
@@ -387,10 +452,8 @@ func (c *Client) Invalidate(ctx context.Context, keys []string) []error {
 
 func (s *Server) invalidateLocked(key string) (push func()) {
 	e, _ := s.getLocked(key)
-	if f, fenced := decodeFences(e.b); fenced && len(f.of) > 0 {
-		f.shared = true
-		b, ttl := f.encode()
-		return s.setLocked(key, b, ttl)
+	if _, fenced, _ := decodeFences(e); fenced {
+		return s.setLocked(key, marked(e.b), time.Until(e.expires))
 	}
 	return s.setLocked(key, nil, 0)
 }

@@ -12,7 +12,8 @@
 local function one(key, lease, life)
   local v = redis.pcall('SET', key, lease, 'NX', 'GET', 'PX', life)
   if not v or v == lease then return false end -- it was absent, or this is a retry
-  if type(v) == 'table' then -- another type than a string: not an entry of ours
+  if type(v) == 'table' then
+    if string.sub(v.err, 1, 9) ~= 'WRONGTYPE' then return v end
     redis.call('SET', key, lease, 'PX', life)
     return false
   end
@@ -26,8 +27,15 @@ local function one(key, lease, life)
     end
   end
   if kind == 86 or kind == 78 then return v, true end -- V, N; from now on we are told of changes
-  if kind == 76 then return 'L', true end
-  if kind == 70 then return 'F' end -- nothing will be kept, so there is nothing to be told of
+  if kind == 76 then
+    -- One without an end, or with far more to live than the leases of any node, was
+    -- left by none of us: the clock was set back, or it comes from a dump.
+    local left = redis.call('PTTL', key)
+    if left >= 0 and left <= 10 * tonumber(life) then return 'L', true end
+  elseif kind == 70 then
+    if redis.call('PTTL', key) < 0 then redis.call('PEXPIRE', key, 60000) end -- likewise
+    return 'F' -- nothing will be kept, so there is nothing to be told of
+  end
   redis.call('SET', key, lease, 'PX', life)
   return false
 end

@@ -6,7 +6,11 @@
 -- the key for us only to end that with the SET. It would also have the server let
 -- the SET pass although memory is full, but for the first line: see ping.lua.
 local function one(key, lease, entry, life)
-  if redis.pcall('GETEX', key) ~= lease then return 0 end
+  local v = redis.pcall('GETEX', key)
+  if v ~= lease then
+    if type(v) == 'table' and string.sub(v.err, 1, 9) ~= 'WRONGTYPE' then return v end -- not "absent"
+    return 0
+  end
   redis.call('SET', key, entry, 'PX', life)
   return 1, true -- a change ends the tracking of the key; reading it begins that anew
 end

@@ -177,7 +177,11 @@ func TestExpectedAbsencesAreLeasedWithSET(t *testing.T) {
 		if err := other.Invalidate(t.Context(), []string{prefix + k})[0]; err != nil {
 			t.Fatal(err)
 		}
-		if got := gate.Await(t, "the invalidation of "+k, changed); got != k {
+		got := gate.Await(t, "the invalidation of "+k, changed)
+		for got == "foreign" { // Redis 7.0 tracks all keys of a script that reads one
+			got = gate.Await(t, "the invalidation of "+k, changed)
+		}
+		if got != k {
 			t.Errorf("told of %s, want %s", got, k)
 		}
 	}

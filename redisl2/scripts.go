@@ -196,7 +196,7 @@ func wrap(err error) error {
 func ms(d time.Duration) string { return strconv.FormatInt(max(1, d.Milliseconds()), 10) }
 
 // lease is the entry that stands for a lease.
-func lease(t aside.Token) string { return string(envelope.KindLease) + string(t[:]) }
+func lease(t aside.Token) string { return string(envelope.AppendLease(nil, t)) }
 
 // Acquire implements aside.L2.
 func (s *Store) Acquire(ctx context.Context, reqs []aside.LeaseRequest) []aside.Acquired {

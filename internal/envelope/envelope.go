@@ -42,6 +42,12 @@ func NewToken() Token {
 	return t
 }
 
+// AppendLease appends the entry that stands for a lease: kind, format, token. Only
+// its holder reads more than the first byte.
+func AppendLease(dst []byte, t Token) []byte {
+	return append(append(dst, KindLease, '1'), t[:]...)
+}
+
 // Formats of V and N entries, by second byte. Append writes the newest one.
 // Decode reads all of them: while a new release is rolled out, both are in use.
 const (
