@@ -122,7 +122,7 @@ func CheckNewID(id string) error {
 // of direction and zero-width spaces, separators of lines, and what Unicode has
 // every program ignore that does not know it.
 func Invisible(r rune) bool {
-	return unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
+	return r > unicode.MaxASCII && unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
 }
 
 func checkName(name string) error {

@@ -249,7 +249,10 @@ func decodeJSON(text []byte, r *reading, unknown extra, odd *odds) (todo.Todo, e
 		if err != nil {
 			return fault("%s", badJSON(err, dec))
 		}
-		if !b.Set(key, jsonValue(v)) && key != "_id" { // mongoexport writes _id
+		switch {
+		case loose.Has(key):
+			b.Set(key, jsonValue(v))
+		case key != "_id": // mongoexport writes it
 			unknown.add(key)
 		}
 	}

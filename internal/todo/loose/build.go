@@ -20,6 +20,15 @@ const (
 	FieldVersion     = "version"
 )
 
+// Has reports whether a todo has a field of that name.
+func Has(field string) bool {
+	switch field {
+	case FieldID, FieldName, FieldDescription, FieldCompleted, FieldCreated, FieldUpdated, FieldVersion:
+		return true
+	}
+	return false
+}
+
 // seen has a bit for each field that was met.
 type seen uint8
 
@@ -46,9 +55,9 @@ type Builder struct {
 	idFault string
 }
 
-// Set takes a field, and reports whether a todo has one of that name. Of a field
-// that comes again the first stays; two ids are none.
-func (b *Builder) Set(field string, v Value) (known bool) {
+// Set takes a field that a todo has. Of a field that comes again the first stays;
+// two ids are none.
+func (b *Builder) Set(field string, v Value) {
 	var bit seen
 	switch field {
 	case FieldID:
@@ -66,7 +75,7 @@ func (b *Builder) Set(field string, v Value) (known bool) {
 	case FieldVersion:
 		bit = sawVersion
 	default:
-		return false
+		return
 	}
 	if b.seen&bit != 0 {
 		if bit == sawID {
@@ -74,7 +83,7 @@ func (b *Builder) Set(field string, v Value) (known bool) {
 		} else {
 			b.odd(field, "there more than once, the first one counts")
 		}
-		return true
+		return
 	}
 	b.seen |= bit
 	t := &b.todo
@@ -139,7 +148,6 @@ func (b *Builder) Set(field string, v Value) (known bool) {
 			t.Version = n
 		}
 	}
-	return true
 }
 
 func (b *Builder) odd(field, what string) {
@@ -198,13 +206,11 @@ func Decode(raw bson.Raw, odd func(field, what string), other func(field string)
 		return todo.Todo{}, &todo.ValidationError{Fields: []todo.FieldError{{Message: "is not valid BSON: " + err.Error()}}}
 	}
 	for _, e := range elements {
-		switch key := e.Key(); key {
-		case FieldID, FieldName, FieldDescription, FieldCompleted, FieldCreated, FieldUpdated, FieldVersion:
+		switch key := e.Key(); {
+		case Has(key):
 			b.Set(key, FromBSON(e.Value()))
-		default:
-			if other != nil {
-				other(key)
-			}
+		case other != nil:
+			other(key)
 		}
 	}
 	return b.Todo()
