@@ -52,7 +52,7 @@ type todoList struct {
 	NextCursor string      `json:"next_cursor,omitempty" doc:"Of a page: the cursor of the next one. Absent on the last page."`
 	Missing    []string    `json:"missing,omitempty" nullable:"false" doc:"Of a batch: the ids that no item has."`
 	Rest       []string    `json:"rest,omitempty" nullable:"false" doc:"Of a batch: the ids that were left out, since the items before them fill the answer. Ask for them in another request."`
-	Failed     []failedID  `json:"failed,omitempty" nullable:"false" doc:"Of a batch: the ids that could not be read now. They may exist."`
+	Failed     []failedID  `json:"failed,omitempty" nullable:"false" doc:"The items that could not be read: of a batch, those that may exist; of a page, those that the store holds and cannot show."`
 }
 
 // failedID is an id of a batch that could not be read.
@@ -170,6 +170,11 @@ func (s *Server) listTodos(ctx context.Context, in *listInput) (*listOutput, err
 	}
 	if out.Body.Todos == nil {
 		out.Body.Todos = []todo.Todo{}
+	}
+	for _, u := range page.Unreadable {
+		p := readProblem(ctx, u.Err)
+		out.Body.Failed = append(out.Body.Failed, failedID{u.ID, p.Status, p.Code, p.Detail})
+		in.ex.cause = u.Err
 	}
 	if page.Next != "" {
 		out.Body.NextCursor = encodeCursor(page.Next)

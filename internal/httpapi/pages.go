@@ -96,7 +96,7 @@ func (s *Server) seen(largest int64) {
 func (s *Server) page(ctx context.Context, after string, limit int) (todo.Page, error) {
 	room, n := s.budget(limit)
 	var page todo.Page
-	for ; ; n = room.piece(limit - len(page.Todos)) {
+	for ; ; n = room.piece(limit - len(page.Todos) - len(page.Unreadable)) {
 		piece, err := s.svc.List(ctx, after, n)
 		if err != nil {
 			return todo.Page{}, err
@@ -105,12 +105,18 @@ func (s *Server) page(ctx context.Context, after string, limit int) (todo.Page, 
 			if !room.take(&piece.Todos[i], len(page.Todos) == 0) {
 				s.seen(room.largest)
 				page.Next = page.Todos[len(page.Todos)-1].ID
+				for _, u := range piece.Unreadable {
+					if u.ID < page.Next {
+						page.Unreadable = append(page.Unreadable, u)
+					}
+				}
 				return page, nil
 			}
 			page.Todos = append(page.Todos, piece.Todos[i])
 		}
+		page.Unreadable = append(page.Unreadable, piece.Unreadable...)
 		page.Next, after = piece.Next, piece.Next
-		if piece.Next == "" || len(page.Todos) >= limit {
+		if piece.Next == "" || len(page.Todos)+len(page.Unreadable) >= limit {
 			s.seen(room.largest)
 			return page, nil
 		}

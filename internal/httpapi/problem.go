@@ -115,6 +115,8 @@ var statuses = []struct {
 		"The request has fields that are not valid; see errors.", 0},
 	{todo.ErrNotFound, http.StatusNotFound, "not_found",
 		"Item not found", 0},
+	{todo.ErrUnreadable, http.StatusInternalServerError, "unreadable",
+		"The store holds this item in a form that cannot be shown, such as a record that is too large. It can be deleted or replaced.", 0},
 	{todo.ErrExists, http.StatusConflict, "already_exists",
 		"An item with this id already exists. Choose another id, leave it out to get one, or change the item with PUT or PATCH.", 0},
 	{todo.ErrPrecondition, http.StatusPreconditionFailed, "precondition_failed",
