@@ -74,7 +74,7 @@ func (c *Cache[K, V]) l2keys(keys []K) ([]string, error) {
 // checkKeys refuses keys that are not equal to themselves.
 func checkKeys[K comparable](keys []K) error {
 	for _, k := range keys {
-		if k != k { //lint:ignore SA4000 NaN
+		if k != k { // NaN
 			return fmt.Errorf("%w: %v", ErrKey, k)
 		}
 	}

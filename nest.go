@@ -29,7 +29,7 @@ func nestOf(ctx context.Context) *nest {
 // cannot be. It refuses a key that is not equal to itself, too: nothing that is
 // kept for such a key would ever be found again.
 func (c *Cache[K, V]) admit(ctx context.Context, key K) (level int, err error) {
-	if key != key { //lint:ignore SA4000 NaN
+	if key != key { // NaN
 		return 0, fmt.Errorf("%w: %v", ErrKey, key)
 	}
 	for n := nestOf(ctx); n != nil; n = n.outer {

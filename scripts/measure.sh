@@ -240,7 +240,6 @@ tutorial() {
 			L1) cache="" ;;
 			L1+L2) cache="--redis URL" ;;
 			L2) cache="--redis URL --no-l1" ;;
-			L1+L2-no-bypass) cache="--redis URL --no-bypass" ;;
 			esac
 			serve "$@" ${cache//URL/$(redis_url)}
 			row "$name, $setting, round $round" "$shown${cache:+ $cache}" --users "$users" --spawn-rate "$users" --ids "$ids" --duration "$long"
@@ -338,26 +337,22 @@ echo
 echo "## A hit in L1, a hit in L2, a miss"
 echo
 echo "The embedded store with 200,000 records, and Redis. The 1,000 hot ids were all asked for once before; for the misses every"
-echo "id is asked for once at most, with nothing cached. Since this store is quicker than Redis, the cache would be bypassed:"
-echo "with \`--no-bypass\` it is not."
+echo "id is asked for once at most, with nothing cached."
 head_of_table
 fresh_redis
-serve --data "$data" --redis "$(redis_url)" --no-bypass
+serve --data "$data" --redis "$(redis_url)"
 warm 1-1000
-row "hit in L1" "--data DIR --redis URL --no-bypass" $(hot)
+row "hit in L1" "--data DIR --redis URL" $(hot)
 fresh_redis
-serve --data "$data" --redis "$(redis_url)" --no-l1 --no-bypass
+serve --data "$data" --redis "$(redis_url)" --no-l1
 warm 1-1000
-row "hit in L2" "--data DIR --redis URL --no-l1 --no-bypass" $(hot)
+row "hit in L2" "--data DIR --redis URL --no-l1" $(hot)
 serve --data "$data" --no-cache
 warm 1-1000
 row "no cache, the same ids" "--data DIR --no-cache" $(hot)
 fresh_redis
-serve --data "$data" --redis "$(redis_url)" --no-bypass
-row "miss" "--data DIR --redis URL --no-bypass" --users "$users" --spawn-rate 0 --ids "$ids" --pick scan --duration "$long"
-fresh_redis
 serve --data "$data" --redis "$(redis_url)"
-row "miss, bypassed" "--data DIR --redis URL" --users "$users" --spawn-rate 0 --ids "$ids" --pick scan --duration "$long"
+row "miss" "--data DIR --redis URL" --users "$users" --spawn-rate 0 --ids "$ids" --pick scan --duration "$long"
 serve --data "$data" --no-cache
 row "no cache, the same ids" "--data DIR --no-cache" --users "$users" --spawn-rate 0 --ids "$ids" --pick scan --duration "$long"
 stop_serving
@@ -367,15 +362,15 @@ echo "One request at a time, so that the latencies are those of the parts and no
 head_of_table
 one() { echo --users 1 --ids "$1" --duration "$short"; }
 fresh_redis
-serve --data "$data" --redis "$(redis_url)" --no-bypass
+serve --data "$data" --redis "$(redis_url)"
 warm 1-1000
-row "hit in L1, alone" "--data DIR --redis URL --no-bypass" $(one 1-1000)
-serve --data "$data" --redis "$(redis_url)" --no-l1 --no-bypass
+row "hit in L1, alone" "--data DIR --redis URL" $(one 1-1000)
+serve --data "$data" --redis "$(redis_url)" --no-l1
 warm 1-1000
-row "hit in L2, alone" "--data DIR --redis URL --no-l1 --no-bypass" $(one 1-1000)
+row "hit in L2, alone" "--data DIR --redis URL --no-l1" $(one 1-1000)
 fresh_redis
-serve --data "$data" --redis "$(redis_url)" --no-bypass
-row "miss, alone" "--data DIR --redis URL --no-bypass" $(one "$ids") --pick scan
+serve --data "$data" --redis "$(redis_url)"
+row "miss, alone" "--data DIR --redis URL" $(one "$ids") --pick scan
 serve --data "$data" --no-cache
 row "no cache, alone" "--data DIR --no-cache" $(one "$ids") --pick scan
 stop_serving
@@ -385,8 +380,8 @@ echo "## The tutorial's workload on the embedded store"
 echo
 echo "$users users, begun at $users a second, ids uniform over $ids, everything cold, $long. In the order in which they were run. This"
 echo "is the worst case for a cache: a store in the same process that answers in microseconds, and ids that seldom come twice."
-echo "The cache notices, and lets most reads pass (the hit ratio is that of the samples); what that spares shows the last setting."
-tutorial "embedded" "no-cache L1 L1+L2 L2 L1+L2-no-bypass" "--data DIR" --data "$data"
+echo "No cache can win there: a store in the process needs none."
+tutorial "embedded" "no-cache L1 L1+L2 L2" "--data DIR" --data "$data"
 
 # --- MongoDB's protocol ----------------------------------------------------
 
