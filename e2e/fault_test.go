@@ -25,6 +25,11 @@ type fault struct {
 	// while, and goes on after it. It may call run.hold.
 	do func(r *run)
 
+	// tune changes the form for this fault.
+	tune func(*form)
+	// also asserts more of what was seen.
+	also func(*testing.T, *check.Report)
+
 	// long: the short form leaves it out.
 	long bool
 	// struck are nodes whose own clients are left out of the added latency, since
@@ -130,6 +135,9 @@ func try(t *testing.T, f fault) {
 	if f.long && size.Short {
 		t.Skip("not in the short form")
 	}
+	if f.tune != nil {
+		f.tune(&size)
+	}
 	if size.Short {
 		t.Parallel()
 	}
@@ -182,6 +190,9 @@ func try(t *testing.T, f fault) {
 		s.CheckLeftovers(size.timing)
 	}
 	f.assert(t, report, over)
+	if f.also != nil {
+		f.also(t, report)
+	}
 }
 
 func (f *fault) assert(t *testing.T, report *check.Report, over time.Time) {

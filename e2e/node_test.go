@@ -27,10 +27,11 @@ const patience = 30 * time.Second
 
 // node is one "aside serve" process, with failpoints.
 type node struct {
-	t    *testing.T
-	name string
-	args []string
-	port int // kept over restarts
+	t       *testing.T
+	program func() (path string, err error)
+	name    string
+	args    []string
+	port    int // kept over restarts
 
 	// Proxy is this node's own way to Redis; nil if it has none.
 	Proxy *testserver.Proxy
@@ -45,31 +46,50 @@ type node struct {
 
 // binary is the program under test, built once: with the failpoints, and with
 // the race detector if ASIDE_E2E_RACE is 1.
-var binary = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "aside-e2e")
+var binary = sync.OnceValues(func() (string, error) { return build("aside") })
+
+// build builds today's program under a name of its own; args are further ones of
+// go build.
+func build(name string, args ...string) (string, error) {
+	dir, err := buildDir()
 	if err != nil {
 		return "", err
 	}
-	builds = dir
-	path := filepath.Join(dir, "aside")
-	args := []string{"build", "-tags", "failpoints", "-o", path}
+	path := filepath.Join(dir, name)
 	if os.Getenv("ASIDE_E2E_RACE") == "1" {
 		args = append(args, "-race")
 	}
+	args = append([]string{"build", "-tags", "failpoints", "-o", path}, args...)
 	cmd := exec.Command("go", append(args, "github.com/asidecache/aside/cmd/aside")...)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("%v: %w\n%s", cmd, err, out)
 	}
 	return path, nil
+}
+
+// builds is buildDir, for TestMain to remove; "" if nothing was built.
+var builds string
+
+var buildDir = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "aside-e2e")
+	builds = dir
+	return dir, err
 })
 
-// builds is where binary put it, for TestMain to remove.
-var builds string
+// todaysArgs are those that the release before does not know. What is checked is
+// the cache, not who may ask it.
+var todaysArgs = []string{"--max-strong-loads", "unlimited"}
 
 // startNode starts a node that is killed when the test ends.
 func startNode(t *testing.T, name string, args ...string) *node {
 	t.Helper()
-	n := &node{t: t, name: name, args: args}
+	return startNodeOf(t, binary, name, append(args, todaysArgs...)...)
+}
+
+// startNodeOf starts one of another program.
+func startNodeOf(t *testing.T, program func() (string, error), name string, args ...string) *node {
+	t.Helper()
+	n := &node{t: t, program: program, name: name, args: args}
 	// Another process may take the port between our look and the node's bind.
 	for try := 0; ; try++ {
 		n.port = freePort(t)
@@ -115,14 +135,13 @@ func (n *node) URL() string { return fmt.Sprintf("http://127.0.0.1:%d", n.port) 
 
 // start returns once the node serves.
 func (n *node) start() error {
-	path, err := binary()
+	path, err := n.program()
 	if err != nil {
 		return err
 	}
 	n.cmd = exec.Command(path, append([]string{
 		"serve", "--listen", fmt.Sprintf("127.0.0.1:%d", n.port), "--admin", "127.0.0.1:0",
 		"--log-format", "json", "--shutdown-timeout", "5s",
-		"--max-strong-loads", "unlimited", // what is checked is the cache, not who may ask it
 	}, n.args...)...)
 	n.cmd.SysProcAttr = dieWithParent()
 	for _, v := range os.Environ() {
@@ -192,6 +211,21 @@ func (n *node) AwaitDeath() {
 func (n *node) Restart() {
 	n.t.Helper()
 	n.Kill()
+	if err := n.start(); err != nil {
+		n.t.Fatal(err)
+	}
+}
+
+// Replace ends the process as an operator does, with a SIGTERM that it obeys, and
+// starts another program on the same port.
+func (n *node) Replace(program func() (string, error), args ...string) {
+	n.t.Helper()
+	n.signal(syscall.SIGTERM)
+	gate.Await(n.t, n.name+" to end", n.ended)
+	if state := n.cmd.ProcessState; !state.Success() {
+		n.t.Errorf("%s did not end as it should: %v", n.name, state)
+	}
+	n.program, n.args = program, args
 	if err := n.start(); err != nil {
 		n.t.Fatal(err)
 	}
