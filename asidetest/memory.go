@@ -7,9 +7,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -32,8 +30,24 @@ type entry struct {
 	expires time.Time // zero: never
 }
 
-// endless reports whether the entry never expires, as none of package aside does.
-func (e entry) endless() bool { return e.expires.IsZero() }
+// kind is the first byte, 0 where there is none.
+func (e entry) kind() byte {
+	if len(e.b) == 0 {
+		return 0
+	}
+	return e.b[0]
+}
+
+// endless is how long an entry that has no end is let to live, once it is met.
+const endless = time.Minute
+
+// left is what an entry has left to live.
+func (e entry) left() time.Duration {
+	if e.expires.IsZero() {
+		return endless
+	}
+	return time.Until(e.expires)
+}
 
 // Client is one node's connection to a Server. It implements aside.L2.
 type Client struct {
@@ -124,6 +138,9 @@ func (s *Server) Entry(key string) []byte {
 func (s *Server) SetEntry(key string, b []byte, ttl time.Duration) {
 	s.mu.Lock()
 	push := s.setLocked(key, bytes.Clone(b), ttl)
+	if ttl == 0 && b != nil {
+		s.entries[key] = entry{b: bytes.Clone(b)}
+	}
 	s.mu.Unlock()
 	push()
 }
@@ -141,7 +158,7 @@ func (s *Server) Restore(key string, b []byte, ttl time.Duration) {
 
 func (s *Server) getLocked(key string) (entry, bool) {
 	e, ok := s.entries[key]
-	if ok && !e.endless() && !e.expires.After(time.Now()) {
+	if ok && !e.expires.IsZero() && !e.expires.After(time.Now()) {
 		delete(s.entries, key)
 		return entry{}, false
 	}
@@ -161,11 +178,7 @@ func (s *Server) setLocked(key string, b []byte, ttl time.Duration) (push func()
 		if s.entries == nil {
 			s.entries = map[string]entry{}
 		}
-		e := entry{b: b}
-		if ttl > 0 {
-			e.expires = time.Now().Add(ttl)
-		}
-		s.entries[key] = e
+		s.entries[key] = entry{b, time.Now().Add(ttl)}
 	}
 	var calls []func()
 	for _, c := range s.clients {
@@ -219,27 +232,23 @@ func (c *Client) Acquire(ctx context.Context, reqs []aside.LeaseRequest) []aside
 	out := make([]aside.Acquired, len(reqs))
 	for i, r := range reqs {
 		err := c.do(ctx, "Acquire", r.Key, func() (push func()) {
-			e, ok := c.s.getLocked(r.Key)
+			e, _ := c.s.getLocked(r.Key)
 			lease := leaseBytes(r.Lease)
-			kind := byte(0)
-			if ok && len(e.b) > 0 {
-				kind = e.b[0]
-			}
+			kind := e.kind()
 			switch {
-			case kind == envelope.KindValue && !e.endless() && time.Until(e.expires) <= envelope.StaleFor(e.b):
-				out[i] = aside.Acquired{State: aside.StateGranted, Entry: bytes.Clone(e.b), Left: time.Until(e.expires)}
+			case kind == envelope.KindValue && !e.expires.IsZero() && e.left() <= envelope.StaleFor(e.b):
+				out[i] = aside.Acquired{State: aside.StateGranted, Entry: bytes.Clone(e.b), Left: e.left()}
 				push = c.s.setLocked(r.Key, lease, r.TTL)
 			case kind == envelope.KindValue, kind == envelope.KindNegative:
 				out[i] = aside.Acquired{State: aside.StateFound, Entry: bytes.Clone(e.b)}
 				c.tracked[r.Key] = true
-			case kind == envelope.KindLease && !bytes.Equal(e.b, lease) && !e.endless() && time.Until(e.expires) <= 10*r.TTL:
+			case kind == envelope.KindLease && !bytes.Equal(e.b, lease) && !e.expires.IsZero() && e.left() <= 10*r.TTL:
 				out[i] = aside.Acquired{State: aside.StateLeased}
 				c.tracked[r.Key] = true
 			case kind == envelope.KindFence:
 				out[i] = aside.Acquired{State: aside.StateFenced}
-				if e.endless() {
-					e.expires = time.Now().Add(time.Minute)
-					c.s.entries[r.Key] = e
+				if e.expires.IsZero() { // nobody of us leaves such a one
+					c.s.entries[r.Key] = entry{e.b, time.Now().Add(endless)}
 				}
 			default:
 				out[i] = aside.Acquired{State: aside.StateGranted}
@@ -297,165 +306,6 @@ func (c *Client) Evict(ctx context.Context, reqs []aside.EvictRequest) []error {
 		})
 	}
 	return out
-}
-
-// fences is a decoded F entry: each writer's token and its fence's end, in order. It
-// is kept encoded in the entries, in the bytes that the scripts of redisl2 write.
-type fences struct {
-	mark byte // even as long as one writer alone has touched the key
-	of   []fenceOf
-}
-
-type fenceOf struct {
-	token aside.Token
-	ends  int64 // Unix ms
-}
-
-// common is the token of the record that writers beyond maxFences share.
-var common aside.Token
-
-const (
-	fenceRecord = envelope.TokenLen + 13
-	maxFences   = 32
-)
-
-// decodeFences reads a fence. One that it cannot read stands until it expires.
-func decodeFences(e entry) (f fences, fenced, readable bool) {
-	if len(e.b) == 0 || e.b[0] != envelope.KindFence || e.endless() {
-		return f, false, false
-	}
-	if len(e.b) < 2 || e.b[1] != '0' && e.b[1] != '1' || (len(e.b)-2)%fenceRecord != 0 {
-		return f, true, false
-	}
-	f.mark = e.b[1]
-	for b := e.b[2:]; len(b) > 0; b = b[fenceRecord:] {
-		ends, err := strconv.ParseInt(string(b[envelope.TokenLen:fenceRecord]), 10, 64)
-		if err != nil {
-			return f, true, false
-		}
-		if ends == 0 { // a writer who is alone
-			ends = e.expires.UnixMilli()
-		}
-		if ends > time.Now().UnixMilli() {
-			f.of = append(f.of, fenceOf{aside.Token(b), ends})
-		}
-	}
-	return f, true, true
-}
-
-// take removes a token's record, and reports whether it was there.
-func (f *fences) take(t aside.Token) bool {
-	n := len(f.of)
-	f.of = slices.DeleteFunc(f.of, func(o fenceOf) bool { return o.token == t })
-	return len(f.of) < n
-}
-
-func (f *fences) encode() (b []byte, ttl time.Duration) {
-	b = []byte{envelope.KindFence, f.mark}
-	for _, o := range f.of {
-		b = append(b, o.token[:]...)
-		b = fmt.Appendf(b, "%013d", o.ends)
-		ttl = max(ttl, time.Until(time.UnixMilli(o.ends)))
-	}
-	return b, ttl
-}
-
-// Fence implements aside.L2.
-func (c *Client) Fence(ctx context.Context, reqs []aside.FenceRequest) []error {
-	out := make([]error, len(reqs))
-	for i, r := range reqs {
-		out[i] = c.do(ctx, "Fence", r.Key, func() (push func()) {
-			e, _ := c.s.getLocked(r.Key)
-			f, fenced, readable := decodeFences(e)
-			if !fenced {
-				b := append([]byte{envelope.KindFence, '0'}, r.Token[:]...)
-				return c.s.setLocked(r.Key, append(b, "0000000000000"...), r.Life)
-			}
-			if !readable {
-				return c.s.setLocked(r.Key, marked(e.b), max(r.Life, time.Until(e.expires)))
-			}
-			f.take(r.Token)
-			if len(f.of) > 0 {
-				f.mark = '1'
-			}
-			ends := time.Now().Add(r.Life).UnixMilli()
-			shared := slices.IndexFunc(f.of, func(o fenceOf) bool { return o.token == common })
-			rest := fenceOf{token: common}
-			if shared >= 0 {
-				rest = f.of[shared]
-				f.of = slices.Delete(f.of, shared, shared+1)
-			}
-			if len(f.of) >= maxFences {
-				rest.ends = max(rest.ends, ends)
-			} else {
-				f.of = append(f.of, fenceOf{r.Token, ends})
-			}
-			if rest.ends > 0 {
-				f.of = append(f.of, rest)
-			}
-			b, ttl := f.encode()
-			return c.s.setLocked(r.Key, b, ttl)
-		})
-	}
-	return out
-}
-
-// marked returns a fence, of whatever format, with the mark that several writers
-// have touched the key.
-func marked(b []byte) []byte {
-	b = bytes.Clone(b)
-	if len(b) > 1 {
-		b[1] |= 1
-	}
-	return b
-}
-
-// Release implements aside.L2.
-func (c *Client) Release(ctx context.Context, reqs []aside.ReleaseRequest) []aside.ReleaseResult {
-	out := make([]aside.ReleaseResult, len(reqs))
-	for i, r := range reqs {
-		out[i].Err = c.do(ctx, "Release", r.Key, func() (push func()) {
-			e, _ := c.s.getLocked(r.Key)
-			f, fenced, readable := decodeFences(e)
-			if fenced && !readable {
-				return nil
-			}
-			mine := f.take(r.Token)
-			covered := slices.ContainsFunc(f.of, func(o fenceOf) bool { return o.token == common })
-			out[i].Lost = !mine && !covered
-			switch {
-			case len(f.of) > 0:
-				f.mark = '1'
-				b, ttl := f.encode()
-				return c.s.setLocked(r.Key, b, ttl)
-			case mine && r.Publish != nil && f.mark == '0':
-				out[i].Published = true
-				push = c.s.setLocked(r.Key, bytes.Clone(r.Publish), r.TTL)
-				c.tracked[r.Key] = true
-				return push
-			default:
-				return c.s.setLocked(r.Key, nil, 0)
-			}
-		})
-	}
-	return out
-}
-
-// Invalidate implements aside.L2.
-func (c *Client) Invalidate(ctx context.Context, keys []string) []error {
-	out := make([]error, len(keys))
-	for i, key := range keys {
-		out[i] = c.do(ctx, "Invalidate", key, func() (push func()) { return c.s.invalidateLocked(key) })
-	}
-	return out
-}
-
-func (s *Server) invalidateLocked(key string) (push func()) {
-	e, _ := s.getLocked(key)
-	if _, fenced, _ := decodeFences(e); fenced {
-		return s.setLocked(key, marked(e.b), time.Until(e.expires))
-	}
-	return s.setLocked(key, nil, 0)
 }
 
 // Clear implements aside.L2.

@@ -7,13 +7,17 @@
 -- Answers the value, "L" (leased by another), "F" (fenced), nil (granted), or
 -- {ms left, value} (granted over a value that is about to expire).
 --
+-- A fence without an end is given one, and a lease without an end, or with one far
+-- away, is taken over: no node leaves such a thing. A dump does, or a clock that was
+-- set back. (PTTL would tell too, but has the server track the key.)
+--
 -- A key that is granted is not read, and so not tracked: that would cost the
 -- server as much as the lease. Whoever is granted it drops it from L1.
 local function one(key, lease, life)
   local v = redis.pcall('SET', key, lease, 'NX', 'GET', 'PX', life)
   if not v or v == lease then return false end -- it was absent, or this is a retry
-  if type(v) == 'table' then
-    if string.sub(v.err, 1, 9) ~= 'WRONGTYPE' then return v end
+  if failed(v) then return v end
+  if type(v) == 'table' then -- another type than a string: not an entry of ours
     redis.call('SET', key, lease, 'PX', life)
     return false
   end
@@ -27,13 +31,9 @@ local function one(key, lease, life)
     end
   end
   if kind == 86 or kind == 78 then return v, true end -- V, N; from now on we are told of changes
-  if kind == 76 then
-    -- One without an end, or with far more to live than the leases of any node, was
-    -- left by none of us: the clock was set back, or it comes from a dump.
-    local left = redis.call('PTTL', key)
-    if left >= 0 and left <= 10 * tonumber(life) then return 'L', true end
-  elseif kind == 70 then
-    if redis.call('PTTL', key) < 0 then redis.call('PEXPIRE', key, 60000) end -- likewise
+  if kind == 76 and redis.call('PEXPIRE', key, 10 * life, 'LT') == 0 then return 'L', true end
+  if kind == 70 then
+    redis.call('PEXPIRE', key, 60000, 'NX')
     return 'F' -- nothing will be kept, so there is nothing to be told of
   end
   redis.call('SET', key, lease, 'PX', life)

@@ -1,7 +1,11 @@
 -- Remove an entry if it is still the given one.
 -- The argument: the entry
 local function one(key, entry)
-  if redis.pcall('GET', key) ~= entry then return 0 end
+  local v = redis.pcall('GETEX', key) -- see fill.lua
+  if v ~= entry then
+    if failed(v) then return v end
+    return 0
+  end
   redis.call('UNLINK', key)
   return 1
 end

@@ -85,8 +85,6 @@ func leaseFirst(ctx context.Context, c rueidis.Client, reqs []aside.LeaseRequest
 		switch {
 		case rueidis.IsRedisNil(err), err == nil && entry == lease(reqs[i].Lease):
 			out[i] = aside.Acquired{State: aside.StateGranted}
-		case err == nil && entry != "" && entry[0] == envelope.KindFence:
-			out[i] = aside.Acquired{State: aside.StateFenced} // nothing will be kept
 		case err == nil, isRedisErr(err):
 			left = append(left, i)
 		default:

@@ -1,9 +1,7 @@
 package redisl2_test
 
 import (
-	"context"
 	"encoding/hex"
-	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -11,7 +9,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/asidecache/aside"
 	"github.com/asidecache/aside/asidetest"
@@ -111,34 +108,6 @@ func TestLeftoversWithoutAnEnd(t *testing.T) {
 		}
 		if st := n.Stats(); st.Degraded {
 			t.Errorf("%q: %s", raw, st.DegradedReason)
-		}
-	}
-}
-
-// A user who lacks a command that the scripts need is told so: its absence is never
-// taken for an absent key. Caught: fills that were refused in silence, and a fence
-// put over another writer's.
-func TestErrorsInScriptsAreNotAbsence(t *testing.T) {
-	t.Parallel()
-	srv := testserver.Redis(t)
-	srv.Do("ACL", "SETUSER", "u", "on", ">p", "~*", "&*", "+@all", "-getex")
-	s := open(t, redisl2.Options{URL: strings.Replace(srv.URL(), "redis://", "redis://u:p@", 1)})
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-	defer cancel()
-	k := prefix + "k"
-	lease := aside.Token{1}
-	if a := s.Acquire(ctx, []aside.LeaseRequest{{Key: k, Lease: lease, TTL: minute}})[0]; a.State != aside.StateGranted {
-		t.Fatalf("%+v", a)
-	}
-	for name, err := range map[string]error{
-		"fill":       s.Fill(ctx, []aside.FillRequest{{Key: k, Lease: lease, Entry: []byte("V"), TTL: minute}})[0].Err,
-		"fence":      errors.Join(s.Fence(ctx, []aside.FenceRequest{{Key: k, Token: lease, Life: minute}})...),
-		"release":    s.Release(ctx, []aside.ReleaseRequest{{Key: k, Token: lease, TTL: minute}})[0].Err,
-		"invalidate": errors.Join(s.Invalidate(ctx, []string{k})...),
-		"abandon":    errors.Join(s.Abandon(ctx, []aside.AbandonRequest{{Key: k, Lease: lease}})...),
-	} {
-		if err == nil {
-			t.Errorf("%s: no error", name)
 		}
 	}
 }

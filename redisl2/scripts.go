@@ -34,6 +34,10 @@ var (
 	invalidateSrc string
 	//go:embed ping.lua
 	pingSrc string
+	//go:embed failed.lua
+	failedSrc string
+	//go:embed fences.lua
+	fencesSrc string
 	//go:embed each.lua
 	eachSrc string
 
@@ -41,17 +45,22 @@ var (
 	fill       = newScript(fillSrc)
 	abandon    = newScript(abandonSrc)
 	evict      = newScript(evictSrc)
-	fence      = newScript(fenceSrc)
-	release    = newScript(releaseSrc)
-	invalidate = newScript(invalidateSrc)
+	fence      = newScript(fenceSrc, fencesSrc)
+	release    = newScript(releaseSrc, fencesSrc)
+	invalidate = newScript(invalidateSrc, fencesSrc)
 	ping       = script{pingSrc, sha(pingSrc)}
 )
 
 type script struct{ src, sha string }
 
-// newScript makes a script of what is to be done for one key.
-func newScript(one string) script {
-	src := one + eachSrc
+// newScript makes a script of what is to be done for one key, and of what that needs.
+func newScript(one string, needs ...string) script {
+	flags := ""
+	if strings.HasPrefix(one, "#!") { // has to be the first line
+		flags, one, _ = strings.Cut(one, "\n")
+		flags += "\n"
+	}
+	src := flags + failedSrc + strings.Join(needs, "") + one + eachSrc
 	return script{src, sha(src)}
 }
 
@@ -196,7 +205,7 @@ func wrap(err error) error {
 func ms(d time.Duration) string { return strconv.FormatInt(max(1, d.Milliseconds()), 10) }
 
 // lease is the entry that stands for a lease.
-func lease(t aside.Token) string { return string(envelope.AppendLease(nil, t)) }
+func lease(t aside.Token) string { return rueidis.BinaryString(envelope.AppendLease(nil, t)) }
 
 // Acquire implements aside.L2.
 func (s *Store) Acquire(ctx context.Context, reqs []aside.LeaseRequest) []aside.Acquired {

@@ -1,0 +1,146 @@
+package asidetest
+
+import (
+	"bytes"
+	"context"
+	"time"
+
+	"github.com/asidecache/aside"
+	"github.com/asidecache/aside/internal/envelope"
+)
+
+// writers returns those of a fence whose records have not ended by now, each with
+// its end. ok is false for a fence that is not understood: it stands until the
+// entry expires. What is done to the bytes is what Redis' scripts do.
+func (e entry) writers(now time.Time) (all []envelope.Writer, shared, ok bool) {
+	f, ok := envelope.ParseFence(e.b)
+	if !ok {
+		return nil, false, false
+	}
+	end := now.Add(e.left()).Truncate(time.Millisecond)
+	for _, w := range f.Writers {
+		if w.Ends.IsZero() || w.Ends.After(end.Add(time.Second)) {
+			w.Ends = end // no record outlives its key
+		}
+		if w.Ends.After(now) {
+			all = append(all, w)
+		}
+	}
+	return all, f.Shared, true
+}
+
+// Fence implements aside.L2.
+func (c *Client) Fence(ctx context.Context, reqs []aside.FenceRequest) []error {
+	out := make([]error, len(reqs))
+	for i, r := range reqs {
+		out[i] = c.do(ctx, "Fence", r.Key, func() (push func()) {
+			b, life := c.s.fenceLocked(r)
+			return c.s.setLocked(r.Key, b, life)
+		})
+	}
+	return out
+}
+
+func (s *Server) fenceLocked(r aside.FenceRequest) (b []byte, life time.Duration) {
+	e, _ := s.getLocked(r.Key)
+	if e.kind() != envelope.KindFence || e.expires.IsZero() {
+		return envelope.Fence{Writers: []envelope.Writer{{Token: r.Token}}}.Append(nil), r.Life
+	}
+	now := time.Now().Truncate(time.Millisecond)
+	all, shared, ok := e.writers(now)
+	if !ok {
+		return envelope.MarkFence(e.b), max(e.left(), r.Life)
+	}
+	mine := envelope.Writer{Token: r.Token, Ends: now.Add(r.Life)}
+	rest := envelope.Writer{Token: envelope.Common}
+	f := envelope.Fence{Shared: shared}
+	last := mine.Ends
+	add := func(w envelope.Writer) {
+		switch {
+		case w.Token != envelope.Common && len(f.Writers) < envelope.MaxWriters:
+			f.Writers = append(f.Writers, w)
+		case w.Ends.After(rest.Ends):
+			rest.Ends = w.Ends
+		}
+	}
+	for _, w := range all {
+		if w.Token == mine.Token {
+			continue
+		}
+		f.Shared = true
+		if w.Ends.After(last) {
+			last = w.Ends
+		}
+		add(w)
+	}
+	add(mine)
+	if !rest.Ends.IsZero() {
+		f.Writers = append(f.Writers, rest)
+	}
+	return f.Append(nil), last.Sub(now)
+}
+
+// Release implements aside.L2.
+func (c *Client) Release(ctx context.Context, reqs []aside.ReleaseRequest) []aside.ReleaseResult {
+	out := make([]aside.ReleaseResult, len(reqs))
+	for i, r := range reqs {
+		out[i].Err = c.do(ctx, "Release", r.Key, func() (push func()) {
+			out[i], push = c.releaseLocked(r)
+			return push
+		})
+	}
+	return out
+}
+
+func (c *Client) releaseLocked(r aside.ReleaseRequest) (res aside.ReleaseResult, push func()) {
+	e, _ := c.s.getLocked(r.Key)
+	if e.kind() != envelope.KindFence {
+		return aside.ReleaseResult{Lost: true}, c.s.setLocked(r.Key, nil, 0)
+	}
+	now := time.Now().Truncate(time.Millisecond)
+	all, shared, ok := e.writers(now)
+	if !ok { // this fence may be in it
+		c.s.entries[r.Key] = entry{e.b, time.Now().Add(e.left())}
+		return aside.ReleaseResult{}, func() {}
+	}
+	others := envelope.Fence{Shared: true}
+	var last time.Time
+	mine, crowd := false, false
+	for _, w := range all {
+		if w.Token == r.Token {
+			mine = true
+			continue
+		}
+		crowd = crowd || w.Token == envelope.Common
+		others.Writers = append(others.Writers, w)
+		if w.Ends.After(last) {
+			last = w.Ends
+		}
+	}
+	switch {
+	case len(others.Writers) > 0:
+		return aside.ReleaseResult{Lost: !mine && !crowd}, c.s.setLocked(r.Key, others.Append(nil), last.Sub(now))
+	case mine && r.Publish != nil && !shared:
+		push = c.s.setLocked(r.Key, bytes.Clone(r.Publish), r.TTL)
+		c.tracked[r.Key] = true
+		return aside.ReleaseResult{Published: true}, push
+	}
+	return aside.ReleaseResult{Lost: !mine}, c.s.setLocked(r.Key, nil, 0)
+}
+
+// Invalidate implements aside.L2.
+func (c *Client) Invalidate(ctx context.Context, keys []string) []error {
+	out := make([]error, len(keys))
+	for i, key := range keys {
+		out[i] = c.do(ctx, "Invalidate", key, func() (push func()) { return c.s.invalidateLocked(key) })
+	}
+	return out
+}
+
+func (s *Server) invalidateLocked(key string) (push func()) {
+	e, _ := s.getLocked(key)
+	if e.kind() == envelope.KindFence {
+		return s.setLocked(key, envelope.MarkFence(e.b), e.left())
+	}
+	return s.setLocked(key, nil, 0)
+}

@@ -1,0 +1,96 @@
+package envelope
+
+import (
+	"bytes"
+	"strconv"
+	"time"
+)
+
+// Fence is an entry that forbids to store anything under its key: writes are under
+// way. The Lua scripts of the Redis tier change the same bytes; this is for
+// in-memory tiers and tests.
+type Fence struct {
+	// Shared: more than one writer has touched the key, or an invalidation, so
+	// that no writer may publish.
+	Shared  bool
+	Writers []Writer
+}
+
+// Writer is one writer's record in a Fence.
+type Writer struct {
+	Token Token // Common: of several writers
+	// Ends is when the writer's fence ends, to the millisecond, by the clock of the
+	// tier; zero: when the key does.
+	Ends time.Time
+}
+
+// Common is the token of the record that stands for all writers beyond MaxWriters.
+var Common Token
+
+// MaxWriters is how many writers of one key have a record of their own.
+const MaxWriters = 32
+
+// Lengths in a fence: its kind and format, the digits of an end, a record.
+const (
+	fenceHead   = 2
+	fenceDigits = 13
+	fenceRecord = TokenLen + fenceDigits
+	maxFence    = 1 << 20
+)
+
+// Append appends the encoding of f to dst: KindFence, '0' or, if it is shared,
+// '1', then each writer's token and the digits of its end in Unix ms.
+func (f Fence) Append(dst []byte) []byte {
+	format := byte('0')
+	if f.Shared {
+		format = '1'
+	}
+	dst = append(dst, KindFence, format)
+	for _, w := range f.Writers {
+		dst = append(dst, w.Token[:]...)
+		ms := int64(0)
+		if !w.Ends.IsZero() {
+			ms = w.Ends.UnixMilli()
+		}
+		digits := strconv.AppendInt(nil, ms, 10)
+		dst = append(dst, bytes.Repeat([]byte{'0'}, max(0, fenceDigits-len(digits)))...)
+		dst = append(dst, digits...)
+	}
+	return dst
+}
+
+// ParseFence reads a fence of the only format so far. Whatever else begins with
+// KindFence is a fence too, of a later release perhaps, and stands until the key
+// ends: ok is false.
+func ParseFence(b []byte) (f Fence, ok bool) {
+	if len(b) <= fenceHead || len(b) > maxFence || b[0] != KindFence || b[1] != '0' && b[1] != '1' || (len(b)-fenceHead)%fenceRecord != 0 {
+		return f, false
+	}
+	f.Shared = b[1] == '1'
+	for b = b[fenceHead:]; len(b) > 0; b = b[fenceRecord:] {
+		ms := int64(0)
+		for _, d := range b[TokenLen:fenceRecord] {
+			if d < '0' || d > '9' {
+				return Fence{}, false
+			}
+			ms = ms*10 + int64(d-'0')
+		}
+		w := Writer{Token: Token(b)}
+		if ms != 0 {
+			w.Ends = time.UnixMilli(ms)
+		}
+		f.Writers = append(f.Writers, w)
+	}
+	return f, true
+}
+
+// MarkFence returns a fence of any format with its mark set, by which no writer may
+// publish: the lowest bit of the second byte, which holds for all formats for ever.
+func MarkFence(b []byte) []byte {
+	m := bytes.Clone(b)
+	if len(m) < fenceHead {
+		m = append(m, '0')
+	}
+	m[1] |= 1
+	return m
+}
