@@ -90,7 +90,7 @@ func TestLoadFromAPipeEnds(t *testing.T) {
 		for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
 			pipe := filepath.Join(t.TempDir(), "pipe")
 			if err := syscall.Mkfifo(pipe, 0o600); err != nil {
-				t.Skip(err)
+				t.Fatal(err)
 			}
 			cmd := command(t, nil, append(strings.Fields(flag), pipe)...)
 			errOut := &lockedBuffer{}
@@ -122,7 +122,7 @@ func TestLoadFromAPipeEnds(t *testing.T) {
 func TestBenchTraceFromAPipeEnds(t *testing.T) {
 	pipe := filepath.Join(t.TempDir(), "pipe")
 	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
-		t.Skip(err)
+		t.Fatal(err)
 	}
 	w := BenchWorkload{Trace: pipe}
 	ctx, cancel := context.WithCancel(t.Context())
