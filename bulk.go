@@ -9,7 +9,7 @@ import (
 // ReadMany is GetMany at a level, with a Result for each distinct key. A
 // confirmed absence has Err ErrNotFound in its Result, and is no failure.
 func (c *Cache[K, V]) ReadMany(ctx context.Context, keys []K, loader BulkLoader[K, V], level Level) (map[K]Result[V], error) {
-	if err := checkKeys(keys); err != nil {
+	if err := checkKeys(keys...); err != nil {
 		return nil, err
 	}
 	nested := 0

@@ -247,7 +247,7 @@ func (c *Cache[K, V]) Invalidate(ctx context.Context, keys ...K) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if err := checkKeys(keys); err != nil {
+	if err := checkKeys(keys...); err != nil {
 		return err
 	}
 	if !c.inflight.begin() {

@@ -18,13 +18,14 @@ func (c *Cache[K, V]) fill(jobs []*job[K, V]) {
 		abandons          []AbandonRequest
 	)
 	for _, j := range jobs {
-		if req, ok := c.fillRequest(j); ok {
+		older := c.olderThanStale(j)
+		if req, ok := c.fillRequest(j, older); ok {
 			fills = append(fills, req)
 			filled = append(filled, j)
 			continue
 		}
 		a := AbandonRequest{Key: j.l2key, Lease: j.lease}
-		if left := time.Until(j.staleUntil); j.stale != nil && (j.ans.Err != nil || j.ans.Stale || c.olderThanStale(j)) && !j.ans.Negative && left > 0 {
+		if left := time.Until(j.staleUntil); j.stale != nil && (j.ans.Err != nil || j.ans.Stale || older) && !j.ans.Negative && left > 0 {
 			a.Restore, a.TTL = j.stale, left
 		}
 		abandons = append(abandons, a)
@@ -49,12 +50,12 @@ func (c *Cache[K, V]) fill(jobs []*job[K, V]) {
 }
 
 // fillRequest makes the request that stores a job's answer, if it is to be stored
-// and can be.
-func (c *Cache[K, V]) fillRequest(j *job[K, V]) (req FillRequest, ok bool) {
+// and can be. older: it is older than the stale value that it is to replace.
+func (c *Cache[K, V]) fillRequest(j *job[K, V], older bool) (req FillRequest, ok bool) {
 	if !c.stores(j) {
 		return req, false
 	}
-	if c.olderThanStale(j) {
+	if older {
 		c.n.olderLoads.Add(1)
 		c.warn.do("older load", func() {
 			c.log.Warn("a loader returned an older version than the cache had, which is not stored: does it read a replica that lags?", "l2_key", j.l2key, "version", j.ans.Version)

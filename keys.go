@@ -71,8 +71,9 @@ func (c *Cache[K, V]) l2keys(keys []K) ([]string, error) {
 	return names, nil
 }
 
-// checkKeys refuses keys that are not equal to themselves.
-func checkKeys[K comparable](keys []K) error {
+// checkKeys refuses keys that are not equal to themselves: nothing that is kept for
+// such a key would ever be found again.
+func checkKeys[K comparable](keys ...K) error {
 	for _, k := range keys {
 		if k != k { // NaN
 			return fmt.Errorf("%w: %v", ErrKey, k)

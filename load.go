@@ -85,7 +85,7 @@ func (c *Cache[K, V]) load(jobs []*job[K, V]) {
 	start := time.Now()
 	due := start.Add(c.opts.LoadTimeout)
 	l := &running[K, V]{Context: deadline.With(context.WithoutCancel(parent), due, errLoadTimeout), jobs: jobs}
-	l.nest = nest{cache: c, holds: l.holds, outer: nestOf(parent)}
+	l.nest = nest{cache: c, load: l, outer: nestOf(parent)}
 	defer l.Stop()
 	l.limit.End = func(late bool) {
 		err := error(errLoadTimeout)

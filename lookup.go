@@ -164,24 +164,19 @@ func (c *Cache[K, V]) startLoads(jobs []*job[K, V]) {
 	c.load(jobs[len(jobs)-1:])
 }
 
-// decodeFound ends a job whose entry was found, or has it go on without that.
+// decodeFound ends the leader's own job with the entry that was found. Where that is
+// of no use, the rest is not the caller's work.
 func (c *Cache[K, V]) decodeFound(j *job[K, V]) {
-	ended := false
-	defer func() {
-		if !ended { // the codec has ended the goroutine
-			c.fail(j, errGoexit)
-		}
-	}()
-	next := c.found(j)
-	ended = true
-	if next != nil {
-		go next()
+	if useless, elsewhere := c.decodeEntries([]*job[K, V]{j}); len(useless)+len(elsewhere) > 0 {
+		go c.withoutEntries(useless, elsewhere)
 	}
 }
 
 // decodeHere does the same for jobs whose leaders do not.
-func (c *Cache[K, V]) decodeHere(jobs []*job[K, V]) {
-	var useless, elsewhere []*job[K, V]
+func (c *Cache[K, V]) decodeHere(jobs []*job[K, V]) { c.withoutEntries(c.decodeEntries(jobs)) }
+
+// decodeEntries ends the jobs whose entries are of use, and returns the others.
+func (c *Cache[K, V]) decodeEntries(jobs []*job[K, V]) (useless, elsewhere []*job[K, V]) {
 	done := 0
 	defer func() { // not all are if the codec has ended the goroutine
 		if done < len(jobs) {
@@ -196,6 +191,11 @@ func (c *Cache[K, V]) decodeHere(jobs []*job[K, V]) {
 			elsewhere = append(elsewhere, j)
 		}
 	}
+	return useless, elsewhere
+}
+
+// withoutEntries goes on with jobs whose entries did not answer them.
+func (c *Cache[K, V]) withoutEntries(useless, elsewhere []*job[K, V]) {
 	if len(useless) > 0 {
 		if len(elsewhere) > 0 {
 			go c.replace(useless)
@@ -204,17 +204,6 @@ func (c *Cache[K, V]) decodeHere(jobs []*job[K, V]) {
 		}
 	}
 	c.startLoads(elsewhere)
-}
-
-// found is decodeHere for one job; what is left to do it returns.
-func (c *Cache[K, V]) found(j *job[K, V]) (next func()) {
-	switch c.decodeEntry(j) {
-	case entryUseless:
-		return func() { c.replace([]*job[K, V]{j}) }
-	case entryElsewhere:
-		return func() { c.load([]*job[K, V]{j}) }
-	}
-	return nil
 }
 
 type entryFate uint8

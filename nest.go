@@ -11,7 +11,7 @@ import (
 // own, and a loader that waits for its own key is told so at once.
 type nest struct {
 	cache any
-	holds func(key any) bool // whether the load is for this key
+	load  interface{ holds(key any) bool } // whether it is for this key
 	outer *nest
 }
 
@@ -26,15 +26,11 @@ func nestOf(ctx context.Context) *nest {
 }
 
 // admit returns the level of nesting of a read with this context, or says why it
-// cannot be. It refuses a key that is not equal to itself, too: nothing that is
-// kept for such a key would ever be found again.
+// cannot be.
 func (c *Cache[K, V]) admit(ctx context.Context, key K) (level int, err error) {
-	if key != key { // NaN
-		return 0, fmt.Errorf("%w: %v", ErrKey, key)
-	}
 	for n := nestOf(ctx); n != nil; n = n.outer {
 		if n.cache == any(c) {
-			if n.holds(key) {
+			if n.load.holds(key) {
 				return 0, fmt.Errorf("%w: the loader of key %v reads that key", ErrNestedLoad, key)
 			}
 			level++

@@ -20,6 +20,9 @@ func (c *Cache[K, V]) read(ctx context.Context, key K, loader Loader[K, V], leve
 	if err := ctx.Err(); err != nil {
 		return c.failed(err)
 	}
+	if err := checkKeys(key); err != nil {
+		return c.failed(err)
+	}
 	nested, err := c.admit(ctx, key)
 	if err != nil {
 		return c.failed(err)

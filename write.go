@@ -78,7 +78,7 @@ func (c *Cache[K, V]) Write(ctx context.Context, write func(ctx context.Context,
 	if len(keys) == 0 {
 		return errors.New("aside: Write needs the keys that it changes")
 	}
-	if err := checkKeys(keys); err != nil {
+	if err := checkKeys(keys...); err != nil {
 		return err
 	}
 	if !c.inflight.begin() {

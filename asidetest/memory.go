@@ -139,7 +139,7 @@ func (s *Server) SetEntry(key string, b []byte, ttl time.Duration) {
 	s.mu.Lock()
 	push := s.setLocked(key, bytes.Clone(b), ttl)
 	if ttl == 0 && b != nil {
-		s.entries[key] = entry{b: bytes.Clone(b)}
+		s.putLocked(key, entry{b: bytes.Clone(b)})
 	}
 	s.mu.Unlock()
 	push()
@@ -150,10 +150,14 @@ func (s *Server) SetEntry(key string, b []byte, ttl time.Duration) {
 func (s *Server) Restore(key string, b []byte, ttl time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.putLocked(key, entry{bytes.Clone(b), time.Now().Add(ttl)})
+}
+
+func (s *Server) putLocked(key string, e entry) {
 	if s.entries == nil {
 		s.entries = map[string]entry{}
 	}
-	s.entries[key] = entry{bytes.Clone(b), time.Now().Add(ttl)}
+	s.entries[key] = e
 }
 
 func (s *Server) getLocked(key string) (entry, bool) {
@@ -175,10 +179,7 @@ func (s *Server) setLocked(key string, b []byte, ttl time.Duration) (push func()
 		}
 		delete(s.entries, key)
 	} else {
-		if s.entries == nil {
-			s.entries = map[string]entry{}
-		}
-		s.entries[key] = entry{b, time.Now().Add(ttl)}
+		s.putLocked(key, entry{b, time.Now().Add(ttl)})
 	}
 	var calls []func()
 	for _, c := range s.clients {
