@@ -42,7 +42,7 @@ end`)
 				ok = errors.Is(err, aside.ErrL2Refused)
 				wrong++
 			case "broken":
-				ok = err != nil && !errors.Is(err, aside.ErrL2Refused)
+				ok = errors.Is(err, aside.ErrL2Key) && !errors.Is(err, aside.ErrL2Refused)
 			case "none":
 				ok = err == nil && m.IsNil()
 			case "1":
