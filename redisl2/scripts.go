@@ -34,8 +34,6 @@ var (
 	invalidateSrc string
 	//go:embed ping.lua
 	pingSrc string
-	//go:embed failed.lua
-	failedSrc string
 	//go:embed fences.lua
 	fencesSrc string
 	//go:embed each.lua
@@ -60,7 +58,7 @@ func newScript(one string, needs ...string) script {
 		flags, one, _ = strings.Cut(one, "\n")
 		flags += "\n"
 	}
-	src := flags + failedSrc + strings.Join(needs, "") + one + eachSrc
+	src := flags + strings.Join(needs, "") + one + eachSrc
 	return script{src, sha(src)}
 }
 
