@@ -327,7 +327,7 @@ func TestScriptsReportWhatTheyMayNotDo(t *testing.T) {
 	invalidate := func(s *redisl2.Store, key string) error { return s.Invalidate(t.Context(), []string{key})[0] }
 	for right, ops := range map[string]map[string]func(s *redisl2.Store, key string) error{
 		"getex": {
-			"fence": fence, "invalidate": invalidate,
+			"invalidate": invalidate,
 			"fill": func(s *redisl2.Store, key string) error {
 				return s.Fill(t.Context(), []aside.FillRequest{{Key: key, Entry: entry("x"), TTL: minute}})[0].Err
 			},

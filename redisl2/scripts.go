@@ -34,8 +34,6 @@ var (
 	invalidateSrc string
 	//go:embed ping.lua
 	pingSrc string
-	//go:embed failed.lua
-	failedSrc string
 	//go:embed fences.lua
 	fencesSrc string
 	//go:embed each.lua
@@ -60,7 +58,7 @@ func newScript(one string, needs ...string) script {
 		flags, one, _ = strings.Cut(one, "\n")
 		flags += "\n"
 	}
-	src := flags + failedSrc + strings.Join(needs, "") + one + eachSrc
+	src := flags + strings.Join(needs, "") + one + eachSrc
 	return script{src, sha(src)}
 }
 
@@ -169,12 +167,15 @@ func handOut(r rueidis.RedisResult, from, to int, each func(i int, m rueidis.Red
 		err = fmt.Errorf("redisl2: %d answers for %d keys", len(answers), to-from)
 	}
 	for i := from; i < to; i++ {
-		if err != nil {
+		switch {
+		case err != nil && to-from == 1 && strings.Contains(err.Error(), "@user_script"):
+			each(i, rueidis.RedisMessage{}, outcome(err)) // the run of one key ends with its failure
+		case err != nil:
 			each(i, rueidis.RedisMessage{}, wrap(err))
-			continue
+		default:
+			m := answers[i-from]
+			each(i, m, outcome(m.Error()))
 		}
-		m := answers[i-from]
-		each(i, m, outcome(m.Error()))
 	}
 }
 
