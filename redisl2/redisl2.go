@@ -78,6 +78,7 @@ type Store struct {
 
 	watch    watchers
 	topology topology // of a cluster
+	doubt    doubt    // elsewhere
 }
 
 var _ aside.Partitioned = (*Store)(nil)
@@ -98,6 +99,7 @@ func Open(o Options) (*Store, error) {
 	s := &Store{log: cmp.Or(o.Logger, slog.Default())}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	opt.OnInvalidations = s.watch.invalidated
+	s.doubt.watchDials(&opt)
 	s.opt = opt
 	if err := s.connect(); err != nil {
 		s.log.Warn("redis cannot be reached, will keep trying", "addr", opt.InitAddress, "error", err)
@@ -161,8 +163,10 @@ func (s *Store) connect() error {
 		s.down.Store(&err)
 		return err
 	}
-	if c.Mode() == rueidis.ClientModeCluster {
-		c = prompt{c}
+	if c.Mode() != rueidis.ClientModeCluster {
+		c = prompt{c, &s.doubt}
+	} else {
+		c = prompt{Client: c}
 		ctx, cancel := context.WithTimeout(s.ctx, s.opt.Dialer.Timeout)
 		defer cancel()
 		s.topology.learn(ctx, c) // before anything is read
