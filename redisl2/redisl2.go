@@ -78,6 +78,7 @@ type Store struct {
 
 	watch    watchers
 	topology topology // of a cluster
+	doubt    doubt    // elsewhere
 }
 
 var _ aside.Partitioned = (*Store)(nil)
@@ -101,6 +102,7 @@ func Open(o Options) (*Store, error) {
 	s.watch.lookAgain, s.watch.scratch = s.health.look, s.health.scratch
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	opt.OnInvalidations = s.watch.invalidated
+	s.doubt.watchDials(&opt)
 	s.opt = opt
 	err = s.connect()
 	s.done.Go(func() { s.mind(err) })
@@ -155,8 +157,10 @@ func (s *Store) connect() error {
 	if err != nil {
 		err = s.whoFailed(err)
 	} else {
-		if c.Mode() == rueidis.ClientModeCluster {
-			c = prompt{c}
+		if c.Mode() != rueidis.ClientModeCluster {
+			c = prompt{c, &s.doubt}
+		} else {
+			c = prompt{Client: c}
 		}
 		ctx, cancel := context.WithTimeout(s.ctx, s.opt.Dialer.Timeout)
 		defer cancel()
