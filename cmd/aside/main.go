@@ -29,7 +29,8 @@ type cli struct {
 	LogFlags
 }
 
-// exitUsage is the exit code for a command line that cannot be used.
+// exitUsage is the exit code for a command line that cannot be used, or that names
+// a Redis that cannot be.
 const exitUsage = 2
 
 const description = `Todos over a primary store, served cache-aside: from memory, from Redis, and from the store for what neither has.
