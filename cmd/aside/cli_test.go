@@ -174,14 +174,3 @@ func TestRedactURL(t *testing.T) {
 		t.Errorf("redact: %q", got)
 	}
 }
-
-// Two embedded stores that share a Redis must not read each other's records.
-func TestDefaultCacheName(t *testing.T) {
-	a, b := defaultName(&StoreFlags{Data: "a"}), defaultName(&StoreFlags{Data: "b"})
-	if a == b || a != defaultName(&StoreFlags{Data: "./a"}) {
-		t.Errorf("names %q and %q", a, b)
-	}
-	if got := defaultName(&StoreFlags{Mongo: "mongodb://x", Data: "a"}); got != "todos" {
-		t.Errorf("name with MongoDB: %q", got)
-	}
-}

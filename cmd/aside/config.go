@@ -2,11 +2,9 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -88,7 +86,7 @@ type CacheFlags struct {
 	RedisTLSKey               string `name:"redis-tls-key" help:"The key of --redis-tls-cert." placeholder:"FILE" env:"ASIDE_REDIS_TLS_KEY" group:"Cache"`
 	RedisTLSCA                string `name:"redis-tls-ca" help:"With rediss://: certificates of the authorities that Redis' own may come from, in PEM form. Default: those that this machine trusts." placeholder:"FILE" env:"ASIDE_REDIS_TLS_CA" group:"Cache"`
 
-	CacheName   string        `help:"Name of the cache in Redis. All servers of the same records need the same name, those of other records another. Default: todos, and with the embedded store one made of its path." placeholder:"NAME" env:"ASIDE_CACHE_NAME" group:"Cache"`
+	CacheName   string        `help:"Name of the cache in Redis. All servers of the same records need the same name, those of other records another. Default: one made of an identity that is kept in the store, so that all its servers agree. A copy of an embedded store's file has the same identity, and so has a copy of a MongoDB database under the same name elsewhere: if it uses the same Redis, give it a name." placeholder:"NAME" env:"ASIDE_CACHE_NAME" group:"Cache"`
 	TTL         time.Duration `name:"ttl" help:"How long a record stays cached; bounds how long a change made behind the service's back can go unseen." default:"5m" env:"ASIDE_TTL" group:"Cache"`
 	NegativeTTL time.Duration `name:"negative-ttl" help:"The same for the knowledge that a record does not exist; 0: not cached." default:"30s" env:"ASIDE_NEGATIVE_TTL" group:"Cache"`
 	StaleFor    time.Duration `help:"Serve records so long past their TTL while the store fails; they stay in Redis for it." default:"0s" env:"ASIDE_STALE_FOR" group:"Cache"`
@@ -184,13 +182,13 @@ var schemaVersionText = "1"
 
 // open makes the cache, or a nil one with --no-cache. close releases leases and
 // fences within its context.
-func (f *CacheFlags) open(store *StoreFlags, log *slog.Logger, hooks func(*aside.Options[string, todo.Todo])) (
+func (f *CacheFlags) open(name string, log *slog.Logger, hooks func(*aside.Options[string, todo.Todo])) (
 	cache *aside.Cache[string, todo.Todo], close func(context.Context) error, err error,
 ) {
 	if f.NoCache {
 		return nil, func(context.Context) error { return nil }, nil
 	}
-	o := f.options(store, log)
+	o := f.options(name, log)
 	hooks(&o)
 	closeRedis := func() {}
 	if f.Redis != "" {
@@ -215,9 +213,9 @@ func (f *CacheFlags) open(store *StoreFlags, log *slog.Logger, hooks func(*aside
 }
 
 // options are what the flags ask of the cache, but for the tier in Redis.
-func (f *CacheFlags) options(store *StoreFlags, log *slog.Logger) aside.Options[string, todo.Todo] {
+func (f *CacheFlags) options(name string, log *slog.Logger) aside.Options[string, todo.Todo] {
 	o := aside.Options[string, todo.Todo]{
-		Name:          f.CacheName,
+		Name:          name,
 		SchemaVersion: schemaVersion,
 		Version:       func(t todo.Todo) uint64 { return uint64(max(t.Version, 0)) },
 		TTL:           f.TTL,
@@ -234,9 +232,6 @@ func (f *CacheFlags) options(store *StoreFlags, log *slog.Logger) aside.Options[
 		L2Timeout:     f.RedisTimeout,
 		DegradedL1TTL: offOr(f.DegradedL1TTL),
 		Logger:        log,
-	}
-	if o.Name == "" {
-		o.Name = defaultName(store)
 	}
 	if f.NoL1 {
 		o.L1Size = -1
@@ -266,19 +261,6 @@ func offOr(d time.Duration) time.Duration {
 		return -1
 	}
 	return d
-}
-
-// defaultName keeps embedded stores apart that share a Redis: their ids would
-// meet, and one would answer with the other's records.
-func defaultName(store *StoreFlags) string {
-	if store.Mongo != "" {
-		return "todos"
-	}
-	path, err := filepath.Abs(store.Data)
-	if err != nil {
-		path = store.Data
-	}
-	return fmt.Sprintf("todos-%.4x", sha256.Sum256([]byte(path)))
 }
 
 // Describe names the cache for people, without secrets.
