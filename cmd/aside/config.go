@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"strings"
 	"time"
 
@@ -91,6 +92,7 @@ type CacheFlags struct {
 	NegativeTTL time.Duration `name:"negative-ttl" help:"The same for the knowledge that a record does not exist; 0: not cached." default:"30s" env:"ASIDE_NEGATIVE_TTL" group:"Cache"`
 	StaleFor    time.Duration `help:"Serve records so long past their TTL while the store fails; they stay in Redis for it." default:"0s" env:"ASIDE_STALE_FOR" group:"Cache"`
 	L1Size      int           `name:"l1-size" help:"Records kept in this server's memory." default:"100000" env:"ASIDE_L1_SIZE" group:"Cache"`
+	L1Bytes     uint64        `name:"l1-bytes" help:"Bytes of this server's memory that they may take, together with what keeps them; the least useful go first. Both bounds hold." default:"268435456" env:"ASIDE_L1_BYTES" group:"Cache"`
 	L1TTL       time.Duration `name:"l1-ttl" help:"How long a record stays in memory. Default: as --ttl, but at most 1m with --redis." placeholder:"DURATION" env:"ASIDE_L1_TTL" group:"Cache"`
 	NoL1        bool          `name:"no-l1" help:"Keep nothing in memory; every read asks Redis." env:"ASIDE_NO_L1" group:"Cache"`
 	NoCache     bool          `help:"Bypass the cache: every read asks the store. For measurements." env:"ASIDE_NO_CACHE" group:"Cache"`
@@ -128,6 +130,9 @@ func (f *CacheFlags) check() error {
 	}
 	if f.L1Size < 1 {
 		fault("--l1-size must be at least 1, is %d (to keep nothing in memory, use --no-l1)", f.L1Size)
+	}
+	if f.L1Bytes < minL1Bytes {
+		fault("--l1-bytes must be at least %d, is %d (to keep nothing in memory, use --no-l1)", minL1Bytes, f.L1Bytes)
 	}
 	if f.MaxLoads < 1 {
 		fault("--max-loads must be at least 1, is %d", f.MaxLoads)
@@ -217,11 +222,11 @@ func (f *CacheFlags) options(name string, log *slog.Logger) aside.Options[string
 	o := aside.Options[string, todo.Todo]{
 		Name:          name,
 		SchemaVersion: schemaVersion,
+		Validate:      todo.Validate,
 		Version:       func(t todo.Todo) uint64 { return uint64(max(t.Version, 0)) },
 		TTL:           f.TTL,
 		NegativeTTL:   offOr(f.NegativeTTL),
 		StaleFor:      f.StaleFor,
-		L1Size:        f.L1Size,
 		L1TTL:         f.L1TTL,
 		MaxLoads:      f.MaxLoads,
 		LoadTimeout:   f.LoadTimeout,
@@ -235,6 +240,8 @@ func (f *CacheFlags) options(name string, log *slog.Logger) aside.Options[string
 	}
 	if f.NoL1 {
 		o.L1Size = -1
+	} else {
+		o.L1MaxCost, o.L1Cost = l1Cost(f.L1Size, f.L1Bytes)
 	}
 	if f.OnRedisDown == "closed" {
 		o.OnL2Down = aside.FailClosed
@@ -253,6 +260,29 @@ func (f *CacheFlags) redisOptions(log *slog.Logger) (redisl2.Options, error) {
 	}
 	o.TLS, err = f.redisTLS(log)
 	return o, err
+}
+
+const (
+	minL1Bytes = 1 << 20
+	// entryBytes is what an entry takes besides its text: a Todo, its place in the
+	// cache, and what the allocator rounds up to. TestL1Bytes measures it.
+	entryBytes = 300
+)
+
+// l1Cost bounds L1 by bytes and by number: no entry costs less than its share of
+// the bytes if all are of one size.
+func l1Cost(size int, bytes uint64) (most uint64, cost func(id string, t todo.Todo) uint32) {
+	least := min(bytes/uint64(size), math.MaxUint32)
+	if bytes/uint64(size) > least {
+		bytes = uint64(size) * least
+	}
+	return bytes, func(id string, t todo.Todo) uint32 {
+		n := entryBytes + 2*len(id) + len(t.Name) // the key is another copy of the id
+		if t.Description != nil {
+			n += len(*t.Description)
+		}
+		return uint32(min(max(uint64(n), least), math.MaxUint32))
+	}
 }
 
 // offOr translates 0 for off, as flags have it, to the library's negative.

@@ -51,6 +51,15 @@ func (t Todo) Check() error {
 	return f.err()
 }
 
+// Validate is for aside.Options.Validate: it reports why what the cache has for id
+// cannot be that record. Whoever can write to Redis decides what the cache has.
+func Validate(id string, t Todo) error {
+	if t.ID != id {
+		return fmt.Errorf("it is the record %.80q", t.ID)
+	}
+	return t.Check()
+}
+
 // CheckTime reports why a date cannot be shown, or nil. The zero time, which
 // stands for no date, can.
 func CheckTime(at time.Time) error {
