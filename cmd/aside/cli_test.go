@@ -1,8 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"regexp"
 	"slices"
@@ -172,5 +175,32 @@ func TestRedactURL(t *testing.T) {
 	}
 	if got := redact("a redis://u:p@h b"); got != "a redis://***@h b" {
 		t.Errorf("redact: %q", got)
+	}
+}
+
+// Escapes in names never reach a terminal raw: of the command line, of a server's
+// answers. Caught: errors printed as they are by all commands but load.
+func TestErrorsHaveNoEscapes(t *testing.T) {
+	const evil = "\x1b]0;title\x07\u202e"
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/problem+json")
+		w.WriteHeader(http.StatusTeapot)
+		_ = json.NewEncoder(w).Encode(map[string]any{"status": 418, "code": "x" + evil, "detail": "d" + evil})
+	}))
+	t.Cleanup(server.Close)
+	for _, args := range [][]string{
+		{"serve", "--nothing" + evil},
+		{"serve", "--data", t.TempDir(), "--listen", "127.0.0.1:0" + evil},
+		{"load", "--jsonl", "none" + evil},
+		{"bench", "--trace", "none" + evil},
+		{"check", "--target", server.URL},
+	} {
+		var out, errOut bytes.Buffer
+		if code := run(args, &out, &errOut); code == 0 || strings.ContainsAny(out.String()+errOut.String(), "\x1b\x07\u202e") {
+			t.Errorf("%q: exit code %d: %q", args, code, errOut.String())
+		}
+		if !strings.Contains(errOut.String(), `\x1b`) {
+			t.Errorf("%q: it does not say what it was: %q", args, errOut.String())
+		}
 	}
 }

@@ -131,7 +131,13 @@ func CheckNewID(id string) error {
 // of direction and zero-width spaces, separators of lines, and what Unicode has
 // every program ignore that does not know it.
 func Invisible(r rune) bool {
-	return r > unicode.MaxASCII && unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
+	switch {
+	case r < 0x600:
+		return r == '\u00ad' || r == '\u034f' // so that most text is looked through quickly
+	case 0x3165 <= r && r < 0xfe00:
+		return false // ideographs, Hangul and what follows; TestInvisible holds both to the tables
+	}
+	return unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
 }
 
 func checkName(name string) error {
