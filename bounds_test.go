@@ -79,6 +79,12 @@ func TestBoundsCallbackPanics(t *testing.T) {
 		{"Codec.Encode", func(o *opts, bad func()) { o.Codec = userCodec{encode: bad, decode: func() {}} }, write, false},
 		{"Codec.Decode", func(o *opts, bad func()) { o.Codec = userCodec{encode: func() {}, decode: bad}; o.L1Size = -1 }, get, false},
 		{"Codec.Decode", func(o *opts, bad func()) { o.Codec = userCodec{encode: func() {}, decode: bad}; o.L1Size = -1 }, getMany, false},
+		{"Validate", func(o *opts, bad func()) {
+			o.Validate, o.L1Size = func(string, *user) error { bad(); return nil }, -1
+		}, get, false},
+		{"Validate", func(o *opts, bad func()) {
+			o.Validate, o.L1Size = func(string, *user) error { bad(); return nil }, -1
+		}, getMany, false},
 		{"Version", func(o *opts, bad func()) { o.Version = func(*user) uint64 { bad(); return 1 } }, get, false},
 		{"Version", func(o *opts, bad func()) { o.Version = func(*user) uint64 { bad(); return 1 } }, write, false},
 		{"L1Cost", func(o *opts, bad func()) {
@@ -111,7 +117,7 @@ func TestBoundsCallbackPanics(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if c.name == "Codec.Decode" {
+				if c.name == "Codec.Decode" || c.name == "Validate" {
 					if err := getMany(cache); err != nil { // so that there is something to decode
 						t.Fatal(err)
 					}
