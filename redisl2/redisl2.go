@@ -68,9 +68,10 @@ type Options struct {
 // Store is an aside.L2. Close it after the caches that use it.
 type Store struct {
 	opt    rueidis.ClientOption
+	socket bool // whether opt's address is a Unix socket
 	log    *slog.Logger
 	client atomic.Pointer[rueidis.Client]
-	down   atomic.Pointer[error] // why there is no client yet
+	health health
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -88,23 +89,25 @@ var ErrOptions = errors.New("redisl2: invalid options")
 
 var errClosed = errors.New("redisl2: closed")
 
-// Open makes a Store. Only faulty options fail: a server that is down is dialed
-// again in the background, and until then every operation returns an error,
-// which a cache takes as "Redis is down".
+// Open makes a Store. Only faulty options fail: a server that is down, or that
+// cannot be used as it is set up, is tried again in the background, and until then
+// every operation returns an error, which a cache takes as "Redis is down". Check
+// tells the two apart.
 func Open(o Options) (*Store, error) {
 	opt, err := clientOption(o)
 	if err != nil {
 		return nil, err
 	}
 	s := &Store{log: cmp.Or(o.Logger, slog.Default())}
+	s.health.init()
+	s.watch.lookAgain, s.watch.scratch = s.health.look, s.health.scratch
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	opt.OnInvalidations = s.watch.invalidated
+	s.socket = opt.DialCtxFn != nil
 	s.doubt.watchDials(&opt)
 	s.opt = opt
-	if err := s.connect(); err != nil {
-		s.log.Warn("redis cannot be reached, will keep trying", "addr", opt.InitAddress, "error", err)
-		s.done.Go(s.redial)
-	}
+	err = s.connect()
+	s.done.Go(func() { s.mind(err) })
 	return s, nil
 }
 
@@ -153,73 +156,52 @@ func clientOption(o Options) (rueidis.ClientOption, error) {
 
 func (s *Store) connect() error {
 	c, err := rueidis.NewClient(s.opt)
-	if err == nil {
-		err = s.checkVersion(c)
+	if err != nil {
+		err = s.whoFailed(err)
+	} else {
+		var d *doubt
+		if c.Mode() != rueidis.ClientModeCluster {
+			d = &s.doubt
+		}
+		c = prompt{c, d}
+		ctx, cancel := context.WithTimeout(s.ctx, s.opt.Dialer.Timeout)
+		defer cancel()
+		if c.Mode() == rueidis.ClientModeCluster {
+			s.topology.learn(ctx, c) // before anything is read
+		}
+		err = s.test(ctx, c)
+		s.health.trouble.Store(nil)
+		if err != nil && !errors.Is(err, ErrUnusable) {
+			e := err // it may pass, and operations can be tried
+			s.health.trouble.Store(&e)
+			err = nil
+		}
 	}
 	if err != nil {
 		if c != nil {
 			c.Close()
 		}
-		s.down.Store(&err)
+		e := err
+		s.health.down.Store(&e)
 		return err
 	}
-	if c.Mode() != rueidis.ClientModeCluster {
-		c = prompt{c, &s.doubt}
-	} else {
-		c = prompt{Client: c}
-		ctx, cancel := context.WithTimeout(s.ctx, s.opt.Dialer.Timeout)
-		defer cancel()
-		s.topology.learn(ctx, c) // before anything is read
+	if c.Mode() == rueidis.ClientModeCluster {
 		s.done.Go(func() { s.watchSlots(c) })
 	}
 	s.client.Store(&c)
-	return nil
-}
-
-// checkVersion looks at what the scripts need; what they would say themselves
-// on an old server is a puzzle.
-func (s *Store) checkVersion(c rueidis.Client) error {
-	ctx, cancel := context.WithTimeout(s.ctx, s.opt.Dialer.Timeout)
-	defer cancel()
-	hello, err := c.Do(ctx, c.B().Hello().Build()).AsStrMap()
-	if err != nil {
-		return err
-	}
-	var major int
-	if _, err := fmt.Sscanf(hello["version"], "%d.", &major); err == nil && major < 7 {
-		return fmt.Errorf("the server's version is %s, want 7.0 or later", hello["version"])
-	}
-	return nil
-}
-
-func (s *Store) redial() {
-	wait := 50 * time.Millisecond
-	t := time.NewTimer(wait)
-	defer t.Stop()
-	for {
-		select {
-		case <-s.ctx.Done():
-			return
-		case <-t.C:
-		}
-		if err := s.connect(); err == nil {
-			s.log.Info("redis reached", "addr", s.opt.InitAddress)
-			return
-		}
-		wait = min(2*wait, time.Second)
-		t.Reset(wait)
-	}
+	s.health.down.Store(nil)
+	return s.State()
 }
 
 func (s *Store) get() (rueidis.Client, error) {
 	if s.ctx.Err() != nil {
 		return nil, errClosed
 	}
+	if s.health.down.Load() != nil {
+		return nil, s.State()
+	}
 	if c := s.client.Load(); c != nil {
 		return *c, nil
-	}
-	if err := s.down.Load(); err != nil {
-		return nil, fmt.Errorf("redisl2: not connected: %w", *err)
 	}
 	return nil, errors.New("redisl2: not connected")
 }

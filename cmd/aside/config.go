@@ -179,6 +179,9 @@ func (f *CacheFlags) check() error {
 	return errors.Join(errs...)
 }
 
+// checkTime bounds the look at Redis before the start.
+const checkTime = 5 * time.Second
+
 // schemaVersionText is stored with every record in Redis. Raise it with any
 // change of todo.Todo that older servers would read wrongly: servers that have
 // another one take such a record for a miss. It is a text for the linker, which
@@ -196,13 +199,13 @@ func (f *CacheFlags) open(name string, log *slog.Logger, hooks func(*aside.Optio
 	o := f.options(name, log)
 	hooks(&o)
 	closeRedis := func() {}
+	var l2 *redisl2.Store
 	if f.Redis != "" {
 		options, err := f.redisOptions(log)
 		if err != nil {
 			return nil, nil, &exitError{err, exitUsage}
 		}
-		l2, err := redisl2.Open(options)
-		if err != nil {
+		if l2, err = redisl2.Open(options); err != nil {
 			return nil, nil, &exitError{fmt.Errorf("--redis: %w", err), exitUsage}
 		}
 		o.L2, closeRedis = l2, l2.Close
@@ -210,6 +213,16 @@ func (f *CacheFlags) open(name string, log *slog.Logger, hooks func(*aside.Optio
 	if cache, err = aside.New(o); err != nil {
 		closeRedis()
 		return nil, nil, err
+	}
+	if l2 != nil {
+		// What may pass is waited for while serving.
+		ctx, cancel := context.WithTimeout(context.Background(), checkTime)
+		defer cancel()
+		if err := l2.Check(ctx); errors.Is(err, redisl2.ErrUnusable) {
+			_ = cache.Close(ctx) // it has not been used
+			closeRedis()
+			return nil, nil, &exitError{fmt.Errorf("--redis: %s", strings.TrimPrefix(err.Error(), "redisl2: ")), exitUsage}
+		}
 	}
 	return cache, func(ctx context.Context) error {
 		defer closeRedis()
