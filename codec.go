@@ -19,7 +19,9 @@ type Codec[V any] interface {
 	Decode(data []byte) (V, error)
 }
 
-// JSON is the default codec, encoding/json. Its ID is 1. It refuses null for a V that
+// JSON is the default codec, encoding/json. Its ID is 1. It leaves out fields that are
+// unexported or have the tag json:"-", and what a V holds as any comes back as the
+// type that JSON has for it: an int as a float64, a struct as a map. It refuses null for a V that
 // it would not have encoded so.
 type JSON[V any] struct{}
 

@@ -37,7 +37,9 @@ type Options[K comparable, V any] struct {
 	Key      func(k K) string
 	ParseKey func(s string) (K, error)
 
-	// Codec encodes values for L2; default JSON.
+	// Codec encodes values for L2; default JSON, which leaves out unexported fields and
+	// those with the tag json:"-": such a V needs a codec of its own, or its answers
+	// depend on the tier.
 	Codec Codec[V]
 
 	// CompressAbove is the size in bytes from which encoded values are
