@@ -348,12 +348,12 @@ func TestScriptsReportWhatTheyMayNotDo(t *testing.T) {
 			},
 		},
 	} {
-		url := strings.Replace(srv.URL(), "redis://", "redis://"+right+":pw@", 1)
+		url := as(right, srv.URL())
 		key := prefix + right
 		before := "F1" + strings.Repeat("x", 16) + "0000000000000"
 		srv.Do("SET", key, before, "PX", "60000")
 		for name, op := range ops {
-			srv.Do("ACL", "SETUSER", right, "on", ">pw", "~*", "&*", "+@all")
+			srv.Do("ACL", "SETUSER", right, "on", ">secret", "~*", "&*", "+@all")
 			s := open(t, redisl2.Options{URL: url, Logger: slog.New(slog.DiscardHandler)})
 			srv.Do("ACL", "SETUSER", right, "-"+right)
 			if err := op(s, key); err == nil || !strings.Contains(err.Error(), "can't run this command") && !strings.Contains(err.Error(), "no permissions to run") {

@@ -98,7 +98,7 @@ func (s *Store) mind(err error) {
 	)
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
-	for {
+	for s.ctx.Err() == nil {
 		switch {
 		case err == nil:
 			if said != nil {
@@ -224,7 +224,7 @@ func (s *Store) whoFailed(err error) error {
 // library does not tell, and one that speaks no TLS says nothing to those who do.
 func (s *Store) overhear(err error) error {
 	var refused *net.OpError
-	if errors.As(err, &refused) && refused.Op == "dial" || s.socket {
+	if errors.As(err, &refused) && refused.Op == "dial" || strings.HasPrefix(s.opt.InitAddress[0], "/") { // a socket
 		return err
 	}
 	const limit = 300 * time.Millisecond

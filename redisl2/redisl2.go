@@ -68,7 +68,6 @@ type Options struct {
 // Store is an aside.L2. Close it after the caches that use it.
 type Store struct {
 	opt    rueidis.ClientOption
-	socket bool // whether opt's address is a Unix socket
 	log    *slog.Logger
 	client atomic.Pointer[rueidis.Client]
 	health health
@@ -103,7 +102,6 @@ func Open(o Options) (*Store, error) {
 	s.watch.lookAgain, s.watch.scratch = s.health.look, s.health.scratch
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	opt.OnInvalidations = s.watch.invalidated
-	s.socket = opt.DialCtxFn != nil
 	s.doubt.watchDials(&opt)
 	s.opt = opt
 	err = s.connect()
@@ -159,11 +157,11 @@ func (s *Store) connect() error {
 	if err != nil {
 		err = s.whoFailed(err)
 	} else {
-		var d *doubt
 		if c.Mode() != rueidis.ClientModeCluster {
-			d = &s.doubt
+			c = prompt{c, &s.doubt}
+		} else {
+			c = prompt{Client: c}
 		}
-		c = prompt{c, d}
 		ctx, cancel := context.WithTimeout(s.ctx, s.opt.Dialer.Timeout)
 		defer cancel()
 		if c.Mode() == rueidis.ClientModeCluster {

@@ -45,8 +45,13 @@ func grant(name string, rights []string, servers ...*testserver.RedisServer) {
 	}
 }
 
+// as replaces the user of a URL.
 func as(name, url string) string {
-	return strings.Replace(url, "redis://", "redis://"+name+":secret@", 1)
+	_, rest, _ := strings.Cut(url, "://")
+	if _, host, ok := strings.Cut(rest, "@"); ok {
+		rest = host
+	}
+	return "redis://" + name + ":secret@" + rest
 }
 
 // notNeeded are rights that are harmless to lack: HELLO needs none, and what names
@@ -196,9 +201,9 @@ func TestWhatNoWaitingMends(t *testing.T) {
 		{"no CLIENT", as("client", "redis://"+srv.Addr()), "may not run CLIENT TRACKING"},
 		{"no CLUSTER", as("cluster", "redis://"+cluster.Addrs()[0]), "may not run CLUSTER SLOTS"},
 		{"no CLUSTER, several addresses", as("cluster", cluster.URL()), "may not run CLUSTER SLOTS"},
-		{"no such database", plain.URL() + "/99", "no database of this number"},
+		{"no such database", "redis://" + plain.Addr() + "/99", "no database of this number"},
 		{"a database of a cluster", "redis://" + cluster.Addrs()[0] + "/1", "a cluster has database 0 alone"},
-		{"several that are no cluster", plain.URL() + "?addr=" + plain.Addr(), "not a cluster"},
+		{"several that are no cluster", "redis://" + plain.Addr() + "?addr=" + plain.Addr(), "not a cluster"},
 		{"TLS to a server without", "rediss://" + plain.Addr(), "no TLS is spoken there"},
 		{"HELLO renamed", renamed("HELLO"), "no RESP3"},
 		{"CLIENT renamed", renamed("CLIENT"), "does not know CLIENT"},

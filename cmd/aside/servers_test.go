@@ -51,7 +51,7 @@ func TestTwoNodesOnRealServers(t *testing.T) {
 func TestTutorialDefectRedisDownIsAnOutage(t *testing.T) {
 	redis := testserver.Redis(t)
 	proxy := testserver.Toxiproxy(t, redis.Addr())
-	p := start(t, nil, "serve", "--data", t.TempDir(), "--redis", "redis://"+proxy.Addr())
+	p := start(t, nil, "serve", "--data", t.TempDir(), "--redis", strings.Replace(redis.URL(), redis.Addr(), proxy.Addr(), 1))
 	p.want(p.do("POST", "/todos", `{"id":"1","name":"n"}`), 201)
 	p.want(p.do("POST", "/todos", `{"id":"2","name":"n"}`), 201)
 	ready := func() string { return p.want(p.do("GET", "/readyz", ""), 200).body }

@@ -139,9 +139,10 @@ func (s *RedisServer) launch(configure func()) {
 // Addr is host:port.
 func (s *RedisServer) Addr() string { return fmt.Sprintf("127.0.0.1:%d", s.port) }
 
-// URL is a redis:// URL, with the password if the server asks for one.
+// URL is a redis:// URL, with the password if the server asks for one, or with the
+// user that has the least rights, if the environment asks for that.
 func (s *RedisServer) URL() string {
-	u := url.URL{Scheme: "redis", Host: s.Addr()}
+	u := url.URL{Scheme: "redis", Host: s.Addr(), User: userinfo()}
 	if s.password != "" {
 		u.User = url.UserPassword("", s.password)
 	}
@@ -342,6 +343,9 @@ func (s *RedisServer) start(extra ...string) error {
 	})
 	if ready && !ended {
 		s.proc = cmd
+		if leastRights() && s.sentinel == "" && s.password == "" {
+			return s.grantLeast()
+		}
 		return nil
 	}
 	_ = cmd.Process.Kill()
