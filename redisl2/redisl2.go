@@ -67,10 +67,11 @@ type Options struct {
 
 // Store is an aside.L2. Close it after the caches that use it.
 type Store struct {
-	opt    rueidis.ClientOption
-	log    *slog.Logger
-	client atomic.Pointer[rueidis.Client]
-	down   atomic.Pointer[error] // why there is no client yet
+	opt     rueidis.ClientOption
+	silence time.Duration // SilenceTimeout
+	log     *slog.Logger
+	client  atomic.Pointer[rueidis.Client]
+	down    atomic.Pointer[error] // why there is no client yet
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -95,7 +96,7 @@ func Open(o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{log: cmp.Or(o.Logger, slog.Default())}
+	s := &Store{log: cmp.Or(o.Logger, slog.Default()), silence: 2 * opt.ConnWriteTimeout}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	opt.OnInvalidations = s.watch.invalidated
 	s.opt = opt
