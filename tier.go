@@ -27,6 +27,8 @@ type tier struct {
 	hook    func(op string, d time.Duration, err error) // contains panics
 	log     *slog.Logger
 
+	entrySize atomic.Int64 // bytes of an entry that was found of late, about
+
 	// requests on one key each, of writes that come together
 	fences   exchange[FenceRequest, error]
 	releases exchange[ReleaseRequest, ReleaseResult]
@@ -206,10 +208,34 @@ func eachOf[R any](t *tier, op string, n, size int, f func(ctx context.Context) 
 	return out
 }
 
+// acquire has a timeout that grows with the bytes that are to be expected: what comes
+// back is not known before.
 func (t *tier) acquire(reqs []LeaseRequest) []Acquired {
-	return each(t, "acquire", len(reqs),
+	out := eachOf(t, "acquire", len(reqs), len(reqs)*int(t.entrySize.Load()),
 		func(ctx context.Context) []Acquired { return t.l2.Acquire(ctx, reqs) },
 		func(a *Acquired) *error { return &a.Err })
+	size, found := 0, 0
+	for i := range out {
+		if n := len(out[i].Entry); n > 0 {
+			size += n
+			found++
+		}
+	}
+	t.sawEntries(size, found)
+	return out
+}
+
+// sawEntries tells of entries that L2 had, or has now. The size that is expected
+// rises at once and sinks slowly: a batch that is given too little time fails as a
+// whole. Updates that meet may be lost.
+func (t *tier) sawEntries(size, n int) {
+	if n == 0 {
+		return
+	}
+	before := t.entrySize.Load()
+	if now := max(int64(size/n), before-before/16); now != before {
+		t.entrySize.Store(now)
+	}
 }
 
 func (t *tier) fill(reqs []FillRequest) []FillResult {
@@ -217,6 +243,7 @@ func (t *tier) fill(reqs []FillRequest) []FillResult {
 	for i := range reqs {
 		size += len(reqs[i].Entry)
 	}
+	t.sawEntries(size, len(reqs))
 	return eachOf(t, "fill", len(reqs), size,
 		func(ctx context.Context) []FillResult { return t.l2.Fill(ctx, reqs) },
 		func(r *FillResult) *error { return &r.Err })

@@ -67,10 +67,11 @@ type Options struct {
 
 // Store is an aside.L2. Close it after the caches that use it.
 type Store struct {
-	opt    rueidis.ClientOption
-	log    *slog.Logger
-	client atomic.Pointer[rueidis.Client]
-	health health
+	opt     rueidis.ClientOption
+	silence time.Duration // SilenceTimeout
+	log     *slog.Logger
+	client  atomic.Pointer[rueidis.Client]
+	health  health
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -97,7 +98,7 @@ func Open(o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{log: cmp.Or(o.Logger, slog.Default())}
+	s := &Store{log: cmp.Or(o.Logger, slog.Default()), silence: 2 * opt.ConnWriteTimeout}
 	s.health.init()
 	s.watch.lookAgain, s.watch.scratch = s.health.look, s.health.scratch
 	s.ctx, s.cancel = context.WithCancel(context.Background())
