@@ -28,6 +28,9 @@ func newClearing(t *testing.T, keys int, spoil func(p *tap, scan int, cmd []stri
 	}
 	c := &clearing{tap: newTap(t, srv)}
 	c.replace(func(cmd []string) []string {
+		if strings.Contains(strings.Join(cmd, " "), "selftest-") { // which a new connection begins with
+			return cmd
+		}
 		if cmd[0] == "SCAN" {
 			c.scans = append(c.scans, cmd[1])
 		}
