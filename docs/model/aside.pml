@@ -24,6 +24,7 @@
 /* Sets are bit masks. */
 #define BIT(x)  (1 << (x))
 #define NOBODY  15
+#define ELSEWHERE 14	/* a node that is not in this model */
 #define READERS_OF(n) ((n) == 0 -> READERS0 : READERS1)
 #define READERS_ON(n) ((n) == 0 -> BIT(READERS0) - 1 : BIT(READERS) - BIT(READERS0))
 #define WRITERS_ON(n) ((n) == 0 -> BIT(WRITERS0) - 1 : BIT(WRITERS) - BIT(WRITERS0))

@@ -107,7 +107,7 @@ inline overtake(r, n)
 #ifdef NO_OVERTAKE
 	:: false -> skip
 #else
-	:: strong || got == FENCE || flight[n] != r -> overtakes(r, n)
+	:: strong || got == FENCE || got == WAITED || flight[n] != r -> overtakes(r, n)
 #endif
 	:: else
 	fi

@@ -131,6 +131,18 @@ lookUp:		STEP
 #endif
 		leave(); goto out
 	}
+#ifdef WAITS
+	:: atomic {
+		ANSWERED(me) && got == LEASE ->	/* Cache.awaitLeases: LeaseWait is over */
+		got = WAITED; need = 0;
+#ifndef WAIT_INSERTS
+		fresh = fresh & ~BIT(me); calm(NODE);
+#endif
+		noteAsOf(me);
+		v = db;
+		printf("node %d: reader %d has waited for long enough and loads %d\n", NODE, me, v)
+	}
+#endif
 	:: atomic {
 		ANSWERED(me) && (got == GRANTED || got == FENCE) ->
 		if	/* Cache.granted */
@@ -164,6 +176,15 @@ lookUp:		STEP
 		settle(me, NODE, v, false); returns(NODE, v);
 		STEP
 		if
+#if defined(WAIT_FILLS)
+		:: got == WAITED -> strong = false
+#elif defined(WAIT_INSERTS)
+		:: got == WAITED -> insertL1(me, NODE, v); finish(me, NODE, TRUST_LOCAL); leave(); goto out
+#elif defined(WAIT_TRUSTED)
+		:: got == WAITED -> finish(me, NODE, TRUST_ALL); leave(); goto out
+#else
+		:: got == WAITED -> finish(me, NODE, TRUST_NONE); leave(); goto out
+#endif
 		:: got == FENCE -> finish(me, NODE, TRUST_NONE); leave(); goto out
 		:: else -> strong = false; got = 0
 		fi
@@ -212,7 +233,7 @@ failed_: atomic {	/* the stale value that the lease was granted over stands in, 
 		fi;
 		v = 0; strong = false;
 		if
-		:: got == FENCE -> finish(me, NODE, TRUST_NONE); leave(); goto out
+		:: got == FENCE || got == WAITED -> finish(me, NODE, TRUST_NONE); leave(); goto out
 		:: else
 		fi
 	}

@@ -1,11 +1,29 @@
 /* Redis: the string that stands for the key, its tracking, and the scripts of redisl2. Each script is one step. */
 
-mtype = { ABSENT, VALUE, LEASE, FENCE, GRANTED, PUBLISHED, REMOVED, OTHERS, GONE };
+mtype = { ABSENT, VALUE, LEASE, FENCE, GRANTED, WAITED, PUBLISHED, REMOVED, OTHERS, GONE };
 
 mtype key = ABSENT;
 byte held;		/* the version in a value, the token of a lease */
 byte fences;		/* the tokens in a fence that have not expired */
 bool shared;		/* the fence was touched by more than one writer */
+#if defined(SINGLES) || defined(NEWER)
+byte crowd;		/* writers who have no record of their own in the fence: its common record, or its key, outlasts them */
+#define CROWD crowd
+#else
+#define CROWD 0
+#endif
+#ifdef NEWER
+bool opaque;		/* the fence is of a format that only node 1 can read */
+#define OPAQUE_TO(n) (opaque && (n) == 0)
+#else
+#define OPAQUE_TO(n) false
+#endif
+#if defined(LEFTOVERS) && LEFTOVERS
+bool endless;		/* the lease has no end, or one far away */
+#define ENDLESS endless
+#else
+#define ENDLESS false
+#endif
 
 byte newest;		/* of the versions that the feed has told a fence */
 bool ahead;		/* of a script: the node had news on their way before; false between steps */
@@ -20,9 +38,17 @@ byte mayCommit;		/* writers whose change the primary may yet apply */
 #else
 #define MAY_END (fences & ~mayCommit)
 #endif
+#ifdef COMMON_ENDS_FIRST
+#define CROWD_MAY_END (CROWD & ~mayCommit)
+#else
+#define CROWD_MAY_END (CROWD && !(CROWD & mayCommit))
+#endif
 
 #ifdef ONE_TOKEN
 #define TOKEN(r) READER_NODE(r)
+#elif defined(TAKEOVER_KEEPS_TOKEN)
+byte taken[READERS];	/* the token of a lease that was taken over as it stood, plus 1 */
+#define TOKEN(r) (taken[r] -> taken[r] - 1 : (r))
 #else
 #define TOKEN(r) (r)
 #endif
@@ -44,6 +70,15 @@ inline changed()
 inline set(kind, x)
 {
 	key = kind; held = x; fences = 0; shared = false; newest = 0;
+#if defined(SINGLES) || defined(NEWER)
+	crowd = 0;
+#endif
+#ifdef NEWER
+	opaque = false;
+#endif
+#if defined(LEFTOVERS) && LEFTOVERS
+	endless = false;
+#endif
 	changed()
 }
 
@@ -56,16 +91,19 @@ inline look(n)
 #endif
 	if
 	:: true
-	:: key == VALUE || key == LEASE -> set(ABSENT, 0); printf("redis: the entry has expired\n")
-	:: MAY_END ->
+	:: key == VALUE || key == LEASE && !ENDLESS -> set(ABSENT, 0); printf("redis: the entry has expired\n")
+	:: MAY_END || CROWD_MAY_END ->
 		do
 		:: MAY_END & 1 -> fences = fences & ~1; printf("redis: the fence of writer 0 has ended\n")
 		:: MAY_END & 2 -> fences = fences & ~2; printf("redis: the fence of writer 1 has ended\n")
 		:: MAY_END & 4 -> fences = fences & ~4; printf("redis: the fence of writer 2 has ended\n")
+#if defined(SINGLES) || defined(NEWER)
+		:: CROWD_MAY_END -> crowd = 0; printf("redis: the fence of the writers without records has ended\n")
+#endif
 		:: true -> break
 		od;
 		if
-		:: !fences -> set(ABSENT, 0)
+		:: !fences && !CROWD -> set(ABSENT, 0)
 		:: else
 		fi
 	fi
@@ -101,10 +139,13 @@ inline answers(p, n)
 inline grant(r, n)
 {
 	if
-	:: key == LEASE && held != TOKEN(r) -> broken(P4)	/* its holder's load would not be the only one */
+	:: key == LEASE && held != TOKEN(r) && !ENDLESS -> broken(P4)	/* its holder's load would not be the only one */
 	:: else
 	fi;
-	got = GRANTED; set(LEASE, TOKEN(r))
+#ifdef TAKEOVER_KEEPS_TOKEN
+	taken[r] = (key == LEASE && endless -> held + 1 : 0);
+#endif
+	got = GRANTED; set(LEASE, 0); held = TOKEN(r)
 }
 
 inline acquire_lua(r, n, got, v)
@@ -118,10 +159,20 @@ inline acquire_lua(r, n, got, v)
 #ifdef LEASE_OVER
 	:: key == LEASE -> grant(r, n)
 #else
-	:: key == LEASE && held != TOKEN(r) -> got = LEASE; watch(n, FOUND)
+#ifdef NO_TAKEOVER
+	:: key == LEASE && held != TOKEN(r) && ENDLESS -> broken(P5)	/* nobody would ever fill the key again */
+#else
+	:: key == LEASE && held != TOKEN(r) && ENDLESS -> grant(r, n)
+#endif
+	:: key == LEASE && held != TOKEN(r) && !ENDLESS -> got = LEASE; watch(n, FOUND)
 	:: key == LEASE && held == TOKEN(r) -> got = GRANTED	/* a retry of ours */
 #endif
+#ifdef OPAQUE_ABSENT
+	:: key == FENCE && OPAQUE_TO(n) -> grant(r, n)
+	:: key == FENCE && !OPAQUE_TO(n) -> got = FENCE
+#else
 	:: key == FENCE -> got = FENCE
+#endif
 	:: key == ABSENT -> grant(r, n)
 	fi
 }
@@ -132,6 +183,10 @@ inline fill_lua(r, n, v, ok)
 	if
 #ifdef NO_CAS
 	:: true ->
+#elif defined(ANY_LEASE)
+	:: key == LEASE ->
+#elif defined(WAIT_FILLS)
+	:: key == LEASE && held == TOKEN(r) || got == WAITED && key != FENCE ->
 #else
 	:: key == LEASE && held == TOKEN(r) ->
 #endif
@@ -156,12 +211,51 @@ inline abandon_lua(r, n, restore)
 	fi
 }
 
+/* A writer's record in a fence that it can read. The code has room for 32, the model for one or none: then the others that
+   filled the room have been released, or have ended. */
+#if defined(SINGLES) && SINGLES == 1
+#define FULL (fences != 0)
+#else
+#define FULL true
+#endif
+inline record(w, n)
+{
+#ifdef SINGLES
+	if
+	:: !FULL -> fences = fences | BIT(w)
+#ifdef COMMON_NONE
+	:: FULL
+#else
+	:: FULL -> crowd = crowd | BIT(w); shared = true
+#endif
+	fi
+#else
+	fences = fences | BIT(w)
+#endif
+#ifdef NEWER
+	; opaque = (n == 1)
+#endif
+}
+
 inline fence_lua(w, n)
 {
 	look(n);
 	if
-	:: key == FENCE -> shared = true; fences = fences | BIT(w); changed()
-	:: else -> set(FENCE, 0); fences = BIT(w)
+#ifndef OPAQUE_REPLACED
+	:: key == FENCE && OPAQUE_TO(n) ->	/* all that can be done with it: set the mark, lengthen the key's life */
+#ifndef OPAQUE_UNMARKED
+		shared = true;
+#endif
+#if defined(NEWER) && !defined(OPAQUE_SHORT)
+		crowd = crowd | BIT(w);
+#endif
+		changed()
+#endif
+	:: key == FENCE && !OPAQUE_TO(n) ->
+		shared = true;
+		record(w, n);
+		changed()
+	:: else -> set(FENCE, 0); record(w, n)
 	fi
 }
 
@@ -175,7 +269,14 @@ inline fence_lua(w, n)
 #ifdef RELEASE_FIRST
 #define OTHERS_STAND 0
 #else
-#define OTHERS_STAND (fences & ~BIT(w))
+#define OTHERS_STAND ((fences & ~BIT(w)) || COMMON)
+#endif
+#if defined(SINGLES) && !defined(COMMON_RELEASED)
+#define COMMON crowd
+#elif defined(SINGLES)
+#define COMMON (crowd && !(crowd & BIT(w)))
+#else
+#define COMMON 0
 #endif
 #ifdef PUBLISH_SHARED
 #define MAY_PUBLISH (publish && (fences & BIT(w)) && v >= newest)
@@ -189,13 +290,30 @@ inline release_lua(w, n, publish, v, got)
 	if
 	:: key != FENCE && REMOVES -> got = GONE; set(ABSENT, 0)
 	:: key != FENCE && !REMOVES -> got = GONE
-	:: key == FENCE && OTHERS_STAND ->
-		got = (fences & BIT(w) -> OTHERS : GONE);
+#ifdef OPAQUE_RELEASED
+	:: key == FENCE && OPAQUE_TO(n) -> got = REMOVED; set(ABSENT, 0)
+#else
+	:: key == FENCE && OPAQUE_TO(n) -> got = OTHERS
+#endif
+#ifdef NEWER
+#ifdef OPAQUE_OWNER
+#define LEAVES false
+#else
+#define LEAVES (n == 1 && opaque && shared)	/* the mark may be of one who left no record */
+#endif
+	:: key == FENCE && LEAVES ->
+		got = OTHERS;
+		fences = fences & ~BIT(w); crowd = crowd | BIT(w); changed()
+#else
+#define LEAVES false
+#endif
+	:: key == FENCE && !OPAQUE_TO(n) && !LEAVES && OTHERS_STAND ->
+		got = (fences & BIT(w) || COMMON -> OTHERS : GONE);
 		fences = fences & ~BIT(w); shared = true; changed()
-	:: key == FENCE && !OTHERS_STAND && MAY_PUBLISH ->
+	:: key == FENCE && !OPAQUE_TO(n) && !LEAVES && !OTHERS_STAND && MAY_PUBLISH ->
 		got = PUBLISHED; set(VALUE, v);
 		watch(n, PUBLISH)
-	:: key == FENCE && !OTHERS_STAND && !MAY_PUBLISH -> got = REMOVED; set(ABSENT, 0)
+	:: key == FENCE && !OPAQUE_TO(n) && !LEAVES && !OTHERS_STAND && !MAY_PUBLISH -> got = REMOVED; set(ABSENT, 0)
 	fi
 }
 

@@ -43,9 +43,16 @@ inline crash(n)
 	printf("node %d: dies\n", n)
 }
 
+#ifndef LEFTOVERS
+#define LEFTOVERS 0
+#endif
+
 proctype world()
 {
 	byte i, crashes = CRASHES;
+#if LEFTOVERS
+	byte leftovers = LEFTOVERS;
+#endif
 end:	do
 #ifdef FINE
 	:: pause -> pause = false
@@ -55,6 +62,16 @@ end:	do
 	:: atomic { (adrift & 1) -> land(0) }
 	:: atomic { (adrift & 2) -> land(1) }
 	:: atomic { (adrift & 4) -> land(2) }
+#if LEFTOVERS
+	:: atomic {
+		leftovers && key == ABSENT -> leftovers--;
+		if
+		:: set(LEASE, ELSEWHERE); printf("redis: a node that is not in this model has leased the key\n")
+		:: set(LEASE, NOBODY); endless = true; printf("redis: a dump brings a lease without an end\n")
+		fi
+	}
+	:: atomic { leftovers && key == LEASE && !endless -> leftovers--; endless = true; printf("redis: its clock is set back, so the lease has no end\n") }
+#endif
 	:: atomic { crashes && up[0] -> crashes--; crash(0) }
 	:: atomic { crashes && up[1] -> crashes--; crash(1) }
 	:: OLD_IN_L2(CURRENT) -> broken(P1_L2)
