@@ -18,6 +18,20 @@ func TestRedisOutage(t *testing.T) {
 			},
 		},
 		{
+			// Caught: nodes that take what came back for what is there.
+			name: "Redis killed, restarted from its snapshot", lossy: true,
+			do: func(r *run) {
+				for range 3 {
+					r.Redis.Do("SAVE")
+					r.hold(r.Fault / 3)
+					r.Redis.Kill()
+					r.hold(r.Fault / 10)
+					r.Redis.RestartFromSnapshot()
+					r.hold(r.Fault / 3)
+				}
+			},
+		},
+		{
 			name: "Redis paused", silent: true,
 			do: func(r *run) {
 				r.Redis.Pause()

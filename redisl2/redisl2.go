@@ -67,23 +67,30 @@ type Options struct {
 
 // Store is an aside.L2. Close it after the caches that use it.
 type Store struct {
-	opt    rueidis.ClientOption
-	log    *slog.Logger
-	client atomic.Pointer[rueidis.Client]
-	down   atomic.Pointer[error] // why there is no client yet
+	opt     rueidis.ClientOption
+	dial    dialFunc
+	silence time.Duration
+	log     *slog.Logger
+	client  atomic.Pointer[rueidis.Client]
+	down    atomic.Pointer[error] // why there is no client yet
 
 	ctx    context.Context
 	cancel context.CancelFunc
 	done   sync.WaitGroup
 
-	watch    watchers
-	topology topology // of a cluster
+	watch      watchers
+	topology   topology // of a cluster
+	conns      conns
+	owns       owns
+	admissions admissions
 }
 
 var _ aside.Partitioned = (*Store)(nil)
 
 // ErrOptions is matched by the error of Open for options that cannot work.
 var ErrOptions = errors.New("redisl2: invalid options")
+
+const defaultSilence = 2 * time.Second
 
 var errClosed = errors.New("redisl2: closed")
 
@@ -97,7 +104,13 @@ func Open(o Options) (*Store, error) {
 	}
 	s := &Store{log: cmp.Or(o.Logger, slog.Default())}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
-	opt.OnInvalidations = s.watch.invalidated
+	s.silence = cmp.Or(o.SilenceTimeout, defaultSilence)
+	if s.dial = opt.DialCtxFn; s.dial == nil {
+		s.dial = dial
+	}
+	opt.DialCtxFn = s.conns.dialer(s.dial, toServer)
+	opt.OnInvalidations = s.watch.changed
+	opt.NewCacheStoreFn = func(rueidis.CacheStoreOption) rueidis.CacheStore { return &news{of: s} }
 	s.opt = opt
 	if err := s.connect(); err != nil {
 		s.log.Warn("redis cannot be reached, will keep trying", "addr", opt.InitAddress, "error", err)
@@ -114,7 +127,7 @@ func clientOption(o Options) (rueidis.ClientOption, error) {
 	if err != nil {
 		return fail("URL: %w", err)
 	}
-	silence := cmp.Or(o.SilenceTimeout, 2*time.Second)
+	silence := cmp.Or(o.SilenceTimeout, defaultSilence)
 	if silence < 100*time.Millisecond {
 		return fail("SilenceTimeout is %v, want at least 100ms", silence)
 	}
@@ -133,6 +146,7 @@ func clientOption(o Options) (rueidis.ClientOption, error) {
 	opt.Dialer = net.Dialer{Timeout: cmp.Or(o.DialTimeout, opt.Dialer.Timeout, time.Second), KeepAlive: silence / 4}
 	opt.ConnWriteTimeout = silence / 2
 	opt.Sentinel.Dialer = opt.Dialer
+	opt.Sentinel.Dialer.Resolver = sentinelDial
 	opt.Sentinel.TLSConfig = opt.TLSConfig
 	opt.Sentinel.Username, opt.Sentinel.Password = o.SentinelUsername, o.SentinelPassword
 	if opt.Sentinel.MasterSet != "" {
@@ -145,7 +159,6 @@ func clientOption(o Options) (rueidis.ClientOption, error) {
 	// Not nil, which would be OPTIN. And not NOLOOP: with it the server does not
 	// tell us what it dropped to make room for a command of ours, keys or tracking.
 	opt.ClientTrackingOptions = []string{}
-	opt.NewCacheStoreFn = func(rueidis.CacheStoreOption) rueidis.CacheStore { return noStore{} }
 	return opt, nil
 }
 
@@ -169,6 +182,7 @@ func (s *Store) connect() error {
 		s.done.Go(func() { s.watchSlots(c) })
 	}
 	s.client.Store(&c)
+	s.done.Go(func() { s.watchPulse(c) })
 	return nil
 }
 
@@ -222,12 +236,14 @@ func (s *Store) get() (rueidis.Client, error) {
 
 // Close closes the connections. Watchers are told that changes may be lost.
 func (s *Store) Close() {
+	s.admissions.close()
 	s.cancel()
+	s.conns.end()
 	s.done.Wait()
 	if c := s.client.Load(); c != nil {
 		(*c).Close()
 	}
-	s.watch.invalidated(nil)
+	s.watch.lost()
 }
 
 // Ping asks every master whether it could be written now. Of a cluster, one
@@ -237,15 +253,15 @@ func (s *Store) Ping(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if c.Mode() != rueidis.ClientModeCluster {
-		return pingOnce(ctx, c)
-	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	servers := s.topology.known(c.Nodes())
+	servers := c.Nodes()
+	if c.Mode() == rueidis.ClientModeCluster {
+		servers = s.topology.known(servers)
+	}
 	answers := make(chan error, len(servers))
-	for _, n := range servers {
-		go func() { answers <- pingOnce(ctx, n) }()
+	for addr, n := range servers {
+		go func() { answers <- s.pingOne(ctx, addr, n) }()
 	}
 	err = nil
 	for range servers {
@@ -258,17 +274,56 @@ func (s *Store) Ping(ctx context.Context) error {
 	return err
 }
 
-func pingOnce(ctx context.Context, c rueidis.Client) error {
-	return wrap(c.Do(ctx, c.B().Eval().Script(ping.src).Numkeys(0).Build()).Error())
+// pingOne asks one server whether each cache could be written there.
+func (s *Store) pingOne(ctx context.Context, addr string, n rueidis.Client) error {
+	all := s.watched()
+	if len(all) == 0 {
+		return wrap(n.Do(ctx, n.B().Eval().Script(ping.src).Numkeys(0).Build()).Error())
+	}
+	for _, o := range all {
+		say := func() rueidis.RedisResult {
+			return n.Do(ctx, n.B().Evalsha().Sha1(o.script(ping).sha).Numkeys(0).Build())
+		}
+		r := say()
+		if noScript(r) {
+			if err := s.admitOne(ctx, addr, o); err != nil {
+				return err
+			}
+			r = say()
+		}
+		if err := r.Error(); err != nil {
+			s.demoted(addr, err)
+			return wrap(err)
+		}
+	}
+	return nil
 }
 
-// noStore stands in for rueidis' own client-side cache, which we do not use.
-type noStore struct{}
+// own returns the scripts of a key's prefix.
+func (s *Store) own(key string) *own { return s.owns.of(key, s.opt.SelectDB) }
 
-func (noStore) Flight(string, string, time.Duration, time.Time) (rueidis.RedisMessage, rueidis.CacheEntry) {
+// news stands in for rueidis' own client-side cache, which we do not use. There is
+// one for each connection, so that it tells which kind of news comes by it: changed
+// is told of keys, and lost that all may have changed.
+type news struct{ of *Store }
+
+func (*news) Flight(string, string, time.Duration, time.Time) (rueidis.RedisMessage, rueidis.CacheEntry) {
 	return rueidis.RedisMessage{}, nil
 }
-func (noStore) Update(string, string, rueidis.RedisMessage) int64 { return 0 }
-func (noStore) Cancel(string, string, error)                      {}
-func (noStore) Delete([]rueidis.RedisMessage)                     {}
-func (noStore) Close(error)                                       {}
+func (*news) Update(string, string, rueidis.RedisMessage) int64 { return 0 }
+func (*news) Cancel(string, string, error)                      {}
+
+// Delete is called with nil when the server flushed everything.
+func (n *news) Delete(keys []rueidis.RedisMessage) {
+	if keys == nil {
+		n.of.watch.lost()
+	}
+}
+
+// Close is called when the connection, and with it the tracking, is gone. A
+// sentinel's brings no news.
+func (n *news) Close(error) {
+	if n.of.opt.Sentinel.MasterSet == "" || !n.of.conns.sentinelsOnly() {
+		n.of.watch.lost()
+	}
+}

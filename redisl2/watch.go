@@ -33,6 +33,7 @@ func (s *Store) Watch(prefix string, w aside.Watcher) (stop func(), err error) {
 		s.watch.by = make(map[string]aside.Watcher)
 	}
 	s.watch.by[prefix] = w
+	go s.admitAhead()
 	return func() {
 		s.watch.mu.Lock()
 		defer s.watch.mu.Unlock()
@@ -40,17 +41,20 @@ func (s *Store) Watch(prefix string, w aside.Watcher) (stop func(), err error) {
 	}, nil
 }
 
-// invalidated is called with nil when the server flushed everything, or the
-// connection, and with it the tracking, is gone.
-func (ws *watchers) invalidated(keys []rueidis.RedisMessage) {
+// lost is called when the server flushed everything, or the connection, and with
+// it the tracking, is gone.
+func (ws *watchers) lost() {
 	ws.mu.RLock()
 	defer ws.mu.RUnlock()
-	if keys == nil {
-		for _, w := range ws.by {
-			w.Lost()
-		}
-		return
+	for _, w := range ws.by {
+		w.Lost()
 	}
+}
+
+// changed is called with nil where lost is too.
+func (ws *watchers) changed(keys []rueidis.RedisMessage) {
+	ws.mu.RLock()
+	defer ws.mu.RUnlock()
 	for i := range keys {
 		key, err := keys[i].ToString()
 		if err != nil {
