@@ -83,6 +83,7 @@ type Store struct {
 	conns      conns
 	owns       owns
 	admissions admissions
+	tracked    tracked
 }
 
 var _ aside.Partitioned = (*Store)(nil)
@@ -183,6 +184,7 @@ func (s *Store) connect() error {
 	}
 	s.client.Store(&c)
 	s.done.Go(func() { s.watchPulse(c) })
+	s.done.Go(func() { s.watchTracked(c, lookTracked) })
 	return nil
 }
 
