@@ -90,7 +90,7 @@ func TestClearFindsKeysOnTheMove(t *testing.T) {
 	wantEmpty(t, c.Nodes)
 }
 
-func wantEmpty(t *testing.T, servers []*testserver.RedisServer) {
+func wantEmpty(t testing.TB, servers []*testserver.RedisServer) {
 	t.Helper()
 	for i, srv := range servers {
 		if n, err := srv.Do("DBSIZE").AsInt64(); n != 0 {

@@ -30,13 +30,17 @@ type conn struct {
 	of    *conns
 	addr  string // as rueidis knows the server
 	kind  connKind
-	since time.Time
+	since atomic.Pointer[time.Time] // the server said something for the first time
 	why   atomic.Pointer[error] // it was left for
 }
 
 // Read tells those whose commands were under way why the connection was left.
 func (c *conn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
+	if n > 0 && c.since.Load() == nil {
+		now := time.Now()
+		c.since.Store(&now)
+	}
 	if err != nil {
 		if why := c.why.Load(); why != nil {
 			err = fmt.Errorf("redisl2: connection left: %w", *why)
@@ -74,7 +78,7 @@ func (cs *conns) dialer(inner dialFunc, kind connKind) dialFunc {
 		if err != nil {
 			return nil, err
 		}
-		c := &conn{Conn: nc, of: cs, addr: addr, kind: kind, since: time.Now()}
+		c := &conn{Conn: nc, of: cs, addr: addr, kind: kind}
 		if d.Resolver == sentinelDial {
 			c.kind = toSentinel
 		}
@@ -104,15 +108,18 @@ func (c *conn) Close() error {
 	return c.Conn.Close()
 }
 
-// since returns when the newest connection to addr was made, if there is one.
+// since returns when the newest connection to addr was there to be used, if there
+// is one.
 func (cs *conns) since(addr string) (at time.Time, ok bool) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	for c := range cs.open {
 		if c.addr == addr && c.kind == toServer {
-			ok = true
-			if c.since.After(at) {
-				at = c.since
+			if since := c.since.Load(); since != nil {
+				ok = true
+				if since.After(at) {
+					at = *since
+				}
 			}
 		}
 	}

@@ -68,11 +68,11 @@ type Options struct {
 // Store is an aside.L2. Close it after the caches that use it.
 type Store struct {
 	opt     rueidis.ClientOption
-	dial    dialFunc
-	silence time.Duration
+	dial    dialFunc      // how opt would have it without us
+	silence time.Duration // SilenceTimeout
 	log     *slog.Logger
 	client  atomic.Pointer[rueidis.Client]
-	down    atomic.Pointer[error] // why there is no client yet
+	health  health
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -84,6 +84,8 @@ type Store struct {
 	owns       owns
 	admissions admissions
 	tracked    tracked
+	flushes    atomic.Int32 // that told is about to be called for
+	doubt      doubt        // elsewhere
 }
 
 var _ aside.Partitioned = (*Store)(nil)
@@ -95,28 +97,29 @@ const defaultSilence = 2 * time.Second
 
 var errClosed = errors.New("redisl2: closed")
 
-// Open makes a Store. Only faulty options fail: a server that is down is dialed
-// again in the background, and until then every operation returns an error,
-// which a cache takes as "Redis is down".
+// Open makes a Store. Only faulty options fail: a server that is down, or that
+// cannot be used as it is set up, is tried again in the background, and until then
+// every operation returns an error, which a cache takes as "Redis is down". Check
+// tells the two apart.
 func Open(o Options) (*Store, error) {
 	opt, err := clientOption(o)
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{log: cmp.Or(o.Logger, slog.Default())}
+	s := &Store{log: cmp.Or(o.Logger, slog.Default()), silence: 2 * opt.ConnWriteTimeout}
+	s.health.init()
+	s.watch.lookAgain, s.watch.scratch = s.health.look, s.health.scratch
 	s.ctx, s.cancel = context.WithCancel(context.Background())
-	s.silence = cmp.Or(o.SilenceTimeout, defaultSilence)
 	if s.dial = opt.DialCtxFn; s.dial == nil {
 		s.dial = dial
 	}
 	opt.DialCtxFn = s.conns.dialer(s.dial, toServer)
-	opt.OnInvalidations = s.watch.changed
+	s.doubt.watchDials(&opt)
+	opt.OnInvalidations = s.told
 	opt.NewCacheStoreFn = func(rueidis.CacheStoreOption) rueidis.CacheStore { return &news{of: s} }
 	s.opt = opt
-	if err := s.connect(); err != nil {
-		s.log.Warn("redis cannot be reached, will keep trying", "addr", opt.InitAddress, "error", err)
-		s.done.Go(s.redial)
-	}
+	err = s.connect()
+	s.done.Go(func() { s.mind(err) })
 	return s, nil
 }
 
@@ -165,73 +168,54 @@ func clientOption(o Options) (rueidis.ClientOption, error) {
 
 func (s *Store) connect() error {
 	c, err := rueidis.NewClient(s.opt)
-	if err == nil {
-		err = s.checkVersion(c)
+	if err != nil {
+		err = s.whoFailed(err)
+	} else {
+		if c.Mode() != rueidis.ClientModeCluster {
+			c = prompt{c, &s.doubt}
+		} else {
+			c = prompt{Client: c}
+		}
+		ctx, cancel := context.WithTimeout(s.ctx, s.opt.Dialer.Timeout)
+		defer cancel()
+		if c.Mode() == rueidis.ClientModeCluster {
+			s.topology.learn(ctx, c) // before anything is read
+		}
+		err = s.test(ctx, c)
+		s.health.trouble.Store(nil)
+		if err != nil && !errors.Is(err, ErrUnusable) {
+			e := err // it may pass, and operations can be tried
+			s.health.trouble.Store(&e)
+			err = nil
+		}
 	}
 	if err != nil {
 		if c != nil {
 			c.Close()
 		}
-		s.down.Store(&err)
+		e := err
+		s.health.down.Store(&e)
 		return err
 	}
 	if c.Mode() == rueidis.ClientModeCluster {
-		c = prompt{c}
-		ctx, cancel := context.WithTimeout(s.ctx, s.opt.Dialer.Timeout)
-		defer cancel()
-		s.topology.learn(ctx, c) // before anything is read
 		s.done.Go(func() { s.watchSlots(c) })
 	}
 	s.client.Store(&c)
 	s.done.Go(func() { s.watchPulse(c) })
 	s.done.Go(func() { s.watchTracked(c, lookTracked) })
-	return nil
-}
-
-// checkVersion looks at what the scripts need; what they would say themselves
-// on an old server is a puzzle.
-func (s *Store) checkVersion(c rueidis.Client) error {
-	ctx, cancel := context.WithTimeout(s.ctx, s.opt.Dialer.Timeout)
-	defer cancel()
-	hello, err := c.Do(ctx, c.B().Hello().Build()).AsStrMap()
-	if err != nil {
-		return err
-	}
-	var major int
-	if _, err := fmt.Sscanf(hello["version"], "%d.", &major); err == nil && major < 7 {
-		return fmt.Errorf("the server's version is %s, want 7.0 or later", hello["version"])
-	}
-	return nil
-}
-
-func (s *Store) redial() {
-	wait := 50 * time.Millisecond
-	t := time.NewTimer(wait)
-	defer t.Stop()
-	for {
-		select {
-		case <-s.ctx.Done():
-			return
-		case <-t.C:
-		}
-		if err := s.connect(); err == nil {
-			s.log.Info("redis reached", "addr", s.opt.InitAddress)
-			return
-		}
-		wait = min(2*wait, time.Second)
-		t.Reset(wait)
-	}
+	s.health.down.Store(nil)
+	return s.State()
 }
 
 func (s *Store) get() (rueidis.Client, error) {
 	if s.ctx.Err() != nil {
 		return nil, errClosed
 	}
+	if s.health.down.Load() != nil {
+		return nil, s.State()
+	}
 	if c := s.client.Load(); c != nil {
 		return *c, nil
-	}
-	if err := s.down.Load(); err != nil {
-		return nil, fmt.Errorf("redisl2: not connected: %w", *err)
 	}
 	return nil, errors.New("redisl2: not connected")
 }
@@ -304,9 +288,9 @@ func (s *Store) pingOne(ctx context.Context, addr string, n rueidis.Client) erro
 // own returns the scripts of a key's prefix.
 func (s *Store) own(key string) *own { return s.owns.of(key, s.opt.SelectDB) }
 
-// news stands in for rueidis' own client-side cache, which we do not use. There is
-// one for each connection, so that it tells which kind of news comes by it: changed
-// is told of keys, and lost that all may have changed.
+// news stands in for rueidis' own client-side cache, which we do not use. It is
+// told of a flush before told is called with nil, which is for the end of a
+// connection too.
 type news struct{ of *Store }
 
 func (*news) Flight(string, string, time.Duration, time.Time) (rueidis.RedisMessage, rueidis.CacheEntry) {
@@ -314,18 +298,27 @@ func (*news) Flight(string, string, time.Duration, time.Time) (rueidis.RedisMess
 }
 func (*news) Update(string, string, rueidis.RedisMessage) int64 { return 0 }
 func (*news) Cancel(string, string, error)                      {}
+func (*news) Close(error)                                       {}
 
-// Delete is called with nil when the server flushed everything.
 func (n *news) Delete(keys []rueidis.RedisMessage) {
 	if keys == nil {
-		n.of.watch.lost()
+		n.of.flushes.Add(1)
 	}
 }
 
-// Close is called when the connection, and with it the tracking, is gone. A
-// sentinel's brings no news.
-func (n *news) Close(error) {
-	if n.of.opt.Sentinel.MasterSet == "" || !n.of.conns.sentinelsOnly() {
-		n.of.watch.lost()
+// told is called with the keys that were changed, or with nil when the server
+// flushed everything, or the connection, and with it the tracking, is gone: a
+// sentinel's too, which brings no news of keys.
+func (s *Store) told(keys []rueidis.RedisMessage) {
+	switch {
+	case keys != nil:
+		s.watch.changed(keys)
+	case s.flushes.Load() > 0: // whichever flush it is: it was before this
+		s.flushes.Add(-1)
+		s.watch.lost()
+	case s.opt.Sentinel.MasterSet != "" && s.conns.sentinelsOnly():
+		s.health.look()
+	default:
+		s.watch.lost()
 	}
 }

@@ -34,8 +34,6 @@ var (
 	invalidateSrc string
 	//go:embed ping.lua
 	pingSrc string
-	//go:embed failed.lua
-	failedSrc string
 	//go:embed fences.lua
 	fencesSrc string
 	//go:embed each.lua
@@ -60,7 +58,7 @@ func newScript(one string, needs ...string) script {
 		flags, one, _ = strings.Cut(one, "\n")
 		flags += "\n"
 	}
-	src := flags + failedSrc + strings.Join(needs, "") + one + eachSrc
+	src := flags + strings.Join(needs, "") + one + eachSrc
 	return script{src, sha(src)}
 }
 
@@ -123,6 +121,7 @@ func (sc script) run(ctx context.Context, s *Store, n int, key func(i int) strin
 	o := s.own(key(0))
 	sc = o.script(sc)
 	told := func(i int, m rueidis.RedisMessage, err error) {
+		s.refusedOne(err)
 		s.demoted("", err)
 		each(i, m, err)
 	}
@@ -181,12 +180,15 @@ func handOut(r rueidis.RedisResult, from, to int, each func(i int, m rueidis.Red
 		err = fmt.Errorf("redisl2: %d answers for %d keys", len(answers), to-from)
 	}
 	for i := from; i < to; i++ {
-		if err != nil {
+		switch {
+		case err != nil && to-from == 1 && strings.Contains(err.Error(), "@user_script"):
+			each(i, rueidis.RedisMessage{}, outcome(err)) // the run of one key ends with its failure
+		case err != nil:
 			each(i, rueidis.RedisMessage{}, wrap(err))
-			continue
+		default:
+			m := answers[i-from]
+			each(i, m, outcome(m.Error()))
 		}
-		m := answers[i-from]
-		each(i, m, outcome(m.Error()))
 	}
 }
 
@@ -195,28 +197,17 @@ func noScript(r rueidis.RedisResult) bool {
 	return ok && re.IsNoScript()
 }
 
+// outcome is that of one key. A script that fails for what is stored under it tells
+// nothing of the server.
 func outcome(err error) error {
 	if rueidis.IsRedisNil(err) {
 		return nil
 	}
-	return wrap(err)
-}
-
-// wrap marks the answers of a server that changed nothing and can go on
-// answering reads.
-func wrap(err error) error {
-	if err == nil {
-		return nil
+	wrapped := wrap(err)
+	if re, ok := rueidis.IsRedisErr(err); ok && !coded(re.Error()) && !lacksRight(err) {
+		return fmt.Errorf("%w: %w", aside.ErrL2Key, wrapped)
 	}
-	if re, ok := rueidis.IsRedisErr(err); ok {
-		// Redis puts the script's own error prefix first since 7.0.
-		code, _, _ := strings.Cut(re.Error(), " ")
-		switch code {
-		case "OOM", "WRONGTYPE", "MISCONF", "NOREPLICAS":
-			return fmt.Errorf("%w: %w", aside.ErrL2Refused, err)
-		}
-	}
-	return err
+	return wrapped
 }
 
 func ms(d time.Duration) string { return strconv.FormatInt(max(1, d.Milliseconds()), 10) }

@@ -201,7 +201,7 @@ func (p *tap) commands() (names []string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, c := range p.cmds {
-		if !slices.Contains([]string{"HELLO", "CLIENT", "CLUSTER", "PING", "SELECT"}, c[0]) && c[len(c)-1] != "pulse" {
+		if !slices.Contains([]string{"HELLO", "CLIENT", "CLUSTER", "PING", "SELECT", "INFO", "CONFIG"}, c[0]) && c[len(c)-1] != "pulse" {
 			names = append(names, c[0])
 		}
 	}

@@ -19,10 +19,10 @@ import (
 // The owner of a slot tells its readers of changes, and a slot that goes to
 // another server takes nothing with it of who has read what. The old owner
 // reports each key that MIGRATE takes away. But one that CLUSTER FAILOVER made a
-// replica reports from then on what its master tells it, when it does, and one
-// that lost a slot and the keys with it (CLUSTER SETSLOT) says nothing. So the
-// owners are asked, and whenever one has changed its mind, nothing read before
-// is trusted. Each one counts: until the old owner knows, it answers reads.
+// replica reports from then on what its master tells it, when it does, and in
+// Redis 7.0 one that lost a slot and the keys with it (CLUSTER SETSLOT) says nothing
+// (later versions, and Valkey, report those). So the owners are asked, and whenever
+// one has changed its mind, nothing read before is trusted. Each one counts: until the old owner knows, it answers reads.
 type topology struct {
 	mu      sync.Mutex
 	slots   map[string]string   // by an owner's id: who owns which slots, as it said last
@@ -186,6 +186,7 @@ func (s *Store) watchSlots(c rueidis.Client) {
 		l := s.topology.ask(ctx, s.topology.known(c.Nodes()))
 		cancel()
 		s.admitAhead()
+		s.refusedOne(l.missing)
 		if l.moved != moved {
 			moved = l.moved
 			s.log.Debug("slots of the cluster have other owners, L1 is emptied")

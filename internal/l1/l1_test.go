@@ -9,7 +9,12 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"go.uber.org/goleak"
 )
+
+// Caught: a Close that leaves the clock running.
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func newTier(t *testing.T, c Config[string, int]) *Tier[string, int] {
 	t.Helper()

@@ -1,0 +1,146 @@
+package aside_test
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/asidecache/aside"
+	"github.com/asidecache/aside/asidetest"
+	"github.com/asidecache/aside/internal/gate"
+)
+
+func TestLoaderPanicReachesCallers(t *testing.T) {
+	bothModes(t, func(t *testing.T, s *asidetest.Server) {
+		n := newNode(t, nil, s)
+		boom := errors.New("boom")
+		ld := aside.LoaderFunc[string, rec](func(context.Context, string) (rec, error) { panic(boom) })
+		_, err := n.Get(t.Context(), "k", ld)
+		var pe *aside.PanicError
+		if !errors.As(err, &pe) || !errors.Is(err, aside.ErrLoadPanicked) || !errors.Is(err, boom) {
+			t.Fatalf("got %v", err)
+		}
+		if !strings.Contains(string(pe.Stack), "TestLoaderPanicReachesCallers") || !strings.Contains(err.Error(), "boom") {
+			t.Errorf("the stack does not name the loader:\n%s", pe.Stack)
+		}
+		exits := aside.LoaderFunc[string, rec](func(context.Context, string) (rec, error) { runtime.Goexit(); panic("unreachable") })
+		if _, err := n.Get(t.Context(), "g", exits); !errors.Is(err, aside.ErrLoadPanicked) {
+			t.Errorf("loader that ends its goroutine: %v", err)
+		}
+		// The lease was given back, so the next read loads at once.
+		p := newPrimary("k")
+		if v, err := n.Get(t.Context(), "k", p); err != nil || v.Version != 1 {
+			t.Errorf("after the panic: %+v, %v", v, err)
+		}
+	})
+}
+
+func TestLoadErrorsAreNotCached(t *testing.T) {
+	bothModes(t, func(t *testing.T, s *asidetest.Server) {
+		p := newPrimary("k")
+		n := newNode(t, p, s)
+		down := errors.New("primary down")
+		p.fail(down)
+		for range 2 {
+			if _, err := n.Get(t.Context(), "k", p); !errors.Is(err, down) {
+				t.Errorf("got %v", err)
+			}
+			n.settled("k")
+		}
+		p.fail(nil)
+		n.want("k", 1, aside.SourceLoad)
+		if st := n.Stats(); st.LoadFailures != 2 || st.Failures != 2 {
+			t.Errorf("%d load failures, %d failures", st.LoadFailures, st.Failures)
+		}
+	})
+}
+
+// A hung loader does not hold the key for ever: its callers are answered at the
+// load's deadline, the lease is given back, and the next read loads anew while
+// the first loader still hangs. Caught: waiting for the loader to return.
+func TestHungLoaderDoesNotHoldTheKey(t *testing.T) {
+	for _, l2 := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			var s *asidetest.Server
+			if l2 {
+				s = &asidetest.Server{}
+			}
+			p := newPrimary("k")
+			n := newNode(t, p, s, func(o *options) { o.LoadTimeout = time.Second })
+			hang := make(chan struct{})
+			hung := aside.LoaderFunc[string, rec](func(context.Context, string) (rec, error) { <-hang; return rec{"k", -1}, nil })
+			start := time.Now()
+			_, err := n.Get(t.Context(), "k", hung)
+			if !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != time.Second {
+				t.Errorf("after %v: %v", time.Since(start), err)
+			}
+			synctest.Wait()
+			n.want("k", 1, aside.SourceLoad)
+			close(hang)
+			synctest.Wait()
+			n.want("k", 1, aside.SourceL1)
+			if st := n.Stats(); st.LoadsRunning != 0 || st.Loads != 2 || st.LoadFailures != 1 {
+				t.Errorf("%+v", st)
+			}
+			_ = n.Close(t.Context())
+		})
+	}
+}
+
+// The loader's context carries values, not the caller's deadline.
+func TestLoadContext(t *testing.T) {
+	type ctxKey struct{}
+	n := newNode(t, nil, nil, func(o *options) { o.LoadTimeout = time.Hour })
+	ctx, cancel := context.WithTimeout(context.WithValue(t.Context(), ctxKey{}, "trace"), time.Minute)
+	defer cancel()
+	_, err := n.Get(ctx, "k", aside.LoaderFunc[string, rec](func(ctx context.Context, _ string) (rec, error) {
+		if ctx.Value(ctxKey{}) != "trace" {
+			t.Error("values of the caller's context are gone")
+		}
+		if d, ok := ctx.Deadline(); !ok || time.Until(d) < 50*time.Minute {
+			t.Errorf("deadline %v, want LoadTimeout from now", d)
+		}
+		return rec{}, nil
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// No more loads run at once than MaxLoads, no more wait than MaxQueuedLoads.
+// Caught: a place given back before the loader returned.
+func TestLoadsAreCapped(t *testing.T) {
+	bothModes(t, func(t *testing.T, s *asidetest.Server) {
+		p := newPrimary("a", "b", "c", "d", "e")
+		n := newNode(t, p, s, func(o *options) { o.MaxLoads, o.MaxQueuedLoads = 2, 2 })
+		g := gate.New(t)
+		defer g.Open()
+		p.beforeRead = g.Pass
+		var wg sync.WaitGroup
+		for _, k := range []string{"a", "b"} {
+			wg.Go(func() { n.read(k, aside.Default) })
+			gate.Await(t, "load of "+k, g.Arrived)
+		}
+		for i, k := range []string{"c", "d"} {
+			wg.Go(func() { n.read(k, aside.Default) })
+			gate.Eventually(t, k+" queues", func() bool { return n.Stats().LoadsQueued == i+1 })
+		}
+		if _, err := n.Get(t.Context(), "e", p); !errors.Is(err, aside.ErrOverloaded) {
+			t.Errorf("fifth load: %v", err)
+		}
+		st := n.Stats()
+		if st.LoadsRunning != 2 || st.LoadsQueued != 2 || st.Overloads != 1 || p.reads.Load() != 2 {
+			t.Errorf("%+v", st)
+		}
+		g.Open()
+		wg.Wait()
+		p.beforeRead = nil
+		n.settled("e")
+		n.want("e", 1, aside.SourceLoad)
+	})
+}
