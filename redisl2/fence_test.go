@@ -167,6 +167,7 @@ func TestOpaqueFence(t *testing.T) {
 	t.Parallel()
 	srv := testserver.Redis(t)
 	s := open(t, redisl2.Options{URL: srv.URL()})
+	admitted(t, s)
 	key := prefix + "k"
 	for _, b := range opaque {
 		for _, left := range []time.Duration{10 * time.Second, 2 * minute} {
@@ -285,6 +286,7 @@ func TestLeaseOfNobody(t *testing.T) {
 	t.Parallel()
 	srv := testserver.Redis(t)
 	s := open(t, redisl2.Options{URL: srv.URL()})
+	admitted(t, s)
 	lease := string(envelope.AppendLease(nil, numberedToken(7)))
 	for i, c := range []struct {
 		b    string

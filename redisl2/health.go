@@ -177,7 +177,7 @@ func (s *Store) judge(err error) {
 		s.health.down.Store(nil)
 	case errors.Is(err, ErrUnusable):
 		if s.health.down.Swap(&err) == nil {
-			s.watch.invalidated(nil)
+			s.watch.lost()
 		}
 	default:
 		s.health.trouble.Store(&err)

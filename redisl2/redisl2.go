@@ -68,6 +68,7 @@ type Options struct {
 // Store is an aside.L2. Close it after the caches that use it.
 type Store struct {
 	opt     rueidis.ClientOption
+	dial    dialFunc      // how opt would have it without us
 	silence time.Duration // SilenceTimeout
 	log     *slog.Logger
 	client  atomic.Pointer[rueidis.Client]
@@ -77,15 +78,22 @@ type Store struct {
 	cancel context.CancelFunc
 	done   sync.WaitGroup
 
-	watch    watchers
-	topology topology // of a cluster
-	doubt    doubt    // elsewhere
+	watch      watchers
+	topology   topology // of a cluster
+	conns      conns
+	owns       owns
+	admissions admissions
+	tracked    tracked
+	flushes    atomic.Int32 // that told is about to be called for
+	doubt      doubt        // elsewhere
 }
 
 var _ aside.Partitioned = (*Store)(nil)
 
 // ErrOptions is matched by the error of Open for options that cannot work.
 var ErrOptions = errors.New("redisl2: invalid options")
+
+const defaultSilence = 2 * time.Second
 
 var errClosed = errors.New("redisl2: closed")
 
@@ -102,8 +110,13 @@ func Open(o Options) (*Store, error) {
 	s.health.init()
 	s.watch.lookAgain, s.watch.scratch = s.health.look, s.health.scratch
 	s.ctx, s.cancel = context.WithCancel(context.Background())
-	opt.OnInvalidations = s.watch.invalidated
+	if s.dial = opt.DialCtxFn; s.dial == nil {
+		s.dial = dial
+	}
+	opt.DialCtxFn = s.conns.dialer(s.dial, toServer)
 	s.doubt.watchDials(&opt)
+	opt.OnInvalidations = s.told
+	opt.NewCacheStoreFn = func(rueidis.CacheStoreOption) rueidis.CacheStore { return &news{of: s} }
 	s.opt = opt
 	err = s.connect()
 	s.done.Go(func() { s.mind(err) })
@@ -118,7 +131,7 @@ func clientOption(o Options) (rueidis.ClientOption, error) {
 	if err != nil {
 		return fail("URL: %w", err)
 	}
-	silence := cmp.Or(o.SilenceTimeout, 2*time.Second)
+	silence := cmp.Or(o.SilenceTimeout, defaultSilence)
 	if silence < 100*time.Millisecond {
 		return fail("SilenceTimeout is %v, want at least 100ms", silence)
 	}
@@ -137,6 +150,7 @@ func clientOption(o Options) (rueidis.ClientOption, error) {
 	opt.Dialer = net.Dialer{Timeout: cmp.Or(o.DialTimeout, opt.Dialer.Timeout, time.Second), KeepAlive: silence / 4}
 	opt.ConnWriteTimeout = silence / 2
 	opt.Sentinel.Dialer = opt.Dialer
+	opt.Sentinel.Dialer.Resolver = sentinelDial
 	opt.Sentinel.TLSConfig = opt.TLSConfig
 	opt.Sentinel.Username, opt.Sentinel.Password = o.SentinelUsername, o.SentinelPassword
 	if opt.Sentinel.MasterSet != "" {
@@ -149,7 +163,6 @@ func clientOption(o Options) (rueidis.ClientOption, error) {
 	// Not nil, which would be OPTIN. And not NOLOOP: with it the server does not
 	// tell us what it dropped to make room for a command of ours, keys or tracking.
 	opt.ClientTrackingOptions = []string{}
-	opt.NewCacheStoreFn = func(rueidis.CacheStoreOption) rueidis.CacheStore { return noStore{} }
 	return opt, nil
 }
 
@@ -188,6 +201,8 @@ func (s *Store) connect() error {
 		s.done.Go(func() { s.watchSlots(c) })
 	}
 	s.client.Store(&c)
+	s.done.Go(func() { s.watchPulse(c) })
+	s.done.Go(func() { s.watchTracked(c, lookTracked) })
 	s.health.down.Store(nil)
 	return s.State()
 }
@@ -207,12 +222,14 @@ func (s *Store) get() (rueidis.Client, error) {
 
 // Close closes the connections. Watchers are told that changes may be lost.
 func (s *Store) Close() {
+	s.admissions.close()
 	s.cancel()
+	s.conns.end()
 	s.done.Wait()
 	if c := s.client.Load(); c != nil {
 		(*c).Close()
 	}
-	s.watch.invalidated(nil)
+	s.watch.lost()
 }
 
 // Ping asks every master whether it could be written now. Of a cluster, one
@@ -222,15 +239,15 @@ func (s *Store) Ping(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if c.Mode() != rueidis.ClientModeCluster {
-		return pingOnce(ctx, c)
-	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	servers := s.topology.known(c.Nodes())
+	servers := c.Nodes()
+	if c.Mode() == rueidis.ClientModeCluster {
+		servers = s.topology.known(servers)
+	}
 	answers := make(chan error, len(servers))
-	for _, n := range servers {
-		go func() { answers <- pingOnce(ctx, n) }()
+	for addr, n := range servers {
+		go func() { answers <- s.pingOne(ctx, addr, n) }()
 	}
 	err = nil
 	for range servers {
@@ -243,17 +260,65 @@ func (s *Store) Ping(ctx context.Context) error {
 	return err
 }
 
-func pingOnce(ctx context.Context, c rueidis.Client) error {
-	return wrap(c.Do(ctx, c.B().Eval().Script(ping.src).Numkeys(0).Build()).Error())
+// pingOne asks one server whether each cache could be written there.
+func (s *Store) pingOne(ctx context.Context, addr string, n rueidis.Client) error {
+	all := s.watched()
+	if len(all) == 0 {
+		return wrap(n.Do(ctx, n.B().Eval().Script(ping.src).Numkeys(0).Build()).Error())
+	}
+	for _, o := range all {
+		say := func() rueidis.RedisResult {
+			return n.Do(ctx, n.B().Evalsha().Sha1(o.script(ping).sha).Numkeys(0).Build())
+		}
+		r := say()
+		if noScript(r) {
+			if err := s.admitOne(ctx, addr, o); err != nil {
+				return err
+			}
+			r = say()
+		}
+		if err := r.Error(); err != nil {
+			s.demoted(addr, err)
+			return wrap(err)
+		}
+	}
+	return nil
 }
 
-// noStore stands in for rueidis' own client-side cache, which we do not use.
-type noStore struct{}
+// own returns the scripts of a key's prefix.
+func (s *Store) own(key string) *own { return s.owns.of(key, s.opt.SelectDB) }
 
-func (noStore) Flight(string, string, time.Duration, time.Time) (rueidis.RedisMessage, rueidis.CacheEntry) {
+// news stands in for rueidis' own client-side cache, which we do not use. It is
+// told of a flush before told is called with nil, which is for the end of a
+// connection too.
+type news struct{ of *Store }
+
+func (*news) Flight(string, string, time.Duration, time.Time) (rueidis.RedisMessage, rueidis.CacheEntry) {
 	return rueidis.RedisMessage{}, nil
 }
-func (noStore) Update(string, string, rueidis.RedisMessage) int64 { return 0 }
-func (noStore) Cancel(string, string, error)                      {}
-func (noStore) Delete([]rueidis.RedisMessage)                     {}
-func (noStore) Close(error)                                       {}
+func (*news) Update(string, string, rueidis.RedisMessage) int64 { return 0 }
+func (*news) Cancel(string, string, error)                      {}
+func (*news) Close(error)                                       {}
+
+func (n *news) Delete(keys []rueidis.RedisMessage) {
+	if keys == nil {
+		n.of.flushes.Add(1)
+	}
+}
+
+// told is called with the keys that were changed, or with nil when the server
+// flushed everything, or the connection, and with it the tracking, is gone: a
+// sentinel's too, which brings no news of keys.
+func (s *Store) told(keys []rueidis.RedisMessage) {
+	switch {
+	case keys != nil:
+		s.watch.changed(keys)
+	case s.flushes.Load() > 0: // whichever flush it is: it was before this
+		s.flushes.Add(-1)
+		s.watch.lost()
+	case s.opt.Sentinel.MasterSet != "" && s.conns.sentinelsOnly():
+		s.health.look()
+	default:
+		s.watch.lost()
+	}
+}

@@ -78,13 +78,10 @@ const (
 	perScript = 32
 )
 
-// build makes the command for some keys: EVALSHA, or EVAL with the source.
-func (sc script) build(c rueidis.Client, bySource bool, from, to int, key func(i int) string, argsOf func(i int) args) rueidis.Completed {
-	name, which := "EVALSHA", sc.sha
-	if bySource {
-		name, which = "EVAL", sc.src
-	}
-	cmd := c.B().Arbitrary(name, which, strconv.Itoa(to-from))
+// build makes the command for some keys. It is never EVAL with the source: see
+// admit.go.
+func (sc script) build(c rueidis.Client, from, to int, key func(i int) string, argsOf func(i int) args) rueidis.Completed {
+	cmd := c.B().Arbitrary("EVALSHA", sc.sha, strconv.Itoa(to-from))
 	for i := from; i < to; i++ {
 		cmd = cmd.Keys(key(i))
 	}
@@ -104,8 +101,8 @@ type args struct {
 
 // run executes the script for each key and hands each answer to each, with its
 // index: for several keys in one command where the server allows it, and all in
-// one pipeline. A server that does not know the script yet (it is new, was
-// restarted, or SCRIPT FLUSH was called) is sent the source.
+// one pipeline. A server that does not know the script (it is new, was restarted,
+// or SCRIPT FLUSH was called) is admitted first. The keys are of one prefix.
 func (sc script) run(ctx context.Context, s *Store, n int, key func(i int) string, argsOf func(i int) args, each func(i int, m rueidis.RedisMessage, err error)) {
 	if n == 0 {
 		return
@@ -117,45 +114,61 @@ func (sc script) run(ctx context.Context, s *Store, n int, key func(i int) strin
 		}
 		return
 	}
-	inner := each
-	each = func(i int, m rueidis.RedisMessage, err error) {
-		s.refusedOne(err)
-		inner(i, m, err)
-	}
 	width := perScript
 	if c.Mode() == rueidis.ClientModeCluster {
 		width = 1 // a script's keys are of one slot there
 	}
+	o := s.own(key(0))
+	sc = o.script(sc)
+	told := func(i int, m rueidis.RedisMessage, err error) {
+		s.refusedOne(err)
+		s.demoted("", err)
+		each(i, m, err)
+	}
 	if n <= width {
-		r := c.Do(ctx, sc.build(c, false, 0, n, key, argsOf))
-		if noScript(r) {
-			r = c.Do(ctx, sc.build(c, true, 0, n, key, argsOf))
+		r := c.Do(ctx, sc.build(c, 0, n, key, argsOf))
+		for try := 0; try < admitTries && noScript(r); try++ {
+			if err := s.admit(ctx, c, o, try, key(0)); err != nil {
+				r = rueidis.NewErrorResult(err)
+				break
+			}
+			r = c.Do(ctx, sc.build(c, 0, n, key, argsOf))
 		}
-		handOut(r, 0, n, each)
+		handOut(r, 0, n, told)
 		return
 	}
 	for done := 0; done < n; done += maxBatch * width {
 		var cmds []rueidis.Completed
 		for from := done; from < min(n, done+maxBatch*width); from += width {
-			cmds = append(cmds, sc.build(c, false, from, min(n, from+width), key, argsOf))
+			cmds = append(cmds, sc.build(c, from, min(n, from+width), key, argsOf))
 		}
 		rs := c.DoMulti(ctx, cmds...)
-		var unknown []int
-		cmds = nil // rueidis may still hold what was sent
-		for j, r := range rs {
-			if from := done + j*width; noScript(r) {
-				unknown = append(unknown, j)
-				cmds = append(cmds, sc.build(c, true, from, min(n, from+width), key, argsOf))
+		for try := range admitTries {
+			var unknown []int
+			var keys []string
+			cmds = nil // rueidis may still hold what was sent
+			for j, r := range rs {
+				if from := done + j*width; noScript(r) {
+					unknown, keys = append(unknown, j), append(keys, key(from))
+					cmds = append(cmds, sc.build(c, from, min(n, from+width), key, argsOf))
+				}
 			}
-		}
-		if len(unknown) > 0 {
+			if len(unknown) == 0 {
+				break
+			}
+			if err := s.admit(ctx, c, o, try, keys...); err != nil {
+				for _, j := range unknown {
+					rs[j] = rueidis.NewErrorResult(err)
+				}
+				break
+			}
 			for i, r := range c.DoMulti(ctx, cmds...) {
 				rs[unknown[i]] = r
 			}
 		}
 		for j, r := range rs {
 			from := done + j*width
-			handOut(r, from, min(n, from+width), each)
+			handOut(r, from, min(n, from+width), told)
 		}
 	}
 }

@@ -51,6 +51,7 @@ func (s *Store) Watch(prefix string, w aside.Watcher) (stop func(), err error) {
 	if s.health.untested.Load() {
 		s.health.look()
 	}
+	go s.admitAhead()
 	return func() {
 		s.watch.mu.Lock()
 		defer s.watch.mu.Unlock()
@@ -58,18 +59,21 @@ func (s *Store) Watch(prefix string, w aside.Watcher) (stop func(), err error) {
 	}, nil
 }
 
-// invalidated is called with nil when the server flushed everything, or the
-// connection, and with it the tracking, is gone.
-func (ws *watchers) invalidated(keys []rueidis.RedisMessage) {
+// lost is called when the server flushed everything, or the connection, and with
+// it the tracking, is gone.
+func (ws *watchers) lost() {
 	ws.mu.RLock()
 	defer ws.mu.RUnlock()
-	if keys == nil {
-		for _, w := range ws.by {
-			w.Lost()
-		}
-		ws.lookAgain()
-		return
+	for _, w := range ws.by {
+		w.Lost()
 	}
+	ws.lookAgain()
+}
+
+// changed is called with keys that have changed.
+func (ws *watchers) changed(keys []rueidis.RedisMessage) {
+	ws.mu.RLock()
+	defer ws.mu.RUnlock()
 	for i := range keys {
 		key, err := keys[i].ToString()
 		if err != nil || strings.HasSuffix(key, ws.scratch) {

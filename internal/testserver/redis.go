@@ -171,6 +171,19 @@ func (s *RedisServer) Kill() {
 func (s *RedisServer) Restart() {
 	s.t.Helper()
 	s.Kill()
+	if err := os.Remove(s.snapshot()); err != nil && !errors.Is(err, os.ErrNotExist) {
+		s.t.Fatal(err)
+	}
+	s.RestartFromSnapshot()
+}
+
+func (s *RedisServer) snapshot() string { return filepath.Join(s.dir, "dump.rdb") }
+
+// RestartFromSnapshot kills the server if it runs and starts it again with what it
+// has saved last (SAVE), if it has.
+func (s *RedisServer) RestartFromSnapshot() {
+	s.t.Helper()
+	s.Kill()
 	if err := s.start(); err != nil {
 		s.t.Fatal(err)
 	}
