@@ -1,8 +1,10 @@
 package aside
 
 import (
+	"bytes"
 	"encoding"
 	"encoding/json"
+	"errors"
 )
 
 // Codec turns values into bytes for L2 and back. It must be safe for concurrent
@@ -17,7 +19,10 @@ type Codec[V any] interface {
 	Decode(data []byte) (V, error)
 }
 
-// JSON is the default codec, encoding/json. Its ID is 1.
+// JSON is the default codec, encoding/json. Its ID is 1. It leaves out fields that are
+// unexported or have the tag json:"-", and what a V holds as any comes back as the
+// type that JSON has for it: an int as a float64, a struct as a map. It refuses null for a V that
+// it would not have encoded so.
 type JSON[V any] struct{}
 
 // ID implements Codec.
@@ -27,10 +32,16 @@ func (JSON[V]) ID() byte { return 1 }
 func (JSON[V]) Encode(v V) ([]byte, error) { return json.Marshal(v) }
 
 // Decode implements Codec.
-func (JSON[V]) Decode(data []byte) (v V, err error) {
-	err = json.Unmarshal(data, &v)
+func (c JSON[V]) Decode(data []byte) (v V, err error) {
+	if err = json.Unmarshal(data, &v); err == nil && isNull(data) {
+		if back, err := c.Encode(v); err != nil || !isNull(back) {
+			return v, errors.New("aside: null is no value of this type")
+		}
+	}
 	return v, err
 }
+
+func isNull(data []byte) bool { return string(bytes.TrimSpace(data)) == "null" }
 
 // Binary is a codec for types with an encoding of their own, such as generated
 // ones: Binary[Todo, *Todo] where *Todo has MarshalBinary and UnmarshalBinary. A

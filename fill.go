@@ -1,6 +1,7 @@
 package aside
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"time"
 
@@ -122,11 +123,35 @@ func (c *Cache[K, V]) encode(l2key string, v V, negative bool, version uint64, t
 	return envelope.Append(nil, e, c.opts.CompressAbove), nil
 }
 
-func (c *Cache[K, V]) decode(b []byte) (v V, e envelope.Entry, err error) {
+// decode decodes an entry that L2 has for k. Nothing that L2 has is trusted to be
+// what a node has stored there.
+func (c *Cache[K, V]) decode(k K, b []byte) (v V, e envelope.Entry, err error) {
 	if e, err = c.entries.Decode(b); err == nil && !e.Negative && !e.Elsewhere {
-		v, err = c.decodeValue(e.Payload)
+		if v, err = c.decodeValue(e.Payload); err == nil {
+			err = c.validate(k, v)
+		}
 	}
 	return v, e, err
+}
+
+// clockSlack is by how much the clocks of nodes may differ before their entries are
+// of no use to each other.
+const clockSlack = time.Hour
+
+// checkAge looks at the age of an entry, by the clock of the node that stored it: L2
+// must have removed it by then. It does not if the entry was given no TTL.
+func (c *Cache[K, V]) checkAge(e envelope.Entry) error {
+	ttl := c.opts.TTL
+	if e.Negative {
+		ttl = c.opts.NegativeTTL
+	}
+	switch age := time.Since(e.Stored); {
+	case age > max(0, ttl)+c.staleFor(e.Negative)+clockSlack:
+		return fmt.Errorf("aside: the entry should have ended: it is %v old", age.Round(time.Second))
+	case age < -clockSlack:
+		return fmt.Errorf("aside: the entry says that it was stored at %v", e.Stored.UTC().Format(time.RFC3339))
+	}
+	return nil
 }
 
 // ttl returns a TTL shortened by the jitter.

@@ -40,6 +40,17 @@ func (c *Cache[K, V]) decodeValue(b []byte) (v V, err error) {
 	return c.opts.Codec.Decode(b)
 }
 
+func (c *Cache[K, V]) validate(k K, v V) (err error) {
+	if c.opts.Validate == nil {
+		return nil
+	}
+	defer c.recovered("Validate", &err)
+	if err := c.opts.Validate(k, v); err != nil {
+		return fmt.Errorf("not a value of its key: %w", err)
+	}
+	return nil
+}
+
 // version returns the value's version, 0 if there is none.
 func (c *Cache[K, V]) version(v V) (n uint64, err error) {
 	if c.opts.Version == nil {
@@ -49,8 +60,14 @@ func (c *Cache[K, V]) version(v V) (n uint64, err error) {
 	return c.opts.Version(v), nil
 }
 
-// l1Cost is the cost of an entry. One whose cost is not known is not kept.
-func (c *Cache[K, V]) l1Cost(k K, v V) (cost uint32) {
+// l1Cost is the cost of an entry. One whose cost is not known is not kept, but for
+// an absence: a function that cannot do with the zero value has made it 1.
+func (c *Cache[K, V]) l1Cost(k K, v V, negative bool) (cost uint32) {
+	if negative {
+		cost = 1
+		defer func() { _ = recover() }()
+		return c.opts.L1Cost(k, v)
+	}
 	err := errGoexit
 	defer func() {
 		if err != nil {

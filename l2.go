@@ -20,7 +20,8 @@ type Token = envelope.Token
 // server. Methods are safe for concurrent use and return when ctx is done; it
 // carries a deadline and nothing else, since a batch may be for many callers. An
 // error means that the outcome for that key is unknown, unless it matches
-// ErrL2Refused: then nothing was changed. Requests and their bytes belong to the
+// ErrL2Refused: then nothing was changed. An L2 may implement Partitioned and
+// Reporting too. Requests and their bytes belong to the
 // L2 from the call on, since a command that timed out may still be on its way.
 type L2 interface {
 	// Acquire looks a key up and, if it is absent, leases it. It leases a stale
@@ -73,6 +74,19 @@ type Partitioned interface {
 	// cheap, and may be wrong.
 	Partition(key string) int
 }
+
+// Reporting is an L2 that knows by itself whether it can be used.
+type Reporting interface {
+	L2
+	// State returns nil as long as nothing is known that keeps the L2, or a part of
+	// it, from being used, and why it is not used otherwise. It must be cheap.
+	State() error
+}
+
+// ErrL2Key is matched by errors of an L2 that answered, and failed for this key
+// alone, for what is stored under it. Whether something was changed is unknown. It
+// does not open the breaker.
+var ErrL2Key = errors.New("aside: L2 failed for this key")
 
 // ErrL2Refused is matched by errors of an L2 that answered, and changed
 // nothing, where a retry or another key may fare better, such as Redis out of

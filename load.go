@@ -229,7 +229,7 @@ func (c *Cache[K, V]) loaded(jobs []*job[K, V], out []loaded[V], took time.Durat
 		default:
 			j.ans.Err = l.err
 			if j.stale != nil && c.opts.StaleFor > 0 {
-				if v, e, err := c.decode(j.stale); err == nil && !e.Elsewhere {
+				if v, e, err := c.decode(j.key, j.stale); err == nil && !e.Elsewhere {
 					j.ans.Value, j.ans.Version, j.ans.Err, j.ans.loadErr = v, e.Version, nil, l.err
 					j.ans.Stale, j.ans.Source, j.ans.Miss = true, SourceL2, MissNone
 				}

@@ -216,7 +216,10 @@ const (
 
 // decodeEntry ends a job with its entry, if that is of use.
 func (c *Cache[K, V]) decodeEntry(j *job[K, V]) entryFate {
-	v, e, err := c.decode(j.entry)
+	v, e, err := c.decode(j.key, j.entry)
+	if err == nil {
+		err = c.checkAge(e)
+	}
 	if err == nil && c.older(j.key, e.Version) {
 		err = errOlder
 	}

@@ -37,7 +37,9 @@ type Options[K comparable, V any] struct {
 	Key      func(k K) string
 	ParseKey func(s string) (K, error)
 
-	// Codec encodes values for L2; default JSON.
+	// Codec encodes values for L2; default JSON, which leaves out unexported fields and
+	// those with the tag json:"-": such a V needs a codec of its own, or its answers
+	// depend on the tier.
 	Codec Codec[V]
 
 	// CompressAbove is the size in bytes from which encoded values are
@@ -51,9 +53,19 @@ type Options[K comparable, V any] struct {
 	// stored; and Info tells the version.
 	Version func(V) uint64
 
+	// Validate reports why a value that was decoded from L2 cannot be the record that
+	// k names; nil if it can. Optional. Whoever can write to L2 decides what Decode is
+	// given: check that the value holds its own key, and what else your program relies
+	// on. An entry that fails is a miss and is replaced, as one is that Codec cannot
+	// decode (Stats.Undecodable). What loaders return, and writes publish, is not
+	// validated.
+	Validate func(k K, v V) error
+
 	// TTL is how long a value lives in L2, and in L1 if there is no L2;
 	// default 5m. It bounds how long a change made behind the cache's back can
-	// go unseen.
+	// go unseen. An entry of L2 that says that it is older than that and StaleFor
+	// together, by more than an hour that the clocks of nodes may differ, is a miss
+	// and is replaced, whatever L2 makes of it; so is one from the future.
 	TTL time.Duration
 
 	// NegativeTTL is the same for a confirmed absence; default 30s, negative:
@@ -70,7 +82,9 @@ type Options[K comparable, V any] struct {
 	StaleFor time.Duration
 
 	// L1Size is the most entries L1 keeps; default 10,000, negative: no L1.
-	// Alternatively, L1MaxCost bounds the sum of L1Cost over the entries.
+	// Alternatively, L1MaxCost bounds the sum of L1Cost over the entries. For a
+	// confirmed absence L1Cost is called with the zero V; if it panics then, the
+	// absence costs 1.
 	L1Size    int
 	L1MaxCost uint64
 	L1Cost    func(k K, v V) uint32

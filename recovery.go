@@ -2,6 +2,7 @@ package aside
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 )
@@ -193,7 +194,7 @@ func (c *Cache[K, V]) drain(ctx context.Context, final bool) (next time.Time, pr
 		}
 		failed := false
 		for i, err := range c.tier.abandon(batch) {
-			if err != nil {
+			if err != nil && !errors.Is(err, ErrL2Key) { // such a lease ends by itself
 				failed = true
 				c.remember(batch[i])
 			}

@@ -20,38 +20,47 @@ var errBreakerOpen = errors.New("aside: L2 left alone after failures")
 type tier struct {
 	l2      L2
 	parts   Partitioned // l2, if it is
+	reports Reporting   // l2, if it is
 	timeout time.Duration
 	breaker *gobreaker.TwoStepCircuitBreaker[struct{}]
 	errors  *atomic.Uint64
 	hook    func(op string, d time.Duration, err error) // contains panics
 	log     *slog.Logger
 
+	entrySize atomic.Int64 // bytes of an entry that was found of late, about
+
 	// requests on one key each, of writes that come together
 	fences   exchange[FenceRequest, error]
 	releases exchange[ReleaseRequest, ReleaseResult]
 
-	reason  atomic.Pointer[string] // the last operation's failure, nil if it succeeded
-	refused atomic.Pointer[refusal]
+	reason  atomic.Pointer[mishap] // the last operation's, nil if it succeeded
+	refused atomic.Pointer[mishap]
+
+	// of an outage that lasts, by the breaker's callback alone
+	outage   bool
+	loggedAt time.Time
 }
 
 func newTier(l2 L2, timeout time.Duration, failures int, delay time.Duration, n *counters, log *slog.Logger, hook func(string, time.Duration, error), opened func()) *tier {
 	t := &tier{l2: l2, timeout: timeout, errors: &n.l2Errors, hook: hook, log: log}
 	t.parts, _ = l2.(Partitioned)
+	t.reports, _ = l2.(Reporting)
 	t.breaker = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
 		Name:        "L2",
 		MaxRequests: 1,
 		Timeout:     delay,
 		ReadyToTrip: func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= uint32(failures) },
 		IsSuccessful: func(err error) bool {
-			return err == nil || errors.Is(err, ErrL2Refused)
+			return err == nil || answered(err)
 		},
 		OnStateChange: func(_ string, _, to gobreaker.State) {
 			switch to {
 			case gobreaker.StateOpen:
-				log.Warn("L2 cannot be used, going on without it", "error", t.degraded())
+				t.logOutage()
 				opened()
 			case gobreaker.StateClosed:
 				t.reason.Store(nil)
+				t.outage = false
 				log.Info("L2 is in use again")
 			}
 		},
@@ -62,25 +71,67 @@ func newTier(l2 L2, timeout time.Duration, failures int, delay time.Duration, n 
 // usable reports whether an operation would be tried now.
 func (t *tier) usable() bool { return t.breaker.State() != gobreaker.StateOpen }
 
+// logAgain is how often an outage that lasts is logged: a probe of L2 fails up to
+// once a second.
+const logAgain = time.Minute
+
+func (t *tier) logOutage() {
+	again := t.outage
+	if again && time.Since(t.loggedAt) < logAgain {
+		return
+	}
+	t.outage, t.loggedAt = true, time.Now()
+	text := "L2 cannot be used, going on without it"
+	if again {
+		text = "L2 still cannot be used"
+	}
+	why := t.reported()
+	if r := t.reason.Load(); why == "" && r != nil {
+		why = r.reason
+	}
+	t.log.Warn(text, "error", why)
+}
+
 // degraded returns why L2 is not in use, or "".
 func (t *tier) degraded() string {
-	if r := t.reason.Load(); r != nil {
-		return *r
+	if why := t.reported(); why != "" {
+		return why
 	}
-	if r := t.refused.Load(); r != nil && time.Since(r.at) < refusalLasts {
+	// A failure that nothing has followed says little after a while, but what the
+	// breaker is open for is looked at again all the time.
+	if r := t.reason.Load(); r != nil && (r.recent() || !t.closed()) {
+		return r.reason
+	}
+	if r := t.refused.Load(); r != nil && r.recent() {
 		return r.reason
 	}
 	return ""
 }
 
-// refusal is the last operation that L2 refused. Others succeed meanwhile, so
-// it speaks for a while rather than until the next success.
-type refusal struct {
+// reported is what L2 says of itself.
+func (t *tier) reported() string {
+	if t.reports == nil {
+		return ""
+	}
+	if err := t.reports.State(); err != nil {
+		return err.Error()
+	}
+	return ""
+}
+
+// answered reports whether L2 itself is well although the operation failed.
+func answered(err error) bool { return errors.Is(err, ErrL2Refused) || errors.Is(err, ErrL2Key) }
+
+// mishap is the last operation of some kind that failed.
+type mishap struct {
 	reason string
 	at     time.Time
 }
 
-const refusalLasts = 5 * time.Second
+// recent: others may succeed meanwhile, so a failure speaks for a while.
+func (f *mishap) recent() bool { return time.Since(f.at) < mishapLasts }
+
+const mishapLasts = 5 * time.Second
 
 // do runs one operation. The context passed to f is nobody's own: an operation
 // may be for several callers, and who cancels a request must not leave a lease or
@@ -104,10 +155,10 @@ func (t *tier) run(op string, done func(error), f func() error) error {
 	t.hook(op, time.Since(start), err)
 	if err != nil {
 		t.errors.Add(1)
-		if reason := fmt.Sprintf("%s: %v", op, err); errors.Is(err, ErrL2Refused) {
-			t.refused.Store(&refusal{reason, time.Now()})
+		if f := (&mishap{fmt.Sprintf("%s: %v", op, err), time.Now()}); answered(err) {
+			t.refused.Store(f)
 		} else {
-			t.reason.Store(&reason)
+			t.reason.Store(f)
 		}
 	}
 	done(err)
@@ -126,7 +177,7 @@ func (t *tier) batchTimeout(n, size int) time.Duration {
 // worst returns the error that says most about the tier's health, of a batch.
 func worst(errs ...error) (w error) {
 	for _, err := range errs {
-		if err != nil && (w == nil || errors.Is(w, ErrL2Refused)) {
+		if err != nil && (w == nil || answered(w)) {
 			w = err
 		}
 	}
@@ -157,10 +208,34 @@ func eachOf[R any](t *tier, op string, n, size int, f func(ctx context.Context) 
 	return out
 }
 
+// acquire has a timeout that grows with the bytes that are to be expected: what comes
+// back is not known before.
 func (t *tier) acquire(reqs []LeaseRequest) []Acquired {
-	return each(t, "acquire", len(reqs),
+	out := eachOf(t, "acquire", len(reqs), len(reqs)*int(t.entrySize.Load()),
 		func(ctx context.Context) []Acquired { return t.l2.Acquire(ctx, reqs) },
 		func(a *Acquired) *error { return &a.Err })
+	size, found := 0, 0
+	for i := range out {
+		if n := len(out[i].Entry); n > 0 {
+			size += n
+			found++
+		}
+	}
+	t.sawEntries(size, found)
+	return out
+}
+
+// sawEntries tells of entries that L2 had, or has now. The size that is expected
+// rises at once and sinks slowly: a batch that is given too little time fails as a
+// whole. Updates that meet may be lost.
+func (t *tier) sawEntries(size, n int) {
+	if n == 0 {
+		return
+	}
+	before := t.entrySize.Load()
+	if now := max(int64(size/n), before-before/16); now != before {
+		t.entrySize.Store(now)
+	}
 }
 
 func (t *tier) fill(reqs []FillRequest) []FillResult {
@@ -168,6 +243,7 @@ func (t *tier) fill(reqs []FillRequest) []FillResult {
 	for i := range reqs {
 		size += len(reqs[i].Entry)
 	}
+	t.sawEntries(size, len(reqs))
 	return eachOf(t, "fill", len(reqs), size,
 		func(ctx context.Context) []FillResult { return t.l2.Fill(ctx, reqs) },
 		func(r *FillResult) *error { return &r.Err })

@@ -149,6 +149,30 @@ func TestCostBoundsL1(t *testing.T) {
 	})
 }
 
+// An absence costs what L1Cost says of its key, or 1 where that cannot do with the
+// zero value. Caught: absences of cost 1 whatever their key, of which anybody can ask
+// for as many as there are units.
+func TestAbsencesCost(t *testing.T) {
+	for name, tt := range map[string]struct {
+		cost func(string, rec) uint32
+		want uint64
+	}{
+		"by its key": {func(k string, _ rec) uint32 { return uint32(len(k)) }, 300},
+		"a panic":    {func(string, rec) uint32 { panic("no value") }, 3},
+	} {
+		n := newNode(t, newPrimary(), nil, func(o *options) { o.L1MaxCost, o.L1Cost = 1000, tt.cost })
+		for _, k := range []string{"a", "b", "c"} {
+			if _, err := n.Get(t.Context(), strings.Repeat(k, 100), n.p); !errors.Is(err, aside.ErrNotFound) {
+				t.Fatal(err)
+			}
+		}
+		gate.Eventually(t, name, func() bool { return n.Stats().L1Cost == tt.want })
+		if s := n.Stats(); s.Panics != 0 || s.L1Entries != 3 {
+			t.Errorf("%s: %d panics, %d entries", name, s.Panics, s.L1Entries)
+		}
+	}
+}
+
 // Without L1 every read goes to L2, still once per flight.
 func TestWithoutL1(t *testing.T) {
 	s := &asidetest.Server{}

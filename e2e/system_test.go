@@ -3,6 +3,7 @@ package e2e
 import (
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -50,7 +51,7 @@ func startSystem(t *testing.T, c timing, p policy, redisArgs ...string) *system 
 	for i := range proxies {
 		proxies[i] = testserver.Toxiproxy(t, redis.Addr())
 	}
-	s.startNodes(c, p, func(i int) string { return "redis://" + proxies[i].Addr() })
+	s.startNodes(c, p, func(i int) string { return strings.Replace(s.Redis.URL(), s.Redis.Addr(), proxies[i].Addr(), 1) })
 	for i, n := range s.Nodes {
 		n.Proxy = proxies[i]
 	}

@@ -3,7 +3,7 @@
 local function one(key, lease, restore, life)
   local v = redis.pcall('GETEX', key) -- see fill.lua; memory may be full here
   if v ~= lease then
-    if failed(v) then return v end
+    if type(v) == 'table' and not v.err:find('^WRONGTYPE') then return v end
     return 0
   end
   if restore ~= '' then

@@ -8,10 +8,11 @@ import (
 
 // account is what one server of a cluster says in answer to CLUSTER NODES.
 type account struct {
-	id     string              // its own
-	slots  string              // who owns which
-	owners map[string][]string // the addresses of those who own slots, or are about to, by id
-	moving bool                // slots of this server are on their way to another
+	id      string              // its own
+	slots   string              // who owns which
+	owners  map[string][]string // the addresses of those who own slots, or are about to, by id
+	moving  bool                // slots of this server are on their way to another
+	masters []string            // the addresses of all masters, with slots or without
 }
 
 // readAccount reads lines such as
@@ -28,8 +29,12 @@ func readAccount(text string) account {
 		}
 		id := f[0]
 		addrs[id] = addresses(f[1])
-		if slices.Contains(strings.Split(f[2], ","), "myself") {
+		flags := strings.Split(f[2], ",")
+		if slices.Contains(flags, "myself") {
 			a.id = id
+		}
+		if slices.Contains(flags, "master") && !slices.Contains(flags, "fail") {
+			a.masters = append(a.masters, addrs[id][0])
 		}
 		var owned []string
 		for _, s := range f[8:] {

@@ -16,7 +16,7 @@
 local function one(key, lease, life)
   local v = redis.pcall('SET', key, lease, 'NX', 'GET', 'PX', life)
   if not v or v == lease then return false end -- it was absent, or this is a retry
-  if failed(v) then return v end
+  if type(v) == 'table' and not v.err:find('^WRONGTYPE') then return v end
   if type(v) == 'table' then -- another type than a string: not an entry of ours
     redis.call('SET', key, lease, 'PX', life)
     return false

@@ -17,7 +17,7 @@ import (
 func TestCluster(t *testing.T) {
 	t.Parallel()
 	c := testserver.Cluster(t, 3)
-	one := "redis://" + c.Addrs()[0] // the others are found through it
+	one := c.Nodes[0].URL() // the others are found through it
 
 	t.Run("conformance", func(t *testing.T) {
 		asidetest.TestL2(t, func(t *testing.T) (a, b aside.L2) {

@@ -6,7 +6,6 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -260,8 +259,8 @@ func TestL1FollowsTheServersExpiryAndEviction(t *testing.T) {
 // restricted returns the URL of a user who may do what a cache needs, and nothing
 // that Redis calls dangerous, such as INFO.
 func restricted(srv *testserver.RedisServer) string {
-	srv.Do("ACL", "SETUSER", "cache", "on", ">pw", "~*", "&*", "+@all", "-@dangerous")
-	return strings.Replace(srv.URL(), "redis://", "redis://cache:pw@", 1)
+	srv.Do("ACL", "SETUSER", "cache", "on", ">secret", "~*", "&*", "+@all", "-@dangerous")
+	return as("cache", srv.URL())
 }
 
 // The server drops a key to make room for a command of the very node that has it

@@ -3,7 +3,7 @@
 local function one(key, entry)
   local v = redis.pcall('GETEX', key) -- see fill.lua
   if v ~= entry then
-    if failed(v) then return v end
+    if type(v) == 'table' and not v.err:find('^WRONGTYPE') then return v end
     return 0
   end
   redis.call('UNLINK', key)

@@ -8,7 +8,7 @@
 local function one(key, lease, entry, life)
   local v = redis.pcall('GETEX', key)
   if v ~= lease then
-    if failed(v) then return v end
+    if type(v) == 'table' and not v.err:find('^WRONGTYPE') then return v end
     return 0
   end
   redis.call('SET', key, entry, 'PX', life)

@@ -16,7 +16,7 @@ func (s *Store) lookFirst(ctx context.Context, reqs []aside.LeaseRequest, out []
 	if c, err := s.get(); err == nil && len(reqs) < maxBatch {
 		switch expectation(reqs) {
 		case aside.ExpectValue:
-			return getFirst(ctx, c, reqs, out)
+			return s.getFirst(ctx, c, reqs, out)
 		case aside.ExpectNothing:
 			return leaseFirst(ctx, c, reqs, out)
 		}
@@ -40,9 +40,10 @@ func expectation(reqs []aside.LeaseRequest) (e aside.Expectation) {
 const fewest = 4
 
 // getFirst answers those requests whose keys have a value. The ping before them
-// refuses on a replica, whose values may be old, as acquire.lua does. A cluster
+// refuses on a replica, and on a server that began anew, whose values may be old, as
+// acquire.lua does. A cluster
 // has it for the script alone: each of its servers would have to be asked.
-func getFirst(ctx context.Context, c rueidis.Client, reqs []aside.LeaseRequest, out []aside.Acquired) (left []int) {
+func (s *Store) getFirst(ctx context.Context, c rueidis.Client, reqs []aside.LeaseRequest, out []aside.Acquired) (left []int) {
 	if len(reqs) < fewest || c.Mode() == rueidis.ClientModeCluster {
 		return every(len(reqs))
 	}
@@ -50,10 +51,7 @@ func getFirst(ctx context.Context, c rueidis.Client, reqs []aside.LeaseRequest, 
 	for _, r := range reqs[1:] {
 		get = get.Key(r.Key)
 	}
-	rs := c.DoMulti(ctx, c.B().Evalsha().Sha1(ping.sha).Numkeys(0).Build(), get.Build())
-	if noScript(rs[0]) {
-		_ = pingOnce(ctx, c) // so that the server knows it the next time
-	}
+	rs := c.DoMulti(ctx, c.B().Evalsha().Sha1(s.own(reqs[0].Key).script(ping).sha).Numkeys(0).Build(), get.Build())
 	found, err := rs[1].ToArray()
 	if rs[0].Error() != nil || err != nil || len(found) != len(reqs) {
 		return every(len(reqs))

@@ -14,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/asidecache/aside"
+	"github.com/asidecache/aside/internal/envelope"
 	"github.com/asidecache/aside/internal/gate"
 	"github.com/asidecache/aside/internal/testserver"
 	"github.com/asidecache/aside/redisl2"
@@ -273,4 +274,14 @@ func via(srv *testserver.RedisServer, addr string) string {
 func commandCalls(srv *testserver.RedisServer, name string) (n int) {
 	fmt.Sscanf(srv.Info("commandstats")["cmdstat_"+name], "calls=%d,", &n)
 	return n
+}
+
+// admitted waits until the server takes this Store's scripts: what is put there by
+// hand from now on is not removed for having been there before.
+func admitted(t testing.TB, s *redisl2.Store) {
+	t.Helper()
+	r := s.Acquire(context.Background(), []aside.LeaseRequest{{Key: prefix + "admitted", Lease: envelope.NewToken(), TTL: time.Millisecond}})
+	if r[0].Err != nil {
+		t.Fatal(r[0].Err)
+	}
 }

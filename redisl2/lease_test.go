@@ -117,8 +117,10 @@ func TestLeaseOfADeadNodeEnds(t *testing.T) {
 	srv := testserver.Redis(t)
 	t.Run("process gone", func(t *testing.T) {
 		t.Parallel()
-		p := newPrimary("k")
+		p := newPrimary("k", "other")
 		b := newNode(t, p, srv.URL(), func(o *options) { o.Name = "gone" })
+		b.wantStrong("other", 1) // the server is in use
+		b.tried.Store(0)
 		srv.Do("SET", "aside:gone:0:k", "L"+strings.Repeat("x", 16), "PX", "1000")
 		within(t, time.Second+slack, "reading a key that a dead node leased", func() { b.wantStrong("k", 1) })
 		if n := b.tried.Load(); n < 3 {

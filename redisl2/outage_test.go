@@ -463,6 +463,7 @@ func TestForeignEntries(t *testing.T) {
 				srv.Do(append([]string{c.put[0], "aside:" + name + ":0:" + k}, c.put[1:]...)...)
 			}
 			fence := c.name == "fence without writers"
+			a.wantStrong("k19", 1) // the server is in use
 			for _, k := range keys {
 				put(k)
 				a.wantStrong(k, 1)

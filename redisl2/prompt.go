@@ -2,21 +2,45 @@ package redisl2
 
 import (
 	"context"
+	"crypto/tls"
+	"net"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/rueidis"
 )
 
-// prompt returns when a command's context ends. rueidis' cluster client may not:
-// a command for a server that it is connecting to waits for that attempt, which
-// may be the topology refresh's, with no other deadline than DialTimeout.
-type prompt struct{ rueidis.Client }
+// prompt returns when a command's context ends. rueidis does so for a command that
+// waits for its answer, but not for one that waits for a connection: that waits for
+// the attempt of whoever began one, a probe or the refresh of the topology, with
+// no other deadline than DialTimeout. Nor for one that finds no place in the queue
+// of a server that answers nothing.
+//
+// The goroutine that this takes is spared while the connection is in no doubt.
+type prompt struct {
+	rueidis.Client
+	doubt *doubt // nil in a cluster, which has a connection for each server: always
+}
 
 func (p prompt) Do(ctx context.Context, cmd rueidis.Completed) rueidis.RedisResult {
+	raised := p.doubt.now()
+	if raised == 0 {
+		r := p.Client.Do(ctx, cmd)
+		if r.NonRedisError() != nil {
+			p.doubt.raise()
+		}
+		return r
+	}
+	if err := ctx.Err(); err != nil {
+		return rueidis.NewErrorResult(err)
+	}
 	done := make(chan rueidis.RedisResult, 1)
 	go func() { done <- p.Client.Do(ctx, cmd) }()
 	select {
 	case r := <-done:
+		if r.NonRedisError() == nil {
+			p.doubt.settle(raised)
+		}
 		return r
 	case <-ctx.Done():
 		return rueidis.NewErrorResult(ctx.Err())
@@ -27,10 +51,24 @@ func (p prompt) Do(ctx context.Context, cmd rueidis.Completed) rueidis.RedisResu
 const grace = 20 * time.Millisecond
 
 func (p prompt) DoMulti(ctx context.Context, cmds ...rueidis.Completed) []rueidis.RedisResult {
+	raised := p.doubt.now()
+	if raised == 0 {
+		rs := p.Client.DoMulti(ctx, cmds...)
+		if failed(rs) {
+			p.doubt.raise()
+		}
+		return rs
+	}
+	if ctx.Err() != nil {
+		return allFailed(ctx, len(cmds))
+	}
 	done := make(chan []rueidis.RedisResult, 1)
 	go func() { done <- p.Client.DoMulti(ctx, cmds...) }()
 	select {
 	case rs := <-done:
+		if !failed(rs) {
+			p.doubt.settle(raised)
+		}
 		return rs
 	case <-ctx.Done():
 	}
@@ -40,18 +78,106 @@ func (p prompt) DoMulti(ctx context.Context, cmds ...rueidis.Completed) []rueidi
 	case rs := <-done:
 		return rs
 	case <-timer.C:
-		rs := make([]rueidis.RedisResult, len(cmds))
-		for i := range rs {
-			rs[i] = rueidis.NewErrorResult(ctx.Err())
-		}
-		return rs
+		return allFailed(ctx, len(cmds))
 	}
+}
+
+// failed reports whether the server has not answered all of a pipeline.
+func failed(rs []rueidis.RedisResult) bool {
+	return len(rs) > 0 && rs[len(rs)-1].NonRedisError() != nil
+}
+
+func allFailed(ctx context.Context, n int) []rueidis.RedisResult {
+	rs := make([]rueidis.RedisResult, n)
+	for i := range rs {
+		rs[i] = rueidis.NewErrorResult(ctx.Err())
+	}
+	return rs
 }
 
 func (p prompt) Nodes() map[string]rueidis.Client {
 	nodes := p.Client.Nodes()
 	for addr, n := range nodes {
-		nodes[addr] = prompt{n}
+		nodes[addr] = prompt{n, p.doubt}
 	}
 	return nodes
+}
+
+// doubt is whether commands may have to wait for a connection: since one was lost,
+// or dialed, or a command was not answered, and none has been answered that was
+// sent after that.
+type doubt struct {
+	raised, settled atomic.Uint64
+}
+
+// now returns a number for settle, or 0 if there is no doubt.
+func (d *doubt) now() uint64 {
+	if d == nil {
+		return 1
+	}
+	if n := d.raised.Load(); n != d.settled.Load() {
+		return n
+	}
+	return 0
+}
+
+func (d *doubt) raise() {
+	if d != nil {
+		d.raised.Add(1)
+	}
+}
+
+// settle tells that a command was answered that was sent when now returned n.
+func (d *doubt) settle(n uint64) {
+	if d != nil {
+		d.settled.Store(n)
+	}
+}
+
+// watchDials raises the doubt when a connection is dialed, and before rueidis sees
+// that one is lost.
+func (d *doubt) watchDials(opt *rueidis.ClientOption) {
+	dial := opt.DialCtxFn // of a socket
+	if dial == nil {
+		dial = func(ctx context.Context, addr string, dialer *net.Dialer, config *tls.Config) (net.Conn, error) {
+			if config != nil {
+				return (&tls.Dialer{NetDialer: dialer, Config: config}).DialContext(ctx, "tcp", addr)
+			}
+			return dialer.DialContext(ctx, "tcp", addr)
+		}
+	}
+	opt.DialCtxFn = func(ctx context.Context, addr string, dialer *net.Dialer, config *tls.Config) (net.Conn, error) {
+		d.raise()
+		c, err := dial(ctx, addr, dialer, config)
+		if err != nil {
+			return nil, err
+		}
+		return &watchedConn{c, d}, nil
+	}
+}
+
+type watchedConn struct {
+	net.Conn
+	doubt *doubt
+}
+
+func (c *watchedConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if err != nil {
+		c.doubt.raise()
+	}
+	return n, err
+}
+
+func (c *watchedConn) Write(b []byte) (int, error) {
+	n, err := c.Conn.Write(b)
+	if err != nil {
+		c.doubt.raise()
+	}
+	return n, err
+}
+
+func (c *watchedConn) Close() error {
+	c.doubt.raise()
+	return c.Conn.Close()
 }

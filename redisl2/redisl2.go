@@ -68,17 +68,24 @@ type Options struct {
 // Store is an aside.L2. Close it after the caches that use it.
 type Store struct {
 	opt     rueidis.ClientOption
+	dial    dialFunc      // how opt would have it without us
 	silence time.Duration // SilenceTimeout
 	log     *slog.Logger
 	client  atomic.Pointer[rueidis.Client]
-	down    atomic.Pointer[error] // why there is no client yet
+	health  health
 
 	ctx    context.Context
 	cancel context.CancelFunc
 	done   sync.WaitGroup
 
-	watch    watchers
-	topology topology // of a cluster
+	watch      watchers
+	topology   topology // of a cluster
+	conns      conns
+	owns       owns
+	admissions admissions
+	tracked    tracked
+	flushes    atomic.Int32 // that told is about to be called for
+	doubt      doubt        // elsewhere
 }
 
 var _ aside.Partitioned = (*Store)(nil)
@@ -86,24 +93,33 @@ var _ aside.Partitioned = (*Store)(nil)
 // ErrOptions is matched by the error of Open for options that cannot work.
 var ErrOptions = errors.New("redisl2: invalid options")
 
+const defaultSilence = 2 * time.Second
+
 var errClosed = errors.New("redisl2: closed")
 
-// Open makes a Store. Only faulty options fail: a server that is down is dialed
-// again in the background, and until then every operation returns an error,
-// which a cache takes as "Redis is down".
+// Open makes a Store. Only faulty options fail: a server that is down, or that
+// cannot be used as it is set up, is tried again in the background, and until then
+// every operation returns an error, which a cache takes as "Redis is down". Check
+// tells the two apart.
 func Open(o Options) (*Store, error) {
 	opt, err := clientOption(o)
 	if err != nil {
 		return nil, err
 	}
 	s := &Store{log: cmp.Or(o.Logger, slog.Default()), silence: 2 * opt.ConnWriteTimeout}
+	s.health.init()
+	s.watch.lookAgain, s.watch.scratch = s.health.look, s.health.scratch
 	s.ctx, s.cancel = context.WithCancel(context.Background())
-	opt.OnInvalidations = s.watch.invalidated
-	s.opt = opt
-	if err := s.connect(); err != nil {
-		s.log.Warn("redis cannot be reached, will keep trying", "addr", opt.InitAddress, "error", err)
-		s.done.Go(s.redial)
+	if s.dial = opt.DialCtxFn; s.dial == nil {
+		s.dial = dial
 	}
+	opt.DialCtxFn = s.conns.dialer(s.dial, toServer)
+	s.doubt.watchDials(&opt)
+	opt.OnInvalidations = s.told
+	opt.NewCacheStoreFn = func(rueidis.CacheStoreOption) rueidis.CacheStore { return &news{of: s} }
+	s.opt = opt
+	err = s.connect()
+	s.done.Go(func() { s.mind(err) })
 	return s, nil
 }
 
@@ -115,7 +131,7 @@ func clientOption(o Options) (rueidis.ClientOption, error) {
 	if err != nil {
 		return fail("URL: %w", err)
 	}
-	silence := cmp.Or(o.SilenceTimeout, 2*time.Second)
+	silence := cmp.Or(o.SilenceTimeout, defaultSilence)
 	if silence < 100*time.Millisecond {
 		return fail("SilenceTimeout is %v, want at least 100ms", silence)
 	}
@@ -134,6 +150,7 @@ func clientOption(o Options) (rueidis.ClientOption, error) {
 	opt.Dialer = net.Dialer{Timeout: cmp.Or(o.DialTimeout, opt.Dialer.Timeout, time.Second), KeepAlive: silence / 4}
 	opt.ConnWriteTimeout = silence / 2
 	opt.Sentinel.Dialer = opt.Dialer
+	opt.Sentinel.Dialer.Resolver = sentinelDial
 	opt.Sentinel.TLSConfig = opt.TLSConfig
 	opt.Sentinel.Username, opt.Sentinel.Password = o.SentinelUsername, o.SentinelPassword
 	if opt.Sentinel.MasterSet != "" {
@@ -146,89 +163,73 @@ func clientOption(o Options) (rueidis.ClientOption, error) {
 	// Not nil, which would be OPTIN. And not NOLOOP: with it the server does not
 	// tell us what it dropped to make room for a command of ours, keys or tracking.
 	opt.ClientTrackingOptions = []string{}
-	opt.NewCacheStoreFn = func(rueidis.CacheStoreOption) rueidis.CacheStore { return noStore{} }
 	return opt, nil
 }
 
 func (s *Store) connect() error {
 	c, err := rueidis.NewClient(s.opt)
-	if err == nil {
-		err = s.checkVersion(c)
+	if err != nil {
+		err = s.whoFailed(err)
+	} else {
+		if c.Mode() != rueidis.ClientModeCluster {
+			c = prompt{c, &s.doubt}
+		} else {
+			c = prompt{Client: c}
+		}
+		ctx, cancel := context.WithTimeout(s.ctx, s.opt.Dialer.Timeout)
+		defer cancel()
+		if c.Mode() == rueidis.ClientModeCluster {
+			s.topology.learn(ctx, c) // before anything is read
+		}
+		err = s.test(ctx, c)
+		s.health.trouble.Store(nil)
+		if err != nil && !errors.Is(err, ErrUnusable) {
+			e := err // it may pass, and operations can be tried
+			s.health.trouble.Store(&e)
+			err = nil
+		}
 	}
 	if err != nil {
 		if c != nil {
 			c.Close()
 		}
-		s.down.Store(&err)
+		e := err
+		s.health.down.Store(&e)
 		return err
 	}
 	if c.Mode() == rueidis.ClientModeCluster {
-		c = prompt{c}
-		ctx, cancel := context.WithTimeout(s.ctx, s.opt.Dialer.Timeout)
-		defer cancel()
-		s.topology.learn(ctx, c) // before anything is read
 		s.done.Go(func() { s.watchSlots(c) })
 	}
 	s.client.Store(&c)
-	return nil
-}
-
-// checkVersion looks at what the scripts need; what they would say themselves
-// on an old server is a puzzle.
-func (s *Store) checkVersion(c rueidis.Client) error {
-	ctx, cancel := context.WithTimeout(s.ctx, s.opt.Dialer.Timeout)
-	defer cancel()
-	hello, err := c.Do(ctx, c.B().Hello().Build()).AsStrMap()
-	if err != nil {
-		return err
-	}
-	var major int
-	if _, err := fmt.Sscanf(hello["version"], "%d.", &major); err == nil && major < 7 {
-		return fmt.Errorf("the server's version is %s, want 7.0 or later", hello["version"])
-	}
-	return nil
-}
-
-func (s *Store) redial() {
-	wait := 50 * time.Millisecond
-	t := time.NewTimer(wait)
-	defer t.Stop()
-	for {
-		select {
-		case <-s.ctx.Done():
-			return
-		case <-t.C:
-		}
-		if err := s.connect(); err == nil {
-			s.log.Info("redis reached", "addr", s.opt.InitAddress)
-			return
-		}
-		wait = min(2*wait, time.Second)
-		t.Reset(wait)
-	}
+	s.done.Go(func() { s.watchPulse(c) })
+	s.done.Go(func() { s.watchTracked(c, lookTracked) })
+	s.health.down.Store(nil)
+	return s.State()
 }
 
 func (s *Store) get() (rueidis.Client, error) {
 	if s.ctx.Err() != nil {
 		return nil, errClosed
 	}
+	if s.health.down.Load() != nil {
+		return nil, s.State()
+	}
 	if c := s.client.Load(); c != nil {
 		return *c, nil
-	}
-	if err := s.down.Load(); err != nil {
-		return nil, fmt.Errorf("redisl2: not connected: %w", *err)
 	}
 	return nil, errors.New("redisl2: not connected")
 }
 
 // Close closes the connections. Watchers are told that changes may be lost.
 func (s *Store) Close() {
+	s.admissions.close()
 	s.cancel()
+	s.conns.end()
 	s.done.Wait()
 	if c := s.client.Load(); c != nil {
 		(*c).Close()
 	}
-	s.watch.invalidated(nil)
+	s.watch.lost()
 }
 
 // Ping asks every master whether it could be written now. Of a cluster, one
@@ -238,15 +239,15 @@ func (s *Store) Ping(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if c.Mode() != rueidis.ClientModeCluster {
-		return pingOnce(ctx, c)
-	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	servers := s.topology.known(c.Nodes())
+	servers := c.Nodes()
+	if c.Mode() == rueidis.ClientModeCluster {
+		servers = s.topology.known(servers)
+	}
 	answers := make(chan error, len(servers))
-	for _, n := range servers {
-		go func() { answers <- pingOnce(ctx, n) }()
+	for addr, n := range servers {
+		go func() { answers <- s.pingOne(ctx, addr, n) }()
 	}
 	err = nil
 	for range servers {
@@ -259,17 +260,65 @@ func (s *Store) Ping(ctx context.Context) error {
 	return err
 }
 
-func pingOnce(ctx context.Context, c rueidis.Client) error {
-	return wrap(c.Do(ctx, c.B().Eval().Script(ping.src).Numkeys(0).Build()).Error())
+// pingOne asks one server whether each cache could be written there.
+func (s *Store) pingOne(ctx context.Context, addr string, n rueidis.Client) error {
+	all := s.watched()
+	if len(all) == 0 {
+		return wrap(n.Do(ctx, n.B().Eval().Script(ping.src).Numkeys(0).Build()).Error())
+	}
+	for _, o := range all {
+		say := func() rueidis.RedisResult {
+			return n.Do(ctx, n.B().Evalsha().Sha1(o.script(ping).sha).Numkeys(0).Build())
+		}
+		r := say()
+		if noScript(r) {
+			if err := s.admitOne(ctx, addr, o); err != nil {
+				return err
+			}
+			r = say()
+		}
+		if err := r.Error(); err != nil {
+			s.demoted(addr, err)
+			return wrap(err)
+		}
+	}
+	return nil
 }
 
-// noStore stands in for rueidis' own client-side cache, which we do not use.
-type noStore struct{}
+// own returns the scripts of a key's prefix.
+func (s *Store) own(key string) *own { return s.owns.of(key, s.opt.SelectDB) }
 
-func (noStore) Flight(string, string, time.Duration, time.Time) (rueidis.RedisMessage, rueidis.CacheEntry) {
+// news stands in for rueidis' own client-side cache, which we do not use. It is
+// told of a flush before told is called with nil, which is for the end of a
+// connection too.
+type news struct{ of *Store }
+
+func (*news) Flight(string, string, time.Duration, time.Time) (rueidis.RedisMessage, rueidis.CacheEntry) {
 	return rueidis.RedisMessage{}, nil
 }
-func (noStore) Update(string, string, rueidis.RedisMessage) int64 { return 0 }
-func (noStore) Cancel(string, string, error)                      {}
-func (noStore) Delete([]rueidis.RedisMessage)                     {}
-func (noStore) Close(error)                                       {}
+func (*news) Update(string, string, rueidis.RedisMessage) int64 { return 0 }
+func (*news) Cancel(string, string, error)                      {}
+func (*news) Close(error)                                       {}
+
+func (n *news) Delete(keys []rueidis.RedisMessage) {
+	if keys == nil {
+		n.of.flushes.Add(1)
+	}
+}
+
+// told is called with the keys that were changed, or with nil when the server
+// flushed everything, or the connection, and with it the tracking, is gone: a
+// sentinel's too, which brings no news of keys.
+func (s *Store) told(keys []rueidis.RedisMessage) {
+	switch {
+	case keys != nil:
+		s.watch.changed(keys)
+	case s.flushes.Load() > 0: // whichever flush it is: it was before this
+		s.flushes.Add(-1)
+		s.watch.lost()
+	case s.opt.Sentinel.MasterSet != "" && s.conns.sentinelsOnly():
+		s.health.look()
+	default:
+		s.watch.lost()
+	}
+}

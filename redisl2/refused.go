@@ -30,11 +30,21 @@ func (s *Store) lookRefused(ctx context.Context, reqs []aside.LeaseRequest, out 
 	}
 	for len(refused) > 0 {
 		n := min(len(refused), maxBatch/2)
-		cmds := make([]rueidis.Completed, 0, 2*n)
+		cmds := make([]rueidis.Completed, 0, 2*n+1)
+		// The server must be the one that refused: see getFirst. It refuses this too.
+		if c.Mode() != rueidis.ClientModeCluster {
+			cmds = append(cmds, c.B().Evalsha().Sha1(s.own(reqs[refused[0]].Key).script(ping).sha).Numkeys(0).Build())
+		}
 		for _, i := range refused[:n] {
 			cmds = append(cmds, c.B().Get().Key(reqs[i].Key).Build(), c.B().Pttl().Key(reqs[i].Key).Build())
 		}
 		rs := c.DoMulti(ctx, cmds...)
+		if len(rs) > 2*n {
+			if err := wrap(rs[0].Error()); err != nil && !errors.Is(err, aside.ErrL2Refused) {
+				return
+			}
+			rs = rs[1:]
+		}
 		for j, i := range refused[:n] {
 			entry, err := rs[2*j].AsBytes()
 			left, err2 := rs[2*j+1].AsInt64()

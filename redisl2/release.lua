@@ -3,8 +3,8 @@
 -- Answers 'P' published, 'D' removed, 'F' others still write, 'X' this fence was gone.
 local function one(key, token, entry, life)
   local v = redis.pcall('GETEX', key) -- see fill.lua; memory may be full here
-  if failed(v) then return v end
-  if not isFence(v) then
+  if type(v) == 'table' and not v.err:find('^WRONGTYPE') then return v end
+  if type(v) ~= 'string' or string.byte(v) ~= 70 then
     -- The fence ran out, or was lost: what is there may have been read before
     -- the write, and a fill on its way too, so lease and value both go.
     redis.call('UNLINK', key)
@@ -12,8 +12,9 @@ local function one(key, token, entry, life)
   end
   local mine = v == 'F0' .. token .. '0000000000000' -- alone
   if not mine then
-    local left = leftOf(key)
-    local all, now = records(v, left)
+    local f = fences()
+    local left = f.leftOf(key)
+    local all, now = f.records(v, left)
     if not all then -- this fence may be in it
       redis.call('GETEX', key, 'PX', left)
       return 'F'
@@ -23,8 +24,8 @@ local function one(key, token, entry, life)
       if r[1] == token then
         mine = true
       else
-        crowd = crowd or r[1] == common
-        others[#others + 1] = record(r[1], r[2])
+        crowd = crowd or r[1] == f.common
+        others[#others + 1] = f.record(r[1], r[2])
         if r[2] > last then last = r[2] end
       end
     end

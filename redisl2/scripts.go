@@ -34,8 +34,6 @@ var (
 	invalidateSrc string
 	//go:embed ping.lua
 	pingSrc string
-	//go:embed failed.lua
-	failedSrc string
 	//go:embed fences.lua
 	fencesSrc string
 	//go:embed each.lua
@@ -60,7 +58,7 @@ func newScript(one string, needs ...string) script {
 		flags, one, _ = strings.Cut(one, "\n")
 		flags += "\n"
 	}
-	src := flags + failedSrc + strings.Join(needs, "") + one + eachSrc
+	src := flags + strings.Join(needs, "") + one + eachSrc
 	return script{src, sha(src)}
 }
 
@@ -80,13 +78,10 @@ const (
 	perScript = 32
 )
 
-// build makes the command for some keys: EVALSHA, or EVAL with the source.
-func (sc script) build(c rueidis.Client, bySource bool, from, to int, key func(i int) string, argsOf func(i int) args) rueidis.Completed {
-	name, which := "EVALSHA", sc.sha
-	if bySource {
-		name, which = "EVAL", sc.src
-	}
-	cmd := c.B().Arbitrary(name, which, strconv.Itoa(to-from))
+// build makes the command for some keys. It is never EVAL with the source: see
+// admit.go.
+func (sc script) build(c rueidis.Client, from, to int, key func(i int) string, argsOf func(i int) args) rueidis.Completed {
+	cmd := c.B().Arbitrary("EVALSHA", sc.sha, strconv.Itoa(to-from))
 	for i := from; i < to; i++ {
 		cmd = cmd.Keys(key(i))
 	}
@@ -106,8 +101,8 @@ type args struct {
 
 // run executes the script for each key and hands each answer to each, with its
 // index: for several keys in one command where the server allows it, and all in
-// one pipeline. A server that does not know the script yet (it is new, was
-// restarted, or SCRIPT FLUSH was called) is sent the source.
+// one pipeline. A server that does not know the script (it is new, was restarted,
+// or SCRIPT FLUSH was called) is admitted first. The keys are of one prefix.
 func (sc script) run(ctx context.Context, s *Store, n int, key func(i int) string, argsOf func(i int) args, each func(i int, m rueidis.RedisMessage, err error)) {
 	if n == 0 {
 		return
@@ -123,36 +118,57 @@ func (sc script) run(ctx context.Context, s *Store, n int, key func(i int) strin
 	if c.Mode() == rueidis.ClientModeCluster {
 		width = 1 // a script's keys are of one slot there
 	}
+	o := s.own(key(0))
+	sc = o.script(sc)
+	told := func(i int, m rueidis.RedisMessage, err error) {
+		s.refusedOne(err)
+		s.demoted("", err)
+		each(i, m, err)
+	}
 	if n <= width {
-		r := c.Do(ctx, sc.build(c, false, 0, n, key, argsOf))
-		if noScript(r) {
-			r = c.Do(ctx, sc.build(c, true, 0, n, key, argsOf))
+		r := c.Do(ctx, sc.build(c, 0, n, key, argsOf))
+		for try := 0; try < admitTries && noScript(r); try++ {
+			if err := s.admit(ctx, c, o, try, key(0)); err != nil {
+				r = rueidis.NewErrorResult(err)
+				break
+			}
+			r = c.Do(ctx, sc.build(c, 0, n, key, argsOf))
 		}
-		handOut(r, 0, n, each)
+		handOut(r, 0, n, told)
 		return
 	}
 	for done := 0; done < n; done += maxBatch * width {
 		var cmds []rueidis.Completed
 		for from := done; from < min(n, done+maxBatch*width); from += width {
-			cmds = append(cmds, sc.build(c, false, from, min(n, from+width), key, argsOf))
+			cmds = append(cmds, sc.build(c, from, min(n, from+width), key, argsOf))
 		}
 		rs := c.DoMulti(ctx, cmds...)
-		var unknown []int
-		cmds = nil // rueidis may still hold what was sent
-		for j, r := range rs {
-			if from := done + j*width; noScript(r) {
-				unknown = append(unknown, j)
-				cmds = append(cmds, sc.build(c, true, from, min(n, from+width), key, argsOf))
+		for try := range admitTries {
+			var unknown []int
+			var keys []string
+			cmds = nil // rueidis may still hold what was sent
+			for j, r := range rs {
+				if from := done + j*width; noScript(r) {
+					unknown, keys = append(unknown, j), append(keys, key(from))
+					cmds = append(cmds, sc.build(c, from, min(n, from+width), key, argsOf))
+				}
 			}
-		}
-		if len(unknown) > 0 {
+			if len(unknown) == 0 {
+				break
+			}
+			if err := s.admit(ctx, c, o, try, keys...); err != nil {
+				for _, j := range unknown {
+					rs[j] = rueidis.NewErrorResult(err)
+				}
+				break
+			}
 			for i, r := range c.DoMulti(ctx, cmds...) {
 				rs[unknown[i]] = r
 			}
 		}
 		for j, r := range rs {
 			from := done + j*width
-			handOut(r, from, min(n, from+width), each)
+			handOut(r, from, min(n, from+width), told)
 		}
 	}
 }
@@ -164,12 +180,15 @@ func handOut(r rueidis.RedisResult, from, to int, each func(i int, m rueidis.Red
 		err = fmt.Errorf("redisl2: %d answers for %d keys", len(answers), to-from)
 	}
 	for i := from; i < to; i++ {
-		if err != nil {
+		switch {
+		case err != nil && to-from == 1 && strings.Contains(err.Error(), "@user_script"):
+			each(i, rueidis.RedisMessage{}, outcome(err)) // the run of one key ends with its failure
+		case err != nil:
 			each(i, rueidis.RedisMessage{}, wrap(err))
-			continue
+		default:
+			m := answers[i-from]
+			each(i, m, outcome(m.Error()))
 		}
-		m := answers[i-from]
-		each(i, m, outcome(m.Error()))
 	}
 }
 
@@ -178,28 +197,17 @@ func noScript(r rueidis.RedisResult) bool {
 	return ok && re.IsNoScript()
 }
 
+// outcome is that of one key. A script that fails for what is stored under it tells
+// nothing of the server.
 func outcome(err error) error {
 	if rueidis.IsRedisNil(err) {
 		return nil
 	}
-	return wrap(err)
-}
-
-// wrap marks the answers of a server that changed nothing and can go on
-// answering reads.
-func wrap(err error) error {
-	if err == nil {
-		return nil
+	wrapped := wrap(err)
+	if re, ok := rueidis.IsRedisErr(err); ok && !coded(re.Error()) && !lacksRight(err) {
+		return fmt.Errorf("%w: %w", aside.ErrL2Key, wrapped)
 	}
-	if re, ok := rueidis.IsRedisErr(err); ok {
-		// Redis puts the script's own error prefix first since 7.0.
-		code, _, _ := strings.Cut(re.Error(), " ")
-		switch code {
-		case "OOM", "WRONGTYPE", "MISCONF", "NOREPLICAS":
-			return fmt.Errorf("%w: %w", aside.ErrL2Refused, err)
-		}
-	}
-	return err
+	return wrapped
 }
 
 func ms(d time.Duration) string { return strconv.FormatInt(max(1, d.Milliseconds()), 10) }

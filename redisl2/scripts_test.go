@@ -18,7 +18,7 @@ import (
 func TestFailureOfOneKeyIsItsOwn(t *testing.T) {
 	t.Parallel()
 	srv := testserver.Redis(t)
-	s, err := Open(Options{URL: srv.URL()})
+	s, err := Open(Options{URL: "redis://" + srv.Addr()}) // LPUSH and INCR are no rights of ours
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,7 +42,7 @@ end`)
 				ok = errors.Is(err, aside.ErrL2Refused)
 				wrong++
 			case "broken":
-				ok = err != nil && !errors.Is(err, aside.ErrL2Refused)
+				ok = errors.Is(err, aside.ErrL2Key) && !errors.Is(err, aside.ErrL2Refused)
 			case "none":
 				ok = err == nil && m.IsNil()
 			case "1":
@@ -57,4 +57,11 @@ end`)
 	if wrong != 20 {
 		t.Errorf("%d answers for 20 keys", wrong)
 	}
+	// Alone too, where the run itself fails.
+	sc.run(t.Context(), s, 1, func(int) string { return "alone" }, func(int) args { return args{[3]string{"broken"}, 1} },
+		func(_ int, _ rueidis.RedisMessage, err error) {
+			if !errors.Is(err, aside.ErrL2Key) {
+				t.Errorf("a key alone: %v", err)
+			}
+		})
 }

@@ -59,6 +59,85 @@ func TestOperationsOnASilentMaster(t *testing.T) {
 	gate.Eventually(t, "the other masters' keys are served", func() bool { return acquire(other)[0].Err == nil })
 }
 
+// A server, alone or found by Sentinel, accepts connections and says nothing. An
+// operation ends when its context does: the first one after that, on a connection
+// that stands, and those that come while another, in less of a hurry, tries to make
+// a connection.
+// Caught: without prompt, one waits for that connection, for two minutes.
+func TestOperationsOnASilentServer(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"one server", "Sentinel"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var url string
+			var srv *testserver.RedisServer
+			if name == "Sentinel" {
+				g := testserver.Sentinel(t, 0, 1)
+				url, srv = g.URL(), g.Nodes[0]
+			} else {
+				srv = testserver.Redis(t)
+				url = srv.URL()
+			}
+			s := open(t, redisl2.Options{URL: url, SilenceTimeout: silence, DialTimeout: forever})
+			lost := make(chan struct{}, 10)
+			if _, err := s.Watch(prefix, aside.Watcher{Changed: func(string) {}, Lost: func() { lost <- struct{}{} }}); err != nil {
+				t.Fatal(err)
+			}
+			all := map[string]func(ctx context.Context) error{
+				"acquire": func(ctx context.Context) error {
+					return s.Acquire(ctx, []aside.LeaseRequest{{Key: "k", Lease: envelope.NewToken(), TTL: minute}})[0].Err
+				},
+				"acquire of many": func(ctx context.Context) error { return s.Acquire(ctx, expected(numbered("k", 8)...))[0].Err },
+				"fence": func(ctx context.Context) error {
+					return s.Fence(ctx, []aside.FenceRequest{{Key: "k", Token: envelope.NewToken(), Life: minute}})[0]
+				},
+				"ping": s.Ping,
+			}
+			check := func(when string) {
+				t.Helper()
+				for op, f := range all {
+					ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+					start := time.Now()
+					if err := f(ctx); err == nil {
+						t.Errorf("%s, %s: a server that is stopped answers", when, op)
+					}
+					cancel()
+					if d := time.Since(start); d > slack {
+						t.Fatalf("%s, %s took %v", when, op, d)
+					}
+				}
+			}
+			for op, f := range all {
+				if err := f(t.Context()); err != nil {
+					t.Fatalf("%s: %v", op, err)
+				}
+			}
+			srv.Pause()
+			check("nobody has noticed")
+			gate.Await(t, "the connection is given up", lost)
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			patient := gate.Async(func() error {
+				for ctx.Err() == nil {
+					_ = s.Ping(ctx)
+				}
+				return ctx.Err()
+			})
+			for range 20 {
+				check("another connects")
+			}
+			cancel()
+			gate.Await(t, "the one that was patient", patient)
+			srv.Resume()
+			gate.Eventually(t, "the server is used again", func() bool {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+				defer cancel()
+				return s.Ping(ctx) == nil
+			})
+		})
+	}
+}
+
 // Ping needs one answer, whatever becomes of the others.
 // Caught: a Ping that waits for all of them.
 func TestPingOfAClusterWithASilentMaster(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/asidecache/aside/internal/testserver"
 )
@@ -27,6 +28,8 @@ type tap struct {
 	conns   map[net.Conn]bool
 	cmds    [][]string
 	held    bool
+	bytes   int // of answers at a time, see trickle
+	pause   time.Duration
 	closed  bool
 	swap    func(cmd []string) []string
 }
@@ -154,7 +157,7 @@ func (p *tap) replies(server io.Reader, client io.Writer) {
 			p.answers.Wait()
 		}
 		p.mu.Unlock()
-		if _, werr := client.Write(b[:n]); err != nil || werr != nil {
+		if _, werr := (slowly{p, client}).Write(b[:n]); err != nil || werr != nil {
 			return
 		}
 	}
@@ -192,13 +195,13 @@ func (p *tap) answer(reply string) {
 // forget drops the commands seen so far.
 func (p *tap) forget() { p.mu.Lock(); defer p.mu.Unlock(); p.cmds = nil }
 
-// commands returns the commands since forget, without those that rueidis sends
-// to set a connection up and to see whether it is alive.
+// commands returns the commands since forget, without those that are
+// sent to set a connection up and to see whether it is alive.
 func (p *tap) commands() (names []string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, c := range p.cmds {
-		if !slices.Contains([]string{"HELLO", "CLIENT", "CLUSTER", "PING", "SELECT"}, c[0]) {
+		if !slices.Contains([]string{"HELLO", "CLIENT", "CLUSTER", "PING", "SELECT", "INFO", "CONFIG"}, c[0]) && c[len(c)-1] != "pulse" {
 			names = append(names, c[0])
 		}
 	}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,15 +19,17 @@ import (
 // The owner of a slot tells its readers of changes, and a slot that goes to
 // another server takes nothing with it of who has read what. The old owner
 // reports each key that MIGRATE takes away. But one that CLUSTER FAILOVER made a
-// replica reports from then on what its master tells it, when it does, and one
-// that lost a slot and the keys with it (CLUSTER SETSLOT) says nothing. So the
-// owners are asked, and whenever one has changed its mind, nothing read before
-// is trusted. Each one counts: until the old owner knows, it answers reads.
+// replica reports from then on what its master tells it, when it does, and in
+// Redis 7.0 one that lost a slot and the keys with it (CLUSTER SETSLOT) says nothing
+// (later versions, and Valkey, report those). So the owners are asked, and whenever
+// one has changed its mind, nothing read before is trusted. Each one counts: until the old owner knows, it answers reads.
 type topology struct {
-	mu     sync.Mutex
-	slots  map[string]string   // by an owner's id: who owns which slots, as it said last
-	owners map[string][]string // the addresses of each owner, by its id
-	moved  int                 // how often an owner has changed its mind
+	mu      sync.Mutex
+	slots   map[string]string   // by an owner's id: who owns which slots, as it said last
+	owners  map[string][]string // the addresses of each owner, by its id
+	moved   int                 // how often an owner has changed its mind
+	masters []string            // the addresses of all masters, as one of them said last
+	ids     []string            // of owners, by the numbers in bySlot, less one
 
 	bySlot atomic.Pointer[slotOwners] // as one of them said last; nil if nobody was asked
 }
@@ -86,11 +90,17 @@ func (t *topology) ask(ctx context.Context, servers map[string]rueidis.Client) l
 		}
 		if t.slots[a.id] != a.slots {
 			t.bySlot.Store(readSlots(a.slots))
+			t.ids = t.ids[:0]
+			for line := range strings.Lines(a.slots) {
+				id, _, _ := strings.Cut(line, " ")
+				t.ids = append(t.ids, id)
+			}
 		}
 		t.slots[a.id] = a.slots
 	}
 	if len(accounts) > 0 {
 		t.owners = owners
+		t.masters = accounts[0].masters
 		maps.DeleteFunc(t.slots, func(id, _ string) bool { return stranger(id) })
 	}
 	l.moved = t.moved
@@ -121,6 +131,36 @@ func (t *topology) known(servers map[string]rueidis.Client) map[string]rueidis.C
 	return known
 }
 
+// of returns the addresses of the servers that have the keys, as one of them said
+// last; all of them, if that is not known.
+func (t *topology) of(keys, all []string) (addrs []string) {
+	slots := t.bySlot.Load()
+	if slots == nil {
+		return all
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, k := range keys {
+		n := int(slots[slot(k)])
+		if n == 0 || n > len(t.ids) {
+			return all
+		}
+		found := false
+		for _, addr := range t.owners[t.ids[n-1]] {
+			if slices.Contains(all, addr) {
+				found = true
+				if !slices.Contains(addrs, addr) {
+					addrs = append(addrs, addr)
+				}
+			}
+		}
+		if !found {
+			return all
+		}
+	}
+	return addrs
+}
+
 // learn asks for the first time. Any server knows the owners.
 func (t *topology) learn(ctx context.Context, c rueidis.Client) {
 	if text, err := c.Do(ctx, c.B().ClusterNodes().Build()).ToString(); err == nil {
@@ -145,10 +185,12 @@ func (s *Store) watchSlots(c rueidis.Client) {
 		ctx, cancel := context.WithTimeout(s.ctx, every)
 		l := s.topology.ask(ctx, s.topology.known(c.Nodes()))
 		cancel()
+		s.admitAhead()
+		s.refusedOne(l.missing)
 		if l.moved != moved {
 			moved = l.moved
 			s.log.Debug("slots of the cluster have other owners, L1 is emptied")
-			s.watch.invalidated(nil)
+			s.watch.lost()
 		}
 	}
 }

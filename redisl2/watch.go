@@ -2,6 +2,7 @@ package redisl2
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
@@ -16,6 +17,20 @@ import (
 type watchers struct {
 	mu sync.RWMutex
 	by map[string]aside.Watcher
+
+	lookAgain func() // called with each loss
+	scratch   string // how the keys end that nobody is told of
+}
+
+// prefixes are those that are watched.
+func (ws *watchers) prefixes() (all []string) {
+	ws.mu.RLock()
+	defer ws.mu.RUnlock()
+	for prefix := range ws.by {
+		all = append(all, prefix)
+	}
+	slices.Sort(all)
+	return all
 }
 
 // Watch implements aside.L2. A prefix can be watched once: two caches of one
@@ -33,6 +48,10 @@ func (s *Store) Watch(prefix string, w aside.Watcher) (stop func(), err error) {
 		s.watch.by = make(map[string]aside.Watcher)
 	}
 	s.watch.by[prefix] = w
+	if s.health.untested.Load() {
+		s.health.look()
+	}
+	go s.admitAhead()
 	return func() {
 		s.watch.mu.Lock()
 		defer s.watch.mu.Unlock()
@@ -40,20 +59,24 @@ func (s *Store) Watch(prefix string, w aside.Watcher) (stop func(), err error) {
 	}, nil
 }
 
-// invalidated is called with nil when the server flushed everything, or the
-// connection, and with it the tracking, is gone.
-func (ws *watchers) invalidated(keys []rueidis.RedisMessage) {
+// lost is called when the server flushed everything, or the connection, and with
+// it the tracking, is gone.
+func (ws *watchers) lost() {
 	ws.mu.RLock()
 	defer ws.mu.RUnlock()
-	if keys == nil {
-		for _, w := range ws.by {
-			w.Lost()
-		}
-		return
+	for _, w := range ws.by {
+		w.Lost()
 	}
+	ws.lookAgain()
+}
+
+// changed is called with keys that have changed.
+func (ws *watchers) changed(keys []rueidis.RedisMessage) {
+	ws.mu.RLock()
+	defer ws.mu.RUnlock()
 	for i := range keys {
 		key, err := keys[i].ToString()
-		if err != nil {
+		if err != nil || strings.HasSuffix(key, ws.scratch) {
 			continue
 		}
 		if prefix, rest, ok := split(key); ok {

@@ -1,8 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"regexp"
 	"slices"
@@ -175,13 +178,29 @@ func TestRedactURL(t *testing.T) {
 	}
 }
 
-// Two embedded stores that share a Redis must not read each other's records.
-func TestDefaultCacheName(t *testing.T) {
-	a, b := defaultName(&StoreFlags{Data: "a"}), defaultName(&StoreFlags{Data: "b"})
-	if a == b || a != defaultName(&StoreFlags{Data: "./a"}) {
-		t.Errorf("names %q and %q", a, b)
-	}
-	if got := defaultName(&StoreFlags{Mongo: "mongodb://x", Data: "a"}); got != "todos" {
-		t.Errorf("name with MongoDB: %q", got)
+// Escapes in names never reach a terminal raw: of the command line, of a server's
+// answers. Caught: errors printed as they are by all commands but load.
+func TestErrorsHaveNoEscapes(t *testing.T) {
+	const evil = "\x1b]0;title\x07\u202e"
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/problem+json")
+		w.WriteHeader(http.StatusTeapot)
+		_ = json.NewEncoder(w).Encode(map[string]any{"status": 418, "code": "x" + evil, "detail": "d" + evil})
+	}))
+	t.Cleanup(server.Close)
+	for _, args := range [][]string{
+		{"serve", "--nothing" + evil},
+		{"serve", "--data", t.TempDir(), "--listen", "127.0.0.1:0" + evil},
+		{"load", "--jsonl", "none" + evil},
+		{"bench", "--trace", "none" + evil},
+		{"check", "--target", server.URL},
+	} {
+		var out, errOut bytes.Buffer
+		if code := run(args, &out, &errOut); code == 0 || strings.ContainsAny(out.String()+errOut.String(), "\x1b\x07\u202e") {
+			t.Errorf("%q: exit code %d: %q", args, code, errOut.String())
+		}
+		if !strings.Contains(errOut.String(), `\x1b`) {
+			t.Errorf("%q: it does not say what it was: %q", args, errOut.String())
+		}
 	}
 }

@@ -2,11 +2,10 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
-	"path/filepath"
+	"math"
 	"strings"
 	"time"
 
@@ -88,11 +87,12 @@ type CacheFlags struct {
 	RedisTLSKey               string `name:"redis-tls-key" help:"The key of --redis-tls-cert." placeholder:"FILE" env:"ASIDE_REDIS_TLS_KEY" group:"Cache"`
 	RedisTLSCA                string `name:"redis-tls-ca" help:"With rediss://: certificates of the authorities that Redis' own may come from, in PEM form. Default: those that this machine trusts." placeholder:"FILE" env:"ASIDE_REDIS_TLS_CA" group:"Cache"`
 
-	CacheName   string        `help:"Name of the cache in Redis. All servers of the same records need the same name, those of other records another. Default: todos, and with the embedded store one made of its path." placeholder:"NAME" env:"ASIDE_CACHE_NAME" group:"Cache"`
+	CacheName   string        `help:"Name of the cache in Redis. All servers of the same records need the same name, those of other records another. Default: one made of an identity that is kept in the store, so that all its servers agree. A copy of an embedded store's file has the same identity, and so has a copy of a MongoDB database under the same name elsewhere: if it uses the same Redis, give it a name." placeholder:"NAME" env:"ASIDE_CACHE_NAME" group:"Cache"`
 	TTL         time.Duration `name:"ttl" help:"How long a record stays cached; bounds how long a change made behind the service's back can go unseen." default:"5m" env:"ASIDE_TTL" group:"Cache"`
 	NegativeTTL time.Duration `name:"negative-ttl" help:"The same for the knowledge that a record does not exist; 0: not cached." default:"30s" env:"ASIDE_NEGATIVE_TTL" group:"Cache"`
 	StaleFor    time.Duration `help:"Serve records so long past their TTL while the store fails; they stay in Redis for it." default:"0s" env:"ASIDE_STALE_FOR" group:"Cache"`
 	L1Size      int           `name:"l1-size" help:"Records kept in this server's memory." default:"100000" env:"ASIDE_L1_SIZE" group:"Cache"`
+	L1Bytes     uint64        `name:"l1-bytes" help:"Bytes of this server's memory that they may take, together with what keeps them; the least useful go first. Both bounds hold." default:"268435456" env:"ASIDE_L1_BYTES" group:"Cache"`
 	L1TTL       time.Duration `name:"l1-ttl" help:"How long a record stays in memory. Default: as --ttl, but at most 1m with --redis." placeholder:"DURATION" env:"ASIDE_L1_TTL" group:"Cache"`
 	NoL1        bool          `name:"no-l1" help:"Keep nothing in memory; every read asks Redis." env:"ASIDE_NO_L1" group:"Cache"`
 	NoCache     bool          `help:"Bypass the cache: every read asks the store. For measurements." env:"ASIDE_NO_CACHE" group:"Cache"`
@@ -130,6 +130,9 @@ func (f *CacheFlags) check() error {
 	}
 	if f.L1Size < 1 {
 		fault("--l1-size must be at least 1, is %d (to keep nothing in memory, use --no-l1)", f.L1Size)
+	}
+	if f.L1Bytes < minL1Bytes {
+		fault("--l1-bytes must be at least %d, is %d (to keep nothing in memory, use --no-l1)", minL1Bytes, f.L1Bytes)
 	}
 	if f.MaxLoads < 1 {
 		fault("--max-loads must be at least 1, is %d", f.MaxLoads)
@@ -176,6 +179,9 @@ func (f *CacheFlags) check() error {
 	return errors.Join(errs...)
 }
 
+// checkTime bounds the look at Redis before the start.
+const checkTime = 5 * time.Second
+
 // schemaVersionText is stored with every record in Redis. Raise it with any
 // change of todo.Todo that older servers would read wrongly: servers that have
 // another one take such a record for a miss. It is a text for the linker, which
@@ -184,22 +190,22 @@ var schemaVersionText = "1"
 
 // open makes the cache, or a nil one with --no-cache. close releases leases and
 // fences within its context.
-func (f *CacheFlags) open(store *StoreFlags, log *slog.Logger, hooks func(*aside.Options[string, todo.Todo])) (
+func (f *CacheFlags) open(name string, log *slog.Logger, hooks func(*aside.Options[string, todo.Todo])) (
 	cache *aside.Cache[string, todo.Todo], close func(context.Context) error, err error,
 ) {
 	if f.NoCache {
 		return nil, func(context.Context) error { return nil }, nil
 	}
-	o := f.options(store, log)
+	o := f.options(name, log)
 	hooks(&o)
 	closeRedis := func() {}
+	var l2 *redisl2.Store
 	if f.Redis != "" {
 		options, err := f.redisOptions(log)
 		if err != nil {
 			return nil, nil, &exitError{err, exitUsage}
 		}
-		l2, err := redisl2.Open(options)
-		if err != nil {
+		if l2, err = redisl2.Open(options); err != nil {
 			return nil, nil, &exitError{fmt.Errorf("--redis: %w", err), exitUsage}
 		}
 		o.L2, closeRedis = l2, l2.Close
@@ -208,6 +214,16 @@ func (f *CacheFlags) open(store *StoreFlags, log *slog.Logger, hooks func(*aside
 		closeRedis()
 		return nil, nil, err
 	}
+	if l2 != nil {
+		// What may pass is waited for while serving.
+		ctx, cancel := context.WithTimeout(context.Background(), checkTime)
+		defer cancel()
+		if err := l2.Check(ctx); errors.Is(err, redisl2.ErrUnusable) {
+			_ = cache.Close(ctx) // it has not been used
+			closeRedis()
+			return nil, nil, &exitError{fmt.Errorf("--redis: %s", strings.TrimPrefix(err.Error(), "redisl2: ")), exitUsage}
+		}
+	}
 	return cache, func(ctx context.Context) error {
 		defer closeRedis()
 		return cache.Close(ctx)
@@ -215,15 +231,15 @@ func (f *CacheFlags) open(store *StoreFlags, log *slog.Logger, hooks func(*aside
 }
 
 // options are what the flags ask of the cache, but for the tier in Redis.
-func (f *CacheFlags) options(store *StoreFlags, log *slog.Logger) aside.Options[string, todo.Todo] {
+func (f *CacheFlags) options(name string, log *slog.Logger) aside.Options[string, todo.Todo] {
 	o := aside.Options[string, todo.Todo]{
-		Name:          f.CacheName,
+		Name:          name,
 		SchemaVersion: schemaVersion,
+		Validate:      todo.Validate,
 		Version:       func(t todo.Todo) uint64 { return uint64(max(t.Version, 0)) },
 		TTL:           f.TTL,
 		NegativeTTL:   offOr(f.NegativeTTL),
 		StaleFor:      f.StaleFor,
-		L1Size:        f.L1Size,
 		L1TTL:         f.L1TTL,
 		MaxLoads:      f.MaxLoads,
 		LoadTimeout:   f.LoadTimeout,
@@ -235,11 +251,10 @@ func (f *CacheFlags) options(store *StoreFlags, log *slog.Logger) aside.Options[
 		DegradedL1TTL: offOr(f.DegradedL1TTL),
 		Logger:        log,
 	}
-	if o.Name == "" {
-		o.Name = defaultName(store)
-	}
 	if f.NoL1 {
 		o.L1Size = -1
+	} else {
+		o.L1MaxCost, o.L1Cost = l1Cost(f.L1Size, f.L1Bytes)
 	}
 	if f.OnRedisDown == "closed" {
 		o.OnL2Down = aside.FailClosed
@@ -260,25 +275,35 @@ func (f *CacheFlags) redisOptions(log *slog.Logger) (redisl2.Options, error) {
 	return o, err
 }
 
+const (
+	minL1Bytes = 1 << 20
+	// entryBytes is what an entry takes besides its text: a Todo, its place in the
+	// cache, and what the allocator rounds up to. TestL1Bytes measures it.
+	entryBytes = 300
+)
+
+// l1Cost bounds L1 by bytes and by number: no entry costs less than its share of
+// the bytes if all are of one size.
+func l1Cost(size int, bytes uint64) (most uint64, cost func(id string, t todo.Todo) uint32) {
+	least := min(bytes/uint64(size), math.MaxUint32)
+	if bytes/uint64(size) > least {
+		bytes = uint64(size) * least
+	}
+	return bytes, func(id string, t todo.Todo) uint32 {
+		n := entryBytes + 2*len(id) + len(t.Name) // the key is another copy of the id
+		if t.Description != nil {
+			n += len(*t.Description)
+		}
+		return uint32(min(max(uint64(n), least), math.MaxUint32))
+	}
+}
+
 // offOr translates 0 for off, as flags have it, to the library's negative.
 func offOr(d time.Duration) time.Duration {
 	if d == 0 {
 		return -1
 	}
 	return d
-}
-
-// defaultName keeps embedded stores apart that share a Redis: their ids would
-// meet, and one would answer with the other's records.
-func defaultName(store *StoreFlags) string {
-	if store.Mongo != "" {
-		return "todos"
-	}
-	path, err := filepath.Abs(store.Data)
-	if err != nil {
-		path = store.Data
-	}
-	return fmt.Sprintf("todos-%.4x", sha256.Sum256([]byte(path)))
 }
 
 // Describe names the cache for people, without secrets.

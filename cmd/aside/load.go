@@ -115,18 +115,22 @@ func (c *LoadCmd) run(ctx context.Context, env loadIO) (err error) {
 
 	report, err := todoload.Run(ctx, store, src, todoload.Options{BatchRecords: c.Batch, Console: console})
 	console.Close()
-	fmt.Fprintln(env.out, report)
+	// Names of the source may be in these too.
+	say := func(format string, args ...any) {
+		fmt.Fprintln(env.out, printable.Text(fmt.Sprintf(format, args...)))
+	}
+	say("%v", report)
 	if len(report.Extra) > 0 {
-		fmt.Fprintf(env.out, "fields that a todo does not have: %s; %s\n", fieldCounts(report.Extra), c.fateOfExtras())
+		say("fields that a todo does not have: %s; %s", fieldCounts(report.Extra), c.fateOfExtras())
 	}
 	for _, o := range report.Odd {
-		fmt.Fprintf(env.out, "not as the service writes it: %s: %d, the first at %s\n", o.What, o.Count, o.First)
+		say("not as the service writes it: %s: %d, the first at %s", o.What, o.Count, o.First)
 	}
 	if len(report.Odd) > 0 && c.keepsDocuments() {
-		fmt.Fprintln(env.out, "MongoDB keeps these fields as they are")
+		say("MongoDB keeps these fields as they are")
 	}
 	if err != nil && !errors.Is(err, todoload.ErrFaulty) {
-		fmt.Fprintln(env.out, "what was loaded stays; the same command, started again, skips it")
+		say("what was loaded stays; the same command, started again, skips it")
 	}
 	return err
 }

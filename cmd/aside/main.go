@@ -15,6 +15,8 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/asidecache/aside/internal/printable"
 )
 
 // cli is the one definition of commands, flags, environment and help.
@@ -29,7 +31,8 @@ type cli struct {
 	LogFlags
 }
 
-// exitUsage is the exit code for a command line that cannot be used.
+// exitUsage is the exit code for a command line that cannot be used, or that names
+// a Redis that cannot be.
 const exitUsage = 2
 
 const description = `Todos over a primary store, served cache-aside: from memory, from Redis, and from the store for what neither has.
@@ -65,7 +68,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	case exited >= 0: // --help
 		return exited
 	case err != nil:
-		fmt.Fprintln(stderr, "aside:", redact(err.Error()))
+		fmt.Fprintln(stderr, "aside:", shown(err))
 		help := "aside --help"
 		var parseErr *kong.ParseError
 		if errors.As(err, &parseErr) && parseErr.Context != nil && parseErr.Context.Selected() != nil {
@@ -82,7 +85,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	k.BindTo(ctx, (*context.Context)(nil))
 	k.BindTo(stdout, (*io.Writer)(nil))
 	if err := k.Run(log); err != nil {
-		fmt.Fprintln(stderr, "aside:", redact(err.Error()))
+		fmt.Fprintln(stderr, "aside:", shown(err))
 		var coder interface{ ExitCode() int }
 		if errors.As(err, &coder) {
 			return coder.ExitCode()
@@ -146,5 +149,9 @@ func withSignals(ctx context.Context, log *slog.Logger) (context.Context, func()
 // userinfo matches the user and password of a URL inside a text, such as a
 // command line that someone mistyped.
 var userinfo = regexp.MustCompile(`(://)\S*@`)
+
+// shown is an error's text for a terminal: strangers may have written a part of it,
+// such as a server, or whoever made a file.
+func shown(err error) string { return printable.Text(redact(err.Error())) }
 
 func redact(text string) string { return userinfo.ReplaceAllString(text, "${1}***@") }

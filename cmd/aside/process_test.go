@@ -106,8 +106,11 @@ func start(t *testing.T, env []string, args ...string) *process {
 				p.admin = entry.URL
 			}
 			p.mu.Unlock()
-			if entry.Msg == "serving" {
-				ready <- entry.URL
+			if entry.Msg == "serving" || entry.Msg == "waiting for the store" {
+				select {
+				case ready <- entry.URL:
+				default: // the second of both
+				}
 			}
 		}
 		_ = p.cmd.Wait()

@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"runtime"
 	"strconv"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -212,9 +214,64 @@ func (c *ServeCmd) run(ctx context.Context, log *slog.Logger, ready func(url str
 	if err != nil {
 		return err
 	}
+	connections := httpapi.NewConnections(c.MaxConnections)
+	options := httpapi.Options{
+		Registry: registry, Log: log, Version: readVersion().Version,
+		MaxBody: c.MaxBody, RequestTimeout: c.RequestTimeout, SendTimeout: c.SendTimeout,
+		Hosts: c.hosts(listener), Connections: connections, MaxRequests: c.MaxRequests,
+		MaxLists: c.MaxLists, MaxPage: c.MaxPage, StrongLoads: int(c.MaxStrongLoads), IgnoreStrong: c.MaxStrongLoads == 0,
+		NoDocs: c.NoDocs, NoMetrics: c.AdminMetrics,
+	}
+	var front switched
+	public := c.server(&front, log, secure)
+	connections.Limit(public)
+	servers := []*http.Server{public}
+	defer public.Close()
+	failed := make(chan error, 2)
+	serve := sync.OnceFunc(func() { go func() { failed <- serveOn(public, listener) }() })
+	crashed := func(err error) error {
+		for _, s := range servers {
+			_ = s.Close()
+		}
+		return fmt.Errorf("serving: %w", err)
+	}
+
+	name, err := c.nameOf(ctx, store)
+	if final := (*exitError)(nil); err != nil && ctx.Err() == nil && !errors.As(err, &final) {
+		log.Warn("the store does not answer, and the cache is named after it: requests are refused until it does (with --cache-name what Redis has would be served)", "error", err)
+		meanwhile := options
+		meanwhile.Service, meanwhile.Registry = todo.NewService(todo.ServiceOptions{Store: unknownStore{}}), prometheus.NewRegistry()
+		h, err := httpapi.New(meanwhile)
+		if err != nil {
+			return err
+		}
+		front.to(h)
+		serve()
+		log.Info("waiting for the store", "url", urlOf(listener, secure), "store", c.StoreFlags.Describe())
+		waiting, stop := context.WithCancelCause(ctx)
+		go func() {
+			select {
+			case err := <-failed:
+				stop(crashed(err))
+			case <-waiting.Done():
+			}
+		}()
+		name, err = c.awaitName(waiting, store, log)
+		stop(nil)
+		if ctx.Err() != nil {
+			log.Info("shutting down", "reason", context.Cause(ctx).Error(), "within", c.ShutdownTimeout.String())
+			return shutdown(servers, c.ShutdownTimeout)
+		}
+		if err != nil {
+			return err
+		}
+	} else if err != nil {
+		return err
+	}
+
 	const cacheLabel = "todos"
 	times := asideprom.NewTimes(cacheLabel)
-	cache, closeCache, err := c.CacheFlags.open(&c.StoreFlags, log, func(o *aside.Options[string, todo.Todo]) {
+	cache, closeCache, err := c.CacheFlags.open(name, log, func(o *aside.Options[string, todo.Todo]) {
 		o.OnLoad, o.OnL2 = times.OnLoad, times.OnL2
 	})
 	if err != nil {
@@ -232,15 +289,7 @@ func (c *ServeCmd) run(ctx context.Context, log *slog.Logger, ready func(url str
 			err = errors.Join(err, fmt.Errorf("closing the cache: %w", closeErr))
 		}
 	}()
-	connections := httpapi.NewConnections(c.MaxConnections)
-	options := httpapi.Options{
-		Service:  todo.NewService(todo.ServiceOptions{Store: store, Cache: cache}),
-		Registry: registry, Log: log, Version: readVersion().Version,
-		MaxBody: c.MaxBody, RequestTimeout: c.RequestTimeout, SendTimeout: c.SendTimeout,
-		Hosts: c.hosts(listener), Connections: connections, MaxRequests: c.MaxRequests,
-		MaxLists: c.MaxLists, MaxPage: c.MaxPage, StrongLoads: int(c.MaxStrongLoads), IgnoreStrong: c.MaxStrongLoads == 0,
-		NoDocs: c.NoDocs, NoMetrics: c.AdminMetrics,
-	}
+	options.Service = todo.NewService(todo.ServiceOptions{Store: store, Cache: cache})
 	admin := httpapi.AdminOptions{Registry: registry, Log: log}
 	if cache != nil {
 		registry.MustRegister(times, asideprom.NewCollector(cacheLabel, cache.Stats))
@@ -250,12 +299,8 @@ func (c *ServeCmd) run(ctx context.Context, log *slog.Logger, ready func(url str
 	if err != nil {
 		return err
 	}
-
-	public := c.server(handler, log, secure)
-	connections.Limit(public)
-	servers := []*http.Server{public}
-	failed := make(chan error, 2)
-	go func() { failed <- serveOn(public, listener) }()
+	front.to(handler)
+	serve()
 	if adminListener != nil {
 		admin.Hosts = c.hosts(adminListener)
 		s := c.server(withControls(httpapi.Admin(admin)), log, secure)
@@ -264,18 +309,12 @@ func (c *ServeCmd) run(ctx context.Context, log *slog.Logger, ready func(url str
 		go func() { failed <- serveOn(s, adminListener) }()
 		log.Info("serving the operator", "url", urlOf(adminListener, secure))
 	}
-	log.Info("serving", "url", urlOf(listener, secure), "store", c.StoreFlags.Describe(), "cache", c.CacheFlags.Describe(),
+	log.Info("serving", "url", urlOf(listener, secure), "store", c.StoreFlags.Describe(), "cache", c.CacheFlags.Describe(), "cache_name", name,
 		"version", readVersion().Version, "cpus", runtime.GOMAXPROCS(0))
 	if ready != nil {
 		ready(urlOf(listener, secure))
 	}
 
-	crashed := func(err error) error {
-		for _, s := range servers {
-			_ = s.Close()
-		}
-		return fmt.Errorf("serving: %w", err)
-	}
 	select {
 	case err := <-failed:
 		return crashed(err)
@@ -348,6 +387,13 @@ func (f *HTTPFlags) secure(log *slog.Logger) (*keyPair, error) {
 	}
 	return p, nil
 }
+
+// switched is the handler of a server that serves before all of it is known.
+type switched struct{ now atomic.Pointer[http.Handler] }
+
+func (s *switched) to(h http.Handler) { s.now.Store(&h) }
+
+func (s *switched) ServeHTTP(w http.ResponseWriter, r *http.Request) { (*s.now.Load()).ServeHTTP(w, r) }
 
 // serveOn serves with TLS if s is set up for it.
 func serveOn(s *http.Server, l net.Listener) error {

@@ -2,11 +2,15 @@ package main
 
 import (
 	"os"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/asidecache/aside/internal/envelope"
+	"github.com/asidecache/aside/internal/gate"
 	"github.com/asidecache/aside/internal/testserver"
+	"github.com/asidecache/aside/internal/todo"
 )
 
 // The main path on real servers: two nodes over one MongoDB and one Redis.
@@ -47,7 +51,7 @@ func TestTwoNodesOnRealServers(t *testing.T) {
 func TestTutorialDefectRedisDownIsAnOutage(t *testing.T) {
 	redis := testserver.Redis(t)
 	proxy := testserver.Toxiproxy(t, redis.Addr())
-	p := start(t, nil, "serve", "--data", t.TempDir(), "--redis", "redis://"+proxy.Addr())
+	p := start(t, nil, "serve", "--data", t.TempDir(), "--redis", strings.Replace(redis.URL(), redis.Addr(), proxy.Addr(), 1))
 	p.want(p.do("POST", "/todos", `{"id":"1","name":"n"}`), 201)
 	p.want(p.do("POST", "/todos", `{"id":"2","name":"n"}`), 201)
 	ready := func() string { return p.want(p.do("GET", "/readyz", ""), 200).body }
@@ -80,9 +84,55 @@ func TestTutorialDefectForeignKeyServed(t *testing.T) {
 	p.want(p.do("GET", "/todos/2", ""), 200)
 
 	// Not even garbage under our own key is served.
-	redis.Do("SET", "aside:mine:1:2", "garbage")
+	redis.Do("SET", "aside:mine:0:2", "garbage")
 	if r := p.want(p.do("GET", "/todos/2", "", "Cache-Control: no-cache"), 200); !strings.Contains(r.body, `"name":"n"`) {
 		t.Errorf("body: %s", r.body)
+	}
+}
+
+// What others have put into Redis under the service's own keys, in its own format,
+// is not shown to anybody unless it could be the record, and is mended: for a read of
+// one record, and of several. Caught: the record of another id, and one without an id
+// for null; a record that no page could show; an absence, or an old record, for ever.
+func TestForgedEntriesAreMended(t *testing.T) {
+	redis := testserver.Redis(t)
+	p := start(t, unhurried, "serve", "--data", t.TempDir(), "--redis", redis.URL(), "--cache-name", "mine", "--no-l1")
+	p.want(p.do("POST", "/todos", `{"id":"1","name":"mine"}`), 201)
+	p.want(p.do("POST", "/todos", `{"id":"2","name":"other"}`), 201)
+	forged := func(payload string, age time.Duration) string {
+		return string(envelope.Append(nil, envelope.Entry{
+			Negative: payload == "", Payload: []byte(payload), Codec: 1, Schema: 1, Type: envelope.TypeOf(reflect.TypeFor[todo.Todo]()),
+			Token: envelope.NewToken(), Stored: time.Now().Add(-age),
+		}, -1))
+	}
+	const old = 2 * time.Hour
+	for name, entry := range map[string]string{
+		"another record":             forged(`{"id":"2","name":"forged","version":1}`, 0),
+		"null":                       forged(`null`, 0),
+		"no id":                      forged(`{"name":"forged","version":1}`, 0),
+		"a negative version":         forged(`{"id":"1","name":"forged","version":-1}`, 0),
+		"a date past the year 9999":  forged(`{"id":"1","name":"forged","version":1,"created_at":"9999-12-31T23:59:59-01:00"}`, 0),
+		"too large a record":         forged(`{"id":"1","name":"`+strings.Repeat("forged", 12_000)+`","version":1}`, 0),
+		"an old record":              forged(`{"id":"1","name":"forged","version":1}`, old),
+		"an old absence":             forged("", old),
+		"an absence from the future": forged("", -old),
+	} {
+		for path, headers := range map[string]string{"/todos/1": "Accept: */*", "/todos/1?": "Cache-Control: no-cache", "/todos?ids=2,1": "Accept: */*"} {
+			redis.Do("SET", "aside:mine:0:1", entry)
+			r := p.want(p.do("GET", path, "", headers), 200)
+			if !strings.Contains(r.body, `"name":"mine"`) || strings.Contains(r.body, "forged") {
+				t.Errorf("%s, GET %s: %.300s", name, path, r.body)
+			}
+			mended := gate.Poll(10*time.Second, func() bool {
+				hit := strings.Contains(p.do("GET", "/todos/1", "").cacheStatus(), "detail=L2")
+				ms, err := redis.Do("PTTL", "aside:mine:0:1").AsInt64()
+				return hit && err == nil && ms > 0
+			})
+			if !mended {
+				b, _ := redis.Do("GET", "aside:mine:0:1").AsBytes()
+				t.Errorf("%s, GET %s: it is not mended: %.20q", name, path, b)
+			}
+		}
 	}
 }
 

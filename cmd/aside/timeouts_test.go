@@ -29,7 +29,7 @@ func TestTimeoutFlags(t *testing.T) {
 		if _, err := parser.Parse(append([]string{"serve"}, strings.Fields(tt.args)...)); err != nil {
 			t.Fatal(err)
 		}
-		o := c.Serve.options(&c.Serve.StoreFlags, slog.Default())
+		o := c.Serve.options("n", slog.Default())
 		l2, err := c.Serve.redisOptions(slog.Default())
 		if err != nil {
 			t.Fatal(err)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/asidecache/aside/internal/history"
+	"github.com/asidecache/aside/internal/printable"
 )
 
 // WriteText writes the report for people.
@@ -24,7 +25,7 @@ func (r *Report) WriteText(w io.Writer) error {
 	if len(r.Left) > 0 {
 		fmt.Fprintf(&b, "\nnot deleted, and perhaps in the database: %s: %s\n", plural(len(r.Left), "record"), someOf(r.Left, 10))
 	}
-	_, err := io.WriteString(w, b.String())
+	_, err := io.WriteString(w, printable.Text(b.String())) // a server has written some of it
 	return err
 }
 

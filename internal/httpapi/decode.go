@@ -22,7 +22,7 @@ import (
 
 // newTodo documents the body of POST; see decodeDraft.
 type newTodo struct {
-	ID          *string `json:"id,omitempty" minLength:"1" maxLength:"256" doc:"Chosen by the client; a UUIDv7 if it is left out. At most 256 bytes, no control characters, not . or .."`
+	ID          *string `json:"id,omitempty" minLength:"1" maxLength:"256" doc:"Chosen by the client; a UUIDv7 if it is left out. At most 256 bytes, no control characters, none that cannot be seen or that turn the direction of writing, not . or .."`
 	Name        string  `json:"name" minLength:"1" maxLength:"1024" doc:"At most 1024 bytes, not blank." example:"Water the plants"`
 	Description *string `json:"description,omitempty" nullable:"true" maxLength:"65536" doc:"At most 64 KiB; may be null." example:"The fern, too"`
 	Completed   bool    `json:"completed,omitempty" default:"false"`
@@ -98,7 +98,7 @@ func decodeDraft(body []byte) (todo.Draft, *Problem) {
 		return todo.Draft{}, p
 	}
 	if f.id != nil {
-		if err := todo.CheckID(*f.id); err != nil {
+		if err := todo.CheckNewID(*f.id); err != nil {
 			f.fault(fieldID, "%v", err)
 		}
 	}

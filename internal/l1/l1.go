@@ -27,7 +27,7 @@ func (e Entry[V]) Negative() bool { return e.meta&1 != 0 }
 type Config[K comparable, V any] struct {
 	MaxEntries int
 	MaxCost    uint64
-	Cost       func(K, V) uint32
+	Cost       func(k K, v V, negative bool) uint32
 }
 
 // Tier is the in-process tier. All methods are safe for concurrent use.
@@ -74,10 +74,7 @@ func New[K comparable, V any](c Config[K, V]) (*Tier[K, V], error) {
 	if c.MaxCost > 0 {
 		o.MaximumWeight = c.MaxCost
 		o.Weigher = func(k K, e Entry[V]) uint32 {
-			if e.Negative() {
-				return 1
-			}
-			return c.Cost(k, e.Value)
+			return c.Cost(k, e.Value, e.Negative())
 		}
 	} else {
 		o.MaximumSize = c.MaxEntries

@@ -3,6 +3,8 @@ package mongostore
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 
@@ -23,9 +25,24 @@ const (
 // identityTries bounds the rounds that are lost to others who make it too.
 const identityTries = 5
 
-// Identity returns what is kept for the collection, and makes it if there is none.
-// A user who may not write gets todo.ErrNoIdentity until one who may has made it.
+// Identity is made of what is kept for the collection, which is made if there is
+// none, and of the names of collection and database: a dump that was restored into
+// another database has another identity than the original. A user who may not write
+// gets todo.ErrNoIdentity until one who may has made it.
 func (s *Store) Identity(ctx context.Context) (string, error) {
+	kept, err := s.keptIdentity(ctx)
+	if err != nil {
+		return "", err
+	}
+	return s.identityOf(kept), nil
+}
+
+func (s *Store) identityOf(kept string) string {
+	sum := sha256.Sum256([]byte(kept + "\x00" + s.todos.Database().Name() + "\x00" + s.todos.Name()))
+	return hex.EncodeToString(sum[:16])
+}
+
+func (s *Store) keptIdentity(ctx context.Context) (string, error) {
 	for try := 0; ; try++ {
 		id, err := s.findIdentity(ctx)
 		if err == nil || !errors.Is(err, todo.ErrNotFound) {

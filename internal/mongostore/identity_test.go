@@ -40,6 +40,27 @@ func TestIdentity(t *testing.T) {
 	}
 }
 
+// A dump of a database has the identity's document in it. Restored under another
+// name it is another store: both may be in use, with one Redis.
+func TestIdentityOfARestoredCopy(t *testing.T) {
+	original, copied := testserver.Mongo(t), testserver.Mongo(t)
+	a, b := mustOpen(t, original.URI(), Options{}), mustOpen(t, copied.URI(), Options{})
+	first, err := a.Identity(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := a.identities().FindOne(t.Context(), bson.D{}).Raw()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.identities().InsertOne(t.Context(), raw); err != nil {
+		t.Fatal(err)
+	}
+	if second, err := b.Identity(t.Context()); err != nil || second == first || !isIdentity(second) {
+		t.Errorf("the copy is %q, %v; the original %q", second, err, first)
+	}
+}
+
 // Of several that make it at one moment one is told that the _id is taken, or that
 // the document is there, and each takes what is kept. Caught: the identity that a
 // node had sent, in place of the one that another node was first with.
@@ -63,7 +84,7 @@ func TestIdentityRaces(t *testing.T) {
 		return nil
 	})
 	s := mustOpen(t, f.uri, Options{noIndex: true})
-	if id, err := s.Identity(t.Context()); err != nil || id != "OTHERWASFIRST1234567" {
+	if id, err := s.Identity(t.Context()); err != nil || id != s.identityOf("OTHERWASFIRST1234567") {
 		t.Errorf("%q, %v", id, err)
 	}
 	kept = "{$ne: null}"

@@ -38,18 +38,67 @@ type RedisServer struct {
 }
 
 // redisBinary finds a server: $ASIDE_TEST_REDIS_SERVER, redis-server, valkey-server.
+// The first time it says on standard error which one and of which version. One that
+// is too old fails the test at once.
 func redisBinary(t testing.TB) string {
 	t.Helper()
-	if path := os.Getenv("ASIDE_TEST_REDIS_SERVER"); path != "" {
-		return path
-	}
+	path := os.Getenv("ASIDE_TEST_REDIS_SERVER")
 	for _, name := range []string{"redis-server", "valkey-server"} {
-		if path, err := exec.LookPath(name); err == nil {
-			return path
+		if found, err := exec.LookPath(name); path == "" && err == nil {
+			path = found
 		}
 	}
-	missing(t, "redis-server is not on PATH: run scripts/bootstrap.sh, or set ASIDE_TEST_REDIS_SERVER")
-	return ""
+	if path == "" {
+		missing(t, "redis-server is not on PATH: run scripts/bootstrap.sh, or set ASIDE_TEST_REDIS_SERVER")
+	}
+	servers.Lock()
+	defer servers.Unlock()
+	v, ok := servers.of[path]
+	if !ok {
+		v.name, v.err = redisVersion(path)
+		if servers.of == nil {
+			servers.of = map[string]serverVersion{}
+		}
+		servers.of[path] = v
+		if v.err == nil {
+			fmt.Fprintf(os.Stderr, "testserver: %s, %s\n", v.name, path)
+		}
+	}
+	if v.err != nil {
+		t.Fatalf("%v: the tests need Redis 7.0 or later, or Valkey; put one on PATH, or set ASIDE_TEST_REDIS_SERVER", v.err)
+	}
+	return path
+}
+
+type serverVersion struct {
+	name string // such as "Redis server 7.0.15"
+	err  error
+}
+
+// servers are the binaries that were asked for their versions.
+var servers struct {
+	sync.Mutex
+	of map[string]serverVersion
+}
+
+// redisVersion asks a binary, which prints such as
+//
+//	Redis server v=7.0.15 sha=00000000:0 malloc=jemalloc-5.3.0 bits=64 build=ae4d7c971a948f0
+func redisVersion(path string) (string, error) {
+	out, err := exec.Command(path, "--version").Output()
+	if err != nil {
+		return "", fmt.Errorf("%s --version: %w", path, err)
+	}
+	what, rest, ok := strings.Cut(strings.TrimSpace(string(out)), " v=")
+	version, _, _ := strings.Cut(rest, " ")
+	var major int
+	if n, err := fmt.Sscanf(version, "%d.", &major); !ok || n != 1 || err != nil {
+		return "", fmt.Errorf("%s is no Redis: its version is %q", path, out)
+	}
+	if major < 7 {
+		return "", fmt.Errorf("%s is %s %s", path, what, version)
+	}
+	return what + " " + version, nil
 }
 
 // Redis starts an empty server without persistence, in a few milliseconds, and
@@ -90,9 +139,10 @@ func (s *RedisServer) launch(configure func()) {
 // Addr is host:port.
 func (s *RedisServer) Addr() string { return fmt.Sprintf("127.0.0.1:%d", s.port) }
 
-// URL is a redis:// URL, with the password if the server asks for one.
+// URL is a redis:// URL, with the password if the server asks for one, or with the
+// user that has the least rights, if the environment asks for that.
 func (s *RedisServer) URL() string {
-	u := url.URL{Scheme: "redis", Host: s.Addr()}
+	u := url.URL{Scheme: "redis", Host: s.Addr(), User: userinfo()}
 	if s.password != "" {
 		u.User = url.UserPassword("", s.password)
 	}
@@ -119,6 +169,19 @@ func (s *RedisServer) Kill() {
 
 // Restart kills the server if it runs and starts an empty one on the same port.
 func (s *RedisServer) Restart() {
+	s.t.Helper()
+	s.Kill()
+	if err := os.Remove(s.snapshot()); err != nil && !errors.Is(err, os.ErrNotExist) {
+		s.t.Fatal(err)
+	}
+	s.RestartFromSnapshot()
+}
+
+func (s *RedisServer) snapshot() string { return filepath.Join(s.dir, "dump.rdb") }
+
+// RestartFromSnapshot kills the server if it runs and starts it again with what it
+// has saved last (SAVE), if it has.
+func (s *RedisServer) RestartFromSnapshot() {
 	s.t.Helper()
 	s.Kill()
 	if err := s.start(); err != nil {
@@ -293,6 +356,9 @@ func (s *RedisServer) start(extra ...string) error {
 	})
 	if ready && !ended {
 		s.proc = cmd
+		if leastRights() && s.sentinel == "" && s.password == "" {
+			return s.grantLeast()
+		}
 		return nil
 	}
 	_ = cmd.Process.Kill()

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode"
 
 	"go.uber.org/goleak"
 
@@ -66,6 +67,16 @@ func TestInvisibleIDs(t *testing.T) {
 	for _, id := range []string{"é", "e\u0301", "日本語", "a b", "😀", "\u00a0", "नमस्ते", "ไทย"} {
 		if err := todo.CheckNewID(id); err != nil {
 			t.Errorf("%q: %v", id, err)
+		}
+	}
+}
+
+// The shortcuts of Invisible agree with Unicode's tables.
+func TestInvisible(t *testing.T) {
+	for r := rune(unicode.MaxASCII + 1); r <= unicode.MaxRune; r++ {
+		want := unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
+		if got := todo.Invisible(r); got != want {
+			t.Fatalf("%U: %v, want %v", r, got, want)
 		}
 	}
 }

@@ -96,7 +96,8 @@ type Store interface {
 	// other one. It was made at random and is kept in the store itself, so it is the
 	// same for all processes that open the store, at one time or one after the
 	// other. If there is none yet it is made now; ErrNoIdentity if that may not be.
-	// A copy of a store (its file, its database) has the identity of the original.
+	// A copy of a store (its file, or its database under the same name elsewhere)
+	// has the identity of the original.
 	Identity(ctx context.Context) (string, error)
 	// Ping reports whether the store can answer now (ErrUnavailable if not).
 	Ping(ctx context.Context) error

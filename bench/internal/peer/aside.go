@@ -37,7 +37,7 @@ type asideClient struct {
 }
 
 func openAside(use asideUse) func(context.Context, Env) (Client, error) {
-	return func(_ context.Context, env Env) (Client, error) {
+	return func(ctx context.Context, env Env) (Client, error) {
 		c := &asideClient{asideUse: use, loader: aside.LoaderFunc[string, *record.Todo](env.Load)}
 		o := aside.Options[string, *record.Todo]{
 			Name: "bench", TTL: env.TTL, L1TTL: env.TTL, L1Size: env.Capacity,
@@ -65,6 +65,12 @@ func openAside(use asideUse) func(context.Context, Env) (Client, error) {
 				c.store.Close()
 			}
 			return nil, err
+		}
+		if c.store != nil {
+			if err := c.store.Check(ctx); err != nil { // or the primary would be measured
+				c.Close()
+				return nil, err
+			}
 		}
 		return c, nil
 	}

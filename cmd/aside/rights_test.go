@@ -1,0 +1,102 @@
+package main
+
+import (
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/asidecache/aside/internal/testserver"
+)
+
+// serve does not start on what no waiting mends: it ends with 2 and one line that
+// says what to do. Each right of SECURITY.md's list is taken away in turn.
+// Caught: a server that starts, and says "cache ok".
+func TestServeRefusesToStart(t *testing.T) {
+	redis := testserver.Redis(t)
+	text, err := os.ReadFile("../../SECURITY.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	line := regexp.MustCompile(`(?m)^user aside on >PASSWORD (.*)$`).FindSubmatch(text)
+	if line == nil {
+		t.Fatal("SECURITY.md has no line of a Redis user aside")
+	}
+	rights := strings.Fields(string(line[1]))
+	if strings.HasPrefix(redis.Info("server")["redis_version"], "7.0.") {
+		rights = slices.DeleteFunc(rights, func(r string) bool { return r == "+client|setinfo" }) // not known there
+	}
+	grant := func(rights []string) {
+		redis.Do(slices.Concat([]string{"ACL", "SETUSER", "todo", "reset", "on", ">hunter2"}, rights)...)
+	}
+	refused := func(redisURL, want string) {
+		t.Helper()
+		_, stderr, code := asideRun(t, nil, "serve", "--listen", "127.0.0.1:0", "--data", t.TempDir(), "--redis", redisURL)
+		if code != exitUsage || !strings.HasPrefix(stderr, "aside: --redis: ") || !strings.Contains(stderr, want) || strings.Count(stderr, "\n") != 1 {
+			t.Errorf("want one line that says %q; exit code %d:\n%s", want, code, stderr)
+		}
+		if strings.Contains(stderr, "hunter2") {
+			t.Errorf("the password is shown: %s", stderr)
+		}
+	}
+	url := "redis://todo:hunter2@" + redis.Addr()
+	tried := 0
+	for i, right := range rights {
+		if !strings.HasPrefix(right, "+") || slices.Contains([]string{"+client|setname", "+client|setinfo", "+ping"}, right) {
+			continue // done without
+		}
+		tried++
+		grant(slices.Concat(rights[:i], rights[i+1:]))
+		refused(url, "may not run "+strings.ToUpper(strings.ReplaceAll(right[1:], "|", " "))+" (NOPERM): grant it ("+right+")")
+	}
+	if tried < 10 {
+		t.Errorf("only %d rights were tried", tried)
+	}
+	grant(rights)
+	refused("redis://todo:hunter2x@"+redis.Addr(), "WRONGPASS")
+	refused(url+"/1", "may not run SELECT (NOPERM): grant it (+select)")
+	refused("redis://"+redis.Addr()+"/99", "no database of this number")
+	refused("rediss://todo:hunter2@"+redis.Addr(), "no TLS is spoken there")
+
+	p := start(t, nil, "serve", "--data", t.TempDir(), "--redis", url)
+	p.want(p.do("POST", "/todos", `{"id":"1","name":"n"}`), 201)
+	if ready := p.want(p.do("GET", "/readyz", ""), 200).body; !strings.Contains(ready, `"status":"ready"`) {
+		t.Errorf("with all rights: %s", ready)
+	}
+}
+
+// /readyz and aside_degraded tell the truth of a Redis while nobody reads: not there
+// yet, there, gone, back.
+// Caught: "cache ok" until somebody reads past the memory.
+func TestReadinessWithoutTraffic(t *testing.T) {
+	redis := testserver.Redis(t)
+	redis.Kill()
+	p := start(t, nil, "serve", "--data", t.TempDir(), "--redis", redis.URL())
+	says := func(what string, degraded bool) {
+		t.Helper()
+		testserver.Eventually(t, 20*time.Second, what, func() bool {
+			ready := p.want(p.do("GET", "/readyz", ""), 200).body
+			metric := `aside_degraded{cache="todos"} 0`
+			if degraded {
+				metric = `aside_degraded{cache="todos"} 1`
+			}
+			return strings.Contains(ready, `"status":"degraded"`) == degraded &&
+				strings.Contains(p.do("GET", "/metrics", "").body, metric)
+		})
+	}
+	if ready := p.want(p.do("GET", "/readyz", ""), 200).body; !strings.Contains(ready, "not connected") {
+		t.Errorf("before Redis is there: %s", ready)
+	}
+	says("not there yet", true)
+	redis.Restart()
+	says("there", false)
+	redis.Kill()
+	says("gone", true)
+	redis.Restart()
+	says("back", false)
+	if n := strings.Count(p.logged(), "cannot be reached"); n != 2 {
+		t.Errorf("%d lines of two outages", n)
+	}
+}

@@ -1,0 +1,82 @@
+package testserver
+
+import (
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// leastRights reports whether URLs are to name a user that has the rights of
+// SECURITY.md and no more, but for the keys: ASIDE_TEST_REDIS_RIGHTS=least. The
+// servers themselves are driven by the default user, as ever, and sentinels are
+// asked by it.
+func leastRights() bool { return os.Getenv("ASIDE_TEST_REDIS_RIGHTS") == "least" }
+
+const leastUser, leastPassword = "aside-least", "least"
+
+// userinfo is what stands before the host in a URL.
+func userinfo() *url.Userinfo {
+	if !leastRights() {
+		return nil
+	}
+	return url.UserPassword(leastUser, leastPassword)
+}
+
+// address is a redis:// URL of a host, without what may follow.
+func address(host string) string {
+	return (&url.URL{Scheme: "redis", User: userinfo(), Host: host}).String()
+}
+
+// grantLeast makes that user. Users are kept in no snapshot and by no replica.
+func (s *RedisServer) grantLeast() error {
+	kind := "aside"
+	switch {
+	case slices.Contains(s.args, "--cluster-enabled"):
+		kind = "aside-cluster"
+	case slices.Contains(s.args, "--replica-priority"):
+		kind = "aside-sentinel"
+	}
+	rights, err := documentedRights(kind)
+	if err != nil {
+		return err
+	}
+	version, err := s.info("server")
+	if err != nil {
+		return err
+	}
+	for i, right := range rights {
+		if strings.HasPrefix(right, "~") {
+			rights[i] = "~*"
+		}
+	}
+	if strings.HasPrefix(version["redis_version"], "7.0.") {
+		rights = slices.DeleteFunc(rights, func(r string) bool { return r == "+client|setinfo" }) // not known there
+	}
+	_, err = s.do(slices.Concat([]string{"ACL", "SETUSER", leastUser, "on", ">" + leastPassword}, rights)...)
+	return err
+}
+
+// documentedRights reads a line of SECURITY.md.
+func documentedRights(user string) ([]string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return nil, err
+	}
+	for ; ; dir = filepath.Dir(dir) {
+		text, err := os.ReadFile(filepath.Join(dir, "SECURITY.md"))
+		if err == nil {
+			line := regexp.MustCompile(`(?m)^user ` + user + ` on >PASSWORD (.*)$`).FindSubmatch(text)
+			if line == nil {
+				return nil, fmt.Errorf("%s has no line of a Redis user %s", filepath.Join(dir, "SECURITY.md"), user)
+			}
+			return strings.Fields(string(line[1])), nil
+		}
+		if dir == filepath.Dir(dir) {
+			return nil, fmt.Errorf("SECURITY.md, which has the rights, is in no directory above: %w", err)
+		}
+	}
+}

@@ -1,0 +1,123 @@
+package redisl2
+
+import (
+	"context"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redis/rueidis"
+)
+
+// Tracked is how much the servers remember of who has read what, so that they can
+// tell of changes: all clients together, of all applications.
+type Tracked struct {
+	Keys  uint64 // that some client has read
+	Items uint64 // pairs of such a key and a client, be it connected or long gone
+	// Limit is tracking-table-max-keys, as far as it may be asked for; else its
+	// default, 1,000,000. 0: none. Of a cluster, the least.
+	Limit uint64
+}
+
+// itemBytes is what an item takes, about: see BenchmarkTracked and docs/bounds.md.
+const itemBytes = 50
+
+const (
+	lookTracked    = time.Minute
+	defaultTracked = 1_000_000
+)
+
+type tracked struct {
+	mu   sync.Mutex
+	now  Tracked
+	ok   bool
+	said [2]bool
+}
+
+// Tracked returns what the servers said last: they are asked each minute. ok is
+// false where none has answered, as without the right to INFO.
+func (s *Store) Tracked() (t Tracked, ok bool) {
+	s.tracked.mu.Lock()
+	defer s.tracked.mu.Unlock()
+	return s.tracked.now, s.tracked.ok
+}
+
+// watchTracked looks at what tracking costs, and warns before the server forgets
+// keys, which empties L1, or entries.
+func (s *Store) watchTracked(c rueidis.Client, every time.Duration) {
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	for {
+		s.lookTracked(c)
+		select {
+		case <-s.ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+func (s *Store) lookTracked(c rueidis.Client) {
+	ctx, cancel := context.WithTimeout(s.ctx, s.silence)
+	defer cancel()
+	servers := c.Nodes()
+	if c.Mode() == rueidis.ClientModeCluster {
+		servers = s.topology.known(servers)
+	}
+	var sum Tracked
+	ok := false
+	for addr, n := range servers {
+		stats, err := infoOf(ctx, n, "stats")
+		if err != nil {
+			continue
+		}
+		memory, _ := infoOf(ctx, n, "memory")
+		t := Tracked{Keys: stats["tracking_total_keys"], Items: stats["tracking_total_items"], Limit: defaultTracked}
+		if m, err := n.Do(ctx, n.B().ConfigGet().Parameter("tracking-table-max-keys").Build()).AsStrMap(); err == nil {
+			if limit, err := strconv.ParseUint(m["tracking-table-max-keys"], 10, 64); err == nil {
+				t.Limit = limit
+			}
+		}
+		if t.Limit > 0 && t.Keys > t.Limit/10*9 {
+			s.warnTracked(0, "redis tracks nearly as many keys as it may: beyond that it forgets some, and L1 drops them, again and again: raise tracking-table-max-keys, or make L1 smaller", addr, t, memory["maxmemory"])
+		}
+		if limit := memory["maxmemory"]; limit > 0 && t.Items*itemBytes > limit/4 {
+			s.warnTracked(1, "more than a quarter of redis' maxmemory may be what it tracks, of connections that are gone too, and it evicts entries for that: raise maxmemory, or give it back by CONFIG SET tracking-table-max-keys 1 and then the old value", addr, t, limit)
+		}
+		if !ok || t.Limit > 0 && (sum.Limit == 0 || t.Limit < sum.Limit) {
+			sum.Limit = t.Limit
+		}
+		sum.Keys, sum.Items, ok = sum.Keys+t.Keys, sum.Items+t.Items, true
+	}
+	s.tracked.mu.Lock()
+	defer s.tracked.mu.Unlock()
+	s.tracked.now, s.tracked.ok = sum, ok
+}
+
+// warnTracked says each thing once.
+func (s *Store) warnTracked(which int, what, addr string, t Tracked, maxmemory uint64) {
+	s.tracked.mu.Lock()
+	said := s.tracked.said[which]
+	s.tracked.said[which] = true
+	s.tracked.mu.Unlock()
+	if !said {
+		s.log.Warn(what, "addr", addr, "keys", t.Keys, "items", t.Items, "tracking-table-max-keys", t.Limit, "maxmemory", maxmemory)
+	}
+}
+
+// infoOf returns the numbers in a section of INFO.
+func infoOf(ctx context.Context, n rueidis.Client, section string) (map[string]uint64, error) {
+	text, err := n.Do(ctx, n.B().Info().Section(section).Build()).ToString()
+	if err != nil {
+		return nil, err
+	}
+	m := map[string]uint64{}
+	for line := range strings.Lines(text) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), ":")
+		if v, err := strconv.ParseUint(value, 10, 64); err == nil {
+			m[name] = v
+		}
+	}
+	return m, nil
+}

@@ -1,0 +1,152 @@
+package redisl2
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/redis/rueidis"
+
+	"github.com/asidecache/aside"
+	"github.com/asidecache/aside/internal/envelope"
+	"github.com/asidecache/aside/internal/testserver"
+)
+
+// What a server tracks, of connections that are gone too, is told before it forgets
+// keys or entries for it, and once. Caught: a warning at each look, and none where
+// CONFIG may not be asked.
+func TestTrackedIsWatched(t *testing.T) {
+	t.Parallel()
+	srv := testserver.Redis(t)
+	var log bytes.Buffer
+	open := func(url string) *Store {
+		s, err := Open(Options{URL: url, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	// read has the server track 1,000 keys.
+	read := func(s *Store) {
+		var reqs []aside.LeaseRequest
+		for i := range 1000 {
+			reqs = append(reqs, aside.LeaseRequest{Key: fmt.Sprint("aside:t:0:", i), Lease: envelope.NewToken(), TTL: 1e10})
+		}
+		for range 2 { // leased, and then found leased
+			for _, a := range s.Acquire(context.Background(), reqs) {
+				if a.Err != nil {
+					t.Fatal(a.Err)
+				}
+			}
+			for i := range reqs {
+				reqs[i].Lease = envelope.NewToken()
+			}
+		}
+	}
+	for range 3 {
+		s := open(srv.URL())
+		read(s)
+		s.Close()
+	}
+	srv.Do("ACL", "SETUSER", "aside", "on", ">pw", "~*", "+@all", "-config")
+	s := open(strings.Replace(srv.URL(), "redis://", "redis://aside:pw@", 1))
+	defer s.Close()
+	look := func() Tracked {
+		s.lookTracked(*s.client.Load())
+		got, ok := s.Tracked()
+		if !ok {
+			t.Fatal("nothing is known")
+		}
+		return got
+	}
+	if got := look(); got.Keys != 1000 || got.Items != 3000 || got.Limit != defaultTracked || log.Len() > 0 {
+		t.Errorf("%+v, log: %s", got, &log)
+	}
+	srv.Do("CONFIG", "SET", "maxmemory", "500kb")
+	srv.Do("ACL", "SETUSER", "aside", "+config")
+	srv.Do("CONFIG", "SET", "tracking-table-max-keys", "1100")
+	for range 3 {
+		if got := look(); got.Limit != 1100 {
+			t.Errorf("%+v", got)
+		}
+	}
+	for _, want := range []string{"tracks nearly as many keys", "a quarter of redis' maxmemory"} {
+		if n := strings.Count(log.String(), want); n != 1 {
+			t.Errorf("%q is said %d times: %s", want, n, &log)
+		}
+	}
+	srv.Do("ACL", "SETUSER", "aside", "-info")
+	s.lookTracked(*s.client.Load())
+	if _, ok := s.Tracked(); ok {
+		t.Error("something is known without INFO")
+	}
+}
+
+// BenchmarkTracked measures what Redis takes to remember that one more client has
+// read a key: for the first, and for further ones; and what remains when they go.
+func BenchmarkTracked(b *testing.B) {
+	const keys, nodes = 100_000, 8
+	for b.Loop() {
+		srv := testserver.Redis(b)
+		name := func(i int) string { return fmt.Sprintf("aside:todos:0:%024x", i) }
+		dial := func() rueidis.Client {
+			c, err := rueidis.NewClient(rueidis.ClientOption{
+				InitAddress: []string{srv.Addr()}, ForceSingleClient: true, ClientTrackingOptions: []string{},
+			})
+			if err != nil {
+				b.Fatal(err)
+			}
+			return c
+		}
+		each := func(c rueidis.Client, cmd func(names []string) rueidis.Completed) {
+			for at := 0; at < keys; at += 1000 {
+				names := make([]string, 1000)
+				for i := range names {
+					names[i] = name(at + i)
+				}
+				if err := c.Do(b.Context(), cmd(names)).Error(); err != nil {
+					b.Fatal(err)
+				}
+			}
+		}
+		used := func() float64 {
+			n, err := strconv.ParseFloat(srv.Info("memory")["used_memory"], 64)
+			if err != nil {
+				b.Fatal(err)
+			}
+			return n
+		}
+		c := dial()
+		each(c, func(names []string) rueidis.Completed {
+			set := c.B().Mset().KeyValue()
+			for _, n := range names {
+				set = set.KeyValue(n, "v")
+			}
+			return set.Build()
+		})
+		c.Close()
+		before := used()
+		var first float64
+		for n := range nodes {
+			c := dial()
+			each(c, func(names []string) rueidis.Completed { return c.B().Mget().Key(names...).Build() })
+			if n == nodes-1 { // forgets nothing either
+				if err := c.Do(b.Context(), c.B().ClientTracking().Off().Build()).Error(); err != nil {
+					b.Fatal(err)
+				}
+			}
+			c.Close()
+			if n == 0 {
+				first = used()
+			}
+		}
+		items, _ := strconv.ParseFloat(srv.Info("stats")["tracking_total_items"], 64)
+		b.ReportMetric((first-before)/keys, "bytes/key")
+		b.ReportMetric((used()-first)/keys/(nodes-1), "bytes/item")
+		b.ReportMetric(items, "items-left")
+	}
+}
