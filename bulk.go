@@ -89,11 +89,12 @@ func (c *Cache[K, V]) readRound(ctx context.Context, keys []K, results map[K]Res
 	if len(jobs) > 0 {
 		go c.readJobs(jobs)
 	}
+	outer := nestOf(ctx)
 	for i, k := range keys {
 		if calls[i] == nil {
 			continue
 		}
-		ans, ok, err := calls[i].Wait(ctx, ticket, need(level))
+		ans, ok, err := c.await(ctx, outer, nil, k, calls[i], ticket, level)
 		switch {
 		case err != nil:
 			results[k] = c.failed(err)

@@ -20,8 +20,8 @@ var (
 	// ErrLoadPanicked matches a *PanicError of a loader.
 	ErrLoadPanicked = errors.New("aside: loader panicked")
 
-	// ErrNestedLoad: a loader reads the key that it is loading, or loads that wait
-	// for each other are nested too deeply. The read would never end.
+	// ErrNestedLoad: a loader reads a key whose load waits for this one, by itself or
+	// through others, or loads are nested too deeply. The read would never end.
 	ErrNestedLoad = errors.New("aside: nested load")
 
 	// ErrKey: a key is not equal to itself, such as NaN. What is kept for such a

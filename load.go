@@ -86,6 +86,12 @@ func (c *Cache[K, V]) load(jobs []*job[K, V]) {
 	due := start.Add(c.opts.LoadTimeout)
 	l := &running[K, V]{Context: deadline.With(context.WithoutCancel(parent), due, errLoadTimeout), jobs: jobs}
 	l.nest = nest{cache: c, load: l, outer: nestOf(parent)}
+	if o := l.nest.outer; o != nil {
+		l.nest.wait.Outer = &o.wait
+	}
+	for _, j := range jobs {
+		j.call.LoadedBy(&l.nest.wait)
+	}
 	defer l.Stop()
 	l.limit.End = func(late bool) {
 		err := error(errLoadTimeout)

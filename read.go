@@ -28,7 +28,9 @@ func (c *Cache[K, V]) read(ctx context.Context, key K, loader Loader[K, V], leve
 		return c.failed(err)
 	}
 	ticket := c.flights.Now()
+	outer := nestOf(ctx)
 	for {
+		var led *job[K, V]
 		call, leader := c.flights.Join(key, nested)
 		if leader {
 			j := &job[K, V]{key: key, call: call, strong: level == Strong, ctx: ctx, loader: loader}
@@ -43,9 +45,9 @@ func (c *Cache[K, V]) read(ctx context.Context, key K, loader Loader[K, V], leve
 			} else if err := c.ask(j); err != nil {
 				return c.failed(err)
 			}
-			c.lead(ctx, j)
+			led = j
 		}
-		ans, ok, err := call.Wait(ctx, ticket, need(level))
+		ans, ok, err := c.await(ctx, outer, led, key, call, ticket, level)
 		if err != nil {
 			return c.failed(err)
 		}

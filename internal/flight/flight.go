@@ -78,6 +78,8 @@ type Call[R any] struct {
 	asOf   Ticket // likewise: when the read of result began
 	ended  Ticket // likewise: when it ended
 	trust  Trust  // written before done is closed
+
+	by atomic.Pointer[Load] // see LoadedBy
 }
 
 // Now returns a new latest moment.

@@ -1,0 +1,165 @@
+package aside_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/asidecache/aside"
+	"github.com/asidecache/aside/asidetest"
+)
+
+// meet returns a function that returns once n have called it.
+func meet(n int) func() {
+	var wg sync.WaitGroup
+	wg.Add(n)
+	return func() { wg.Done(); wg.Wait() }
+}
+
+// ended runs the reads at once and returns their errors; that none waits for
+// LoadTimeout is for fake time to say.
+func ended(t *testing.T, reads ...func(context.Context) error) (errs []error) {
+	t.Helper()
+	errs = make([]error, len(reads))
+	start := time.Now()
+	var wg sync.WaitGroup
+	for i, read := range reads {
+		wg.Go(func() { errs[i] = read(t.Context()) })
+	}
+	wg.Wait()
+	if d := time.Since(start); d > 100*time.Millisecond { // a lost push costs a poll
+		t.Errorf("they ended after %v", d)
+	}
+	return errs
+}
+
+// Loads that wait for each other in a circle, each begun by a caller of its own, are
+// told so at once. Caught: they waited until LoadTimeout.
+func TestLoadsInACircle(t *testing.T) {
+	for _, l2 := range []bool{false, true} {
+		for size := 2; size <= 4; size++ {
+			for _, bulk := range []bool{false, true} {
+				t.Run(fmt.Sprintf("%d loads, bulk %v, L2 %v", size, bulk, l2), func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) {
+						var s *asidetest.Server
+						if l2 {
+							s = &asidetest.Server{}
+						}
+						n := newNode(t, newPrimary("other"), s)
+						all := meet(size)
+						next := func(ctx context.Context, k int) (err error) {
+							all()
+							unused := func(context.Context, string) (rec, error) { return rec{}, errors.New("a second load") }
+							key := fmt.Sprint((k + 1) % size)
+							if !bulk {
+								_, err = n.Get(ctx, key, aside.LoaderFunc[string, rec](unused))
+								return err
+							}
+							_, err = n.GetMany(ctx, []string{"other", key}, aside.BulkLoaderFunc[string, rec](func(_ context.Context, ks []string) (map[string]rec, error) {
+								return map[string]rec{"other": {}}, nil
+							}))
+							return err
+						}
+						var reads []func(context.Context) error
+						for k := range size {
+							reads = append(reads, func(ctx context.Context) error {
+								_, err := n.Get(ctx, fmt.Sprint(k), aside.LoaderFunc[string, rec](func(ctx context.Context, _ string) (rec, error) { return rec{}, next(ctx, k) }))
+								return err
+							})
+						}
+						for k, err := range ended(t, reads...) {
+							if !errors.Is(err, aside.ErrNestedLoad) {
+								t.Errorf("load %d: %v", k, err)
+							}
+						}
+					})
+				})
+			}
+		}
+	}
+}
+
+// The same over caches of different types, and with loads in between that loaders
+// have begun themselves. Caught: knowing only of the loads of one's own cache; only of
+// who joined a flight, not of who leads one.
+func TestLoadsInACircleOfTwoCaches(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		names := newNode(t, newPrimary(), &asidetest.Server{})
+		numbers, err := aside.New(aside.Options[int, string]{Logger: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer numbers.Close(t.Context())
+		both := meet(2)
+		var one, two func(ctx context.Context) error
+		nothing := aside.LoaderFunc[int, string](func(context.Context, int) (string, error) { return "", errors.New("a second load") })
+		one = func(ctx context.Context) error { // names "one" -> numbers 1 -> numbers 2
+			_, err := names.Get(ctx, "one", aside.LoaderFunc[string, rec](func(ctx context.Context, _ string) (rec, error) {
+				_, err := numbers.Get(ctx, 1, aside.LoaderFunc[int, string](func(ctx context.Context, _ int) (string, error) {
+					both()
+					return numbers.Get(ctx, 2, nothing)
+				}))
+				return rec{}, err
+			}))
+			return err
+		}
+		two = func(ctx context.Context) error { // numbers 2 -> names "one"
+			_, err := numbers.Get(ctx, 2, aside.LoaderFunc[int, string](func(ctx context.Context, _ int) (string, error) {
+				both()
+				synctest.Wait()
+				_, err := names.Get(ctx, "one", names.p)
+				return "", err
+			}))
+			return err
+		}
+		for i, err := range ended(t, one, two) {
+			if !errors.Is(err, aside.ErrNestedLoad) {
+				t.Errorf("read %d: %v", i, err)
+			}
+		}
+	})
+}
+
+// Who is told may do without: then all are answered. Loads that wait for the same
+// load, and for each other one way only, are no circle.
+func TestLoadsThatDoNotCloseACircle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t, newPrimary("c", "alone"), &asidetest.Server{})
+		all := meet(2)
+		get := func(k string, f func(ctx context.Context) error) func(context.Context) error {
+			return func(ctx context.Context) error {
+				_, err := n.Get(ctx, k, aside.LoaderFunc[string, rec](func(ctx context.Context, _ string) (rec, error) { return rec{}, f(ctx) }))
+				return err
+			}
+		}
+		slow := aside.LoaderFunc[string, rec](func(context.Context, string) (rec, error) { time.Sleep(10 * time.Millisecond); return rec{}, nil })
+		errs := ended(t,
+			get("a", func(ctx context.Context) error { all(); _, err := n.Get(ctx, "b", n.p); return err }),
+			get("b", func(ctx context.Context) error {
+				all()
+				synctest.Wait() // a waits for this load
+				if _, err := n.Get(ctx, "a", n.p); !errors.Is(err, aside.ErrNestedLoad) {
+					t.Errorf("b reads a: %v", err)
+				}
+				_, err := n.Get(ctx, "c", slow)
+				return err
+			}),
+			get("d", func(ctx context.Context) error {
+				_, err := n.GetMany(ctx, []string{"c", "a", "b"}, aside.BulkLoaderFunc[string, rec](func(_ context.Context, ks []string) (map[string]rec, error) {
+					return map[string]rec{"a": {}, "b": {}, "c": {}}, nil
+				}))
+				return err
+			}),
+		)
+		for i, err := range errs {
+			if err != nil {
+				t.Errorf("read %d: %v", i, err)
+			}
+		}
+	})
+}
