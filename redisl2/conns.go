@@ -31,7 +31,7 @@ type conn struct {
 	addr  string // as rueidis knows the server
 	kind  connKind
 	since atomic.Pointer[time.Time] // the server said something for the first time
-	why   atomic.Pointer[error] // it was left for
+	why   atomic.Pointer[error]     // it was left for
 }
 
 // Read tells those whose commands were under way why the connection was left.

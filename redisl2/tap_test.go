@@ -7,6 +7,7 @@ import (
 	"net"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -27,6 +28,7 @@ type tap struct {
 	answers *sync.Cond // on mu: held or closed changed
 	conns   map[net.Conn]bool
 	cmds    [][]string
+	admits  [][]string // by connections that are there to admit the server
 	held    bool
 	bytes   int // of answers at a time, see trickle
 	pause   time.Duration
@@ -94,13 +96,17 @@ func (p *tap) accept() {
 
 func (p *tap) requests(client io.Reader, server io.Writer) {
 	r, w := bufio.NewReaderSize(client, 1<<20), bufio.NewWriterSize(server, 1<<20)
+	to := &p.cmds
 	for {
 		cmd, err := readCommand(r)
 		if err != nil {
 			return
 		}
+		if cmd[0] == "HELLO" && strings.HasSuffix(cmd[len(cmd)-1], "-admits") {
+			to = &p.admits
+		}
 		p.mu.Lock()
-		p.cmds = append(p.cmds, cmd)
+		*to = append(*to, cmd)
 		if p.swap != nil {
 			cmd = p.swap(cmd)
 		}
