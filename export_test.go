@@ -1,5 +1,10 @@
 package aside
 
+import (
+	"context"
+	"time"
+)
+
 // Flights returns the number of reads under way that can be joined.
 func Flights[K comparable, V any](c *Cache[K, V]) int { return c.flights.Len() }
 
@@ -8,3 +13,29 @@ func Followers[K comparable, V any](c *Cache[K, V], k K) int { return c.flights.
 
 // Waiters returns the number of flights that wait for another node's lease.
 func Waiters[K comparable, V any](c *Cache[K, V]) int { return int(c.waiters.n.Load()) }
+
+// AwaitLeaseTwice waits for another node's lease with two flights of a key, one that
+// began before an invalidation and one after, and returns what tells that each is
+// answered.
+func AwaitLeaseTwice[K comparable, V any](c *Cache[K, V], k K, l Loader[K, V]) (answered [2]<-chan struct{}) {
+	var jobs []*job[K, V]
+	for i := range answered {
+		call, _ := c.flights.Join(k, 0)
+		j := &job[K, V]{key: k, call: call, strong: true, ctx: context.Background(), loader: l, asked: time.Now()}
+		if _, _, err := c.begin(j, Strong); err != nil {
+			panic(err)
+		}
+		if err := c.name(j); err != nil {
+			panic(err)
+		}
+		c.restart(j)
+		if i == 0 {
+			c.flights.Forget(k)
+			c.l1.Invalidate(k)
+		}
+		jobs = append(jobs, j)
+		answered[i] = call.Settled()
+	}
+	go c.awaitLeases(jobs)
+	return answered
+}

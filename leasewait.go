@@ -32,9 +32,9 @@ func (c *Cache[K, V]) awaitLeases(jobs []*job[K, V]) {
 	// A push that came after the lookup, and before w was there to hear it, has
 	// moved the key's generation.
 	var next []*job[K, V]
-	for _, j := range jobs {
-		if c.l1.Generation(j.key) != j.gen {
-			next = append(next, j)
+	for k, js := range left { // by key: the flights of one may have begun in different generations
+		if slices.ContainsFunc(js, func(j *job[K, V]) bool { return c.l1.Generation(k) != j.gen }) {
+			next = append(next, js...)
 		}
 	}
 	for polled := false; ; {
