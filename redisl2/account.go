@@ -58,6 +58,16 @@ func readAccount(text string) account {
 	return a
 }
 
+// ids are those of who owns slots, in the order of their numbers less one in what
+// readSlots makes of slots.
+func (a account) ids() (ids []string) {
+	for line := range strings.Lines(a.slots) {
+		id, _, _ := strings.Cut(line, " ")
+		ids = append(ids, id)
+	}
+	return ids
+}
+
 // addresses are those that clients may know a server by: its IP address, and its
 // name where cluster-preferred-endpoint-type says so.
 func addresses(s string) []string {

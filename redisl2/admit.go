@@ -8,7 +8,6 @@ import (
 	"maps"
 	"net"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 
@@ -31,11 +30,10 @@ import (
 // own is the scripts of one prefix.
 type own struct {
 	prefix string
-	mark   script // what a server knows that was cleared, whatever scripts it lacks
+	mark   script            // what a server knows that was cleared, whatever scripts it lacks
+	by     map[string]script // by the SHA of the script that is every prefix's
 
-	mu sync.RWMutex
-	by map[string]script // by the SHA of the script that is every prefix's
-
+	mu    sync.Mutex
 	ahead []string // see admitAhead
 }
 
@@ -80,29 +78,7 @@ func salted(src, salt string) script {
 }
 
 // script returns the prefix's own form of a script.
-func (o *own) script(sc script) script {
-	o.mu.RLock()
-	mine, ok := o.by[sc.sha]
-	o.mu.RUnlock()
-	if ok {
-		return mine
-	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	mine = salted(sc.src, sha(o.prefix))
-	o.by[sc.sha] = mine
-	return mine
-}
-
-func (o *own) all() []script {
-	o.mu.RLock()
-	defer o.mu.RUnlock()
-	all := make([]script, 0, len(o.by))
-	for _, sc := range o.by {
-		all = append(all, sc)
-	}
-	return all
-}
+func (o *own) script(sc script) script { return o.by[sc.sha] }
 
 // admissions are under way, by address and prefix.
 type admissions struct {
@@ -255,7 +231,7 @@ func (s *Store) admitNow(addr string, o *own) error {
 		}
 		run.admitted(s, o)
 	}
-	load := append(o.all(), o.mark)
+	load := append(slices.Collect(maps.Values(o.by)), o.mark)
 	cmds := make([]rueidis.Completed, len(load))
 	for i, sc := range load {
 		cmds[i] = d.B().ScriptLoad().Script(sc.src).Build()
@@ -285,23 +261,15 @@ type serverRun struct {
 }
 
 func (s *Store) runOf(d rueidis.Client) (run serverRun) {
-	for _, section := range []string{"server", "stats"} {
-		text, err := d.Do(s.ctx, d.B().Info().Section(section).Build()).ToString()
-		if err != nil {
-			return serverRun{}
-		}
-		for line := range strings.Lines(text) {
-			name, value, _ := strings.Cut(strings.TrimSpace(line), ":")
-			switch name {
-			case "run_id":
-				run.id = value
-			case "total_net_repl_input_bytes":
-				n, err := strconv.ParseUint(value, 10, 64)
-				run.fromPeer = err == nil && n > 0
-			}
-		}
+	server, err := infoOf(s.ctx, d, "server")
+	if err != nil {
+		return run
 	}
-	return run
+	stats, err := infoOf(s.ctx, d, "stats")
+	if err != nil {
+		return run
+	}
+	return serverRun{id: server["run_id"], fromPeer: number(stats, "total_net_repl_input_bytes") > 0}
 }
 
 // trusted reports that the server did not begin with a snapshot of its own: it is

@@ -48,12 +48,14 @@ func newMixed(t *testing.T) *mixed {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.Close)
-	return &mixed{
+	x := &mixed{
 		T: t, s: s,
 		acquire: [2]script{acquire, before(t, "acquire")}, fill: [2]script{fill, before(t, "fill")},
 		fence: [2]script{fence, before(t, "fence")}, release: [2]script{release, before(t, "release")},
 		abandon_: [2]script{abandon, before(t, "abandon")},
 	}
+	teach(s, mixedKey, x.acquire[1], x.fill[1], x.fence[1], x.release[1], x.abandon_[1])
+	return x
 }
 
 // run runs a script and returns its answer, "" for none.

@@ -152,8 +152,8 @@ func (c *scan) ask(ctx context.Context, count int64) (run string, page rueidis.S
 		} else if err != nil {
 			return "", page, err
 		}
-		if _, id, ok := strings.Cut(info, "\nrun_id:"); ok {
-			run, _, _ = strings.Cut(id, "\r")
+		if id, ok := readInfo(info)["run_id"]; ok {
+			run = id
 		}
 	}
 	return run, page, nil
@@ -192,13 +192,7 @@ func (s *Store) retry(ctx context.Context, step func(context.Context) error) err
 		case try == clearTries || errors.Is(err, aside.ErrL2Refused) || s.ctx.Err() != nil:
 			return fmt.Errorf("redisl2: Clear, after %d tries of one step: %w", try, err)
 		}
-		t := time.NewTimer(wait)
-		select {
-		case <-t.C:
-		case <-ctx.Done():
-		case <-s.ctx.Done():
-		}
-		t.Stop()
+		s.sleep(ctx, wait)
 	}
 }
 

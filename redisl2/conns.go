@@ -22,6 +22,8 @@ type conns struct {
 	leaveAt  map[string]time.Time // by address: not to be left before
 	logAt    time.Time
 	shutDown bool
+
+	doubt doubt // whether one has to be waited for; not that of forOnce
 }
 
 // conn is one connection.
@@ -42,11 +44,27 @@ func (c *conn) Read(b []byte) (int, error) {
 		c.since.Store(&now)
 	}
 	if err != nil {
+		c.raise()
 		if why := c.why.Load(); why != nil {
 			err = fmt.Errorf("redisl2: connection left: %w", *why)
 		}
 	}
 	return n, err
+}
+
+func (c *conn) Write(b []byte) (int, error) {
+	n, err := c.Conn.Write(b)
+	if err != nil {
+		c.raise()
+	}
+	return n, err
+}
+
+// raise raises the doubt before rueidis sees that the connection is lost.
+func (c *conn) raise() {
+	if c.kind != forOnce {
+		c.of.doubt.raise()
+	}
 }
 
 type connKind uint8
@@ -74,14 +92,16 @@ func dial(ctx context.Context, addr string, d *net.Dialer, t *tls.Config) (net.C
 // dialer returns a function for rueidis that connects with inner.
 func (cs *conns) dialer(inner dialFunc, kind connKind) dialFunc {
 	return func(ctx context.Context, addr string, d *net.Dialer, t *tls.Config) (net.Conn, error) {
+		c := &conn{of: cs, addr: addr, kind: kind}
+		if d.Resolver == sentinelDial {
+			c.kind = toSentinel
+		}
+		c.raise()
 		nc, err := inner(ctx, addr, d, t)
 		if err != nil {
 			return nil, err
 		}
-		c := &conn{Conn: nc, of: cs, addr: addr, kind: kind}
-		if d.Resolver == sentinelDial {
-			c.kind = toSentinel
-		}
+		c.Conn = nc
 		cs.mu.Lock()
 		defer cs.mu.Unlock()
 		if cs.shutDown {
@@ -97,6 +117,7 @@ func (cs *conns) dialer(inner dialFunc, kind connKind) dialFunc {
 }
 
 func (c *conn) Close() error {
+	c.raise()
 	c.of.mu.Lock()
 	if _, ok := c.of.open[c]; ok {
 		delete(c.of.open, c)

@@ -131,7 +131,7 @@ func (s *Store) mind(err error) {
 			return
 		case <-timer.C:
 		case <-s.health.wake:
-			if !s.sleep(time.Until(looked.Add(restLook))) {
+			if !s.sleep(s.ctx, time.Until(looked.Add(restLook))) {
 				return
 			}
 		}
@@ -140,10 +140,13 @@ func (s *Store) mind(err error) {
 	}
 }
 
-func (s *Store) sleep(d time.Duration) bool {
+// sleep returns false as soon as ctx or the Store has ended.
+func (s *Store) sleep(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
+	case <-ctx.Done():
+		return false
 	case <-s.ctx.Done():
 		return false
 	case <-timer.C:

@@ -2,8 +2,6 @@ package redisl2
 
 import (
 	"context"
-	"crypto/tls"
-	"net"
 	"sync/atomic"
 	"time"
 
@@ -132,52 +130,4 @@ func (d *doubt) settle(n uint64) {
 	if d != nil {
 		d.settled.Store(n)
 	}
-}
-
-// watchDials raises the doubt when a connection is dialed, and before rueidis sees
-// that one is lost.
-func (d *doubt) watchDials(opt *rueidis.ClientOption) {
-	dial := opt.DialCtxFn // of a socket
-	if dial == nil {
-		dial = func(ctx context.Context, addr string, dialer *net.Dialer, config *tls.Config) (net.Conn, error) {
-			if config != nil {
-				return (&tls.Dialer{NetDialer: dialer, Config: config}).DialContext(ctx, "tcp", addr)
-			}
-			return dialer.DialContext(ctx, "tcp", addr)
-		}
-	}
-	opt.DialCtxFn = func(ctx context.Context, addr string, dialer *net.Dialer, config *tls.Config) (net.Conn, error) {
-		d.raise()
-		c, err := dial(ctx, addr, dialer, config)
-		if err != nil {
-			return nil, err
-		}
-		return &watchedConn{c, d}, nil
-	}
-}
-
-type watchedConn struct {
-	net.Conn
-	doubt *doubt
-}
-
-func (c *watchedConn) Read(b []byte) (int, error) {
-	n, err := c.Conn.Read(b)
-	if err != nil {
-		c.doubt.raise()
-	}
-	return n, err
-}
-
-func (c *watchedConn) Write(b []byte) (int, error) {
-	n, err := c.Conn.Write(b)
-	if err != nil {
-		c.doubt.raise()
-	}
-	return n, err
-}
-
-func (c *watchedConn) Close() error {
-	c.doubt.raise()
-	return c.Conn.Close()
 }

@@ -39,10 +39,7 @@ func (s *Store) watchPulse(c rueidis.Client) {
 			return
 		case <-ticker.C:
 		}
-		servers := c.Nodes()
-		if c.Mode() == rueidis.ClientModeCluster {
-			servers = s.topology.known(servers)
-		}
+		servers := s.servers(c)
 		for addr := range pulses {
 			if _, ok := servers[addr]; !ok {
 				delete(pulses, addr)

@@ -85,7 +85,6 @@ type Store struct {
 	admissions admissions
 	tracked    tracked
 	flushes    atomic.Int32 // that told is about to be called for
-	doubt      doubt        // elsewhere
 }
 
 var _ aside.Partitioned = (*Store)(nil)
@@ -114,7 +113,6 @@ func Open(o Options) (*Store, error) {
 		s.dial = dial
 	}
 	opt.DialCtxFn = s.conns.dialer(s.dial, toServer)
-	s.doubt.watchDials(&opt)
 	opt.OnInvalidations = s.told
 	opt.NewCacheStoreFn = func(rueidis.CacheStoreOption) rueidis.CacheStore { return &news{of: s} }
 	s.opt = opt
@@ -171,15 +169,13 @@ func (s *Store) connect() error {
 	if err != nil {
 		err = s.whoFailed(err)
 	} else {
-		if c.Mode() != rueidis.ClientModeCluster {
-			c = prompt{c, &s.doubt}
-		} else {
-			c = prompt{Client: c}
-		}
 		ctx, cancel := context.WithTimeout(s.ctx, s.opt.Dialer.Timeout)
 		defer cancel()
 		if c.Mode() == rueidis.ClientModeCluster {
+			c = prompt{Client: c}
 			s.topology.learn(ctx, c) // before anything is read
+		} else {
+			c = prompt{c, &s.conns.doubt}
 		}
 		err = s.test(ctx, c)
 		s.health.trouble.Store(nil)
@@ -193,8 +189,7 @@ func (s *Store) connect() error {
 		if c != nil {
 			c.Close()
 		}
-		e := err
-		s.health.down.Store(&e)
+		s.health.down.Store(&err)
 		return err
 	}
 	if c.Mode() == rueidis.ClientModeCluster {
@@ -241,10 +236,7 @@ func (s *Store) Ping(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	servers := c.Nodes()
-	if c.Mode() == rueidis.ClientModeCluster {
-		servers = s.topology.known(servers)
-	}
+	servers := s.servers(c)
 	answers := make(chan error, len(servers))
 	for addr, n := range servers {
 		go func() { answers <- s.pingOne(ctx, addr, n) }()
@@ -283,6 +275,14 @@ func (s *Store) pingOne(ctx context.Context, addr string, n rueidis.Client) erro
 		}
 	}
 	return nil
+}
+
+// servers are the masters by address, as far as they are known.
+func (s *Store) servers(c rueidis.Client) map[string]rueidis.Client {
+	if c.Mode() != rueidis.ClientModeCluster {
+		return c.Nodes()
+	}
+	return s.topology.known(c.Nodes())
 }
 
 // own returns the scripts of a key's prefix.

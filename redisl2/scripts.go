@@ -121,8 +121,10 @@ func (sc script) run(ctx context.Context, s *Store, n int, key func(i int) strin
 	o := s.own(key(0))
 	sc = o.script(sc)
 	told := func(i int, m rueidis.RedisMessage, err error) {
-		s.refusedOne(err)
-		s.demoted("", err)
+		if err != nil {
+			s.refusedOne(err)
+			s.demoted("", err)
+		}
 		each(i, m, err)
 	}
 	if n <= width {

@@ -3,6 +3,7 @@ package redisl2
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 
@@ -29,6 +30,7 @@ func TestFailureOfOneKeyIsItsOwn(t *testing.T) {
   redis.call(value == 'wrong' and 'LPUSH' or 'SET', key, value)
   return redis.call('INCR', key)
 end`)
+	teach(s, "k", sc)
 	values := slices.Repeat([]string{"1", "wrong", "none", "broken", "7"}, 20)
 	wrong := 0
 	sc.run(t.Context(), s, len(values),
@@ -64,4 +66,16 @@ end`)
 				t.Errorf("a key alone: %v", err)
 			}
 		})
+}
+
+// teach adds scripts to those that are the key's prefix's.
+func teach(s *Store, key string, scripts ...script) {
+	o := s.own(key)
+	taught := &own{prefix: o.prefix, mark: o.mark, by: maps.Clone(o.by)}
+	for _, sc := range scripts {
+		taught.by[sc.sha] = sc
+	}
+	s.owns.mu.Lock()
+	defer s.owns.mu.Unlock()
+	s.owns.by[o.prefix] = taught
 }

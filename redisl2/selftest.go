@@ -270,12 +270,8 @@ func (s *Store) testOne(ctx context.Context, who string, c rueidis.Client, clust
 // slotsOf returns who owns which slots as a server says, and which of the numbers
 // is its own; 0 if it owns none.
 func slotsOf(a account) (*slotOwners, int32) {
-	n := int32(0)
-	for line := range strings.Lines(a.slots) {
-		n++
-		if id, _, _ := strings.Cut(line, " "); id == a.id {
-			return readSlots(a.slots), n
-		}
+	if i := slices.Index(a.ids(), a.id); i >= 0 {
+		return readSlots(a.slots), int32(i + 1)
 	}
 	return nil, 0
 }

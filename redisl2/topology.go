@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,7 +21,8 @@ import (
 // replica reports from then on what its master tells it, when it does, and in
 // Redis 7.0 one that lost a slot and the keys with it (CLUSTER SETSLOT) says nothing
 // (later versions, and Valkey, report those). So the owners are asked, and whenever
-// one has changed its mind, nothing read before is trusted. Each one counts: until the old owner knows, it answers reads.
+// one has changed its mind, nothing read before is trusted. Each one counts: until the
+// old owner knows, it answers reads.
 type topology struct {
 	mu      sync.Mutex
 	slots   map[string]string   // by an owner's id: who owns which slots, as it said last
@@ -90,11 +90,7 @@ func (t *topology) ask(ctx context.Context, servers map[string]rueidis.Client) l
 		}
 		if t.slots[a.id] != a.slots {
 			t.bySlot.Store(readSlots(a.slots))
-			t.ids = t.ids[:0]
-			for line := range strings.Lines(a.slots) {
-				id, _, _ := strings.Cut(line, " ")
-				t.ids = append(t.ids, id)
-			}
+			t.ids = a.ids()
 		}
 		t.slots[a.id] = a.slots
 	}

@@ -3,7 +3,6 @@ package redisl2
 import (
 	"context"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -61,10 +60,7 @@ func (s *Store) watchTracked(c rueidis.Client, every time.Duration) {
 func (s *Store) lookTracked(c rueidis.Client) {
 	ctx, cancel := context.WithTimeout(s.ctx, s.silence)
 	defer cancel()
-	servers := c.Nodes()
-	if c.Mode() == rueidis.ClientModeCluster {
-		servers = s.topology.known(servers)
-	}
+	servers := s.servers(c)
 	var sum Tracked
 	ok := false
 	for addr, n := range servers {
@@ -73,17 +69,18 @@ func (s *Store) lookTracked(c rueidis.Client) {
 			continue
 		}
 		memory, _ := infoOf(ctx, n, "memory")
-		t := Tracked{Keys: stats["tracking_total_keys"], Items: stats["tracking_total_items"], Limit: defaultTracked}
+		maxmemory := number(memory, "maxmemory")
+		t := Tracked{Keys: number(stats, "tracking_total_keys"), Items: number(stats, "tracking_total_items"), Limit: defaultTracked}
 		if m, err := n.Do(ctx, n.B().ConfigGet().Parameter("tracking-table-max-keys").Build()).AsStrMap(); err == nil {
 			if limit, err := strconv.ParseUint(m["tracking-table-max-keys"], 10, 64); err == nil {
 				t.Limit = limit
 			}
 		}
 		if t.Limit > 0 && t.Keys > t.Limit/10*9 {
-			s.warnTracked(0, "redis tracks nearly as many keys as it may: beyond that it forgets some, and L1 drops them, again and again: raise tracking-table-max-keys, or make L1 smaller", addr, t, memory["maxmemory"])
+			s.warnTracked(0, "redis tracks nearly as many keys as it may: beyond that it forgets some, and L1 drops them, again and again: raise tracking-table-max-keys, or make L1 smaller", addr, t, maxmemory)
 		}
-		if limit := memory["maxmemory"]; limit > 0 && t.Items*itemBytes > limit/4 {
-			s.warnTracked(1, "more than a quarter of redis' maxmemory may be what it tracks, of connections that are gone too, and it evicts entries for that: raise maxmemory, or give it back by CONFIG SET tracking-table-max-keys 1 and then the old value", addr, t, limit)
+		if maxmemory > 0 && t.Items*itemBytes > maxmemory/4 {
+			s.warnTracked(1, "more than a quarter of redis' maxmemory may be what it tracks, of connections that are gone too, and it evicts entries for that: raise maxmemory, or give it back by CONFIG SET tracking-table-max-keys 1 and then the old value", addr, t, maxmemory)
 		}
 		if !ok || t.Limit > 0 && (sum.Limit == 0 || t.Limit < sum.Limit) {
 			sum.Limit = t.Limit
@@ -104,20 +101,4 @@ func (s *Store) warnTracked(which int, what, addr string, t Tracked, maxmemory u
 	if !said {
 		s.log.Warn(what, "addr", addr, "keys", t.Keys, "items", t.Items, "tracking-table-max-keys", t.Limit, "maxmemory", maxmemory)
 	}
-}
-
-// infoOf returns the numbers in a section of INFO.
-func infoOf(ctx context.Context, n rueidis.Client, section string) (map[string]uint64, error) {
-	text, err := n.Do(ctx, n.B().Info().Section(section).Build()).ToString()
-	if err != nil {
-		return nil, err
-	}
-	m := map[string]uint64{}
-	for line := range strings.Lines(text) {
-		name, value, _ := strings.Cut(strings.TrimSpace(line), ":")
-		if v, err := strconv.ParseUint(value, 10, 64); err == nil {
-			m[name] = v
-		}
-	}
-	return m, nil
 }
