@@ -2,7 +2,7 @@ package envelope
 
 import (
 	"bytes"
-	"strconv"
+	"fmt"
 	"time"
 )
 
@@ -52,9 +52,7 @@ func (f Fence) Append(dst []byte) []byte {
 		if !w.Ends.IsZero() {
 			ms = w.Ends.UnixMilli()
 		}
-		digits := strconv.AppendInt(nil, ms, 10)
-		dst = append(dst, bytes.Repeat([]byte{'0'}, max(0, fenceDigits-len(digits)))...)
-		dst = append(dst, digits...)
+		dst = fmt.Appendf(dst, "%0*d", fenceDigits, ms)
 	}
 	return dst
 }
