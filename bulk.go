@@ -12,7 +12,7 @@ func (c *Cache[K, V]) ReadMany(ctx context.Context, keys []K, loader BulkLoader[
 	if err := checkKeys(keys...); err != nil {
 		return nil, err
 	}
-	nested := 0
+	outer, nested := nestOf(ctx), 0
 	results := make(map[K]Result[V], len(keys))
 	left := make([]K, 0, len(keys))
 	for _, k := range keys {
@@ -25,17 +25,18 @@ func (c *Cache[K, V]) ReadMany(ctx context.Context, keys []K, loader BulkLoader[
 				continue
 			}
 		}
-		var err error
-		if nested, err = c.admit(ctx, k); err != nil {
+		n, err := c.admit(outer, k)
+		if err != nil {
 			results[k] = c.failed(err)
 			continue
 		}
+		nested = n
 		results[k] = Result[V]{}
 		left = append(left, k)
 	}
 	ticket := c.flights.Now()
 	for len(left) > 0 {
-		left = c.readRound(ctx, left, results, &bulkRead[K, V]{ctx, loader}, level, ticket, nested)
+		left = c.readRound(ctx, left, results, &bulkRead[K, V]{ctx, outer, loader}, level, ticket, nested)
 	}
 	errs := make(KeyErrors[K])
 	for k, r := range results {
@@ -52,6 +53,7 @@ func (c *Cache[K, V]) ReadMany(ctx context.Context, keys []K, loader BulkLoader[
 // bulkRead is the read that a job belongs to, if that is one of several keys.
 type bulkRead[K comparable, V any] struct {
 	ctx    context.Context
+	outer  *nest // of ctx
 	loader BulkLoader[K, V]
 }
 
@@ -89,12 +91,11 @@ func (c *Cache[K, V]) readRound(ctx context.Context, keys []K, results map[K]Res
 	if len(jobs) > 0 {
 		go c.readJobs(jobs)
 	}
-	outer := nestOf(ctx)
 	for i, k := range keys {
 		if calls[i] == nil {
 			continue
 		}
-		ans, ok, err := c.await(ctx, outer, nil, k, calls[i], ticket, level)
+		ans, ok, err := c.await(ctx, bulk.outer, nil, k, calls[i], ticket, level)
 		switch {
 		case err != nil:
 			results[k] = c.failed(err)

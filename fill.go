@@ -140,13 +140,9 @@ const clockSlack = time.Hour
 
 // checkAge looks at the age of an entry, by the clock of the node that stored it: L2
 // must have removed it by then. It does not if the entry was given no TTL.
-func (c *Cache[K, V]) checkAge(e envelope.Entry) error {
-	ttl := c.opts.TTL
-	if e.Negative {
-		ttl = c.opts.NegativeTTL
-	}
-	switch age := time.Since(e.Stored); {
-	case age > max(0, ttl)+c.staleFor(e.Negative)+clockSlack:
+func (c *Cache[K, V]) checkAge(e envelope.Entry, age time.Duration) error {
+	switch {
+	case age > max(0, c.fullTTL(e.Negative))+c.staleFor(e.Negative)+clockSlack:
 		return fmt.Errorf("aside: the entry should have ended: it is %v old", age.Round(time.Second))
 	case age < -clockSlack:
 		return fmt.Errorf("aside: the entry says that it was stored at %v", e.Stored.UTC().Format(time.RFC3339))
@@ -156,11 +152,15 @@ func (c *Cache[K, V]) checkAge(e envelope.Entry) error {
 
 // ttl returns a TTL shortened by the jitter.
 func (c *Cache[K, V]) ttl(negative bool) time.Duration {
-	d := c.opts.TTL
-	if negative {
-		d = c.opts.NegativeTTL
-	}
+	d := c.fullTTL(negative)
 	return max(d-time.Duration(c.opts.Jitter*rand.Float64()*float64(d)), time.Millisecond)
+}
+
+func (c *Cache[K, V]) fullTTL(negative bool) time.Duration {
+	if negative {
+		return c.opts.NegativeTTL
+	}
+	return c.opts.TTL
 }
 
 func (c *Cache[K, V]) staleFor(negative bool) time.Duration {

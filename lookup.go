@@ -217,8 +217,9 @@ const (
 // decodeEntry ends a job with its entry, if that is of use.
 func (c *Cache[K, V]) decodeEntry(j *job[K, V]) entryFate {
 	v, e, err := c.decode(j.key, j.entry)
+	age := time.Since(e.Stored)
 	if err == nil {
-		err = c.checkAge(e)
+		err = c.checkAge(e, age)
 	}
 	if err == nil && c.older(j.key, e.Version) {
 		err = errOlder
@@ -230,13 +231,9 @@ func (c *Cache[K, V]) decodeEntry(j *job[K, V]) entryFate {
 		})
 		return entryUseless
 	}
-	ttl := c.opts.TTL
-	if e.Negative {
-		ttl = c.opts.NegativeTTL
-	}
 	// The clocks of nodes may differ, so an entry's age only ever shortens its
 	// life in L1, and never to nothing.
-	left := max(ttl-max(0, time.Since(e.Stored)), time.Second)
+	left := max(c.fullTTL(e.Negative)-max(0, age), time.Second)
 	j.entry = nil
 	if e.Elsewhere {
 		j.mode, j.ans.Miss, j.until = fillElsewhere, MissTooLarge, time.Now().Add(left)

@@ -44,10 +44,10 @@ func (c *Cache[K, V]) await(ctx context.Context, n *nest, j *job[K, V], key K, c
 	return call.Wait(ctx, ticket, need(level))
 }
 
-// admit returns the level of nesting of a read with this context, or says why it
+// admit returns the level of nesting of a read by outer's loader, or says why it
 // cannot be.
-func (c *Cache[K, V]) admit(ctx context.Context, key K) (level int, err error) {
-	for n := nestOf(ctx); n != nil; n = n.outer {
+func (c *Cache[K, V]) admit(outer *nest, key K) (level int, err error) {
+	for n := outer; n != nil; n = n.outer {
 		if n.cache == any(c) {
 			if n.load.holds(key) {
 				return 0, fmt.Errorf("%w: the loader of key %v reads that key", ErrNestedLoad, key)

@@ -23,12 +23,12 @@ func (c *Cache[K, V]) read(ctx context.Context, key K, loader Loader[K, V], leve
 	if err := checkKeys(key); err != nil {
 		return c.failed(err)
 	}
-	nested, err := c.admit(ctx, key)
+	outer := nestOf(ctx)
+	nested, err := c.admit(outer, key)
 	if err != nil {
 		return c.failed(err)
 	}
 	ticket := c.flights.Now()
-	outer := nestOf(ctx)
 	for {
 		var led *job[K, V]
 		call, leader := c.flights.Join(key, nested)
