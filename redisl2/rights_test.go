@@ -46,14 +46,14 @@ func TestRightsInSecurityMD(t *testing.T) {
 	t.Run("one server", func(t *testing.T) {
 		t.Parallel()
 		srv := testserver.Redis(t)
-		grant("aside", ofTheSuite(docRights(t, "aside", srv)), srv)
+		grant("aside", ofTheSuite(srv.Rights("aside")), srv)
 		conforms(t, redisl2.Options{URL: as("aside", srv.URL())})
 	})
 	t.Run("sentinel", func(t *testing.T) {
 		t.Parallel()
 		g := testserver.Sentinel(t, 1, 3)
-		grant("aside", ofTheSuite(docRights(t, "aside-sentinel", g.Nodes[0])), g.Nodes...)
-		grant("watch", docRights(t, "aside-watch", g.Nodes[0]), g.Sentinels...)
+		grant("aside", ofTheSuite(g.Nodes[0].Rights("aside-sentinel")), g.Nodes...)
+		grant("watch", g.Nodes[0].Rights("aside-watch"), g.Sentinels...)
 		o := redisl2.Options{URL: as("aside", g.URL()), SentinelUsername: "watch", SentinelPassword: "secret"}
 		conforms(t, o)
 		p := newPrimary("k")
@@ -67,7 +67,7 @@ func TestRightsInSecurityMD(t *testing.T) {
 	t.Run("cluster", func(t *testing.T) {
 		t.Parallel()
 		c := testserver.ClusterWithReplicas(t, 3, 1)
-		grant("aside", ofTheSuite(docRights(t, "aside-cluster", c.Nodes[0])), c.Nodes...)
+		grant("aside", ofTheSuite(c.Nodes[0].Rights("aside-cluster")), c.Nodes...)
 		o := redisl2.Options{URL: as("aside", c.URL())}
 		conforms(t, o)
 		k := c.Tags(c.Nodes[0], 1)[0]
@@ -98,8 +98,8 @@ func ofTheSuite(rights []string) []string {
 func TestEachRightOfASentinelIsMissedByName(t *testing.T) {
 	t.Parallel()
 	g := testserver.Sentinel(t, 0, 1)
-	grant("aside", docRights(t, "aside-sentinel", g.Nodes[0]), g.Nodes...)
-	all := docRights(t, "aside-watch", g.Nodes[0])
+	grant("aside", g.Nodes[0].Rights("aside-sentinel"), g.Nodes...)
+	all := g.Nodes[0].Rights("aside-watch")
 	for i, right := range all {
 		if !strings.HasPrefix(right, "+") || slices.Contains(notNeeded, right) || strings.Contains(right, "subscribe") {
 			continue

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -18,25 +16,6 @@ import (
 	"github.com/asidecache/aside/internal/testserver"
 	"github.com/asidecache/aside/redisl2"
 )
-
-// docRights are the rights of one user that SECURITY.md names, without those that
-// the server does not know yet.
-func docRights(t testing.TB, user string, srv *testserver.RedisServer) []string {
-	t.Helper()
-	text, err := os.ReadFile("../SECURITY.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	line := regexp.MustCompile(`(?m)^user ` + user + ` on >PASSWORD (.*)$`).FindSubmatch(text)
-	if line == nil {
-		t.Fatalf("SECURITY.md has no line of a Redis user %s", user)
-	}
-	rights := strings.Fields(string(line[1]))
-	if strings.HasPrefix(srv.Info("server")["redis_version"], "7.0.") {
-		rights = slices.DeleteFunc(rights, func(r string) bool { return r == "+client|setinfo" }) // not known there
-	}
-	return rights
-}
 
 // grant makes a user of a server, or of each node of several.
 func grant(name string, rights []string, servers ...*testserver.RedisServer) {
@@ -74,7 +53,7 @@ func TestEachRightIsMissedByName(t *testing.T) {
 		{"aside-cluster", cluster.URL(), cluster.Nodes},
 		{"aside-cluster", "redis://" + cluster.Addrs()[0], cluster.Nodes},
 	} {
-		all := docRights(t, c.user, c.servers[0])
+		all := c.servers[0].Rights(c.user)
 		for i, right := range all {
 			if !strings.HasPrefix(right, "+") || slices.Contains(notNeeded, right) ||
 				right == "+cluster|shards" && major(c.servers[0]) < 8 || right == "+cluster|slots" && major(c.servers[0]) >= 8 {
@@ -124,7 +103,7 @@ func major(srv *testserver.RedisServer) (n int) {
 func TestRightsComeAndGo(t *testing.T) {
 	t.Parallel()
 	srv := testserver.Redis(t)
-	all := docRights(t, "aside", srv)
+	all := srv.Rights("aside")
 	lacking := slices.DeleteFunc(slices.Clone(all), func(r string) bool { return r == "+time" || r == "+getex" })
 	grant("u", lacking, srv)
 	p := newPrimary("k")
@@ -158,7 +137,7 @@ func TestRightsComeAndGo(t *testing.T) {
 func TestKeysOfAnother(t *testing.T) {
 	t.Parallel()
 	srv := testserver.Redis(t)
-	rights := docRights(t, "aside", srv)
+	rights := srv.Rights("aside")
 	for keys, good := range map[string]bool{"~aside:t:*": true, "~aside:other:*": false} {
 		mine := slices.Clone(rights)
 		mine[slices.Index(mine, "~aside:*")] = keys

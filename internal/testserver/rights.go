@@ -40,11 +40,7 @@ func (s *RedisServer) grantLeast() error {
 	case slices.Contains(s.args, "--replica-priority"):
 		kind = "aside-sentinel"
 	}
-	rights, err := documentedRights(kind)
-	if err != nil {
-		return err
-	}
-	version, err := s.info("server")
+	rights, err := s.rights(kind)
 	if err != nil {
 		return err
 	}
@@ -53,11 +49,31 @@ func (s *RedisServer) grantLeast() error {
 			rights[i] = "~*"
 		}
 	}
-	if strings.HasPrefix(version["redis_version"], "7.0.") {
-		rights = slices.DeleteFunc(rights, func(r string) bool { return r == "+client|setinfo" }) // not known there
-	}
 	_, err = s.do(slices.Concat([]string{"ACL", "SETUSER", leastUser, "on", ">" + leastPassword}, rights)...)
 	return err
+}
+
+// Rights are those of one user that SECURITY.md names, without those that the
+// server does not know yet.
+func (s *RedisServer) Rights(user string) []string {
+	s.t.Helper()
+	rights, err := s.rights(user)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return rights
+}
+
+func (s *RedisServer) rights(user string) ([]string, error) {
+	rights, err := documentedRights(user)
+	if err != nil {
+		return nil, err
+	}
+	server, err := s.info("server")
+	if strings.HasPrefix(server["redis_version"], "7.0.") {
+		rights = slices.DeleteFunc(rights, func(r string) bool { return r == "+client|setinfo" })
+	}
+	return rights, err
 }
 
 // documentedRights reads a line of SECURITY.md.
