@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/asidecache/aside"
 	"github.com/asidecache/aside/asidetest"
@@ -76,4 +78,24 @@ func TestCloseGivesUpOnAHungLoad(t *testing.T) {
 	gate.Eventually(t, "the lease is given back", func() bool { return s.Entry(testPrefix+"k") == nil })
 	close(hang)
 	gate.Eventually(t, "the load ends", func() bool { return n.Stats().LoadsRunning == 0 })
+}
+
+// The second Close waits as the first does. Caught: it returned at once.
+func TestSecondCloseWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t, newPrimary("k"), &asidetest.Server{})
+		go n.Write(t.Context(), func(context.Context, *writing) error { time.Sleep(3 * time.Second); return nil }, "k")
+		synctest.Wait()
+		start := time.Now()
+		go n.Close(context.Background())
+		synctest.Wait()
+		short, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := n.Close(short); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("a Close that cannot wait: %v", err)
+		}
+		if err := n.Close(t.Context()); err != nil || time.Since(start) != 3*time.Second {
+			t.Errorf("%v after %v", err, time.Since(start))
+		}
+	})
 }

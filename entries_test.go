@@ -1,15 +1,21 @@
 package aside_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/asidecache/aside"
 	"github.com/asidecache/aside/asidetest"
+	"github.com/asidecache/aside/internal/envelope"
 	"github.com/asidecache/aside/internal/gate"
 )
 
@@ -159,4 +165,184 @@ func TestCompositeKeys(t *testing.T) {
 	if r, _ := a.Read(t.Context(), k, ld, aside.Default); r.Source == aside.SourceL1 {
 		t.Error("a's L1 did not hear of b's write")
 	}
+}
+
+// A value too large for L2 is kept in L1 alone, coherent like any other, and costs
+// nobody else anything. Caught: it is sent; it is kept without a watch, so that
+// another node's write leaves it in L1.
+func TestBoundsLargeValue(t *testing.T) {
+	s := &asidetest.Server{}
+	p := newPrimary("k", "small")
+	large := func(o *options) { o.MaxEntrySize = 20; o.StaleFor = time.Hour } // a rec has some 25 bytes as JSON
+	var log bytes.Buffer
+	a := newNode(t, p, s, large, func(o *options) { o.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+	b := newNode(t, p, s, large)
+	for _, n := range []*node{a, b} {
+		r, err := n.Read(t.Context(), "k", p, aside.Default)
+		if err != nil || r.Value.Version != 1 || r.Source != aside.SourceLoad {
+			t.Fatalf("%+v, %v", r, err)
+		}
+		n.settled("k")
+		n.want("k", 1, aside.SourceL1)
+	}
+	if r, _ := b.Read(t.Context(), "k", p, aside.Strong); r.Miss != aside.MissTooLarge || r.Value.Version != 1 {
+		t.Errorf("a strong read: %+v", r)
+	}
+	b.settled("k")
+	if e := s.Entry(testPrefix + "k"); len(e) != envelope.HeaderLen {
+		t.Errorf("%d bytes in L2", len(e))
+	}
+	a.update("k")
+	b.wantStrong("k", 2)
+	b.settled("k")
+	b.want("k", 2, aside.SourceL1)
+	a.want("k", 2, aside.SourceL1)
+	p.del("k")
+	b.update("k")
+	if v, _ := a.read("k", aside.Default); v != 1 {
+		t.Errorf("after another node's write: version %d", v)
+	}
+	if st := a.Stats(); st.TooLarge == 0 || strings.Count(log.String(), "larger than MaxEntrySize") != 1 || !strings.Contains(log.String(), testPrefix+"k") {
+		t.Errorf("%d counted; log: %s", st.TooLarge, log.String())
+	}
+	// A node that takes larger ones replaces the mark by the value; to this one that
+	// is too large then.
+	c := newNode(t, p, s, func(o *options) { o.L1Size = -1 })
+	c.update("k")
+	c.want("k", 2, aside.SourceL2)
+	b.wantStrong("k", 2)
+}
+
+// What takes long to decode holds up nobody who was looked up in the same batch.
+// Caught: decoding in the batch's goroutine.
+func TestBoundsSlowDecode(t *testing.T) {
+	slow, release := make(chan struct{}), make(chan struct{})
+	defer close(release)
+	s := &asidetest.Server{}
+	mk := func(decode func()) *aside.Cache[string, *user] {
+		c, err := aside.New(aside.Options[string, *user]{Name: "u", L2: s.NewClient(), L1Size: -1, L2Timeout: time.Minute,
+			Codec: userCodec{encode: func() {}, decode: decode}, Logger: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	fill := mk(func() {})
+	defer fill.Close(t.Context())
+	loader := aside.LoaderFunc[string, *user](func(_ context.Context, k string) (*user, error) { return &user{Name: k}, nil })
+	for i := range 20 {
+		_, _ = fill.Get(t.Context(), fmt.Sprint(i), loader)
+	}
+	gate.Eventually(t, "fills", func() bool { return aside.Flights(fill) == 0 })
+	var first atomic.Bool
+	c := mk(func() {
+		if first.CompareAndSwap(false, true) {
+			close(slow)
+			<-release
+		}
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var wg sync.WaitGroup
+	for i := range 20 {
+		wg.Go(func() { _, _ = c.Get(ctx, fmt.Sprint(i), loader) })
+	}
+	<-slow
+	gate.Eventually(t, "the others are answered", func() bool { return c.Stats().HitsL2 == 19 })
+	release <- struct{}{}
+	wg.Wait()
+	_ = c.Close(t.Context())
+}
+
+// evictCalls counts batches, where the client counts keys.
+type evictCalls struct {
+	*asidetest.Client
+	n atomic.Int64
+}
+
+func (e *evictCalls) Evict(ctx context.Context, reqs []aside.EvictRequest) []error {
+	e.n.Add(1)
+	return e.Client.Evict(ctx, reqs)
+}
+
+// Entries that are of no use are removed in one batch. Caught: one call each.
+func TestBoundsUselessEntries(t *testing.T) {
+	s := &asidetest.Server{}
+	var keys []string
+	for i := range 1000 {
+		k := fmt.Sprint("k", i)
+		keys = append(keys, k)
+		s.SetEntry(testPrefix+k, []byte("V\x02\x00\x63"+strings.Repeat("x", 60)), time.Hour) // of another codec
+	}
+	l2 := &evictCalls{Client: s.NewClient()}
+	n := newNode(t, newPrimary(keys...), s, func(o *options) { o.L2 = l2 })
+	got, err := n.GetMany(t.Context(), keys, n.p)
+	if err != nil || len(got) != 1000 || l2.n.Load() != 1 {
+		t.Errorf("%d values, %v; %d calls", len(got), err, l2.n.Load())
+	}
+}
+
+// An entry of L2 that is older than what L1 holds, as after a failover or a restart
+// from a snapshot, is replaced. A load that is older than the stale value it is to
+// replace is not stored. Info tells the version.
+// Caught: Options.Version without a use.
+func TestVersions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &asidetest.Server{}
+		n := newNode(t, newPrimary("k"), s)
+		n.read("k", aside.Default)
+		synctest.Wait()
+		old := s.Entry(testPrefix + "k")
+		n.update("k")
+		// L2 brings the entry back without a word.
+		s.Restore(testPrefix+"k", old, time.Minute)
+		r, err := n.Read(t.Context(), "k", n.p, aside.Strong)
+		if err != nil || r.Value.Version != 2 || r.Version != 2 || r.Source != aside.SourceLoad {
+			t.Errorf("%+v, %v", r, err)
+		}
+		if r, _ := n.Read(t.Context(), "k", n.p, aside.Default); r.Version != 2 {
+			t.Errorf("from %v: version %d", r.Source, r.Version)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		s := &asidetest.Server{}
+		n := newNode(t, newPrimary("k"), s, func(o *options) { o.StaleFor, o.TTL, o.L1TTL = time.Hour, time.Minute, time.Second })
+		n.update("k")
+		n.read("k", aside.Default)
+		synctest.Wait()
+		lagging := aside.LoaderFunc[string, rec](func(context.Context, string) (rec, error) { return rec{"k", 1}, nil })
+		time.Sleep(2 * time.Minute)
+		if r, err := n.Read(t.Context(), "k", lagging, aside.Default); err != nil || r.Version != 1 {
+			t.Errorf("%+v, %v", r, err)
+		}
+		synctest.Wait()
+		if st := n.Stats(); st.OlderLoads != 1 || st.L1Entries != 0 {
+			t.Errorf("%d older loads, %d entries in L1", st.OlderLoads, st.L1Entries)
+		}
+		n.want("k", 2, aside.SourceLoad)
+	})
+}
+
+// An entry says itself how long it is served when stale, so nodes that are
+// configured differently agree. Caught: a node without StaleFor serves, as fresh,
+// what another one keeps for that.
+func TestStaleForOfOneNodeIsNotTakenForFreshByAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &asidetest.Server{}
+		p := newPrimary("k")
+		a := newNode(t, p, s, func(o *options) { o.TTL, o.L1TTL, o.StaleFor = time.Minute, time.Minute, time.Hour })
+		b := newNode(t, p, s, func(o *options) { o.TTL, o.L1TTL = time.Minute, time.Minute })
+		a.read("k", aside.Default)
+		p.put("k") // past the cache
+		time.Sleep(30 * time.Minute)
+		p.fail(errDown)
+		if r, err := b.Read(t.Context(), "k", p, aside.Default); !errors.Is(err, errDown) {
+			t.Errorf("%+v, %v", r, err)
+		}
+		if r, err := a.Read(t.Context(), "k", p, aside.Default); err != nil || !r.Stale || r.Value.Version != 1 {
+			t.Errorf("%+v, %v", r, err)
+		}
+		p.fail(nil)
+		b.wantStrong("k", 2)
+	})
 }

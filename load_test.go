@@ -3,15 +3,18 @@ package aside_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/asidecache/aside"
 	"github.com/asidecache/aside/asidetest"
+	"github.com/asidecache/aside/internal/envelope"
 	"github.com/asidecache/aside/internal/gate"
 )
 
@@ -143,4 +146,72 @@ func TestLoadsAreCapped(t *testing.T) {
 		n.settled("e")
 		n.want("e", 1, aside.SourceLoad)
 	})
+}
+
+// Loads that nobody waits for any more leave the queue, and give their leases back.
+// Caught: they are run, in front of those that somebody waits for.
+func TestBoundsAbandonedLoads(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &asidetest.Server{}
+		n := newNode(t, newPrimary(), s, func(o *options) { o.MaxLoads = 1 })
+		var loads atomic.Int64
+		slow := aside.LoaderFunc[string, rec](func(context.Context, string) (rec, error) {
+			loads.Add(1)
+			time.Sleep(100 * time.Millisecond)
+			return rec{}, nil
+		})
+		var wg sync.WaitGroup
+		for i := range 40 {
+			wg.Go(func() {
+				ctx, cancel := context.WithTimeout(t.Context(), 150*time.Millisecond)
+				defer cancel()
+				_, _ = n.Get(ctx, fmt.Sprint("k", i), slow)
+			})
+		}
+		wg.Go(func() {
+			ctx, cancel := context.WithTimeout(t.Context(), 150*time.Millisecond)
+			defer cancel()
+			_, _ = n.GetMany(ctx, []string{"m1", "m2"}, n.p)
+		})
+		wg.Wait()
+		start := time.Now()
+		if _, err := n.Get(t.Context(), "new", slow); err != nil || time.Since(start) > 200*time.Millisecond {
+			t.Errorf("%v after %v", err, time.Since(start))
+		}
+		synctest.Wait()
+		if st := n.Stats(); loads.Load() > 4 || st.LoadsDropped < 38 || st.LoadsQueued != 0 {
+			t.Errorf("%d loads, %d dropped, %d queued", loads.Load(), st.LoadsDropped, st.LoadsQueued)
+		}
+		leases := 0
+		for i := range 40 {
+			if e := s.Entry(testPrefix + fmt.Sprint("k", i)); len(e) > 0 && e[0] == envelope.KindLease {
+				leases++
+			}
+		}
+		if leases > 0 {
+			t.Errorf("%d leases are left", leases)
+		}
+	})
+}
+
+// In a cache without L2 a write of another key, whatever L1 knows it by, starts no
+// second load. Caught: flights that were joined by the generation of their stripe.
+func TestOtherKeysStartNoSecondLoad(t *testing.T) {
+	n := newNode(t, newPrimary("k"), nil)
+	release := make(chan struct{})
+	n.p.afterRead = func(string) { <-release }
+	var wg sync.WaitGroup
+	get := func() { wg.Go(func() { n.read("k", aside.Default) }) }
+	get()
+	gate.Eventually(t, "the load", func() bool { return n.p.reads.Load() == 1 })
+	for i := range 20_000 { // five for each stripe
+		_ = n.Invalidate(t.Context(), fmt.Sprint("other", i))
+	}
+	get()
+	gate.Eventually(t, "a second reader", func() bool { return aside.Followers(n.Cache, "k") == 1 })
+	close(release)
+	wg.Wait()
+	if loads := n.p.reads.Load(); loads != 1 {
+		t.Errorf("%d loads", loads)
+	}
 }

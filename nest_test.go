@@ -163,3 +163,56 @@ func TestLoadsThatDoNotCloseACircle(t *testing.T) {
 		}
 	})
 }
+
+// Loaders that read through the cache do not wait for slots that are taken by those
+// who wait for them. A loader of a key that reads that key is told so at once.
+// Caught: one set of slots for all; a read that queued before it was waited for by
+// such a loader, and is not let past those.
+func TestBoundsNestedLoads(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t, newPrimary("child"), &asidetest.Server{}, func(o *options) { o.MaxLoads = 8 })
+		parent := aside.LoaderFunc[string, rec](func(ctx context.Context, k string) (rec, error) {
+			time.Sleep(time.Millisecond)
+			return n.Get(ctx, "child", n.p)
+		})
+		start := time.Now()
+		var wg sync.WaitGroup
+		get := func(k string, l aside.Loader[string, rec]) {
+			wg.Go(func() {
+				if _, err := n.Get(t.Context(), k, l); err != nil {
+					t.Errorf("%s: %v", k, err)
+				}
+			})
+		}
+		for i := range 8 {
+			get(fmt.Sprint("parent", i), parent)
+		}
+		synctest.Wait() // they run
+		get("child", n.p)
+		synctest.Wait() // it is queued behind them
+		for i := range 100 {
+			get(fmt.Sprint("later", i), parent)
+		}
+		wg.Wait()
+		if d := time.Since(start); d > time.Second {
+			t.Errorf("%v", d)
+		}
+		own := aside.LoaderFunc[string, rec](func(ctx context.Context, k string) (rec, error) { return n.Get(ctx, k, n.p) })
+		start = time.Now()
+		if _, err := n.Get(t.Context(), "own", own); !errors.Is(err, aside.ErrNestedLoad) || time.Since(start) > time.Millisecond {
+			t.Errorf("a loader of its own key: %v after %v", err, time.Since(start))
+		}
+		var deep aside.LoaderFunc[string, rec]
+		deep = func(ctx context.Context, k string) (rec, error) { return n.Get(ctx, k+"x", deep) }
+		if _, err := n.Get(t.Context(), "deep", deep); !errors.Is(err, aside.ErrNestedLoad) {
+			t.Errorf("loads without an end: %v", err)
+		}
+		many := aside.BulkLoaderFunc[string, rec](func(ctx context.Context, ks []string) (map[string]rec, error) {
+			_, err := n.GetMany(ctx, []string{ks[len(ks)-1]}, n.p)
+			return nil, err
+		})
+		if _, err := n.GetMany(t.Context(), []string{"m1", "m2"}, many); !errors.Is(err, aside.ErrNestedLoad) {
+			t.Errorf("a bulk loader of its own key: %v", err)
+		}
+	})
+}

@@ -3,6 +3,8 @@ package aside_test
 import (
 	"context"
 	"errors"
+	"math"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -117,4 +119,44 @@ func testKeys[K comparable](t *testing.T, keys ...K) {
 		gate.Eventually(t, "fill", func() bool { return aside.Flights(a) == 0 })
 		loads--
 	}
+}
+
+// Options that are too large are refused: sums of them would overflow.
+// Caught: a fence of one millisecond.
+func TestBoundsOptions(t *testing.T) {
+	ty := reflect.TypeFor[options]()
+	checked := 0
+	for i := range ty.NumField() {
+		f := ty.Field(i)
+		var o options
+		switch v := reflect.ValueOf(&o).Elem().Field(i); f.Type {
+		case reflect.TypeFor[time.Duration](), reflect.TypeFor[int]():
+			v.SetInt(math.MaxInt64)
+		default:
+			continue
+		}
+		if f.Name == "CompressAbove" { // a threshold: never
+			continue
+		}
+		checked++
+		c, err := aside.New(o)
+		if !errors.Is(err, aside.ErrOptions) || !strings.Contains(err.Error(), f.Name) {
+			t.Errorf("%s: %v", f.Name, err)
+		}
+		if c != nil {
+			_ = c.Close(t.Context())
+		}
+	}
+	if checked < 15 {
+		t.Errorf("%d options checked", checked)
+	}
+	ten := 10 * 365 * 24 * time.Hour
+	n := newNode(t, newPrimary("k"), &asidetest.Server{}, func(o *options) {
+		o.TTL, o.StaleFor, o.LoadTimeout, o.WriteTimeout, o.L1TTL = ten, ten, ten, ten, ten
+	})
+	n.read("k", aside.Default)
+	n.settled("k")
+	n.want("k", 1, aside.SourceL1)
+	n.update("k")
+	n.wantStrong("k", 2)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -202,5 +203,30 @@ func TestWaitersLeaveOnTheirOwnContext(t *testing.T) {
 	g.Open()
 	if v := gate.Await(t, "the leader", leader); v != 1 {
 		t.Errorf("leader got %d", v)
+	}
+}
+
+// A key that is not equal to itself is refused by all calls, and leaves nothing.
+// Caught: a flight for each read.
+func TestBoundsKeysNotEqualToThemselves(t *testing.T) {
+	type key struct{ x float64 }
+	c, err := aside.New(aside.Options[key, int]{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close(t.Context())
+	nan := key{math.NaN()}
+	one := aside.LoaderFunc[key, int](func(context.Context, key) (int, error) { return 1, nil })
+	many := aside.BulkLoaderFunc[key, int](func(context.Context, []key) (map[key]int, error) { return nil, nil })
+	_, get := c.Get(t.Context(), nan, one)
+	_, getMany := c.GetMany(t.Context(), []key{{1}, nan}, many)
+	write := c.Write(t.Context(), func(context.Context, *aside.Writing[key, int]) error { t.Error("written"); return nil }, nan)
+	for name, err := range map[string]error{"Get": get, "GetMany": getMany, "Write": write, "Invalidate": c.Invalidate(t.Context(), nan)} {
+		if !errors.Is(err, aside.ErrKey) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if n := aside.Flights(c); n != 0 {
+		t.Errorf("%d flights", n)
 	}
 }

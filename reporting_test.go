@@ -2,9 +2,7 @@ package aside_test
 
 import (
 	"bytes"
-	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"strings"
 	"sync/atomic"
@@ -46,29 +44,6 @@ func TestL2ReportsItsState(t *testing.T) {
 	if s := n.Stats(); s.Degraded {
 		t.Errorf("degraded: %q", s.DegradedReason)
 	}
-}
-
-// What L2 fails for one key of is that key's affair: the others are answered, and
-// the breaker stays closed. Caught: an entry that a script cannot read takes L2 from
-// a node for a second of every six.
-func TestFailuresOfOneKeyDoNotOpenTheBreaker(t *testing.T) {
-	n := newNode(t, newPrimary("bad", "good"), &asidetest.Server{}, func(o *options) { o.L1Size = -1 })
-	n.want("good", 1, aside.SourceLoad)
-	n.settled("good")
-	n.conn.Intercept(func(_ context.Context, _, key string) error {
-		if key == testPrefix+"bad" {
-			return fmt.Errorf("%w: malformed", aside.ErrL2Key)
-		}
-		return nil
-	})
-	for range 10 {
-		n.want("bad", 1, aside.SourceLoad)
-	}
-	n.want("good", 1, aside.SourceL2)
-	if s := n.Stats(); !s.Degraded || !strings.Contains(s.DegradedReason, "malformed") {
-		t.Errorf("degraded %v: %q", s.Degraded, s.DegradedReason)
-	}
-	n.conn.Intercept(nil)
 }
 
 // An outage is logged when it begins, and from then on once a minute, and a failure

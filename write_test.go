@@ -1,8 +1,11 @@
 package aside_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"log/slog"
 	"runtime"
 	"strings"
 	"sync"
@@ -450,4 +453,85 @@ func TestClear(t *testing.T) {
 			t.Errorf("%s: version %d after Clear", k, v)
 		}
 	}
+}
+
+// Writes that were refused leave nothing to remember. Caught: they fill MaxPending,
+// and the whole cache is cleared.
+func TestBoundsRefusedWrites(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &asidetest.Server{}
+		n := newNode(t, newPrimary("hot"), s, func(o *options) { o.OnL2Down, o.MaxPending = aside.FailClosed, 100 })
+		n.read("hot", aside.Default)
+		time.Sleep(time.Second)
+		n.conn.Intercept(func(context.Context, string, string) error { return errDown })
+		for i := range 300 {
+			err := n.Write(t.Context(), func(context.Context, *writing) error { t.Error("ran"); return nil }, fmt.Sprint("w", i))
+			if !errors.Is(err, aside.ErrL2Unavailable) {
+				t.Fatal(err)
+			}
+		}
+		if st := n.Stats(); st.Pending > 5 || st.PendingOverflows != 0 {
+			t.Errorf("%d pending, %d overflows", st.Pending, st.PendingOverflows)
+		}
+		n.conn.Intercept(nil)
+		time.Sleep(10 * time.Second)
+		if n.conn.Calls("Clear") != 0 || s.Entry(testPrefix+"hot") == nil {
+			t.Error("the cache was cleared")
+		}
+	})
+}
+
+// A write error that DefiniteError knows releases the key at once; one that it does
+// not know keeps it fenced, and says so.
+func TestDefiniteError(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		conflict := errors.New("unique violation")
+		var log bytes.Buffer
+		n := newNode(t, newPrimary("k"), &asidetest.Server{}, func(o *options) {
+			o.DefiniteError = func(err error) bool { return errors.Is(err, conflict) }
+			o.Logger = slog.New(slog.NewTextHandler(&log, nil))
+		})
+		fail := func(err error) {
+			if got := n.Write(t.Context(), func(context.Context, *writing) error { return err }, "k"); !errors.Is(got, err) {
+				t.Errorf("got %v", got)
+			}
+		}
+		fail(fmt.Errorf("insert: %w", conflict))
+		if r, _ := n.Read(t.Context(), "k", n.p, aside.Default); r.Miss != aside.MissAbsent {
+			t.Errorf("after a definite error: %v", r.Miss)
+		}
+		if log.Len() > 0 {
+			t.Errorf("log: %s", log.String())
+		}
+		fail(errDown)
+		for range 3 {
+			if r, _ := n.Read(t.Context(), "k", n.p, aside.Default); r.Miss != aside.MissFenced {
+				t.Errorf("after an unknown outcome: %v", r.Miss)
+			}
+		}
+		fail(errDown)
+		if strings.Count(log.String(), "outcome of a write is not known") != 1 || !strings.Contains(log.String(), errDown.Error()) {
+			t.Errorf("log: %s", log.String())
+		}
+	})
+}
+
+// A write whose context ends while its fence is put up is not begun, and leaves no
+// fence. Caught: the write function called with a context that has ended.
+func TestContextEndsWhileFencing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &asidetest.Server{}
+		n := newNode(t, newPrimary("k"), s)
+		ctx, cancel := context.WithCancel(t.Context())
+		n.conn.Intercept(func(_ context.Context, op, _ string) error {
+			if op == "Fence" {
+				cancel()
+			}
+			return nil
+		})
+		err := n.Write(ctx, func(context.Context, *writing) error { t.Error("called"); return nil }, "k")
+		if !errors.Is(err, context.Canceled) || s.Entry(testPrefix+"k") != nil || n.Stats().WritesUnknown != 0 {
+			t.Errorf("%v; left %q; %d unknown", err, s.Entry(testPrefix+"k"), n.Stats().WritesUnknown)
+		}
+	})
 }
