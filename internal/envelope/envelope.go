@@ -45,6 +45,7 @@ func NewToken() Token {
 // AppendLease appends the entry that stands for a lease: kind, format, token. Only
 // its holder reads more than the first byte.
 func AppendLease(dst []byte, t Token) []byte {
+	dst = slices.Grow(dst, 2+TokenLen)
 	return append(append(dst, KindLease, '1'), t[:]...)
 }
 
