@@ -11,7 +11,7 @@ import (
 
 	"github.com/asidecache/aside"
 	"github.com/asidecache/aside/asidetest"
-	"github.com/asidecache/aside/internal/gate"
+	"github.com/asidecache/aside/asidetest/testsync"
 )
 
 func TestGetManyLoadsAllMissesAtOnce(t *testing.T) {
@@ -42,7 +42,7 @@ func TestGetManyLoadsAllMissesAtOnce(t *testing.T) {
 		if p.reads.Load() != before+1 || strings.Join(asked, " ") != "c d absent" {
 			t.Errorf("%d loads, of %q", p.reads.Load()-before, asked)
 		}
-		gate.Eventually(t, "fills", func() bool { return aside.Flights(n.Cache) == 0 })
+		testsync.Eventually(t, "fills", func() bool { return aside.Flights(n.Cache) == 0 })
 		r, err := n.ReadMany(t.Context(), keys, ld, aside.Default)
 		if err != nil || len(r) != 5 || r["c"].Source != aside.SourceL1 || !r["absent"].Negative || !errors.Is(r["absent"].Err, aside.ErrNotFound) {
 			t.Errorf("%+v, %v", r, err)
@@ -59,30 +59,30 @@ func TestGetManyJoinsSingleReads(t *testing.T) {
 	bothModes(t, func(t *testing.T, s *asidetest.Server) {
 		p := newPrimary("a", "b")
 		n := newNode(t, p, s)
-		g := gate.New(t)
+		g := testsync.NewGate(t)
 		defer g.Open()
 		p.beforeRead = g.Pass
-		single := gate.Async(func() int { v, _ := n.read("a", aside.Default); return v })
-		if k := gate.Await(t, "the single load", g.Arrived); k != "a" {
+		single := testsync.Async(func() int { v, _ := n.read("a", aside.Default); return v })
+		if k := testsync.Await(t, "the single load", g.Arrived); k != "a" {
 			t.Fatal(k)
 		}
-		bulk := gate.Async(func() map[string]rec {
+		bulk := testsync.Async(func() map[string]rec {
 			m, err := n.GetMany(context.Background(), []string{"a", "b"}, p)
 			if err != nil {
 				t.Error(err)
 			}
 			return m
 		})
-		if k := gate.Await(t, "the bulk load", g.Arrived); k != "b" {
+		if k := testsync.Await(t, "the bulk load", g.Arrived); k != "b" {
 			t.Errorf("the bulk load asks for %q, want only b", k)
 		}
-		other := gate.Async(func() int { v, _ := n.read("b", aside.Default); return v })
-		gate.Eventually(t, "a single read joins the bulk load", func() bool { return aside.Followers(n.Cache, "b") == 1 })
+		other := testsync.Async(func() int { v, _ := n.read("b", aside.Default); return v })
+		testsync.Eventually(t, "a single read joins the bulk load", func() bool { return aside.Followers(n.Cache, "b") == 1 })
 		g.Open()
-		if m := gate.Await(t, "bulk", bulk); len(m) != 2 {
+		if m := testsync.Await(t, "bulk", bulk); len(m) != 2 {
 			t.Errorf("%v", m)
 		}
-		if v := gate.Await(t, "single", single) + gate.Await(t, "other", other); v != 2 {
+		if v := testsync.Await(t, "single", single) + testsync.Await(t, "other", other); v != 2 {
 			t.Errorf("versions add up to %d", v)
 		}
 	})
@@ -93,25 +93,25 @@ func TestGetManyAcrossNodes(t *testing.T) {
 	s := &asidetest.Server{}
 	p := newPrimary("a", "b", "c")
 	n, m := newNode(t, p, s), newNode(t, p, s)
-	g := gate.New(t)
+	g := testsync.NewGate(t)
 	defer g.Open()
 	p.beforeRead = g.First()
-	leader := gate.Async(func() int { v, _ := n.read("b", aside.Default); return v })
-	gate.Await(t, "n's load of b", g.Arrived)
-	bulk := gate.Async(func() map[string]rec {
+	leader := testsync.Async(func() int { v, _ := n.read("b", aside.Default); return v })
+	testsync.Await(t, "n's load of b", g.Arrived)
+	bulk := testsync.Async(func() map[string]rec {
 		r, err := m.GetMany(context.Background(), []string{"a", "b", "c"}, p)
 		if err != nil {
 			t.Error(err)
 		}
 		return r
 	})
-	gate.Eventually(t, "m waits for b", func() bool { return aside.Waiters(m.Cache) == 1 })
-	gate.Eventually(t, "m has a and c", func() bool { return len(s.Entry(testPrefix+"a")) > 40 && len(s.Entry(testPrefix+"c")) > 40 })
+	testsync.Eventually(t, "m waits for b", func() bool { return aside.Waiters(m.Cache) == 1 })
+	testsync.Eventually(t, "m has a and c", func() bool { return len(s.Entry(testPrefix+"a")) > 40 && len(s.Entry(testPrefix+"c")) > 40 })
 	g.Open()
-	if r := gate.Await(t, "the bulk read", bulk); len(r) != 3 {
+	if r := testsync.Await(t, "the bulk read", bulk); len(r) != 3 {
 		t.Errorf("%v", r)
 	}
-	gate.Await(t, "the leader", leader)
+	testsync.Await(t, "the leader", leader)
 	if p.reads.Load() != 2 {
 		t.Errorf("%d loads, want n's and m's", p.reads.Load())
 	}
@@ -187,7 +187,7 @@ func TestOverlappingBulkReadsDoNotDeadlock(t *testing.T) {
 			}
 		})
 	}
-	gate.Await(t, "all bulk reads", gate.Async(func() bool { wg.Wait(); return true }))
+	testsync.Await(t, "all bulk reads", testsync.Async(func() bool { wg.Wait(); return true }))
 	if n := p.reads.Load(); n > 32 {
 		t.Errorf("%d loads by 32 calls", n)
 	}

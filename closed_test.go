@@ -9,7 +9,7 @@ import (
 
 	"github.com/asidecache/aside"
 	"github.com/asidecache/aside/asidetest"
-	"github.com/asidecache/aside/internal/gate"
+	"github.com/asidecache/aside/asidetest/testsync"
 )
 
 func TestClosedCache(t *testing.T) {
@@ -42,17 +42,17 @@ func TestCloseWaitsForLoads(t *testing.T) {
 	s := &asidetest.Server{}
 	p := newPrimary("k")
 	n := newNode(t, p, s)
-	g := gate.New(t)
+	g := testsync.NewGate(t)
 	defer g.Open()
 	p.beforeRead = g.Pass
-	read := gate.Async(func() int { v, _ := n.read("k", aside.Default); return v })
-	gate.Await(t, "the load", g.Arrived)
-	closed := gate.Async(func() error { return n.Close(context.Background()) })
+	read := testsync.Async(func() int { v, _ := n.read("k", aside.Default); return v })
+	testsync.Await(t, "the load", g.Arrived)
+	closed := testsync.Async(func() error { return n.Close(context.Background()) })
 	g.Open()
-	if v := gate.Await(t, "the read", read); v != 1 {
+	if v := testsync.Await(t, "the read", read); v != 1 {
 		t.Errorf("version %d", v)
 	}
-	if err := gate.Await(t, "Close", closed); err != nil {
+	if err := testsync.Await(t, "Close", closed); err != nil {
 		t.Errorf("Close: %v", err)
 	}
 	if e := s.Entry(testPrefix + "k"); len(e) == 0 || e[0] != 'V' {
@@ -65,19 +65,19 @@ func TestCloseGivesUpOnAHungLoad(t *testing.T) {
 	n := newNode(t, nil, s)
 	hang, started := make(chan struct{}), make(chan struct{})
 	ld := aside.LoaderFunc[string, rec](func(context.Context, string) (rec, error) { close(started); <-hang; return rec{}, nil })
-	read := gate.Async(func() error { _, err := n.Get(context.Background(), "k", ld); return err })
-	gate.Await(t, "the load", started)
+	read := testsync.Async(func() error { _, err := n.Get(context.Background(), "k", ld); return err })
+	testsync.Await(t, "the load", started)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := n.Close(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("Close: %v", err)
 	}
-	if err := gate.Await(t, "the read is answered though the loader hangs", read); err == nil {
+	if err := testsync.Await(t, "the read is answered though the loader hangs", read); err == nil {
 		t.Error("the read succeeded")
 	}
-	gate.Eventually(t, "the lease is given back", func() bool { return s.Entry(testPrefix+"k") == nil })
+	testsync.Eventually(t, "the lease is given back", func() bool { return s.Entry(testPrefix+"k") == nil })
 	close(hang)
-	gate.Eventually(t, "the load ends", func() bool { return n.Stats().LoadsRunning == 0 })
+	testsync.Eventually(t, "the load ends", func() bool { return n.Stats().LoadsRunning == 0 })
 }
 
 // The second Close waits as the first does. Caught: it returned at once.

@@ -15,7 +15,7 @@ import (
 
 	"github.com/asidecache/aside"
 	"github.com/asidecache/aside/asidetest"
-	"github.com/asidecache/aside/internal/gate"
+	"github.com/asidecache/aside/asidetest/testsync"
 )
 
 var errDown = errors.New("connection refused")
@@ -546,9 +546,9 @@ func TestLeaseHeldWhileTheBreakerOpensIsGivenBack(t *testing.T) {
 		s := &asidetest.Server{}
 		p := newPrimary("k")
 		n, m := newNode(t, p, s), newNode(t, p, s)
-		g := gate.New(t)
+		g := testsync.NewGate(t)
 		p.beforeRead = g.First()
-		done := gate.Async(func() int { v, _ := n.read("k", aside.Default); return v })
+		done := testsync.Async(func() int { v, _ := n.read("k", aside.Default); return v })
 		<-g.Arrived // the lease is granted
 		n.down()
 		for i := range 5 {

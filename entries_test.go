@@ -15,8 +15,8 @@ import (
 
 	"github.com/asidecache/aside"
 	"github.com/asidecache/aside/asidetest"
+	"github.com/asidecache/aside/asidetest/testsync"
 	"github.com/asidecache/aside/internal/envelope"
-	"github.com/asidecache/aside/internal/gate"
 )
 
 // An entry that this release cannot read counts as a miss and is replaced.
@@ -157,7 +157,7 @@ func TestCompositeKeys(t *testing.T) {
 		if v, err := c.Get(t.Context(), k, ld); err != nil || v != "acme1" {
 			t.Fatalf("%q, %v", v, err)
 		}
-		gate.Eventually(t, "fill", func() bool { return aside.Flights(c) == 0 })
+		testsync.Eventually(t, "fill", func() bool { return aside.Flights(c) == 0 })
 	}
 	if err := b.Write(t.Context(), func(context.Context, *aside.Writing[key, string]) error { return nil }, k); err != nil {
 		t.Fatal(err)
@@ -233,7 +233,7 @@ func TestBoundsSlowDecode(t *testing.T) {
 	for i := range 20 {
 		_, _ = fill.Get(t.Context(), fmt.Sprint(i), loader)
 	}
-	gate.Eventually(t, "fills", func() bool { return aside.Flights(fill) == 0 })
+	testsync.Eventually(t, "fills", func() bool { return aside.Flights(fill) == 0 })
 	var first atomic.Bool
 	c := mk(func() {
 		if first.CompareAndSwap(false, true) {
@@ -248,7 +248,7 @@ func TestBoundsSlowDecode(t *testing.T) {
 		wg.Go(func() { _, _ = c.Get(ctx, fmt.Sprint(i), loader) })
 	}
 	<-slow
-	gate.Eventually(t, "the others are answered", func() bool { return c.Stats().HitsL2 == 19 })
+	testsync.Eventually(t, "the others are answered", func() bool { return c.Stats().HitsL2 == 19 })
 	release <- struct{}{}
 	wg.Wait()
 	_ = c.Close(t.Context())

@@ -14,7 +14,7 @@ import (
 
 	"github.com/asidecache/aside"
 	"github.com/asidecache/aside/asidetest"
-	"github.com/asidecache/aside/internal/gate"
+	"github.com/asidecache/aside/asidetest/testsync"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -187,5 +187,5 @@ func (n *node) update(k string) rec {
 // are off the readers' path.
 func (n *node) settled(k string) {
 	n.t.Helper()
-	gate.Eventually(n.t, "the fill of "+k, func() bool { return n.p == nil || aside.Flights(n.Cache) == 0 })
+	testsync.Eventually(n.t, "the fill of "+k, func() bool { return n.p == nil || aside.Flights(n.Cache) == 0 })
 }

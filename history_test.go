@@ -12,8 +12,8 @@ import (
 
 	"github.com/asidecache/aside"
 	"github.com/asidecache/aside/asidetest"
-	"github.com/asidecache/aside/internal/gate"
-	"github.com/asidecache/aside/internal/history"
+	"github.com/asidecache/aside/asidetest/history"
+	"github.com/asidecache/aside/asidetest/testsync"
 )
 
 // TestRandomHistories runs random histories of reads and writes over several
@@ -145,7 +145,7 @@ func randomHistory(t *testing.T, nodes int, change func(*options), lose func(op 
 			}
 		})
 	}
-	gate.Await(t, "the history", gate.Async(func() bool { wg.Wait(); return true }))
+	testsync.Await(t, "the history", testsync.Async(func() bool { wg.Wait(); return true }))
 	for _, n := range ns {
 		n.conn.Intercept(nil)
 		n.conn.Answer(nil)
@@ -154,7 +154,7 @@ func randomHistory(t *testing.T, nodes int, change func(*options), lose func(op 
 		k := fmt.Sprint("k", i)
 		last, _ := p.get(k)
 		for _, n := range ns {
-			gate.Eventually(t, "every tier holds the last version", func() bool {
+			testsync.Eventually(t, "every tier holds the last version", func() bool {
 				r, err := n.Read(context.Background(), k, p, aside.Default)
 				return (err == nil || errors.Is(err, aside.ErrNotFound)) && r.Value.Version == last.Version
 			})

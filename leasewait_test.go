@@ -14,7 +14,7 @@ import (
 
 	"github.com/asidecache/aside"
 	"github.com/asidecache/aside/asidetest"
-	"github.com/asidecache/aside/internal/gate"
+	"github.com/asidecache/aside/asidetest/testsync"
 )
 
 // Flights of one key that wait together have begun in different generations, where an
@@ -24,7 +24,7 @@ import (
 func TestFlightsOfOneKeyWaitTogether(t *testing.T) {
 	n := newNode(t, newPrimary("k"), &asidetest.Server{})
 	for i, answered := range aside.AwaitLeaseTwice(n.Cache, "k", n.p) {
-		gate.Await(t, []string{"the flight before", "the flight after"}[i], answered)
+		testsync.Await(t, []string{"the flight before", "the flight after"}[i], answered)
 	}
 }
 

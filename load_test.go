@@ -14,8 +14,8 @@ import (
 
 	"github.com/asidecache/aside"
 	"github.com/asidecache/aside/asidetest"
+	"github.com/asidecache/aside/asidetest/testsync"
 	"github.com/asidecache/aside/internal/envelope"
-	"github.com/asidecache/aside/internal/gate"
 )
 
 func TestLoaderPanicReachesCallers(t *testing.T) {
@@ -121,17 +121,17 @@ func TestLoadsAreCapped(t *testing.T) {
 	bothModes(t, func(t *testing.T, s *asidetest.Server) {
 		p := newPrimary("a", "b", "c", "d", "e")
 		n := newNode(t, p, s, func(o *options) { o.MaxLoads, o.MaxQueuedLoads = 2, 2 })
-		g := gate.New(t)
+		g := testsync.NewGate(t)
 		defer g.Open()
 		p.beforeRead = g.Pass
 		var wg sync.WaitGroup
 		for _, k := range []string{"a", "b"} {
 			wg.Go(func() { n.read(k, aside.Default) })
-			gate.Await(t, "load of "+k, g.Arrived)
+			testsync.Await(t, "load of "+k, g.Arrived)
 		}
 		for i, k := range []string{"c", "d"} {
 			wg.Go(func() { n.read(k, aside.Default) })
-			gate.Eventually(t, k+" queues", func() bool { return n.Stats().LoadsQueued == i+1 })
+			testsync.Eventually(t, k+" queues", func() bool { return n.Stats().LoadsQueued == i+1 })
 		}
 		if _, err := n.Get(t.Context(), "e", p); !errors.Is(err, aside.ErrOverloaded) {
 			t.Errorf("fifth load: %v", err)
@@ -203,12 +203,12 @@ func TestOtherKeysStartNoSecondLoad(t *testing.T) {
 	var wg sync.WaitGroup
 	get := func() { wg.Go(func() { n.read("k", aside.Default) }) }
 	get()
-	gate.Eventually(t, "the load", func() bool { return n.p.reads.Load() == 1 })
+	testsync.Eventually(t, "the load", func() bool { return n.p.reads.Load() == 1 })
 	for i := range 20_000 { // five for each stripe
 		_ = n.Invalidate(t.Context(), fmt.Sprint("other", i))
 	}
 	get()
-	gate.Eventually(t, "a second reader", func() bool { return aside.Followers(n.Cache, "k") == 1 })
+	testsync.Eventually(t, "a second reader", func() bool { return aside.Followers(n.Cache, "k") == 1 })
 	close(release)
 	wg.Wait()
 	if loads := n.p.reads.Load(); loads != 1 {

@@ -11,7 +11,7 @@ import (
 
 	"github.com/asidecache/aside"
 	"github.com/asidecache/aside/asidetest"
-	"github.com/asidecache/aside/internal/gate"
+	"github.com/asidecache/aside/asidetest/testsync"
 )
 
 func TestOptionsReportEveryFault(t *testing.T) {
@@ -103,7 +103,7 @@ func testKeys[K comparable](t *testing.T, keys ...K) {
 		if _, err := a.Get(t.Context(), k, ld); err != nil {
 			t.Fatal(err)
 		}
-		gate.Eventually(t, "fill", func() bool { return aside.Flights(a) == 0 })
+		testsync.Eventually(t, "fill", func() bool { return aside.Flights(a) == 0 })
 		if r, err := a.Read(t.Context(), k, ld, aside.Default); err != nil || r.Source != aside.SourceL1 {
 			t.Errorf("%T %v: %+v, %v", k, k, r, err)
 		}
@@ -116,7 +116,7 @@ func testKeys[K comparable](t *testing.T, keys ...K) {
 		if r, _ := a.Read(t.Context(), k, ld, aside.Default); r.Source != aside.SourceLoad {
 			t.Errorf("%T %v: an invalidation did not find it: from %v", k, k, r.Source)
 		}
-		gate.Eventually(t, "fill", func() bool { return aside.Flights(a) == 0 })
+		testsync.Eventually(t, "fill", func() bool { return aside.Flights(a) == 0 })
 		loads--
 	}
 }

@@ -7,7 +7,7 @@ import (
 
 	"github.com/asidecache/aside"
 	"github.com/asidecache/aside/asidetest"
-	"github.com/asidecache/aside/internal/gate"
+	"github.com/asidecache/aside/asidetest/testsync"
 )
 
 // slowAnswers is a connection on which the answers to fills, and the pushes
@@ -47,10 +47,10 @@ func TestStrongFollowerMayComeAfterTheFillButBeforeItsAnswer(t *testing.T) {
 		a.read("k", aside.Strong) // version 1; its fill is made, and not yet answered
 		synctest.Wait()
 		b.update("k")
-		follower := gate.Async(func() int { v, _ := a.read("k", aside.Strong); return v })
+		follower := testsync.Async(func() int { v, _ := a.read("k", aside.Strong); return v })
 		synctest.Wait() // the follower has joined
 		close(slow.arrive)
-		if v := gate.Await(t, "the follower", follower); v != 2 {
+		if v := testsync.Await(t, "the follower", follower); v != 2 {
 			t.Errorf("stale: a strong read that began after version 2 was acknowledged got version %d", v)
 		}
 	})

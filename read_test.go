@@ -13,7 +13,7 @@ import (
 
 	"github.com/asidecache/aside"
 	"github.com/asidecache/aside/asidetest"
-	"github.com/asidecache/aside/internal/gate"
+	"github.com/asidecache/aside/asidetest/testsync"
 )
 
 func TestZeroOptionsWork(t *testing.T) {
@@ -64,7 +64,7 @@ func TestOneLoadForManyCallers(t *testing.T) {
 	bothModes(t, func(t *testing.T, s *asidetest.Server) {
 		p := newPrimary("k")
 		n := newNode(t, p, s)
-		g := gate.New(t)
+		g := testsync.NewGate(t)
 		defer g.Open()
 		p.beforeRead = g.Pass
 		const callers = 100
@@ -72,8 +72,8 @@ func TestOneLoadForManyCallers(t *testing.T) {
 		for range callers {
 			wg.Go(func() { n.read("k", aside.Default) })
 		}
-		gate.Await(t, "the load", g.Arrived)
-		gate.Eventually(t, "all have joined", func() bool { return aside.Followers(n.Cache, "k") == callers-1 })
+		testsync.Await(t, "the load", g.Arrived)
+		testsync.Eventually(t, "all have joined", func() bool { return aside.Followers(n.Cache, "k") == callers-1 })
 		g.Open()
 		wg.Wait()
 		if st := n.Stats(); st.Loads != 1 || st.Coalesced != callers-1 || p.reads.Load() != 1 {
@@ -108,7 +108,7 @@ func TestOneLoadWhenAFlightEndsInBetween(t *testing.T) {
 func TestOneLoadForManyNodes(t *testing.T) {
 	s := &asidetest.Server{}
 	p := newPrimary("k")
-	g := gate.New(t)
+	g := testsync.NewGate(t)
 	defer g.Open()
 	p.beforeRead = g.Pass
 	nodes := []*node{newNode(t, p, s), newNode(t, p, s), newNode(t, p, s), newNode(t, p, s)}
@@ -118,8 +118,8 @@ func TestOneLoadForManyNodes(t *testing.T) {
 			wg.Go(func() { n.read("k", aside.Default) })
 		}
 	}
-	gate.Await(t, "the load", g.Arrived)
-	gate.Eventually(t, "three nodes wait", func() bool {
+	testsync.Await(t, "the load", g.Arrived)
+	testsync.Eventually(t, "three nodes wait", func() bool {
 		waiting := 0
 		for _, n := range nodes {
 			waiting += aside.Waiters(n.Cache)
@@ -140,13 +140,13 @@ func TestLoadsUnderAFenceAreShared(t *testing.T) {
 	s := &asidetest.Server{}
 	p := newPrimary("k")
 	a, b := newNode(t, p, s), newNode(t, p, s)
-	writing, g := gate.New(t), gate.New(t)
+	writing, g := testsync.NewGate(t), testsync.NewGate(t)
 	defer writing.Open()
 	defer g.Open()
-	done := gate.Async(func() error {
+	done := testsync.Async(func() error {
 		return a.Write(context.Background(), func(context.Context, *aside.Writing[string, rec]) error { writing.Pass("k"); p.put("k"); return nil }, "k")
 	})
-	gate.Await(t, "the write", writing.Arrived)
+	testsync.Await(t, "the write", writing.Arrived)
 	var wg sync.WaitGroup
 	const callers = 50
 	var loads atomic.Int64
@@ -155,22 +155,22 @@ func TestLoadsUnderAFenceAreShared(t *testing.T) {
 		case 1:
 			g.Pass(k)
 		case 2:
-			gate.Eventually(t, "all others have joined", func() bool { return aside.Followers(b.Cache, "k") == callers-2 })
+			testsync.Eventually(t, "all others have joined", func() bool { return aside.Followers(b.Cache, "k") == callers-2 })
 		}
 	}
 	wg.Go(func() { b.read("k", aside.Default) })
-	gate.Await(t, "the first load", g.Arrived)
+	testsync.Await(t, "the first load", g.Arrived)
 	for range callers - 1 {
 		wg.Go(func() { b.read("k", aside.Default) })
 	}
-	gate.Eventually(t, "all have joined", func() bool { return aside.Followers(b.Cache, "k") == callers-1 })
+	testsync.Eventually(t, "all have joined", func() bool { return aside.Followers(b.Cache, "k") == callers-1 })
 	g.Open()
 	wg.Wait()
 	if n := p.reads.Load(); n != 2 {
 		t.Errorf("%d loads, want 2: one that the followers came too late for, one for all of them", n)
 	}
 	writing.Open()
-	if err := gate.Await(t, "the write", done); err != nil {
+	if err := testsync.Await(t, "the write", done); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -179,11 +179,11 @@ func TestWaitersLeaveOnTheirOwnContext(t *testing.T) {
 	s := &asidetest.Server{}
 	p := newPrimary("k")
 	a, b := newNode(t, p, s), newNode(t, p, s)
-	g := gate.New(t)
+	g := testsync.NewGate(t)
 	defer g.Open()
 	p.beforeRead = g.Pass
-	leader := gate.Async(func() int { v, _ := a.read("k", aside.Default); return v })
-	gate.Await(t, "a's load", g.Arrived)
+	leader := testsync.Async(func() int { v, _ := a.read("k", aside.Default); return v })
+	testsync.Await(t, "a's load", g.Arrived)
 	for name, n := range map[string]*node{"same node": a, "other node": b} {
 		ctx, cancel := context.WithTimeoutCause(t.Context(), 5*time.Millisecond, errors.New("impatient"))
 		if _, err := n.Get(ctx, "k", p); !errors.Is(err, context.DeadlineExceeded) {
@@ -201,7 +201,7 @@ func TestWaitersLeaveOnTheirOwnContext(t *testing.T) {
 		t.Error("a read on an ended context went to L2")
 	}
 	g.Open()
-	if v := gate.Await(t, "the leader", leader); v != 1 {
+	if v := testsync.Await(t, "the leader", leader); v != 1 {
 		t.Errorf("leader got %d", v)
 	}
 }

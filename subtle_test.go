@@ -14,7 +14,7 @@ import (
 
 	"github.com/asidecache/aside"
 	"github.com/asidecache/aside/asidetest"
-	"github.com/asidecache/aside/internal/gate"
+	"github.com/asidecache/aside/asidetest/testsync"
 )
 
 func bothModes(t *testing.T, f func(t *testing.T, s *asidetest.Server)) {
@@ -28,19 +28,19 @@ func TestFollowerDoesNotJoinALoadFromBeforeTheWrite(t *testing.T) {
 	bothModes(t, func(t *testing.T, s *asidetest.Server) {
 		p := newPrimary("k")
 		n := newNode(t, p, s)
-		g := gate.New(t)
+		g := testsync.NewGate(t)
 		defer g.Open()
 		p.afterRead = g.First()
 
-		leader := gate.Async(func() int { v, _ := n.read("k", aside.Default); return v })
-		gate.Await(t, "the leader's load has read version 1", g.Arrived)
+		leader := testsync.Async(func() int { v, _ := n.read("k", aside.Default); return v })
+		testsync.Await(t, "the leader's load has read version 1", g.Arrived)
 		n.update("k")
-		follower := gate.Async(func() int { v, _ := n.read("k", aside.Default); return v })
-		if v := gate.Await(t, "the follower", follower); v != 2 {
+		follower := testsync.Async(func() int { v, _ := n.read("k", aside.Default); return v })
+		if v := testsync.Await(t, "the follower", follower); v != 2 {
 			t.Errorf("a read that began after the write was acknowledged got version %d", v)
 		}
 		g.Open()
-		if v := gate.Await(t, "the leader", leader); v != 1 {
+		if v := testsync.Await(t, "the leader", leader); v != 1 {
 			t.Errorf("leader got version %d", v)
 		}
 		n.settled("k")
@@ -60,18 +60,18 @@ func TestFollowerIsAnsweredOnlyIfTheFillWasAccepted(t *testing.T) {
 	p := newPrimary("k")
 	a, _ := uninformed(t, p, s)
 	b := newNode(t, p, s)
-	g := gate.New(t)
+	g := testsync.NewGate(t)
 	defer g.Open()
 	p.afterRead = g.First()
 
-	leader := gate.Async(func() int { v, _ := a.read("k", aside.Strong); return v })
-	gate.Await(t, "a's load has read version 1", g.Arrived)
+	leader := testsync.Async(func() int { v, _ := a.read("k", aside.Strong); return v })
+	testsync.Await(t, "a's load has read version 1", g.Arrived)
 	b.update("k")
-	follower := gate.Async(func() int { v, _ := a.read("k", aside.Strong); return v })
-	gate.Eventually(t, "the follower has joined", func() bool { return aside.Followers(a.Cache, "k") == 1 })
+	follower := testsync.Async(func() int { v, _ := a.read("k", aside.Strong); return v })
+	testsync.Eventually(t, "the follower has joined", func() bool { return aside.Followers(a.Cache, "k") == 1 })
 	g.Open()
-	gate.Await(t, "the leader", leader)
-	if v := gate.Await(t, "the follower", follower); v != 2 {
+	testsync.Await(t, "the leader", leader)
+	if v := testsync.Await(t, "the follower", follower); v != 2 {
 		t.Errorf("strong read after the acknowledged write got version %d", v)
 	}
 	if n := a.Stats().FillsRefused; n != 1 {
@@ -85,16 +85,16 @@ func TestLateFillIsRefused(t *testing.T) {
 	s := &asidetest.Server{}
 	p := newPrimary("k")
 	a, b := newNode(t, p, s), newNode(t, p, s)
-	g := gate.New(t)
+	g := testsync.NewGate(t)
 	defer g.Open()
 	p.afterRead = g.First()
-	late := gate.Async(func() int { v, _ := a.read("k", aside.Default); return v })
-	gate.Await(t, "a's load has read version 1", g.Arrived)
+	late := testsync.Async(func() int { v, _ := a.read("k", aside.Default); return v })
+	testsync.Await(t, "a's load has read version 1", g.Arrived)
 	b.update("k")
 	p.afterRead = nil
 	b.want("k", 2, aside.SourceL1)
 	g.Open()
-	gate.Await(t, "the late reader", late)
+	testsync.Await(t, "the late reader", late)
 	a.settled("k")
 	a.want("k", 2, aside.SourceL2)
 	b.want("k", 2, aside.SourceL1)
@@ -107,24 +107,24 @@ func TestLeaseTokenIsTheFillsOwn(t *testing.T) {
 	s := &asidetest.Server{}
 	p := newPrimary("k")
 	n := newNode(t, p, s)
-	first, second := gate.New(t), gate.New(t)
+	first, second := testsync.NewGate(t), testsync.NewGate(t)
 	defer first.Open()
 	defer second.Open()
 	p.afterRead = first.First()
-	one := gate.Async(func() int { v, _ := n.read("k", aside.Default); return v })
-	gate.Await(t, "the first load", first.Arrived)
+	one := testsync.Async(func() int { v, _ := n.read("k", aside.Default); return v })
+	testsync.Await(t, "the first load", first.Arrived)
 	p.put("k") // behind the cache's back, then told
 	if err := n.Invalidate(t.Context(), "k"); err != nil {
 		t.Fatal(err)
 	}
 	p.afterRead = second.First()
-	two := gate.Async(func() int { v, _ := n.read("k", aside.Default); return v })
-	gate.Await(t, "the second load, with a lease of its own", second.Arrived)
+	two := testsync.Async(func() int { v, _ := n.read("k", aside.Default); return v })
+	testsync.Await(t, "the second load, with a lease of its own", second.Arrived)
 	first.Open()
-	gate.Await(t, "the first reader", one)
-	gate.Eventually(t, "the first fill is refused", func() bool { return n.Stats().FillsRefused == 1 })
+	testsync.Await(t, "the first reader", one)
+	testsync.Eventually(t, "the first fill is refused", func() bool { return n.Stats().FillsRefused == 1 })
 	second.Open()
-	if v := gate.Await(t, "the second reader", two); v != 2 {
+	if v := testsync.Await(t, "the second reader", two); v != 2 {
 		t.Errorf("second reader got version %d", v)
 	}
 	n.settled("k")
@@ -142,17 +142,17 @@ func TestReadOvertakenByInvalidationIsNotInserted(t *testing.T) {
 	b.want("k", 1, aside.SourceLoad)
 	b.settled("k")
 
-	g := gate.New(t)
+	g := testsync.NewGate(t)
 	defer g.Open()
 	codec := &gatedCodec{g: g}
 	c := newNode(t, p, s, func(o *options) { o.Codec = codec })
 	codec.on.Store(true)
-	read := gate.Async(func() int { v, _ := c.read("k", aside.Default); return v })
-	gate.Await(t, "c has the entry of version 1 and decodes it", g.Arrived)
+	read := testsync.Async(func() int { v, _ := c.read("k", aside.Default); return v })
+	testsync.Await(t, "c has the entry of version 1 and decodes it", g.Arrived)
 	codec.on.Store(false)
 	a.update("k")
 	g.Open()
-	gate.Await(t, "the read", read)
+	testsync.Await(t, "the read", read)
 	c.settled("k")
 	if v, i := c.read("k", aside.Default); v != 2 {
 		t.Errorf("version %d from %v after the invalidation was delivered", v, i.Source)
@@ -168,7 +168,7 @@ func TestL1IsNotRefilledFromOldL2(t *testing.T) {
 	n.want("k", 1, aside.SourceLoad)
 	n.settled("k")
 	p.put("k")
-	g := gate.New(t)
+	g := testsync.NewGate(t)
 	defer g.Open()
 	n.conn.Intercept(func(_ context.Context, op, key string) error {
 		if op == "Invalidate" {
@@ -176,12 +176,12 @@ func TestL1IsNotRefilledFromOldL2(t *testing.T) {
 		}
 		return nil
 	})
-	done := gate.Async(func() error { return n.Invalidate(context.Background(), "k") })
-	gate.Await(t, "L1 is dropped, L2 not yet", g.Arrived)
+	done := testsync.Async(func() error { return n.Invalidate(context.Background(), "k") })
+	testsync.Await(t, "L1 is dropped, L2 not yet", g.Arrived)
 	n.want("k", 1, aside.SourceL2) // nothing is acknowledged yet, so the old value is right
 	n.want("k", 1, aside.SourceL1)
 	g.Open()
-	if err := gate.Await(t, "Invalidate", done); err != nil {
+	if err := testsync.Await(t, "Invalidate", done); err != nil {
 		t.Fatal(err)
 	}
 	if v, i := n.read("k", aside.Default); v != 2 {
@@ -196,23 +196,23 @@ func TestFirstOfTwoWritersDoesNotLiftTheFence(t *testing.T) {
 	s := &asidetest.Server{}
 	p := newPrimary("k")
 	a, b := newNode(t, p, s), newNode(t, p, s)
-	g := gate.New(t)
+	g := testsync.NewGate(t)
 	defer g.Open()
-	slow := gate.Async(func() error {
+	slow := testsync.Async(func() error {
 		return a.Write(context.Background(), func(context.Context, *aside.Writing[string, rec]) error {
 			g.Pass("k")
 			p.put("k")
 			return nil
 		}, "k")
 	})
-	gate.Await(t, "a's write is fenced, not committed", g.Arrived)
+	testsync.Await(t, "a's write is fenced, not committed", g.Arrived)
 	b.update("k") // version 2, begins and ends within a's write
 	if v, i := b.read("k", aside.Default); v != 2 || i.Source != aside.SourceLoad {
 		t.Errorf("under a's fence: version %d from %v, want the primary's", v, i.Source)
 	}
 	b.settled("k")
 	g.Open()
-	if err := gate.Await(t, "a's write", slow); err != nil {
+	if err := testsync.Await(t, "a's write", slow); err != nil {
 		t.Fatal(err)
 	}
 	b.wantStrong("k", 3)
@@ -268,7 +268,7 @@ func TestValuesThatLookLikeSentinels(t *testing.T) {
 		if got, err := a.Get(t.Context(), "k"+v, ld); err != nil || got != v {
 			t.Errorf("%q: got %q, %v", v, got, err)
 		}
-		gate.Eventually(t, "the fill", func() bool { return aside.Flights(a) == 0 })
+		testsync.Eventually(t, "the fill", func() bool { return aside.Flights(a) == 0 })
 		r, err := b.Read(t.Context(), "k"+v, ld, aside.Strong)
 		if err != nil || r.Value != v || r.Source != aside.SourceL2 {
 			t.Errorf("%q read back as %q from %v, %v", v, r.Value, r.Source, err)
@@ -346,13 +346,13 @@ func TestGrantedLeaseDropsWhatL1HasForLonger(t *testing.T) {
 		if e := s.Entry(testPrefix + "k"); e != nil {
 			t.Fatalf("L2 still has %q", e)
 		}
-		g := gate.New(t)
+		g := testsync.NewGate(t)
 		p.afterRead = g.First()
-		strong := gate.Async(func() int { v, _ := n.read("k", aside.Strong); return v })
+		strong := testsync.Async(func() int { v, _ := n.read("k", aside.Strong); return v })
 		<-g.Arrived
 		other.update("k")
 		synctest.Wait() // no notice is on its way
-		later := gate.Async(func() int { v, _ := n.read("k", aside.Default); return v })
+		later := testsync.Async(func() int { v, _ := n.read("k", aside.Default); return v })
 		synctest.Wait()
 		g.Open()
 		if v := <-later; v != 2 {
@@ -390,7 +390,7 @@ func TestLeadersContextDoesNotEndTheLookUp(t *testing.T) {
 	s := &asidetest.Server{}
 	p := newPrimary("k")
 	n := newNode(t, p, s)
-	g := gate.New(t)
+	g := testsync.NewGate(t)
 	defer g.Open()
 	n.conn.Intercept(func(_ context.Context, op, key string) error {
 		if op == "Acquire" {
@@ -399,10 +399,10 @@ func TestLeadersContextDoesNotEndTheLookUp(t *testing.T) {
 		return nil
 	})
 	ctx, cancel := context.WithCancel(t.Context())
-	leader := gate.Async(func() error { _, err := n.Get(ctx, "k", p); return err })
-	gate.Await(t, "the look-up", g.Arrived)
+	leader := testsync.Async(func() error { _, err := n.Get(ctx, "k", p); return err })
+	testsync.Await(t, "the look-up", g.Arrived)
 	cancel()
-	if err := gate.Await(t, "the leader leaves at once", leader); !errors.Is(err, context.Canceled) {
+	if err := testsync.Await(t, "the leader leaves at once", leader); !errors.Is(err, context.Canceled) {
 		t.Errorf("leader: %v", err)
 	}
 	g.Open()
@@ -419,20 +419,20 @@ func TestLeadersContextIsItsOwn(t *testing.T) {
 	bothModes(t, func(t *testing.T, s *asidetest.Server) {
 		p := newPrimary("k")
 		n := newNode(t, p, s)
-		g := gate.New(t)
+		g := testsync.NewGate(t)
 		defer g.Open()
 		p.beforeRead = g.First()
 		ctx, cancel := context.WithCancel(t.Context())
-		leader := gate.Async(func() error { _, err := n.Get(ctx, "k", p); return err })
-		gate.Await(t, "the load", g.Arrived)
-		follower := gate.Async(func() int { v, _ := n.read("k", aside.Default); return v })
-		gate.Eventually(t, "the follower has joined", func() bool { return aside.Followers(n.Cache, "k") == 1 })
+		leader := testsync.Async(func() error { _, err := n.Get(ctx, "k", p); return err })
+		testsync.Await(t, "the load", g.Arrived)
+		follower := testsync.Async(func() int { v, _ := n.read("k", aside.Default); return v })
+		testsync.Eventually(t, "the follower has joined", func() bool { return aside.Followers(n.Cache, "k") == 1 })
 		cancel()
-		if err := gate.Await(t, "the leader leaves at once", leader); !errors.Is(err, context.Canceled) {
+		if err := testsync.Await(t, "the leader leaves at once", leader); !errors.Is(err, context.Canceled) {
 			t.Errorf("leader: %v", err)
 		}
 		g.Open()
-		if v := gate.Await(t, "the follower", follower); v != 1 {
+		if v := testsync.Await(t, "the follower", follower); v != 1 {
 			t.Errorf("follower got version %d", v)
 		}
 		n.settled("k")
@@ -499,7 +499,7 @@ func (rawCodec) Decode(b []byte) (string, error) { return string(b), nil }
 // gatedCodec stops decoding at a gate.
 type gatedCodec struct {
 	aside.JSON[rec]
-	g  *gate.Gate
+	g  *testsync.Gate
 	on syncBool
 }
 
@@ -525,7 +525,7 @@ func TestLaterCallersDoNotInheritAFailure(t *testing.T) {
 	s := &asidetest.Server{}
 	p := newPrimary("k")
 	n := newNode(t, p, s)
-	g := gate.New(t)
+	g := testsync.NewGate(t)
 	defer g.Open()
 	n.conn.Intercept(func(_ context.Context, op, key string) error {
 		if op == "Abandon" {
@@ -537,12 +537,12 @@ func TestLaterCallersDoNotInheritAFailure(t *testing.T) {
 	if _, err := n.Get(t.Context(), "k", p); !errors.Is(err, errDown) {
 		t.Fatalf("got %v", err)
 	}
-	gate.Await(t, "the failed flight gives its lease back", g.Arrived)
+	testsync.Await(t, "the failed flight gives its lease back", g.Arrived)
 	p.fail(nil)
-	late := gate.Async(func() int { v, _ := n.read("k", aside.Default); return v })
-	gate.Eventually(t, "the later caller has joined", func() bool { return aside.Followers(n.Cache, "k") == 1 })
+	late := testsync.Async(func() int { v, _ := n.read("k", aside.Default); return v })
+	testsync.Eventually(t, "the later caller has joined", func() bool { return aside.Followers(n.Cache, "k") == 1 })
 	g.Open()
-	if v := gate.Await(t, "the later caller", late); v != 1 {
+	if v := testsync.Await(t, "the later caller", late); v != 1 {
 		t.Errorf("got version %d", v)
 	}
 }
@@ -557,22 +557,22 @@ func TestStrongReadDoesNotShareAnOlderLookUp(t *testing.T) {
 	a := newNode(t, p, s)
 	a.want("k", 1, aside.SourceLoad)
 	a.settled("k")
-	g := gate.New(t)
+	g := testsync.NewGate(t)
 	defer g.Open()
 	codec := &gatedCodec{g: g}
 	b := newNode(t, p, s, func(o *options) {
 		o.Codec, o.L1Size, o.ParseKey, o.Key = codec, -1, nil, func(k string) string { return k }
 	})
 	codec.on.Store(true)
-	leader := gate.Async(func() int { v, _ := b.read("k", aside.Strong); return v })
-	gate.Await(t, "b has the entry of version 1 and decodes it", g.Arrived)
+	leader := testsync.Async(func() int { v, _ := b.read("k", aside.Strong); return v })
+	testsync.Await(t, "b has the entry of version 1 and decodes it", g.Arrived)
 	codec.on.Store(false)
 	a.update("k")
-	follower := gate.Async(func() int { v, _ := b.read("k", aside.Strong); return v })
-	gate.Eventually(t, "the follower has joined", func() bool { return aside.Followers(b.Cache, "k") == 1 })
+	follower := testsync.Async(func() int { v, _ := b.read("k", aside.Strong); return v })
+	testsync.Eventually(t, "the follower has joined", func() bool { return aside.Followers(b.Cache, "k") == 1 })
 	g.Open()
-	gate.Await(t, "the leader", leader)
-	if v := gate.Await(t, "the follower", follower); v != 2 {
+	testsync.Await(t, "the leader", leader)
+	if v := testsync.Await(t, "the follower", follower); v != 2 {
 		t.Errorf("strong read after the acknowledged write got version %d", v)
 	}
 }

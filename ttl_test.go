@@ -9,7 +9,7 @@ import (
 
 	"github.com/asidecache/aside"
 	"github.com/asidecache/aside/asidetest"
-	"github.com/asidecache/aside/internal/gate"
+	"github.com/asidecache/aside/asidetest/testsync"
 )
 
 func TestTTLs(t *testing.T) {
@@ -143,7 +143,7 @@ func TestCostBoundsL1(t *testing.T) {
 		p.put(k)
 		n.read(k, aside.Default)
 	}
-	gate.Eventually(t, "evictions", func() bool {
+	testsync.Eventually(t, "evictions", func() bool {
 		st := n.Stats()
 		return st.L1Cost <= 1000 && st.L1Entries <= 10 && st.L1Evictions >= 90
 	})
@@ -166,7 +166,7 @@ func TestAbsencesCost(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		gate.Eventually(t, name, func() bool { return n.Stats().L1Cost == tt.want })
+		testsync.Eventually(t, name, func() bool { return n.Stats().L1Cost == tt.want })
 		if s := n.Stats(); s.Panics != 0 || s.L1Entries != 3 {
 			t.Errorf("%s: %d panics, %d entries", name, s.Panics, s.L1Entries)
 		}

@@ -2,13 +2,19 @@ module github.com/asidecache/aside/bench
 
 go 1.26.0
 
-replace github.com/asidecache/aside => ../
+replace (
+	github.com/asidecache/aside => ../
+	github.com/asidecache/aside/redisl2 => ../redisl2
+	github.com/asidecache/aside/tests => ../tests
+)
 
 require (
 	github.com/HdrHistogram/hdrhistogram-go v1.4.0
 	github.com/Yiling-J/theine-go v0.6.3
 	github.com/alecthomas/kong v1.17.0
-	github.com/asidecache/aside v0.0.0
+	github.com/asidecache/aside v0.1.0
+	github.com/asidecache/aside/redisl2 v0.1.0
+	github.com/asidecache/aside/tests v0.1.0
 	github.com/dgraph-io/ristretto/v2 v2.4.2
 	github.com/dtm-labs/rockscache v0.1.1
 	github.com/dustin/go-humanize v1.0.1
@@ -43,6 +49,7 @@ require (
 	github.com/go-logr/logr v1.4.3 // indirect
 	github.com/go-logr/stdr v1.2.2 // indirect
 	github.com/golang/freetype v0.0.0-20170609003504-e2365dfdc4a0 // indirect
+	github.com/golang/snappy v1.0.0 // indirect
 	github.com/google/uuid v1.6.0 // indirect
 	github.com/gorilla/mux v1.8.1 // indirect
 	github.com/grpc-ecosystem/grpc-gateway/v2 v2.27.7 // indirect

@@ -13,7 +13,6 @@ import (
 
 	"github.com/asidecache/aside"
 	"github.com/asidecache/aside/internal/envelope"
-	"github.com/asidecache/aside/internal/testserver"
 )
 
 // before returns a script of the release before, from testdata/before.
@@ -42,7 +41,7 @@ const mixedKey = "aside:t:0:k"
 
 func newMixed(t *testing.T) *mixed {
 	t.Helper()
-	srv := testserver.Redis(t)
+	srv := startRedis(t)
 	s, err := Open(Options{URL: srv.URL()})
 	if err != nil {
 		t.Fatal(err)

@@ -10,7 +10,6 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/asidecache/aside"
-	"github.com/asidecache/aside/internal/testserver"
 )
 
 // What fails for one key of a script fails for that key alone: the others have
@@ -18,8 +17,8 @@ import (
 // too. Caught: no pcall around each key, and answers counted from the first key.
 func TestFailureOfOneKeyIsItsOwn(t *testing.T) {
 	t.Parallel()
-	srv := testserver.Redis(t)
-	s, err := Open(Options{URL: "redis://" + srv.Addr()}) // LPUSH and INCR are no rights of ours
+	srv := startRedis(t)
+	s, err := Open(Options{URL: srv.URL()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -49,7 +49,7 @@ if ! have chromium && ! have chromium-browser && ! have google-chrome && ! have 
 fi
 
 if ! have spin || ! have gcc; then
-	apt_install spin gcc libc6-dev || die "spin and gcc, which check the model in docs/model, are not on PATH, and this script cannot install them here.
+	apt_install spin gcc libc6-dev || die "spin and gcc, which check the model in tests/model, are not on PATH, and this script cannot install them here.
   Debian, Ubuntu:  sudo apt-get install spin gcc
   macOS:           brew install spin
   Others:          https://spinroot.com"
@@ -58,5 +58,5 @@ fi
 if [ -z "${ASIDE_TEST_MONGODB_URI:-}" ] && [ -z "${ASIDE_TEST_FERRETDB:-}" ] && ! have mongod; then
 	[ -x .cache/bin/ferretdb ] || echo "bootstrap: building FerretDB, once (about a minute on two cores)"
 	mkdir -p .cache/bin
-	(cd tools/ferretdb && go build -trimpath -o ../../.cache/bin/ferretdb .)
+	(cd tools/ferretdb && GOWORK=off go build -trimpath -o ../../.cache/bin/ferretdb .)
 fi

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs the tests of faults (e2e/README.md) and prints their table.
+# Runs the tests of faults (cmd/aside/e2e/README.md) and prints their table.
 #
 #   scripts/e2e.sh            the short form that CI runs, about two minutes on two cores
 #   scripts/e2e.sh long       the form that the published table comes from, about half an hour
@@ -25,6 +25,6 @@ mkdir -p "$results/artifacts"
 scripts/bootstrap.sh
 status=0
 ASIDE_TEST_REQUIRE_SERVERS=1 ASIDE_E2E=$form ASIDE_E2E_RESULTS=$results \
-	go test -count=1 -timeout 3h -outputdir "$results/artifacts" -artifacts "$@" ./e2e || status=$?
+	go test -count=1 -timeout 3h -outputdir "$results/artifacts" -artifacts "$@" ./cmd/aside/e2e || status=$?
 [ ! -f "$results/faults.md" ] || cat "$results/faults.md"
 exit $status

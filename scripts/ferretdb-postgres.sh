@@ -26,7 +26,7 @@ initdb=$(command -v initdb || ls /usr/lib/postgresql/*/bin/initdb 2>/dev/null | 
 bin=$(dirname "$(readlink -f "$initdb")")
 
 mkdir -p .cache/bin
-(cd tools/ferretdb && go build -trimpath -o ../../.cache/bin/ferretdb .)
+(cd tools/ferretdb && GOWORK=off go build -trimpath -o ../../.cache/bin/ferretdb .)
 
 dir=$(mktemp -d)
 as=()

@@ -9,7 +9,7 @@ say() { echo "== $*"; }
 
 say "tools, pinned in tools/go.mod"
 mkdir -p .cache/bin
-(cd tools && go build -o "$root/.cache/bin/" tool && go build -o "$root/.cache/bin/composecheck" ./composecheck)
+(export GOWORK=off && cd tools && go build -o "$root/.cache/bin/" tool ./composecheck ./modproxy)
 
 say "gofmt"
 unformatted=$(gofmt -l $(scripts/gofiles.sh))
@@ -21,10 +21,11 @@ fi
 
 for mod in $(scripts/modules.sh); do
 	say "$mod: go mod tidy, go vet, staticcheck"
+	scripts/alone.sh "$mod" mod tidy -diff
+	scripts/alone.sh "$mod" vet ./...
 	(
 		cd "$mod"
-		go mod tidy -diff
-		go vet ./...
+		case $mod in ./tools* | ./bench) export GOWORK=off ;; esac
 		"$root/.cache/bin/staticcheck" ./...
 	)
 done
@@ -34,7 +35,7 @@ say "go generate changes nothing"
 # run before one.
 state() { git status --porcelain && git diff; }
 before=$(state)
-go generate ./...
+for mod in . ./asideprom ./redisl2 ./tests ./cmd/aside; do (cd "$mod" && go generate ./...); done
 if [ "$before" != "$(state)" ]; then
 	git status --short
 	echo "generated files are out of date: run go generate ./... and commit what it changes"
@@ -48,7 +49,7 @@ say "govulncheck"
 # 3 means that it found something; anything else is a failure to look, as where
 # the network does not reach the database.
 status=0
-.cache/bin/govulncheck ./... || status=$?
+.cache/bin/govulncheck ./... ./asideprom/... ./redisl2/... ./cmd/aside/... || status=$?
 case $status in
 0) ;;
 3) exit 1 ;;

@@ -391,7 +391,7 @@ echo
 echo "A stand-in for MongoDB that needs nothing installed. It reads every document for a look-up by \`id\`, hence so few."
 mkdir -p .cache/bin
 say "building FerretDB"
-if (cd tools/ferretdb && go build -trimpath -o "$root/.cache/bin/ferretdb" .) >&2; then
+if (cd tools/ferretdb && GOWORK=off go build -trimpath -o "$root/.cache/bin/ferretdb" .) >&2; then
 	"$root/.cache/bin/ferretdb" >"$tmp/ferretdb.out" 2>"$tmp/ferretdb.log" &
 	mongod=$!
 	uri=

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Checks the model of the protocol (docs/model) with spin, in all its states: the
+# Checks the model of the protocol (tests/model) with spin, in all its states: the
 # protocol as it is, which must keep every promise, and each mutation of it, which
-# must break the one that docs/model/variants says.
+# must break the one that tests/model/variants says.
 #
 #   scripts/model.sh              the small set, as the tests run it
-#   scripts/model.sh long         the long set too: see docs/model/README.md
+#   scripts/model.sh long         the long set too: see tests/model/README.md
 #   scripts/model.sh NAME...      single variants
 #
 # A broken promise is shown by the shortest run that leads there, in words, in
@@ -20,7 +20,7 @@ die() {
 	exit 1
 }
 
-variants=docs/model/variants
+variants=tests/model/variants
 for tool in spin gcc; do
 	command -v $tool >/dev/null || die "$tool is not on PATH; scripts/bootstrap.sh installs it"
 done
@@ -39,7 +39,7 @@ check() (
 	fi
 	read -ra defines <<<"$rest"
 	mkdir "$tmp/$name"
-	cp docs/model/*.pml "$tmp/$name"
+	cp tests/model/*.pml "$tmp/$name"
 	cd "$tmp/$name"
 
 	# A mutation is searched breadth first, for the shortest run. Only a long

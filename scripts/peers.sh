@@ -6,5 +6,5 @@ set -euo pipefail
 cd "$(dirname "$0")/../bench"
 
 mkdir -p ../.cache/bin
-go build -trimpath -o ../.cache/bin/bench .
+GOWORK=off go build -trimpath -o ../.cache/bin/bench .
 exec ../.cache/bin/bench "$@"

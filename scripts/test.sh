@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Runs the tests of every module of this repository. A server that is missing
-# fails them. RACE=1 adds the race detector; arguments go to go test.
+# Runs the tests of every module of this repository, each alone: with the versions
+# that it requires, as those who import it do. A server that is missing fails them.
+# RACE=1 adds the race detector; arguments go to go test.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -14,12 +15,12 @@ for mod in $(scripts/modules.sh); do
 	esac
 	echo "== $mod: go test ${flags[*]}${*:+ $*}"
 	# The faults come alone and last: what they measure would be the other tests.
-	(cd "$mod" && go list ./... | grep -v '/aside/e2e$' | xargs -r go test "${flags[@]}" "$@") || failed+=("$mod")
+	scripts/alone.sh "$mod" list ./... | grep -v '/aside/e2e$' | xargs -r scripts/alone.sh "$mod" test "${flags[@]}" "$@" || failed+=("$mod")
 done
 echo "== faults"
-scripts/e2e.sh short "$@" || failed+=(./e2e)
+scripts/e2e.sh short "$@" || failed+=(./cmd/aside/e2e)
 echo "== model"
-scripts/model.sh || failed+=(docs/model)
+scripts/model.sh || failed+=(tests/model)
 if [ ${#failed[@]} -ne 0 ]; then
 	echo "failed: ${failed[*]}"
 	exit 1

@@ -10,10 +10,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/asidecache/aside/internal/loadtest"
-	"github.com/asidecache/aside/internal/loadtest/ids"
-	"github.com/asidecache/aside/internal/loadtest/report"
-	"github.com/asidecache/aside/internal/wire"
+	"github.com/asidecache/aside/cmd/aside/internal/bench"
+	"github.com/asidecache/aside/cmd/aside/internal/bench/ids"
+	"github.com/asidecache/aside/cmd/aside/internal/bench/report"
+	"github.com/asidecache/aside/cmd/aside/internal/httpwire"
 )
 
 // BenchCmd is "aside bench".
@@ -74,7 +74,7 @@ The exit code is 0 if no more failed than --max-error-ratio, 1 if more did or no
 const defaultBenchURL = "http://127.0.0.1:8000/todos"
 
 // config is that of a run against url.
-func (c *BenchCmd) config(workload ids.Workload, url string) loadtest.Config {
+func (c *BenchCmd) config(workload ids.Workload, url string) bench.Config {
 	duration := c.Duration
 	if duration == notGiven {
 		duration = time.Minute
@@ -82,9 +82,9 @@ func (c *BenchCmd) config(workload ids.Workload, url string) loadtest.Config {
 			duration = 10 * time.Second
 		}
 	}
-	return loadtest.Config{
+	return bench.Config{
 		URL: url, Users: c.Users, SpawnRate: c.SpawnRate, Rate: c.Rate, Poisson: c.Arrivals == "random",
-		Workload: workload, Mix: c.mix(), Seed: c.Seed, WarmUp: loadtest.WarmUp(c.WarmUp), KeepCreated: c.KeepCreated,
+		Workload: workload, Mix: c.mix(), Seed: c.Seed, WarmUp: bench.WarmUp(c.WarmUp), KeepCreated: c.KeepCreated,
 		Duration: duration, Requests: c.Requests, Timeout: c.Timeout,
 	}
 }
@@ -108,7 +108,7 @@ func (c *BenchCmd) Validate() error {
 	for i, url := range urls {
 		config := c.config(workload, url)
 		if i > 0 {
-			config = loadtest.Config{URL: url, Users: 1, Workload: workload} // the rest is the same
+			config = bench.Config{URL: url, Users: 1, Workload: workload} // the rest is the same
 		}
 		errs = append(errs, config.Validate())
 	}
@@ -152,7 +152,7 @@ func (c *BenchCmd) measure(ctx context.Context, out io.Writer, workload ids.Work
 	config := c.config(workload, url)
 	view.begin(config.URL, &config)
 	config.Progress = view.show
-	r, err := loadtest.Run(ctx, config)
+	r, err := bench.Run(ctx, config)
 	view.end()
 	if err != nil {
 		return &exitError{err, exitUsage}
@@ -182,7 +182,7 @@ const reachTime = 5 * time.Second
 func (c *BenchCmd) reach(ctx context.Context, urls ...string) error {
 	var errs []error
 	for _, url := range urls {
-		e, err := wire.Parse(url)
+		e, err := httpwire.Parse(url)
 		if err == nil {
 			err = e.Reach(ctx, reachTime)
 		}
@@ -204,8 +204,8 @@ func (c *BenchCmd) judge(requests, failures int64) error {
 	return nil
 }
 
-// warmUp reads loadtest.WarmUp from a flag.
-type warmUp loadtest.WarmUp
+// warmUp reads bench.WarmUp from a flag.
+type warmUp bench.WarmUp
 
 // UnmarshalText reads "once", a duration, or "once," and a duration.
 func (w *warmUp) UnmarshalText(text []byte) error {

@@ -9,9 +9,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/asidecache/aside/internal/loadtest/compare"
-	"github.com/asidecache/aside/internal/loadtest/ids"
-	"github.com/asidecache/aside/internal/loadtest/report"
+	"github.com/asidecache/aside/cmd/aside/internal/bench/compare"
+	"github.com/asidecache/aside/cmd/aside/internal/bench/ids"
+	"github.com/asidecache/aside/cmd/aside/internal/bench/report"
 )
 
 // BenchComparison is what "aside bench --compare" needs beyond a load.

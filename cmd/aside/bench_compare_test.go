@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/asidecache/aside/internal/testserver"
+	"github.com/asidecache/aside/tests/testserver"
 )
 
 // lockedBuffer may be read while a process writes to it.

@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/asidecache/aside/internal/testserver"
+	"github.com/asidecache/aside/tests/testserver"
 )
 
 // records answers for the ids 1 to 9 and counts the requests.

@@ -9,14 +9,14 @@ import (
 
 	"golang.org/x/term"
 
-	"github.com/asidecache/aside/internal/loadtest"
-	"github.com/asidecache/aside/internal/printable"
+	"github.com/asidecache/aside/cmd/aside/internal/bench"
+	"github.com/asidecache/aside/cmd/aside/internal/printable"
 )
 
 // benchView shows how a run goes. begin starts a run, end is the last call.
 type benchView interface {
-	begin(title string, c *loadtest.Config)
-	show(loadtest.Progress)
+	begin(title string, c *bench.Config)
+	show(bench.Progress)
 	end()
 }
 
@@ -42,12 +42,12 @@ type benchLines struct {
 	n int
 }
 
-func (v *benchLines) begin(title string, c *loadtest.Config) {
+func (v *benchLines) begin(title string, c *bench.Config) {
 	v.n = 0
 	fmt.Fprintln(v.w, printable.Text(fmt.Sprintf("%s: %v", title, c.Workload)))
 }
 
-func (v *benchLines) show(p loadtest.Progress) {
+func (v *benchLines) show(p bench.Progress) {
 	if v.n++; v.n%benchEvery == 0 {
 		fmt.Fprintln(v.w, benchLine(p))
 	}
@@ -57,7 +57,7 @@ func (v *benchLines) end() {}
 
 // benchLine is about the last second, but for the failures, which must not be
 // missed.
-func benchLine(p loadtest.Progress) string {
+func benchLine(p bench.Progress) string {
 	var b strings.Builder
 	l := p.Interval.Latency()
 	d := l.Percentiles(50, 95, 99)
@@ -66,7 +66,7 @@ func benchLine(p loadtest.Progress) string {
 	}
 	fmt.Fprintf(&b, "%4.0fs  %d users  %.0f/s  p50 %s  p95 %s  p99 %s ms", p.Elapsed.Seconds(), p.Users, perSecond(p), inMS(l, d[0], 1), inMS(l, d[1], 1), inMS(l, d[2], 1))
 	if _, ok := p.Interval.HitRatio(); ok {
-		fmt.Fprintf(&b, "  L1 %.1f %%  L2 %.1f %%", tierShare(p.Interval, loadtest.TierL1), tierShare(p.Interval, loadtest.TierL2))
+		fmt.Fprintf(&b, "  L1 %.1f %%  L2 %.1f %%", tierShare(p.Interval, bench.TierL1), tierShare(p.Interval, bench.TierL2))
 	}
 	if p.Backlog > 0 {
 		fmt.Fprintf(&b, "  backlog %d", p.Backlog)
@@ -77,12 +77,12 @@ func benchLine(p loadtest.Progress) string {
 	return b.String()
 }
 
-func perSecond(p loadtest.Progress) float64 {
+func perSecond(p bench.Progress) float64 {
 	return float64(p.Interval.Succeeded) / max(p.Took.Seconds(), 1e-9)
 }
 
 // inMS is a figure of a distribution, of which there is none without requests.
-func inMS(l loadtest.Latency, d time.Duration, digits int) string {
+func inMS(l bench.Latency, d time.Duration, digits int) string {
 	if l.Count() == 0 {
 		return "n/a"
 	}
@@ -90,9 +90,9 @@ func inMS(l loadtest.Latency, d time.Duration, digits int) string {
 }
 
 // tierShare is in percent of the reads.
-func tierShare(t *loadtest.Tally, tier loadtest.Tier) float64 {
+func tierShare(t *bench.Tally, tier bench.Tier) float64 {
 	var reads int64
-	for _, tier := range loadtest.Tiers() {
+	for _, tier := range bench.Tiers() {
 		reads += t.Hits(tier)
 	}
 	return 100 * float64(t.Hits(tier)) / float64(max(reads, 1))
@@ -112,12 +112,12 @@ type benchPanel struct {
 
 const sparkWidth = 40
 
-func (v *benchPanel) begin(title string, c *loadtest.Config) {
+func (v *benchPanel) begin(title string, c *bench.Config) {
 	v.title, v.load, v.duration = title, c.Workload.String(), c.Duration
 	v.rates = nil
 }
 
-func (v *benchPanel) show(p loadtest.Progress) {
+func (v *benchPanel) show(p bench.Progress) {
 	v.rates = append(v.rates, perSecond(p))
 	if len(v.rates) > sparkWidth {
 		v.rates = v.rates[1:]
@@ -144,7 +144,7 @@ func (v *benchPanel) end() {
 	v.drawn = 0
 }
 
-func (v *benchPanel) lines(p loadtest.Progress) []string {
+func (v *benchPanel) lines(p bench.Progress) []string {
 	of := ""
 	if v.duration > 0 && !p.WarmUp {
 		of = " of " + v.duration.String()
@@ -175,7 +175,7 @@ func (v *benchPanel) lines(p loadtest.Progress) []string {
 			last = fmt.Sprintf("%.1f %%", 100*ratio)
 		}
 		row("hit ratio", "%s", last, fmt.Sprintf("%.1f %%", 100*ratio))
-		for _, t := range loadtest.Tiers() {
+		for _, t := range bench.Tiers() {
 			if p.Total.Hits(t) > 0 {
 				row("  "+t.String(), "%.1f %%", tierShare(p.Interval, t), tierShare(p.Total, t))
 			}

@@ -7,25 +7,25 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/asidecache/aside/internal/loadtest"
-	"github.com/asidecache/aside/internal/loadtest/ids"
-	"github.com/asidecache/aside/internal/wire"
+	"github.com/asidecache/aside/cmd/aside/internal/bench"
+	"github.com/asidecache/aside/cmd/aside/internal/bench/ids"
+	"github.com/asidecache/aside/cmd/aside/internal/httpwire"
 )
 
-func benchProgress() loadtest.Progress {
-	tally := new(loadtest.Tally)
+func benchProgress() bench.Progress {
+	tally := new(bench.Tally)
 	for range 30 {
-		tally.Record(&loadtest.Sample{Tier: loadtest.TierL1, Took: time.Millisecond})
-		tally.Record(&loadtest.Sample{Tier: loadtest.TierL2, Took: 4 * time.Millisecond})
+		tally.Record(&bench.Sample{Tier: bench.TierL1, Took: time.Millisecond})
+		tally.Record(&bench.Sample{Tier: bench.TierL2, Took: 4 * time.Millisecond})
 	}
 	for range 60 {
-		tally.Record(&loadtest.Sample{Tier: loadtest.TierMiss, Took: 9 * time.Millisecond})
+		tally.Record(&bench.Sample{Tier: bench.TierMiss, Took: 9 * time.Millisecond})
 	}
-	tally.Fail(loadtest.FailureKey{Kind: wire.Closed}, "\x1b[31mred\r\n", time.Now())
-	return loadtest.Progress{Elapsed: 3 * time.Second, Users: 7, Took: time.Second, Interval: tally, Total: tally}
+	tally.Fail(bench.FailureKey{Kind: httpwire.Closed}, "\x1b[31mred\r\n", time.Now())
+	return bench.Progress{Elapsed: 3 * time.Second, Users: 7, Took: time.Second, Interval: tally, Total: tally}
 }
 
-var benchConfig = loadtest.Config{Workload: ids.Uniform(ids.Range{First: 1, Last: 9}, 1), Duration: time.Minute}
+var benchConfig = bench.Config{Workload: ids.Uniform(ids.Range{First: 1, Last: 9}, 1), Duration: time.Minute}
 
 // The panel has what is asked for, is drawn over itself, and never wraps; what a
 // server says does not reach the terminal as it is. Caught: a count of lines from
@@ -113,9 +113,9 @@ func TestSpark(t *testing.T) {
 // While nothing succeeds there is no latency to show. Caught: p50 0.0, as if the
 // failures had been fast.
 func TestBenchViewWithoutSuccess(t *testing.T) {
-	tally := new(loadtest.Tally)
-	tally.Fail(loadtest.FailureKey{Kind: wire.Refused}, "refused \u202e", time.Now())
-	p := loadtest.Progress{Elapsed: time.Second, Users: 1, Took: time.Second, Interval: tally, Total: tally}
+	tally := new(bench.Tally)
+	tally.Fail(bench.FailureKey{Kind: httpwire.Refused}, "refused \u202e", time.Now())
+	p := bench.Progress{Elapsed: time.Second, Users: 1, Took: time.Second, Interval: tally, Total: tally}
 	if line := benchLine(p); !strings.Contains(line, "p50 n/a  p95 n/a  p99 n/a ms") {
 		t.Errorf("%q", line)
 	}

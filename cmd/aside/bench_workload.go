@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/asidecache/aside/internal/loadtest"
-	"github.com/asidecache/aside/internal/loadtest/ids"
+	"github.com/asidecache/aside/cmd/aside/internal/bench"
+	"github.com/asidecache/aside/cmd/aside/internal/bench/ids"
 )
 
 // BenchWorkload says what "aside bench" asks for.
@@ -27,8 +27,8 @@ type BenchWorkload struct {
 	KeepCreated  bool      `help:"Leave the records that the run has created." group:"Workload"`
 }
 
-func (w *BenchWorkload) mix() loadtest.Mix {
-	m := loadtest.Mix{Create: float64(w.Create), Update: float64(w.Update), Delete: float64(w.Delete)}
+func (w *BenchWorkload) mix() bench.Mix {
+	m := bench.Mix{Create: float64(w.Create), Update: float64(w.Update), Delete: float64(w.Delete)}
 	if m.Create > 0 || m.Delete > 0 {
 		m.Own = float64(w.OwnShare)
 	}

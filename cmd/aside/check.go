@@ -14,8 +14,8 @@ import (
 
 	"golang.org/x/term"
 
-	"github.com/asidecache/aside/internal/check"
-	"github.com/asidecache/aside/internal/history"
+	"github.com/asidecache/aside/asidetest/history"
+	"github.com/asidecache/aside/cmd/aside/internal/check"
 )
 
 // CheckCmd is "aside check".

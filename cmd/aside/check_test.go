@@ -14,9 +14,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/asidecache/aside/internal/check"
-	"github.com/asidecache/aside/internal/history"
-	"github.com/asidecache/aside/internal/testserver"
+	"github.com/asidecache/aside/asidetest/history"
+	"github.com/asidecache/aside/cmd/aside/internal/check"
+	"github.com/asidecache/aside/tests/testserver"
 )
 
 // checked is the part of the report that the tests look at.

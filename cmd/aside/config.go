@@ -10,9 +10,9 @@ import (
 	"time"
 
 	"github.com/asidecache/aside"
-	"github.com/asidecache/aside/internal/boltstore"
-	"github.com/asidecache/aside/internal/mongostore"
-	"github.com/asidecache/aside/internal/todo"
+	"github.com/asidecache/aside/cmd/aside/internal/boltstore"
+	"github.com/asidecache/aside/cmd/aside/internal/mongostore"
+	"github.com/asidecache/aside/cmd/aside/internal/todo"
 	"github.com/asidecache/aside/redisl2"
 )
 
@@ -185,7 +185,7 @@ const checkTime = 5 * time.Second
 // schemaVersionText is stored with every record in Redis. Raise it with any
 // change of todo.Todo that older servers would read wrongly: servers that have
 // another one take such a record for a miss. It is a text for the linker, which
-// gives the newer servers of e2e/release_test.go another one.
+// gives the newer servers of cmd/aside/e2e/release_test.go another one.
 var schemaVersionText = "1"
 
 // open makes the cache, or a nil one with --no-cache. close releases leases and

@@ -8,7 +8,7 @@ import (
 	"log/slog"
 	"strings"
 
-	"github.com/asidecache/aside/internal/todoload"
+	"github.com/asidecache/aside/cmd/aside/internal/load"
 )
 
 // DemoCmd is "aside demo".
@@ -61,7 +61,7 @@ func (c *DemoCmd) fill(ctx context.Context, log *slog.Logger, out io.Writer) (n 
 	if n, err = store.Count(ctx); err != nil || n > 0 {
 		return n, err
 	}
-	report, err := todoload.Run(ctx, store, todoload.NewGenerator(c.Count, c.Seed), todoload.Options{})
+	report, err := load.Run(ctx, store, load.NewGenerator(c.Count, c.Seed), load.Options{})
 	if err != nil {
 		return 0, fmt.Errorf("making the sample: %w", err)
 	}

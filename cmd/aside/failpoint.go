@@ -5,8 +5,8 @@ package main
 import (
 	"net/http"
 
-	"github.com/asidecache/aside/internal/failpoint"
-	"github.com/asidecache/aside/internal/todo"
+	"github.com/asidecache/aside/cmd/aside/internal/failpoint"
+	"github.com/asidecache/aside/cmd/aside/internal/todo"
 )
 
 // withFailpoints puts failpoints into the store, and their controls beside the

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -11,11 +12,13 @@ import (
 // without the build tag.
 func TestNoFailpointsWithoutTheirTag(t *testing.T) {
 	links := func(flags ...string) bool {
-		out, err := exec.Command("go", append(append([]string{"list", "-deps"}, flags...), ".")...).Output()
+		cmd := exec.Command("go", append(append([]string{"list", "-deps"}, flags...), ".")...)
+		cmd.Env = append(os.Environ(), "GOWORK=") // the workspace, whatever the tests were built with
+		out, err := cmd.Output()
 		if err != nil {
 			t.Fatal(err)
 		}
-		return slices.Contains(strings.Fields(string(out)), "github.com/asidecache/aside/internal/failpoint")
+		return slices.Contains(strings.Fields(string(out)), "github.com/asidecache/aside/cmd/aside/internal/failpoint")
 	}
 	if links() {
 		t.Error("the binary links them")

@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"github.com/asidecache/aside"
-	"github.com/asidecache/aside/internal/todo"
+	"github.com/asidecache/aside/cmd/aside/internal/todo"
 )
 
 // Records take no more of the server's memory than --l1-bytes says, whatever their

@@ -15,9 +15,9 @@ import (
 
 	"golang.org/x/term"
 
-	"github.com/asidecache/aside/internal/printable"
-	"github.com/asidecache/aside/internal/todo"
-	"github.com/asidecache/aside/internal/todoload"
+	"github.com/asidecache/aside/cmd/aside/internal/load"
+	"github.com/asidecache/aside/cmd/aside/internal/printable"
+	"github.com/asidecache/aside/cmd/aside/internal/todo"
 )
 
 // LoadCmd is "aside load".
@@ -86,13 +86,13 @@ func (c *LoadCmd) run(ctx context.Context, env loadIO) (err error) {
 	defer func() {
 		// Names of the source may be in it, and reach a terminal.
 		err = printable.Error(err)
-		if errors.Is(err, todoload.ErrInterrupted) || errors.Is(err, context.Canceled) {
+		if errors.Is(err, load.ErrInterrupted) || errors.Is(err, context.Canceled) {
 			err = &exitError{err, 130}
 		}
 	}()
-	console := todoload.NewLines(env.err, 5*time.Second)
+	console := load.NewLines(env.err, 5*time.Second)
 	if env.terminal {
-		console = todoload.NewBar(env.err)
+		console = load.NewBar(env.err)
 	}
 	defer console.Close()
 
@@ -102,7 +102,7 @@ func (c *LoadCmd) run(ctx context.Context, env loadIO) (err error) {
 		return err
 	}
 	defer done()
-	if a, ok := src.(*todoload.Archive); ok {
+	if a, ok := src.(*load.Archive); ok {
 		namespace, reason := a.Chosen()
 		console.Println(fmt.Sprintf("loading %s of the archive: %s", printable.Name(namespace), reason))
 	}
@@ -113,7 +113,7 @@ func (c *LoadCmd) run(ctx context.Context, env loadIO) (err error) {
 	defer func() { err = errors.Join(err, store.Close()) }()
 	console.Println("into " + c.Describe())
 
-	report, err := todoload.Run(ctx, store, src, todoload.Options{BatchRecords: c.Batch, Console: console})
+	report, err := load.Run(ctx, store, src, load.Options{BatchRecords: c.Batch, Console: console})
 	console.Close()
 	// Names of the source may be in these too.
 	say := func(format string, args ...any) {
@@ -129,7 +129,7 @@ func (c *LoadCmd) run(ctx context.Context, env loadIO) (err error) {
 	if len(report.Odd) > 0 && c.keepsDocuments() {
 		say("MongoDB keeps these fields as they are")
 	}
-	if err != nil && !errors.Is(err, todoload.ErrFaulty) {
+	if err != nil && !errors.Is(err, load.ErrFaulty) {
 		say("what was loaded stays; the same command, started again, skips it")
 	}
 	return err
@@ -158,9 +158,9 @@ func fieldCounts(counts map[string]int64) string {
 
 // openSource gives up when ctx is done: a pipe may keep whoever opens it, and
 // standard input an archive's first bytes, waiting for ever.
-func (c *LoadCmd) openSource(ctx context.Context, stdin io.Reader, console todoload.Console) (src todoload.Source, done func(), err error) {
+func (c *LoadCmd) openSource(ctx context.Context, stdin io.Reader, console load.Console) (src load.Source, done func(), err error) {
 	if c.Archive == "" && c.JSONL == "" {
-		return todoload.NewGenerator(c.Count, c.Seed), func() {}, nil
+		return load.NewGenerator(c.Count, c.Seed), func() {}, nil
 	}
 	name := cmp.Or(c.Archive, c.JSONL)
 	// Opening a named pipe waits for whoever writes to it.
@@ -168,7 +168,7 @@ func (c *LoadCmd) openSource(ctx context.Context, stdin io.Reader, console todol
 		console.Println("waiting for whoever writes to the pipe " + name)
 	}
 	type result struct {
-		src  todoload.Source
+		src  load.Source
 		file io.Closer
 		err  error
 	}
@@ -188,9 +188,9 @@ func (c *LoadCmd) openSource(ctx context.Context, stdin io.Reader, console todol
 		}
 		if r.err == nil {
 			if c.Archive != "" {
-				r.src, r.err = todoload.OpenArchive(in, size, todoload.Selection{DB: c.DB, Collection: c.Collection})
+				r.src, r.err = load.OpenArchive(in, size, load.Selection{DB: c.DB, Collection: c.Collection})
 			} else {
-				r.src, r.err = todoload.OpenJSONLines(in, size)
+				r.src, r.err = load.OpenJSONLines(in, size)
 			}
 			if r.err != nil {
 				r.err = fmt.Errorf("%s: %w", name, r.err)
@@ -217,6 +217,6 @@ func (c *LoadCmd) openSource(ctx context.Context, stdin io.Reader, console todol
 		}
 		return r.src, done, nil
 	case <-ctx.Done():
-		return nil, nil, todoload.ErrInterrupted
+		return nil, nil, load.ErrInterrupted
 	}
 }

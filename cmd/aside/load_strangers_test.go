@@ -12,9 +12,9 @@ import (
 	"time"
 	"unicode"
 
-	"github.com/asidecache/aside/internal/mongodump/dumptest"
-	"github.com/asidecache/aside/internal/testserver"
-	"github.com/asidecache/aside/internal/todo"
+	"github.com/asidecache/aside/cmd/aside/internal/mongodump/dumptest"
+	"github.com/asidecache/aside/cmd/aside/internal/todo"
+	"github.com/asidecache/aside/tests/testserver"
 )
 
 // Nothing that a file holds reaches the terminal as it is, whether it loads or

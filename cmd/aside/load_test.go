@@ -13,11 +13,11 @@ import (
 
 	"github.com/alecthomas/kong"
 
-	"github.com/asidecache/aside/internal/boltstore"
-	"github.com/asidecache/aside/internal/mongodump"
-	"github.com/asidecache/aside/internal/mongodump/dumptest"
-	"github.com/asidecache/aside/internal/todo"
-	"github.com/asidecache/aside/internal/todoload"
+	"github.com/asidecache/aside/cmd/aside/internal/boltstore"
+	"github.com/asidecache/aside/cmd/aside/internal/load"
+	"github.com/asidecache/aside/cmd/aside/internal/mongodump"
+	"github.com/asidecache/aside/cmd/aside/internal/mongodump/dumptest"
+	"github.com/asidecache/aside/cmd/aside/internal/todo"
 )
 
 // parseLoad parses the arguments of "aside load".
@@ -105,7 +105,7 @@ func TestLoadGenerated(t *testing.T) {
 			t.Errorf("it does not say where to: %q", progress)
 		}
 	}
-	want := todoload.NewGenerator(2500, 3).At(17)
+	want := load.NewGenerator(2500, 3).At(17)
 	if got, n := stored(t, dir, "17"); n != 2500 || got.Name != want.Name || *got.Description != *want.Description {
 		t.Errorf("got %+v of %d, want %+v of 2500", got, n, want)
 	}
@@ -172,7 +172,7 @@ func TestLoadJSONLines(t *testing.T) {
 	in := `{"id":"1","name":"n"}` + "\n" + `{"name":"n"}` + "\n" + `{"id":"3","name":"n","tags":[]}`
 	dir := t.TempDir()
 	out, progress, err := loaded(t, t.Context(), dir, strings.NewReader(in), "--jsonl", "-")
-	if !errors.Is(err, todoload.ErrFaulty) {
+	if !errors.Is(err, load.ErrFaulty) {
 		t.Errorf("got %v, want ErrFaulty", err)
 	}
 	if !strings.Contains(out, "2 inserted, 0 already there, 1 faulty") || !strings.Contains(out, `"tags" in 1`) {

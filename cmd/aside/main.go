@@ -16,7 +16,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
-	"github.com/asidecache/aside/internal/printable"
+	"github.com/asidecache/aside/cmd/aside/internal/printable"
 )
 
 // cli is the one definition of commands, flags, environment and help.

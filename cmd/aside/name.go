@@ -7,7 +7,7 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/asidecache/aside/internal/todo"
+	"github.com/asidecache/aside/cmd/aside/internal/todo"
 )
 
 const (

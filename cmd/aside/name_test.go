@@ -10,8 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/asidecache/aside/internal/testserver"
-	"github.com/asidecache/aside/internal/todo"
+	"github.com/asidecache/aside/cmd/aside/internal/todo"
+	"github.com/asidecache/aside/tests/testserver"
 )
 
 // Services with other records that share a Redis never answer with each other's,

@@ -5,7 +5,7 @@ package main
 import (
 	"net/http"
 
-	"github.com/asidecache/aside/internal/todo"
+	"github.com/asidecache/aside/cmd/aside/internal/todo"
 )
 
 // withFailpoints has a meaning only in a binary for tests, built with the tag

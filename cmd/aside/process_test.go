@@ -20,7 +20,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/asidecache/aside/internal/testserver"
+	"github.com/asidecache/aside/tests/testserver"
 )
 
 // The test binary is also the program: with this variable set it is aside.

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/asidecache/aside/internal/testserver"
+	"github.com/asidecache/aside/tests/testserver"
 )
 
 // serve does not start on what no waiting mends: it ends with 2 and one line that

@@ -19,8 +19,8 @@ import (
 
 	"github.com/asidecache/aside"
 	"github.com/asidecache/aside/asideprom"
-	"github.com/asidecache/aside/internal/httpapi"
-	"github.com/asidecache/aside/internal/todo"
+	"github.com/asidecache/aside/cmd/aside/internal/httpapi"
+	"github.com/asidecache/aside/cmd/aside/internal/todo"
 )
 
 // ServeCmd is "aside serve".

@@ -7,10 +7,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/asidecache/aside/internal/envelope"
-	"github.com/asidecache/aside/internal/gate"
-	"github.com/asidecache/aside/internal/testserver"
-	"github.com/asidecache/aside/internal/todo"
+	"github.com/asidecache/aside/asidetest/testsync"
+	"github.com/asidecache/aside/cmd/aside/internal/todo"
+	"github.com/asidecache/aside/tests/entry"
+	"github.com/asidecache/aside/tests/testserver"
 )
 
 // The main path on real servers: two nodes over one MongoDB and one Redis.
@@ -100,13 +100,10 @@ func TestForgedEntriesAreMended(t *testing.T) {
 	p.want(p.do("POST", "/todos", `{"id":"1","name":"mine"}`), 201)
 	p.want(p.do("POST", "/todos", `{"id":"2","name":"other"}`), 201)
 	forged := func(payload string, age time.Duration) string {
-		return string(envelope.Append(nil, envelope.Entry{
-			Negative: payload == "", Payload: []byte(payload), Codec: 1, Schema: 1, Type: envelope.TypeOf(reflect.TypeFor[todo.Todo]()),
-			Token: envelope.NewToken(), Stored: time.Now().Add(-age),
-		}, -1))
+		return entry.Value(payload, reflect.TypeFor[todo.Todo](), age)
 	}
 	const old = 2 * time.Hour
-	for name, entry := range map[string]string{
+	for name, forged := range map[string]string{
 		"another record":             forged(`{"id":"2","name":"forged","version":1}`, 0),
 		"null":                       forged(`null`, 0),
 		"no id":                      forged(`{"name":"forged","version":1}`, 0),
@@ -118,12 +115,12 @@ func TestForgedEntriesAreMended(t *testing.T) {
 		"an absence from the future": forged("", -old),
 	} {
 		for path, headers := range map[string]string{"/todos/1": "Accept: */*", "/todos/1?": "Cache-Control: no-cache", "/todos?ids=2,1": "Accept: */*"} {
-			redis.Do("SET", "aside:mine:0:1", entry)
+			redis.Do("SET", "aside:mine:0:1", forged)
 			r := p.want(p.do("GET", path, "", headers), 200)
 			if !strings.Contains(r.body, `"name":"mine"`) || strings.Contains(r.body, "forged") {
 				t.Errorf("%s, GET %s: %.300s", name, path, r.body)
 			}
-			mended := gate.Poll(10*time.Second, func() bool {
+			mended := testsync.Poll(10*time.Second, func() bool {
 				hit := strings.Contains(p.do("GET", "/todos/1", "").cacheStatus(), "detail=L2")
 				ms, err := redis.Do("PTTL", "aside:mine:0:1").AsInt64()
 				return hit && err == nil && ms > 0

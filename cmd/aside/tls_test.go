@@ -20,7 +20,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/asidecache/aside/internal/testserver"
+	"github.com/asidecache/aside/tests/testserver"
 )
 
 // authority signs certificates for a test.

@@ -17,7 +17,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/klauspost/compress/s2"
+	"github.com/golang/snappy"
 )
 
 // Kinds of entries, by first byte.
@@ -57,7 +57,7 @@ const (
 )
 
 const (
-	flagS2        = 1 << 0 // the payload is compressed
+	flagS2        = 1 << 0 // the payload is compressed, see s2.go
 	flagElsewhere = 1 << 1
 	flagKeepStale = 1 << 2 // StaleFor is not 0; scripts look at this bit first
 
@@ -105,7 +105,7 @@ func TypeOf(t reflect.Type) uint32 {
 }
 
 // Append appends the encoding of e to dst. Payloads of at least compressAbove
-// bytes are compressed with S2 if that makes them smaller; a negative
+// bytes are compressed with Snappy if that makes them smaller; a negative
 // compressAbove never compresses.
 func Append(dst []byte, e Entry, compressAbove int) []byte {
 	kind, flags, payload := byte(KindValue), byte(0), e.Payload
@@ -115,7 +115,7 @@ func Append(dst []byte, e Entry, compressAbove int) []byte {
 	case e.Elsewhere:
 		flags, payload = flagElsewhere, nil
 	case compressAbove >= 0 && len(payload) >= compressAbove:
-		if c := s2.Encode(nil, payload); len(c) < len(payload) {
+		if c := snappy.Encode(nil, payload); len(c) < len(payload) {
 			flags, payload = flagS2, c
 		}
 	}
@@ -189,7 +189,7 @@ func (r Reader) Decode(b []byte) (Entry, error) {
 	}
 	size := len(payload)
 	if flags&flagS2 != 0 {
-		n, err := s2.DecodedLen(payload)
+		n, err := snappy.DecodedLen(payload)
 		if err != nil {
 			return e, fmt.Errorf("%w: bad compressed length", ErrMalformed)
 		}
@@ -200,7 +200,7 @@ func (r Reader) Decode(b []byte) (Entry, error) {
 	}
 	if flags&flagS2 != 0 {
 		var err error
-		if payload, err = s2.Decode(nil, payload); err != nil {
+		if payload, err = uncompress(payload, size); err != nil {
 			return e, fmt.Errorf("%w: %v", ErrMalformed, err)
 		}
 	}

@@ -13,7 +13,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/asidecache/aside/internal/testserver"
+	"github.com/asidecache/aside/tests/testserver"
 
 	"github.com/asidecache/aside/bench/internal/record"
 )

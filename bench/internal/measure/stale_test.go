@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/asidecache/aside/internal/testserver"
+	"github.com/asidecache/aside/tests/testserver"
 )
 
 // Staleness is the time since the first write was acknowledged that the reader

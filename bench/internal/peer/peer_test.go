@@ -7,8 +7,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/asidecache/aside/internal/gate"
-	"github.com/asidecache/aside/internal/testserver"
+	"github.com/asidecache/aside/asidetest/testsync"
+	"github.com/asidecache/aside/tests/testserver"
 
 	"github.com/asidecache/aside/bench/internal/record"
 )
@@ -86,7 +86,7 @@ func TestPeers(t *testing.T) {
 				if err := c.Write(ctx, key, func(context.Context) (*record.Todo, error) { return primary.Commit(key), nil }); err != nil {
 					t.Fatal(err)
 				}
-				if seen = gate.Poll(patience/attempts, func() bool {
+				if seen = testsync.Poll(patience/attempts, func() bool {
 					return get() == primary.Version(key) || p.Raw && primary.Loads() > before
 				}); seen {
 					break

@@ -10,7 +10,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/asidecache/aside/internal/testserver"
+	"github.com/asidecache/aside/tests/testserver"
 
 	"github.com/asidecache/aside/bench/internal/peer"
 	"github.com/asidecache/aside/bench/internal/redisproc"

@@ -1,0 +1,197 @@
+package browser
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/asidecache/aside/cmd/aside/internal/bench"
+	"github.com/asidecache/aside/cmd/aside/internal/bench/compare"
+	"github.com/asidecache/aside/cmd/aside/internal/bench/ids"
+	"github.com/asidecache/aside/cmd/aside/internal/bench/report"
+)
+
+// tiered answers from each tier in turn, and fails one in fifty.
+func tiered(t *testing.T) (url string) {
+	var n atomic.Int64
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		i := n.Add(1)
+		switch {
+		case i%50 == 0:
+			http.Error(w, "<b>no</b>", http.StatusServiceUnavailable)
+			return
+		case i%10 < 6:
+			w.Header().Set("Cache-Status", "aside; hit; detail=L1")
+		case i%10 < 8:
+			<-time.After(time.Millisecond)
+			w.Header().Set("Cache-Status", "aside; hit; detail=L2")
+		default:
+			<-time.After(4 * time.Millisecond)
+			w.Header().Set("Cache-Status", "aside; fwd=miss; detail=load")
+		}
+		if r.Method == http.MethodPost {
+			w.WriteHeader(http.StatusCreated)
+		}
+		fmt.Fprint(w, "{}")
+	}))
+	t.Cleanup(s.Close)
+	return s.URL + "/todos</script><script>throw 1</script>"
+}
+
+func measured(t *testing.T, c bench.Config) *bench.Report {
+	t.Helper()
+	c.Workload = ids.Uniform(ids.Range{First: 1, Last: 1000}, 1)
+	r, err := bench.Run(context.Background(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// The page is whole without a network, in light and in dark: every chart is
+// drawn, from the data that was measured, and the tables have it too. Caught: a
+// script from elsewhere, a favicon asked for, a color that the canvas does not
+// know, a series left out, a text that ends the script, a light chart on dark
+// ground.
+func TestReportPage(t *testing.T) {
+	b := open(t)
+	url := tiered(t)
+	for name, c := range map[string]bench.Config{
+		"closed": {URL: url, Users: 8, Duration: 1200 * time.Millisecond, Interval: 40 * time.Millisecond, Mix: bench.Mix{Create: 0.05, Update: 0.05, Delete: 0.02, Own: 0.1}},
+		"open":   {URL: url, Users: 2, Rate: 2000, Requests: 1500, Interval: 40 * time.Millisecond},
+	} {
+		r := measured(t, c)
+		file := filepath.Join(t.TempDir(), "report.html")
+		if err := report.HTMLFile(file, r); err != nil {
+			t.Fatal(err)
+		}
+		for _, scheme := range []string{"light", "dark"} {
+			b.visit(t, file, scheme)
+			charts := map[string]int{ // and how many lines
+				"throughput": 1, "latency": 4, "tiers": 3, "failures": 1, "users": 1, "distribution": 1, "percentiles": 4,
+			}
+			if name == "open" {
+				charts["users"], charts["percentiles"] = 2, 5
+			}
+			for chart, lines := range charts {
+				points := len(r.Timeline)
+				if chart == "distribution" || chart == "percentiles" {
+					points = evaluate[int](t, b, "charts."+chart+".data[0].length")
+					if points < 5 {
+						t.Errorf("%s, %s, %s: %d points", name, scheme, chart, points)
+					}
+				}
+				if got := evaluate[[]int](t, b, fmt.Sprintf("charts.%s.data.map((d) => d.length)", chart)); len(got) != lines+1 {
+					t.Errorf("%s, %s, %s: %d lines, want %d", name, scheme, chart, len(got)-1, lines)
+				} else if got[0] != points || got[lines] != points {
+					t.Errorf("%s, %s, %s: %v points, want %d", name, scheme, chart, got, points)
+				}
+				visible := 1
+				if chart == "percentiles" || chart == "users" {
+					visible = lines // the others may lie under it
+				}
+				if pixels := evaluate[int](t, b, fmt.Sprintf(inked, chart, visible)); pixels < 100 {
+					t.Errorf("%s, %s, %s: %d pixels in the color of line %d", name, scheme, chart, pixels, visible)
+				}
+			}
+			sum := evaluate[float64](t, b, "JSON.parse(document.getElementById('data').textContent).timeline.tiers.L1.reduce((a, b) => a + b)")
+			if most := float64(r.Hits(bench.TierL1)); sum < 0.8*most || sum > most {
+				t.Errorf("%s: the charts have %v hits in L1, the report %v", name, sum, most)
+			}
+			last := "document.querySelector('#request-statistics tr.sum').cells"
+			if got, want := evaluate[string](t, b, last+"[2].textContent+' '+"+last+"[3].textContent"), fmt.Sprint(r.Requests(), " ", r.Failures()); got != want {
+				t.Errorf("%s: the table has %q, want %q", name, got, want)
+			}
+			if n := evaluate[int](t, b, "document.querySelectorAll('#failures-statistics tr, #settings dt, #machine dt, #schedule dt').length"); n < 12 {
+				t.Errorf("%s: %d lines of failures, settings and machine", name, n)
+			}
+			if wide := evaluate[bool](t, b, "document.documentElement.scrollWidth > innerWidth"); wide {
+				t.Errorf("%s: the page is wider than the window", name)
+			}
+			b.readable(t, scheme)
+			b.keep(t, name+"-"+scheme)
+		}
+		// The logarithmic scale, and back.
+		before := evaluate[float64](t, b, "charts.latency.scales.y.min")
+		evaluate[bool](t, b, "document.getElementById('log').click() || true")
+		if after := evaluate[float64](t, b, "charts.latency.scales.y.min"); before != 0 || after <= 0 {
+			t.Errorf("%s: the latency's axis begins at %v, and at %v where it is logarithmic", name, before, after)
+		}
+		b.quiet(t, file)
+		b.asked = nil
+	}
+}
+
+// inked counts the pixels of a chart that have the color of one of its lines.
+const inked = `(() => {
+	const chart = charts.%s, nth = %d, canvas = chart.ctx.canvas;
+	const hex = chart.series[nth].stroke(chart, nth);
+	const [r, g, b] = [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16));
+	const { data } = chart.ctx.getImageData(0, 0, canvas.width, canvas.height);
+	let n = 0;
+	for (let i = 0; i < data.length; i += 4) {
+		if (data[i + 3] > 80 && Math.abs(data[i] - r) + Math.abs(data[i + 1] - g) + Math.abs(data[i + 2] - b) < 24) n++;
+	}
+	return n;
+})()`
+
+// A run without a single answer has a page as well.
+func TestReportPageOfNothing(t *testing.T) {
+	b := open(t)
+	s := httptest.NewServer(http.NotFoundHandler())
+	defer s.Close()
+	file := filepath.Join(t.TempDir(), "report.html")
+	if err := report.HTMLFile(file, measured(t, bench.Config{URL: s.URL, Users: 1, Requests: 3})); err != nil {
+		t.Fatal(err)
+	}
+	b.visit(t, file, "light")
+	if got := evaluate[string](t, b, "document.getElementById('percentiles').textContent"); got != "No request succeeded." {
+		t.Errorf("in place of the chart it says %q", got)
+	}
+	b.quiet(t, file)
+}
+
+// The page of a comparison has a drawing for each metric, with a dot for each
+// round.
+func TestComparisonPage(t *testing.T) {
+	b := open(t)
+	url := tiered(t)
+	r, err := compare.Run(context.Background(), compare.Config{
+		Rounds:  3,
+		Targets: []compare.Target{{Name: "first", URL: url}, {Name: "second", URL: url}, {Name: "<third>", URL: url}},
+		Load:    bench.Config{Users: 4, Requests: 300, Workload: ids.Uniform(ids.Range{First: 1, Last: 100}, 1)},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "comparison.html")
+	if err := report.ComparisonHTMLFile(file, r); err != nil {
+		t.Fatal(err)
+	}
+	for _, scheme := range []string{"light", "dark"} {
+		b.visit(t, file, scheme)
+		plots := len(compare.Metrics())
+		for selector, want := range map[string]int{
+			"svg.plot": plots, "svg .round": plots * 2 * 3, "svg .median": plots * 2, "#rounds tr": 1 + 9, "#medians tr": 1 + 3,
+		} {
+			if got := evaluate[int](t, b, fmt.Sprintf("document.querySelectorAll(%q).length", selector)); got != want {
+				t.Errorf("%d of %s, want %d", got, selector, want)
+			}
+		}
+		// Everything is drawn within its picture.
+		if out := evaluate[int](t, b, `[...document.querySelectorAll("svg circle, svg text")].filter((e) => {
+			const box = e.getBoundingClientRect(), all = e.closest("svg").getBoundingClientRect();
+			return box.left < all.left - 1 || box.right > all.right + 1 || box.bottom > all.bottom + 1;
+		}).length`); out != 0 {
+			t.Errorf("%d dots or texts are outside of their picture", out)
+		}
+		b.readable(t, scheme)
+		b.keep(t, "comparison-"+scheme)
+	}
+	b.quiet(t, file)
+}

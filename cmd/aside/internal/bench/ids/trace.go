@@ -1,0 +1,119 @@
+package ids
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"strings"
+
+	"github.com/asidecache/aside/cmd/aside/internal/todo"
+)
+
+// Trace is a list of ids in the order in which they are asked for.
+type Trace struct {
+	name  string
+	paths []byte   // of all entries, one after the other
+	ends  []uint64 // where each ends
+}
+
+// faultsShown is how many bad lines an error names.
+const faultsShown = 5
+
+// maxLine is more than an id may have; longer lines are not kept.
+const maxLine = 4 << 10
+
+// ReadTrace reads one id a line, as it is, not percent-encoded; the line's end
+// may be CR LF. A line that holds no id is an error, which names the line. name
+// is how reports call the trace. The ids stay in memory.
+func ReadTrace(r io.Reader, name string) (*Trace, error) {
+	t := &Trace{name: name}
+	in := bufio.NewReaderSize(r, maxLine)
+	var faults []string
+	bad := 0
+	for number := 1; ; number++ {
+		line, err := in.ReadSlice('\n')
+		long := errors.Is(err, bufio.ErrBufferFull)
+		for errors.Is(err, bufio.ErrBufferFull) {
+			_, err = in.ReadSlice('\n')
+		}
+		if err != nil && !errors.Is(err, io.EOF) {
+			return nil, fmt.Errorf("line %d: %w", number, err)
+		}
+		if err == nil || len(line) > 0 {
+			id := string(bytes.TrimSuffix(bytes.TrimSuffix(line, []byte("\n")), []byte("\r")))
+			fault := todo.CheckID(id)
+			if long {
+				fault = fmt.Errorf("must be at most %d bytes", todo.MaxIDBytes)
+			}
+			if fault == nil {
+				t.paths = append(t.paths, url.PathEscape(id)...)
+				t.ends = append(t.ends, uint64(len(t.paths)))
+			} else if bad++; bad <= faultsShown {
+				faults = append(faults, fmt.Sprintf("line %d: an id %v", number, fault))
+			}
+		}
+		if err != nil {
+			break
+		}
+	}
+	switch {
+	case bad > faultsShown:
+		return nil, fmt.Errorf("%s; and %d more bad lines", strings.Join(faults, "; "), bad-faultsShown)
+	case bad > 0:
+		return nil, errors.New(strings.Join(faults, "; "))
+	case len(t.ends) == 0:
+		return nil, errors.New("it is empty: one id a line is expected")
+	}
+	return t, nil
+}
+
+// Len is the number of entries.
+func (t *Trace) Len() uint64 { return uint64(len(t.ends)) }
+
+func (t *Trace) path(place uint64) []byte {
+	begin := uint64(0)
+	if place > 0 {
+		begin = t.ends[place-1]
+	}
+	return t.paths[begin:t.ends[place]]
+}
+
+// Replay asks for the entries of a trace in order, as fast as the load allows;
+// with repeat again and again.
+func Replay(t *Trace, repeat bool) Workload { return replay{t, repeat} }
+
+type replay struct {
+	*Trace
+	repeat bool
+}
+
+func (r replay) String() string {
+	s := fmt.Sprintf("the %d ids of %s in order", r.Len(), r.name)
+	if r.repeat {
+		s += ", again and again"
+	}
+	return s
+}
+
+func (r replay) Once() Workload { return Replay(r.Trace, false) }
+
+func (r replay) Start() func(uint64) Picker {
+	p := &replayPicker{trace: r.Trace, turn: turn{length: r.Len(), repeat: r.repeat}}
+	return func(uint64) Picker { return p }
+}
+
+type replayPicker struct {
+	trace *Trace
+	turn
+}
+
+func (p *replayPicker) Next(dst []byte) ([]byte, bool) {
+	place, ok := p.take()
+	if !ok {
+		return dst, false
+	}
+	return append(dst, p.trace.path(place)...), true
+}

@@ -1,0 +1,140 @@
+package bench
+
+import (
+	"time"
+
+	hdr "github.com/HdrHistogram/hdrhistogram-go"
+)
+
+// Latencies are recorded in microseconds, from 1 us to an hour, to three digits.
+const (
+	maxLatency = time.Hour
+	digits     = 3
+)
+
+// hist is a histogram that takes no memory while it is empty.
+type hist struct{ h *hdr.Histogram }
+
+func (h *hist) record(d time.Duration) {
+	h.make()
+	_ = h.h.RecordValue(min(max(d, time.Microsecond), maxLatency).Microseconds()) // is in range
+}
+
+func (h *hist) make() {
+	if h.h == nil {
+		h.h = hdr.New(1, maxLatency.Microseconds(), digits)
+	}
+}
+
+func (h *hist) merge(o *hist) {
+	if o.count() > 0 {
+		h.make()
+		h.h.Merge(o.h)
+	}
+}
+
+func (h *hist) clone() hist {
+	if h.h == nil {
+		return hist{}
+	}
+	return hist{h.h.Clone()}
+}
+
+func (h *hist) reset() {
+	if h.count() > 0 {
+		h.h.Reset()
+	}
+}
+
+func (h *hist) count() int64 {
+	if h.h == nil {
+		return 0
+	}
+	return h.h.TotalCount()
+}
+
+// Latency is a distribution. Without requests it has no figures: whoever shows one
+// must look at Count first, since all are 0 then.
+type Latency struct{ h hist }
+
+// Count is the number of requests.
+func (l Latency) Count() int64 { return l.h.count() }
+
+// Percentile takes p from 0 to 100.
+func (l Latency) Percentile(p float64) time.Duration {
+	if l.Count() == 0 {
+		return 0
+	}
+	return micros(l.h.h.ValueAtPercentile(p))
+}
+
+// Percentiles are those of several p at once, which costs as much as one.
+func (l Latency) Percentiles(p ...float64) []time.Duration {
+	ds := make([]time.Duration, len(p))
+	if l.Count() > 0 {
+		for i, v := range l.h.h.ValueAtPercentilesSlice(p) {
+			ds[i] = micros(v)
+		}
+	}
+	return ds
+}
+
+func micros(us int64) time.Duration { return time.Duration(us) * time.Microsecond }
+
+// Mean is the arithmetic mean.
+func (l Latency) Mean() time.Duration {
+	if l.Count() == 0 {
+		return 0
+	}
+	return time.Duration(l.h.h.Mean() * float64(time.Microsecond))
+}
+
+// Min is the shortest.
+func (l Latency) Min() time.Duration {
+	if l.Count() == 0 {
+		return 0
+	}
+	return micros(l.h.h.Min())
+}
+
+// Max is the longest.
+func (l Latency) Max() time.Duration {
+	if l.Count() == 0 {
+		return 0
+	}
+	return micros(l.h.h.Max())
+}
+
+// Bar is a part of a distribution.
+type Bar struct {
+	UpTo  time.Duration
+	Count int64
+}
+
+// Bars is the distribution in parts, of which each ends at a latency that is
+// about a tenth longer than the end of the last; empty ones at both ends are
+// left out.
+func (l Latency) Bars() []Bar {
+	if l.Count() == 0 {
+		return nil
+	}
+	var bars []Bar
+	end := 10.0 // us
+	var sum int64
+	for _, b := range l.h.h.Distribution() {
+		if b.Count == 0 {
+			continue
+		}
+		for float64(b.To) > end {
+			if len(bars) > 0 || sum > 0 {
+				bars = append(bars, Bar{upTo(end), sum})
+			}
+			sum = 0
+			end *= 1.1
+		}
+		sum += b.Count
+	}
+	return append(bars, Bar{upTo(end), sum})
+}
+
+func upTo(us float64) time.Duration { return time.Duration(us * float64(time.Microsecond)) }

@@ -1,0 +1,55 @@
+package report
+
+import (
+	"time"
+
+	"github.com/asidecache/aside/cmd/aside/internal/bench"
+)
+
+// row is a line of locust's tables: the requests of one operation, or of all.
+type row struct {
+	method, name       string
+	requests, failures int64
+	bytes              int64 // of the answers
+	latency            bench.Latency
+}
+
+const aggregated = "Aggregated"
+
+// rows has the operations that occurred, and all of them together at the end.
+func rows(r *bench.Report) []row {
+	var rs []row
+	for _, op := range bench.Ops() {
+		l := r.Latency(op)
+		n := l.Count() + r.Failures(op)
+		if n > 0 {
+			rs = append(rs, row{op.Method(), nameOf(r, op), n, r.Failures(op), r.Bytes(op), l})
+		}
+	}
+	return append(rs, row{"", aggregated, r.Requests(), r.Failures(), r.Bytes(), r.Latency()})
+}
+
+// nameOf groups the requests of an operation as locust's name parameter does.
+func nameOf(r *bench.Report, op bench.Op) string {
+	if op == bench.Create {
+		return orSlash(r.Name)
+	}
+	return r.Name + "/[id]"
+}
+
+func orSlash(path string) string {
+	if path == "" {
+		return "/"
+	}
+	return path
+}
+
+// size is the mean of the answers that succeeded; ok is false if none did.
+func (r row) size() (mean float64, ok bool) {
+	n := r.latency.Count()
+	return float64(r.bytes) / float64(max(n, 1)), n > 0
+}
+
+func (r row) failRatio() float64 { return float64(r.failures) / float64(max(r.requests, 1)) }
+
+func millis(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

@@ -1,0 +1,93 @@
+package bench
+
+import "time"
+
+// Point is what one interval of a run measured.
+type Point struct {
+	At    time.Duration // of its end, since the start of the run
+	Took  time.Duration
+	Users int
+
+	Succeeded, Failed  int64
+	P50, P95, P99, Max time.Duration
+	Hits               [tiers]int64 // reads by the tier that answered
+	Backlog            int64        // at its end; of an open loop
+
+	// From the start of the run to the end of the interval.
+	Total Totals
+}
+
+// Totals sums up all requests until a moment.
+type Totals struct {
+	Succeeded, Failed, Bytes int64
+	Mean, Min, Max           time.Duration
+	Percentiles              [len(Percentiles)]time.Duration
+}
+
+// Percentiles are those that locust reports.
+var Percentiles = [...]float64{50, 66, 75, 80, 90, 95, 98, 99, 99.9, 99.99, 100}
+
+func totals(t *Tally, l Latency) Totals {
+	s := Totals{
+		Succeeded: t.Succeeded, Failed: t.Failures(), Bytes: t.Bytes(),
+		Mean: l.Mean(), Min: l.Min(), Max: l.Max(),
+	}
+	copy(s.Percentiles[:], l.Percentiles(Percentiles[:]...))
+	return s
+}
+
+// watch collects until done.
+func (r *run) watch(done <-chan struct{}) {
+	tick := time.NewTicker(r.Interval)
+	defer tick.Stop()
+	r.latest = r.start
+	var latency Latency // of all so far
+	for {
+		select {
+		case <-tick.C:
+			now := time.Now()
+			p := r.collect(now, &latency)
+			r.latest = now
+			if r.Progress != nil {
+				r.Progress(p)
+			}
+		case <-done:
+			// The last collection is not reported as progress: it is part of an
+			// interval, and too short a part tells nothing of a rate.
+			now := time.Now()
+			r.collect(now, &latency)
+			if n := len(r.timeline) - 1; n > 0 && r.timeline[n].Took < r.Interval/4 {
+				r.timeline = r.timeline[:n]
+			}
+			return
+		}
+	}
+}
+
+func (r *run) collect(now time.Time, latency *Latency) Progress {
+	interval := new(Tally)
+	for _, rec := range r.recorders {
+		rec.collect(interval)
+	}
+	r.total.add(interval)
+	l := interval.Latency()
+	latency.h.merge(&l.h)
+	ps := l.Percentiles(50, 95, 99)
+	p := Point{
+		At: now.Sub(r.start), Took: now.Sub(r.latest), Users: int(r.atWork.Load()),
+		Succeeded: interval.Succeeded, Failed: interval.Failures(),
+		P50: ps[0], P95: ps[1], P99: ps[2], Max: l.Max(),
+		Total: totals(&r.total, *latency),
+	}
+	for t := range tiers {
+		p.Hits[t] = interval.Hits(t)
+	}
+	if r.schedule != nil {
+		p.Backlog = r.schedule.backlog(now)
+	}
+	r.timeline = append(r.timeline, p)
+	return Progress{
+		WarmUp: r.warmingUp, Elapsed: p.At, Users: p.Users, Backlog: p.Backlog,
+		Took: p.Took, Interval: interval, Total: &r.total,
+	}
+}

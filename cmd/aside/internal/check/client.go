@@ -1,0 +1,207 @@
+package check
+
+import (
+	"context"
+	"encoding/json"
+	"math/rand/v2"
+	"net/http"
+	"time"
+
+	"github.com/asidecache/aside/asidetest/history"
+	"github.com/asidecache/aside/cmd/aside/internal/httpwire"
+)
+
+// caller sends the requests of one client: one connection to each target, one
+// request at a time.
+type caller struct {
+	conns   []*httpwire.Conn
+	records []string // by target, the path of the records
+}
+
+func newCaller(endpoints []httpwire.Endpoint, timeout time.Duration) *caller {
+	c := &caller{}
+	for _, e := range endpoints {
+		conn := httpwire.NewConn(e, "aside-check", timeout)
+		conn.Request.Header.Set("Accept", "application/json")
+		conn.Request.Header.SetContentType("application/json") // sent with a body
+		c.conns = append(c.conns, conn)
+		c.records = append(c.records, e.Path+"/todos")
+	}
+	return c
+}
+
+func (c *caller) close() {
+	for _, conn := range c.conns {
+		conn.Close()
+	}
+}
+
+// abortWith breaks off the request under way and all later ones, when ctx ends.
+func (c *caller) abortWith(ctx context.Context) (stop func() bool) {
+	return context.AfterFunc(ctx, func() {
+		for _, conn := range c.conns {
+			conn.Abort()
+		}
+	})
+}
+
+// exchange is a request and what became of it.
+type exchange struct {
+	outcome
+	call, end time.Time // just before it was written, and when it was over
+}
+
+// do sends one request for the record id, once. tag is for those that write.
+func (c *caller) do(ctx context.Context, target int, a act, id string, tag uint64) exchange {
+	conn := c.conns[target]
+	h := &conn.Request.Header
+	h.SetMethod(methods[a])
+	h.Del("Cache-Control")
+	if a == readStrong {
+		h.Set("Cache-Control", "no-cache")
+	}
+	path := c.records[target] + "/" + id // ids need no escaping
+	var body []byte
+	switch a {
+	case create:
+		path = c.records[target]
+		body = mustEncode(draft{ID: id, Name: nameOf(tag)})
+	case put:
+		body = mustEncode(draft{Name: nameOf(tag)})
+	}
+	h.SetRequestURI(path)
+	conn.Request.SetBodyRaw(body)
+
+	answer, failure := conn.Do(ctx)
+	if failure != nil {
+		return exchange{judgeFailure(a, failure), failure.Began, time.Now()}
+	}
+	return exchange{judge(a, id, answer), answer.Began, answer.Ended}
+}
+
+var methods = [acts]string{
+	readStrong: http.MethodGet, readDefault: http.MethodGet,
+	create: http.MethodPost, put: http.MethodPut, remove: http.MethodDelete,
+}
+
+type draft struct {
+	ID   string `json:"id,omitempty"`
+	Name string `json:"name"`
+}
+
+func mustEncode(d draft) []byte {
+	b, err := json.Marshal(d)
+	if err != nil {
+		panic(err) // two strings
+	}
+	return b
+}
+
+// client is one of the run's.
+type client struct {
+	*run
+	*caller
+	id  int
+	rng *rand.Rand
+}
+
+// loop begins operations until begin ends. When ctx ends it breaks off the one
+// under way.
+func (c *client) loop(ctx, begin context.Context) {
+	defer c.close()
+	defer c.abortWith(ctx)()
+	pause := minPause
+	for begin.Err() == nil {
+		if c.Operations > 0 && c.begun.Add(1) > c.Operations {
+			c.stop()
+			return
+		}
+		if c.operation(ctx) {
+			pause = minPause
+			continue
+		}
+		// A system in trouble must not be asked a million times a second, and one
+		// that is well again must be seen to be.
+		if !sleep(begin, pause) {
+			return
+		}
+		pause = min(2*pause, maxPause)
+	}
+}
+
+const (
+	minPause = 5 * time.Millisecond
+	maxPause = 80 * time.Millisecond
+)
+
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// operation does one operation and reports whether it went well.
+func (c *client) operation(ctx context.Context) bool {
+	target := c.rng.IntN(len(c.conns))
+	if c.Sticky {
+		target = c.id % len(c.conns)
+	}
+	slot := c.slot(c.rng)
+	l, a, finished := slot.begin(c.rng.Float64() < c.Writes, c.since(time.Now()), c.rng)
+	c.finish(finished)
+	var tag uint64
+	if a == create || a == put {
+		tag = c.tags.Add(1)
+	}
+
+	begun := c.since(time.Now()) // again, since the checker may have kept it waiting
+	x := c.do(ctx, target, a, l.id, tag)
+	if x.problem != "" && ctx.Err() != nil {
+		x.problem = "" // our own doing
+		c.recorder.cutOff()
+	}
+	c.record(l.key, target, a, tag, x)
+	end := c.since(x.end)
+	finished, expected := slot.end(l, a, x.outcome, end, c.rng)
+	c.finish(finished)
+	took := end - begun
+	switch {
+	case expected:
+		c.recorder.cameLate(begun, took)
+	case x.problem != "":
+		c.recorder.erred(target, a, begun, took, x.outcome)
+		return false
+	case x.sure == told:
+		c.recorder.succeeded(target, a, begun, took)
+	}
+	return true
+}
+
+var kinds = [acts]history.Kind{
+	readStrong: history.ReadStrong, readDefault: history.ReadDefault,
+	create: history.Write, put: history.Write, remove: history.Delete,
+}
+
+// record puts an operation into the record's history if it tells anything.
+func (c *client) record(key *history.Key, target int, a act, tag uint64, x exchange) {
+	if x.sure == nothing {
+		return
+	}
+	op := history.Op{
+		Client: c.id, Node: target, Kind: kinds[a],
+		Call: c.since(x.call), Return: c.since(x.end),
+		Version: x.version, Tag: x.tag,
+	}
+	if a.write() {
+		op.Tag = tag
+	}
+	if x.sure == unknown {
+		op.Unknown, op.Return, op.Version = true, 0, 0
+	}
+	key.Record(op)
+}

@@ -1,0 +1,223 @@
+package check
+
+import (
+	"cmp"
+	"slices"
+	"sync"
+	"time"
+
+	hdr "github.com/HdrHistogram/hdrhistogram-go"
+
+	"github.com/asidecache/aside/asidetest/history"
+)
+
+// recorder counts what happened. It is held for moments only, so one lock does
+// for all clients.
+type recorder struct {
+	mu         sync.Mutex
+	timeline   Timeline
+	latency    [][acts]histogram // by target
+	errors     map[errorKey]*errorCount
+	failed     int64
+	late       int64
+	unfinished int64
+	result     history.Result
+}
+
+type errorKey struct {
+	target  int
+	act     act
+	problem string
+}
+
+type errorCount struct {
+	count, unknown int64
+	example        string
+}
+
+func newRecorder(start time.Time, targets int) *recorder {
+	return &recorder{
+		timeline: Timeline{Start: start},
+		latency:  make([][acts]histogram, targets),
+		errors:   map[errorKey]*errorCount{},
+	}
+}
+
+// succeeded counts an operation that got its answer.
+func (r *recorder) succeeded(target int, a act, call, took time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	b := r.timeline.bucketLocked(call)
+	b.Operations++
+	b.MaxLatency = max(b.MaxLatency, took)
+	r.latency[target][a].record(took)
+}
+
+// cameLate counts an operation that was refused, as it should be.
+func (r *recorder) cameLate(call, took time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	b := r.timeline.bucketLocked(call)
+	b.Operations++
+	b.MaxLatency = max(b.MaxLatency, took)
+	r.late++
+}
+
+// erred counts an operation that failed.
+func (r *recorder) erred(target int, a act, call, took time.Duration, o outcome) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	b := r.timeline.bucketLocked(call)
+	b.Operations++
+	b.Errors++
+	b.MaxFailed = max(b.MaxFailed, took)
+	r.failed++
+	k := errorKey{target, a, o.problem}
+	e := r.errors[k]
+	if e == nil {
+		e = &errorCount{example: o.detail}
+		r.errors[k] = e
+	}
+	e.count++
+	if o.sure == unknown {
+		e.unknown++
+	}
+}
+
+// cutOff counts an operation that the end of the context broke off.
+func (r *recorder) cutOff() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.unfinished++
+}
+
+// stale puts a stale read on the timeline.
+func (r *recorder) stale(read history.Op, by time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	b := r.timeline.bucketLocked(read.Call)
+	if read.Kind == history.ReadStrong {
+		b.StaleStrong++
+		b.WorstStrong = max(b.WorstStrong, by)
+	} else {
+		b.StaleDefault++
+		b.WorstDefault = max(b.WorstDefault, by)
+	}
+}
+
+// violated puts a violation on the timeline.
+func (r *recorder) violated(_ history.Promise, op history.Op) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.timeline.bucketLocked(op.Call).Violations++
+}
+
+// checked adds what the check of a key found.
+func (r *recorder) checked(result history.Result) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.result.Add(result)
+}
+
+func (r *recorder) progress(elapsed time.Duration) Progress {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	p := Progress{Elapsed: elapsed, Errors: r.failed, Violations: r.result.Violated()}
+	p.Operations = r.failed + r.late
+	for t := range r.latency {
+		for a := range r.latency[t] {
+			p.Operations += r.latency[t][a].count()
+		}
+	}
+	return p
+}
+
+// report sums up. Nothing is recorded any more.
+func (r *recorder) report(c *Config) *Report {
+	p := r.progress(0)
+	report := &Report{
+		Operations: p.Operations, Failed: r.failed, Late: r.late, Unfinished: r.unfinished,
+		Timeline: r.timeline, Latency: map[string]Latency{}, History: r.result,
+	}
+	for a := range acts {
+		var all histogram
+		for t := range r.latency {
+			all.add(&r.latency[t][a])
+		}
+		if all.count() > 0 {
+			report.Latency[a.String()] = all.latency()
+		}
+	}
+	report.Targets = make([]Target, len(c.Targets))
+	for t := range report.Targets {
+		var all histogram
+		for a := range acts {
+			all.add(&r.latency[t][a])
+		}
+		report.Targets[t] = Target{URL: c.Targets[t], Latency: all.latency()}
+	}
+	for k, e := range r.errors {
+		report.Targets[k.target].Failed += e.count
+		report.Errors = append(report.Errors, Error{
+			Target: k.target, Request: k.act.String(), Problem: k.problem,
+			Count: e.count, Unknown: e.unknown, Example: e.example,
+		})
+	}
+	slices.SortFunc(report.Errors, func(a, b Error) int {
+		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Target, b.Target),
+			cmp.Compare(a.Request, b.Request), cmp.Compare(a.Problem, b.Problem))
+	})
+	return report
+}
+
+// histogram holds latencies in microseconds, from 1 us to an hour, to two
+// digits: there is one for each target and kind, and large ones would push the
+// servers, which are on the same machine more often than not, out of the
+// processor's caches. The zero value is empty.
+type histogram struct {
+	h   *hdr.Histogram // made when first needed
+	max time.Duration
+}
+
+const (
+	maxLatency = time.Hour
+	digits     = 2
+)
+
+func (h *histogram) init() {
+	if h.h == nil {
+		h.h = hdr.New(1, maxLatency.Microseconds(), digits)
+	}
+}
+
+func (h *histogram) record(took time.Duration) {
+	h.init()
+	h.max = max(h.max, took)
+	_ = h.h.RecordValue(min(max(took, time.Microsecond), maxLatency).Microseconds()) // is in range
+}
+
+func (h *histogram) count() int64 {
+	if h.h == nil {
+		return 0
+	}
+	return h.h.TotalCount()
+}
+
+func (h *histogram) add(o *histogram) {
+	if o.h != nil {
+		h.init()
+		h.h.Merge(o.h)
+		h.max = max(h.max, o.max)
+	}
+}
+
+func (h *histogram) latency() Latency {
+	if h.h == nil {
+		return Latency{}
+	}
+	at := func(percentile float64) time.Duration {
+		// A bucket's upper end may lie above the largest value in it.
+		return min(time.Duration(h.h.ValueAtPercentile(percentile))*time.Microsecond, h.max)
+	}
+	return Latency{h.count(), at(50), at(99), h.max}
+}

@@ -1,0 +1,208 @@
+package check
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base32"
+	mathrand "math/rand/v2"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/asidecache/aside/asidetest/history"
+	"github.com/asidecache/aside/cmd/aside/internal/httpwire"
+)
+
+// Run checks until the first limit of the Config, or until ctx ends; then it
+// reports what was seen until then. It creates records, with ids that no other
+// run has, and deletes them.
+//
+// The error is that of a Config that cannot be used, a *TargetError, or the cause
+// of a ctx that ended too soon: then no load was begun. What failed during the run, and what broke promises, is in the
+// report.
+func Run(ctx context.Context, c Config) (*Report, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	endpoints, err := c.endpoints()
+	if err != nil {
+		return nil, err
+	}
+	r := &run{Config: c.withDefaults(), endpoints: endpoints, prefix: newPrefix()}
+	unshared, err := r.probe(ctx)
+	if err != nil {
+		r.removeAll(ctx, everywhere)
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+		return nil, err
+	}
+
+	report := r.load(ctx)
+	if unshared != nil && ctx.Err() == nil {
+		// They may answer what they did not at the beginning.
+		unshared, report.Apart = r.probe(ctx)
+	}
+	report.Unshared = unshared
+	report.Left = r.removeAll(ctx, report.Apart != nil)
+	return report, nil
+}
+
+// run is a run under way.
+type run struct {
+	Config
+	endpoints []httpwire.Endpoint
+	prefix    string
+	start     time.Time
+	stop      func() // no operation begins after it
+	slots     []*slot
+	recorder  *recorder
+	whole     chan *history.Key // for the checker
+
+	begun atomic.Int64 // operations, if their number is limited
+	tags  atomic.Uint64
+	ids   atomic.Uint64
+
+	mu   sync.Mutex
+	left []string // ids of records that may be in the database
+}
+
+// newPrefix is what the ids of a run begin with.
+func newPrefix() string {
+	var b [5]byte
+	rand.Read(b[:]) // never fails
+	return "check-" + strings.ToLower(base32.StdEncoding.EncodeToString(b[:])) + "-"
+}
+
+func (r *run) newID() string { return r.prefix + strconv.FormatUint(r.ids.Add(1), 10) }
+
+func (r *run) since(t time.Time) time.Duration { return t.Sub(r.start) }
+
+// waiting is how many records may wait for the checker before the clients do.
+const waiting = 64
+
+func (r *run) load(ctx context.Context) *Report {
+	r.slots = make([]*slot, r.Keys)
+	for i := range r.slots {
+		r.slots[i] = &slot{
+			patient: i == patient && r.Keys > 1, newID: r.newID, targets: len(r.endpoints),
+			ops: r.Life, strong: r.Strong, maxStale: r.MaxStale, next: i + 1, step: r.Keys,
+		}
+	}
+	r.whole = make(chan *history.Key, waiting)
+	r.start = time.Now()
+	r.recorder = newRecorder(r.start, len(r.endpoints))
+	begin, stop := context.WithCancel(ctx)
+	defer stop()
+	if r.Duration > 0 {
+		defer time.AfterFunc(r.Duration, stop).Stop()
+	}
+	r.stop = stop
+
+	over := make(chan struct{})
+	var clients, others sync.WaitGroup
+	others.Go(r.check)
+	if r.Stop != nil {
+		others.Go(func() {
+			select {
+			case <-r.Stop:
+				stop()
+			case <-over:
+			}
+		})
+	}
+	for i := range r.Clients {
+		clients.Go(func() {
+			c := &client{
+				run: r, caller: newCaller(r.endpoints, r.Timeout), id: i,
+				rng: mathrand.New(mathrand.NewPCG(r.Seed, uint64(i))),
+			}
+			c.loop(ctx, begin)
+		})
+	}
+	if r.Progress != nil {
+		others.Go(func() { r.show(over) })
+	}
+	clients.Wait()
+	elapsed := time.Since(r.start)
+	for _, s := range r.slots {
+		r.finish(s.drain())
+	}
+	close(over)
+	close(r.whole)
+	others.Wait()
+
+	report := r.recorder.report(&r.Config)
+	report.Config, report.Prefix, report.Start, report.Elapsed = r.Config, r.prefix, r.start, elapsed
+	report.Interrupted = ctx.Err() != nil
+	return report
+}
+
+// patient is the index of the patient slot, if there are others.
+const patient = 0
+
+// slot picks one for an operation.
+func (r *run) slot(rng *mathrand.Rand) *slot {
+	others := len(r.slots) - 1
+	if others == 0 || rng.IntN(patience*others+1) == 0 {
+		return r.slots[patient]
+	}
+	return r.slots[1+rng.IntN(others)]
+}
+
+// finish hands histories that are whole to the checker, and forgets them. It
+// waits if the checker is behind, so that they cannot pile up.
+func (r *run) finish(lives []*life) {
+	for _, l := range lives {
+		if l.remains {
+			r.leave(l.id)
+		}
+		r.whole <- l.key
+	}
+}
+
+// leave notes a record that may be in the database, for removeAll.
+func (r *run) leave(id string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.left = append(r.left, id)
+}
+
+// maxDrawn is how many records are drawn whose histories break promises: in a
+// run of hours each of many could.
+const maxDrawn = 20
+
+// check checks the histories that are whole.
+func (r *run) check() {
+	drawn := 0
+	for key := range r.whole {
+		o := history.Options{
+			Promises: r.Promises, MaxStale: r.MaxStale,
+			OnStale: r.recorder.stale, OnViolation: r.recorder.violated,
+		}
+		if drawn < maxDrawn {
+			o.Pictures = r.Pictures
+		}
+		result := history.Check(key, o)
+		if result.Violated() > 0 {
+			drawn++
+		}
+		r.recorder.checked(result)
+	}
+}
+
+// show reports progress until the load is over.
+func (r *run) show(over <-chan struct{}) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			r.Progress(r.recorder.progress(time.Since(r.start)))
+		case <-over:
+			return
+		}
+	}
+}

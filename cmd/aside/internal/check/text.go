@@ -1,0 +1,148 @@
+package check
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/asidecache/aside/asidetest/history"
+	"github.com/asidecache/aside/cmd/aside/internal/printable"
+)
+
+// WriteText writes the report for people.
+func (r *Report) WriteText(w io.Writer) error {
+	var b strings.Builder
+	r.head(&b)
+	r.latencies(&b)
+	r.staleness(&b)
+	r.promises(&b)
+	r.errors(&b)
+	for i, v := range r.History.Violations {
+		fmt.Fprintf(&b, "\nviolation %d of %d shown: %v", i+1, len(r.History.Violations), v)
+	}
+	if len(r.Left) > 0 {
+		fmt.Fprintf(&b, "\nnot deleted, and perhaps in the database: %s: %s\n", plural(len(r.Left), "record"), someOf(r.Left, 10))
+	}
+	_, err := io.WriteString(w, printable.Text(b.String())) // a server has written some of it
+	return err
+}
+
+func (r *Report) head(b *strings.Builder) {
+	c, early := &r.Config, ""
+	if r.Interrupted {
+		early = ", ended early"
+	}
+	fmt.Fprintf(b, "%s, %s, %s at a time, %s writes, %s of the reads strong, seed %d, %s%s\n",
+		plural(len(r.Targets), "target"), plural(c.Clients, "client"), plural(c.Keys, "record"),
+		percent(c.Writes), percent(c.Strong), c.Seed, r.Elapsed.Round(10*time.Millisecond), early)
+	fmt.Fprintf(b, "%d operations, %d failed, %.1f successful/s; checked the lives of %s, %s...\n",
+		r.Operations, r.Failed, r.Rate(), plural(int(r.History.Keys), "record"), r.Prefix)
+	if r.Late > 0 {
+		fmt.Fprintf(b, "%d of them came too late, behind their record's deletion mostly, and were refused as they should be\n", r.Late)
+	}
+	if r.Unfinished > 0 {
+		fmt.Fprintf(b, "cut off at the end, and not counted: %d\n", r.Unfinished)
+	}
+}
+
+func (r *Report) latencies(b *strings.Builder) {
+	fmt.Fprintf(b, "\n%-32s %10s %9s %9s %9s %9s\n", "", "succeeded", "p50 ms", "p99 ms", "max ms", "failed")
+	row := func(name string, l Latency, failed int64) {
+		fmt.Fprintf(b, "%-32s %10d %9s %9s %9s %9d\n", name, l.Count, millis(l.P50), millis(l.P99), millis(l.Max), failed)
+	}
+	failed := map[string]int64{}
+	for _, e := range r.Errors {
+		failed[e.Request] += e.Count
+	}
+	for a := range acts {
+		if l := r.Latency[a.String()]; l.Count+failed[a.String()] > 0 {
+			row(a.String(), l, failed[a.String()])
+		}
+	}
+	for i, t := range r.Targets {
+		row(fmt.Sprintf("node %d: %s", i, t.URL), t.Latency, t.Failed)
+	}
+}
+
+func (r *Report) staleness(b *strings.Builder) {
+	fmt.Fprintf(b, "\n%-15s %10s %9s %12s %9s %9s %9s %9s\n", "stale reads", "reads", "stale", "share", "p50 ms", "p99 ms", "p99.9 ms", "max ms")
+	row := func(name string, s *history.Staleness) {
+		fmt.Fprintf(b, "%-15s %10d %9d %12s %9s %9s %9s %9s\n", name, s.Reads, s.Stale, percent(s.Share()),
+			millis(s.Quantile(0.5)), millis(s.Quantile(0.99)), millis(s.Quantile(0.999)), millis(s.Worst))
+	}
+	row("strong", &r.History.Strong)
+	row("default", &r.History.Default)
+	b.WriteString("A read is stale by the time for which a newer write had been acknowledged when it was called.\n")
+}
+
+func (r *Report) promises(b *strings.Builder) {
+	fmt.Fprintf(b, "\n%-24s %10s\n", "promises", "violations")
+	for _, p := range r.Config.Promises {
+		n := fmt.Sprint(r.History.Broken[p])
+		guarantee := p.Guarantee()
+		switch {
+		case p == history.Bounded && r.Config.MaxStale < 0:
+			n, guarantee = "-", "not checked: no bound was given"
+		case p == history.Bounded:
+			guarantee += ", " + r.Config.MaxStale.String()
+		case p == history.Linearizable && r.History.Undecided > 0:
+			n += fmt.Sprintf(" (%d undecided)", r.History.Undecided)
+		}
+		fmt.Fprintf(b, "%-24s %10s  %s\n", p, n, guarantee)
+	}
+}
+
+func (r *Report) errors(b *strings.Builder) {
+	if len(r.Errors) == 0 {
+		return
+	}
+	b.WriteString("\nerrors, which break no promise:\n")
+	for _, e := range r.Errors {
+		open := ""
+		if e.Unknown > 0 {
+			open = fmt.Sprintf(" (%d may have been applied)", e.Unknown)
+		}
+		fmt.Fprintf(b, "%8d  node %d: %s: %s%s, first: %s\n", e.Count, e.Target, e.Request, e.Problem, open, cmp.Or(e.Example, "no details"))
+	}
+}
+
+func plural(n int, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return fmt.Sprint(n, " ", what)
+}
+
+func someOf(list []string, n int) string {
+	if len(list) > n {
+		return strings.Join(list[:n], ", ") + ", ..."
+	}
+	return strings.Join(list, ", ")
+}
+
+// percent shows a share. Nothing but 0 is shown as 0.
+func percent(share float64) string {
+	switch p := 100 * share; {
+	case p == 0:
+		return "0 %"
+	case p < 0.0001:
+		return "<0.0001 %"
+	case p < 1:
+		return fmt.Sprintf("%.4f %%", p)
+	default:
+		return fmt.Sprintf("%.4g %%", p)
+	}
+}
+
+func millis(d time.Duration) string {
+	ms := float64(d) / float64(time.Millisecond)
+	switch {
+	case ms >= 1000:
+		return fmt.Sprintf("%.0f", ms)
+	case ms >= 10:
+		return fmt.Sprintf("%.1f", ms)
+	}
+	return fmt.Sprintf("%.3f", ms)
+}

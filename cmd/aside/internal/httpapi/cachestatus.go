@@ -1,0 +1,173 @@
+package httpapi
+
+import (
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/asidecache/aside"
+	"github.com/asidecache/aside/cmd/aside/internal/todo"
+)
+
+// Cache-Status (RFC 9211) has one member here, named aside. It says hit, or
+// fwd with the reason why the store was asked, never both; collapsed if the
+// answer was shared with another request's load; and in detail which tier
+// answered (L1, L2, load), with /negative for a remembered absence, /stale for an
+// answer past its time, and why a load was needed where it is not that no tier had
+// the record: /fenced (a write is under way), /degraded (Redis could not be asked),
+// /lease-wait (another server took too long to load it) or /too-large. fwd=request is a load because the client asked
+// for a strong read; fwd=bypass is an answer that no cache was asked for.
+
+var statusBypass = []string{"aside; fwd=bypass"}
+
+// cacheStatuses holds every value for single reads: the hot path must not build strings.
+var cacheStatuses = func() map[cacheStatusKey][]string {
+	m := make(map[cacheStatusKey][]string)
+	for _, source := range []aside.Source{aside.SourceNone, aside.SourceL1, aside.SourceL2, aside.SourceLoad} {
+		for miss := aside.MissNone; miss <= aside.MissNoL2; miss++ {
+			for bits := range 16 {
+				k := cacheStatusKey{source, miss, bits&1 != 0, bits&2 != 0, bits&4 != 0, bits&8 != 0}
+				m[k] = []string{k.build()}
+			}
+		}
+	}
+	return m
+}()
+
+var missNotes = map[aside.Miss]string{
+	aside.MissFenced: "/fenced", aside.MissDegraded: "/degraded", aside.MissLeaseWait: "/lease-wait", aside.MissTooLarge: "/too-large",
+}
+
+type cacheStatusKey struct {
+	source                             aside.Source
+	miss                               aside.Miss
+	coalesced, negative, stale, strong bool
+}
+
+func (k cacheStatusKey) build() string {
+	var b strings.Builder
+	b.WriteString("aside")
+	detail := ""
+	switch k.source {
+	case aside.SourceL1:
+		detail = "L1"
+	case aside.SourceL2:
+		detail = "L2"
+	case aside.SourceLoad:
+		detail = "load"
+	}
+	if k.source == aside.SourceL1 || k.source == aside.SourceL2 {
+		b.WriteString("; hit")
+	} else {
+		b.WriteString("; fwd=")
+		if k.strong {
+			b.WriteString("request")
+		} else {
+			b.WriteString("miss")
+		}
+		if k.coalesced {
+			b.WriteString("; collapsed")
+		}
+	}
+	if detail == "" {
+		return b.String()
+	}
+	b.WriteString("; detail=" + detail)
+	if k.source == aside.SourceLoad {
+		b.WriteString(missNotes[k.miss])
+	}
+	if k.negative {
+		b.WriteString("/negative")
+	}
+	if k.stale {
+		b.WriteString("/stale")
+	}
+	return b.String()
+}
+
+func cacheStatusOf(f todo.Found, level aside.Level) []string {
+	if f.Bypassed {
+		return statusBypass
+	}
+	return cacheStatuses[cacheStatusKey{f.Source, f.Miss, f.Coalesced, f.Negative, f.Stale, level == aside.Strong}]
+}
+
+// cacheStatusOfMany sums up a batch: a hit if no record needed the store, else
+// a miss. The detail counts the records by who answered.
+func cacheStatusOfMany(f todo.FoundMany, level aside.Level) string {
+	if f.Bypassed {
+		return statusBypass[0]
+	}
+	var l1, l2, loaded, failed int
+	for _, r := range f.Results {
+		switch r.Source {
+		case aside.SourceL1:
+			l1++
+		case aside.SourceL2:
+			l2++
+		case aside.SourceLoad:
+			loaded++
+		default:
+			failed++
+		}
+	}
+	how := "hit"
+	switch {
+	case loaded+failed == 0:
+	case level == aside.Strong:
+		how = "fwd=request"
+	default:
+		how = "fwd=miss"
+	}
+	detail := fmt.Sprintf("L1=%d L2=%d load=%d", l1, l2, loaded)
+	if failed > 0 {
+		detail += fmt.Sprintf(" failed=%d", failed)
+	}
+	return `aside; ` + how + `; detail="` + detail + `"`
+}
+
+// levelOf is the level that the request's Cache-Control asks for: no-cache, and
+// max-age=0, which means the same of a shared answer, ask for a strong read.
+func levelOf(h http.Header) aside.Level {
+	for _, line := range h["Cache-Control"] {
+		for directive := range strings.SplitSeq(line, ",") {
+			directive = strings.Trim(directive, " \t")
+			if strings.EqualFold(directive, "no-cache") || strings.EqualFold(directive, "max-age=0") {
+				return aside.Strong
+			}
+		}
+	}
+	return aside.Default
+}
+
+// serverTiming is a Server-Timing value, durations in milliseconds: l2 and load
+// are what the read spent there, as far as it did, cache is the rest of the
+// read, total is all until the answer's header. A shared load may be longer
+// than the read that came to it late.
+func serverTiming(start time.Time, read, l2, load time.Duration) string {
+	b := make([]byte, 0, 96)
+	b = append(b, "cache;dur="...)
+	b = appendMillis(b, max(read-l2-load, 0))
+	if l2 > 0 {
+		b = append(b, ", l2;dur="...)
+		b = appendMillis(b, l2)
+	}
+	if load > 0 {
+		b = append(b, ", load;dur="...)
+		b = appendMillis(b, load)
+	}
+	b = append(b, ", total;dur="...)
+	b = appendMillis(b, time.Since(start))
+	return string(b)
+}
+
+func appendMillis(b []byte, d time.Duration) []byte {
+	us := d.Microseconds()
+	b = strconv.AppendInt(b, us/1000, 10)
+	b = append(b, '.')
+	frac := us % 1000
+	b = append(b, byte('0'+frac/100), byte('0'+frac/10%10), byte('0'+frac%10))
+	return b
+}

@@ -1,0 +1,352 @@
+package httpapi
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
+
+	"github.com/asidecache/aside/cmd/aside/internal/todo"
+)
+
+// Bodies are decoded here rather than by struct tags, since encoding/json
+// matches names whatever their case, lets the last of two equal names win,
+// mends broken UTF-8 silently and stops at the first wrong type. Each of these
+// would lose what a client sent without telling it.
+
+// newTodo documents the body of POST; see decodeDraft.
+type newTodo struct {
+	ID          *string `json:"id,omitempty" minLength:"1" maxLength:"256" doc:"Chosen by the client; a UUIDv7 if it is left out. At most 256 bytes, no control characters, none that cannot be seen or that turn the direction of writing, not . or .."`
+	Name        string  `json:"name" minLength:"1" maxLength:"1024" doc:"At most 1024 bytes, not blank." example:"Water the plants"`
+	Description *string `json:"description,omitempty" nullable:"true" maxLength:"65536" doc:"At most 64 KiB; may be null." example:"The fern, too"`
+	Completed   bool    `json:"completed,omitempty" default:"false"`
+}
+
+// replacement documents the body of PUT; see decodeReplacement.
+type replacement struct {
+	ID          *string `json:"id,omitempty" doc:"May be left out; if given it must be the id in the path."`
+	Name        string  `json:"name" minLength:"1" maxLength:"1024" doc:"At most 1024 bytes, not blank." example:"Water the plants"`
+	Description *string `json:"description,omitempty" nullable:"true" maxLength:"65536" doc:"At most 64 KiB; null or left out removes it." example:"The fern, too"`
+	Completed   bool    `json:"completed,omitempty" default:"false"`
+}
+
+// mergePatch documents the body of PATCH; see decodePatch.
+type mergePatch struct {
+	ID          *string `json:"id,omitempty" doc:"May be left out; if given it must be the id in the path."`
+	Name        *string `json:"name,omitempty" minLength:"1" maxLength:"1024" doc:"At most 1024 bytes, not blank."`
+	Description *string `json:"description,omitempty" nullable:"true" maxLength:"65536" doc:"At most 64 KiB; null removes it."`
+	Completed   *bool   `json:"completed,omitempty" nullable:"true" doc:"null makes it false again."`
+}
+
+const (
+	fieldID          = "id"
+	fieldName        = "name"
+	fieldDescription = "description"
+	fieldCompleted   = "completed"
+)
+
+// readOnly fields are ours to set. They are refused rather than ignored: a
+// client that sends a version may believe that it is checked.
+var readOnly = map[string]bool{"created_at": true, "updated_at": true, "version": true}
+
+// fields is a decoded body. A nil pointer means that the member was not there.
+type fields struct {
+	id, name    *string
+	description **string
+	completed   *bool
+	faults      []Fault
+}
+
+// Answers stay small whatever was sent: beyond these bounds names are cut and
+// faults are not listed.
+const (
+	maxFaults     = 20
+	maxFaultyName = 64
+)
+
+func (f *fields) fault(field, format string, args ...any) {
+	if len(f.faults) == maxFaults {
+		return
+	}
+	f.faults = append(f.faults, bodyFault(cut(field), fmt.Sprintf(format, args...)))
+}
+
+func cut(name string) string {
+	if len(name) <= maxFaultyName {
+		return name
+	}
+	return strings.ToValidUTF8(name[:maxFaultyName], "") + "..."
+}
+
+func (f *fields) problem() *Problem {
+	if len(f.faults) == 0 {
+		return nil
+	}
+	return newProblem(http.StatusUnprocessableEntity, "invalid", "The request has fields that are not valid; see errors.", f.faults...)
+}
+
+// decodeDraft decodes the body of a creation.
+func decodeDraft(body []byte) (todo.Draft, *Problem) {
+	f, p := decodeFields(body, false)
+	if p != nil {
+		return todo.Draft{}, p
+	}
+	if f.id != nil {
+		if err := todo.CheckNewID(*f.id); err != nil {
+			f.fault(fieldID, "%v", err)
+		}
+	}
+	r := f.replacement()
+	d := todo.Draft{Name: r.Name, Description: r.Description, Completed: r.Completed}
+	if f.id != nil {
+		d.ID = *f.id
+	}
+	return d, f.problem()
+}
+
+// decodeReplacement decodes the body that replaces the record id.
+func decodeReplacement(body []byte, id string) (todo.Replacement, *Problem) {
+	f, p := decodeFields(body, false)
+	if p != nil {
+		return todo.Replacement{}, p
+	}
+	f.sameID(id)
+	return f.replacement(), f.problem()
+}
+
+// decodePatch decodes a merge patch (RFC 7396) of the record id. Records are
+// flat, so a merge is: a member sets its field, null removes it.
+func decodePatch(body []byte, id string) (todo.Patch, *Problem) {
+	f, p := decodeFields(body, true)
+	if p != nil {
+		return todo.Patch{}, p
+	}
+	f.sameID(id)
+	return todo.Patch{Name: f.name, Description: f.description, Completed: f.completed}, f.problem()
+}
+
+func (f *fields) sameID(id string) {
+	if f.id != nil && *f.id != id {
+		f.fault(fieldID, "must be the id in the path: an id cannot change")
+	}
+}
+
+func (f *fields) replacement() todo.Replacement {
+	var r todo.Replacement
+	switch {
+	case f.name != nil:
+		r.Name = *f.name
+	case !f.faulty(fieldName):
+		f.fault(fieldName, "is required")
+	}
+	if f.description != nil {
+		r.Description = *f.description
+	}
+	if f.completed != nil {
+		r.Completed = *f.completed
+	}
+	return r
+}
+
+func (f *fields) faulty(field string) bool {
+	for _, one := range f.faults {
+		if one.Location == "body."+field {
+			return true
+		}
+	}
+	return false
+}
+
+// decodeFields decodes the members that a client may send, and gathers the
+// faults of all of them. The Problem is for a body that is not one JSON object.
+func decodeFields(body []byte, patch bool) (*fields, *Problem) {
+	members, p := decodeObject(body)
+	if p != nil {
+		return nil, p
+	}
+	f := &fields{}
+	seen := make(map[string]bool, len(members))
+	for _, m := range members {
+		if seen[m.name] {
+			f.fault(m.name, "is given more than once")
+			continue
+		}
+		seen[m.name] = true
+		null := string(m.value) == "null"
+		switch m.name {
+		case fieldID:
+			f.id = f.text(m)
+		case fieldName:
+			if null && patch {
+				f.fault(fieldName, "cannot be removed")
+				break
+			}
+			f.name = f.text(m)
+		case fieldDescription:
+			if null {
+				f.description = new(*string)
+			} else if s := f.text(m); s != nil {
+				f.description = &s
+			}
+		case fieldCompleted:
+			var b bool
+			switch {
+			case string(m.value) == "true":
+				b = true
+				f.completed = &b
+			case string(m.value) == "false", null && patch:
+				f.completed = &b
+			default:
+				f.fault(fieldCompleted, "must be true or false, not %s", kindOf(m.value))
+			}
+		default:
+			if readOnly[m.name] {
+				f.fault(m.name, "is set by the server; leave it out (to change only a version that you know, send its ETag in If-Match)")
+			} else {
+				f.fault(m.name, "is not a known field; known are id, name, description and completed")
+			}
+		}
+	}
+	return f, nil
+}
+
+// text decodes a JSON string, or notes why it cannot.
+func (f *fields) text(m member) *string {
+	if m.value[0] != '"' {
+		f.fault(m.name, "must be a string, not %s", kindOf(m.value))
+		return nil
+	}
+	if loneSurrogate(m.value) {
+		f.fault(m.name, `must be valid Unicode: it has half of a \u surrogate pair`)
+		return nil
+	}
+	var s string
+	if err := json.Unmarshal(m.value, &s); err != nil {
+		f.fault(m.name, "must be a string")
+		return nil
+	}
+	return &s
+}
+
+func kindOf(value []byte) string {
+	switch value[0] {
+	case '{':
+		return "an object"
+	case '[':
+		return "an array"
+	case '"':
+		return "a string"
+	case 't', 'f':
+		return "a boolean"
+	case 'n':
+		return "null"
+	}
+	return "a number"
+}
+
+type member struct {
+	name  string
+	value json.RawMessage
+}
+
+// decodeObject splits a body that must be exactly one JSON object into its
+// members, in order and with duplicates.
+func decodeObject(body []byte) ([]member, *Problem) {
+	bad := func(format string, args ...any) *Problem {
+		return newProblem(http.StatusBadRequest, "bad_json", "The request body is not valid JSON; see errors.",
+			bodyFault("", fmt.Sprintf(format, args...)))
+	}
+	if !utf8.Valid(body) {
+		at := 0
+		for at < len(body) {
+			r, n := utf8.DecodeRune(body[at:])
+			if r == utf8.RuneError && n <= 1 {
+				break
+			}
+			at += n
+		}
+		return nil, bad("invalid UTF-8 at byte %d", at)
+	}
+	if len(bytes.Trim(body, " \t\r\n")) == 0 {
+		return nil, bad("the body is empty; a JSON object is required")
+	}
+
+	dec := json.NewDecoder(bytes.NewReader(body))
+	explain := func(err error) *Problem {
+		var syntax *json.SyntaxError
+		switch {
+		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+			return bad("the body ends at byte %d, before the JSON does", len(body))
+		case errors.As(err, &syntax):
+			return bad("at byte %d: %s", syntax.Offset, syntax.Error())
+		}
+		return bad("near byte %d: not valid JSON", dec.InputOffset())
+	}
+	var whole json.RawMessage
+	if err := dec.Decode(&whole); err != nil {
+		return nil, explain(err)
+	}
+	end := dec.InputOffset()
+	if rest := bytes.TrimLeft(body[end:], " \t\r\n"); len(rest) > 0 {
+		return nil, bad("data after the JSON object, at byte %d", len(body)-len(rest))
+	}
+	if whole[0] != '{' {
+		return nil, newProblem(http.StatusUnprocessableEntity, "invalid", "The request has fields that are not valid; see errors.",
+			bodyFault("", "must be a JSON object, not "+kindOf(whole)))
+	}
+
+	dec = json.NewDecoder(bytes.NewReader(whole))
+	if _, err := dec.Token(); err != nil {
+		return nil, explain(err)
+	}
+	var members []member
+	for dec.More() {
+		name, err := dec.Token()
+		if err != nil {
+			return nil, explain(err)
+		}
+		m := member{name: name.(string)}
+		if err := dec.Decode(&m.value); err != nil {
+			return nil, explain(err)
+		}
+		members = append(members, m)
+	}
+	return members, nil
+}
+
+// loneSurrogate reports whether a JSON string has a \u escape that is half of
+// a surrogate pair; encoding/json would make it U+FFFD without a word.
+func loneSurrogate(s []byte) bool {
+	for i := 0; i < len(s); i++ {
+		if s[i] != '\\' {
+			continue
+		}
+		i++
+		if s[i] != 'u' {
+			continue
+		}
+		r := hex4(s[i+1 : i+5])
+		i += 4
+		if !utf16.IsSurrogate(r) {
+			continue
+		}
+		if i+6 >= len(s) || s[i+1] != '\\' || s[i+2] != 'u' ||
+			utf16.DecodeRune(r, hex4(s[i+3:i+7])) == utf8.RuneError {
+			return true
+		}
+		i += 6
+	}
+	return false
+}
+
+// hex4 reads four hexadecimal digits that the JSON scanner has accepted.
+func hex4(s []byte) rune {
+	r, _ := strconv.ParseUint(string(s), 16, 16)
+	return rune(r)
+}

@@ -1,0 +1,76 @@
+package httpapi
+
+import (
+	"encoding/base64"
+	"regexp"
+	"strings"
+	"testing"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/asidecache/aside/cmd/aside/internal/todo"
+)
+
+// The patterns of the document say what the server does. Caught: ids with
+// control characters and blank names, which the document took for good.
+func TestPatternsSayWhatTheServerTakes(t *testing.T) {
+	id, name, tags, cursor := regexp.MustCompile(idPattern), regexp.MustCompile(namePattern), regexp.MustCompile(tagsPattern), regexp.MustCompile(cursorPattern)
+	checkID := func(s string) {
+		t.Helper()
+		if said, is := id.MatchString(s), todo.CheckID(s) == nil; said != is && utf8.ValidString(s) && len(s) <= todo.MaxIDBytes {
+			t.Errorf("id %q: the document says %v, the server %v", s, said, is)
+		}
+	}
+	for r := range rune(unicode.MaxRune + 1) {
+		if !utf8.ValidRune(r) {
+			continue
+		}
+		if checkID("a" + string(r)); r > 0x3000 {
+			continue // they differ in no way that the patterns speak of
+		}
+		for _, s := range []string{string(r), "." + string(r), ".." + string(r), "..." + string(r)} {
+			checkID(s)
+		}
+		if said, is := name.MatchString(" "+string(r)), strings.TrimSpace(" "+string(r)) != ""; said != is {
+			t.Errorf("name %q: the document says %v, the server %v", r, said, is)
+		}
+	}
+	for _, s := range []string{"", ".", "..", "...", "....", ".a.", "a..", "..a", "/", " "} {
+		checkID(s)
+	}
+	pieces := []string{"*", ",", " ", "\t", `"x"`, `W/"y"`, `""`, `"a,b"`, `"`, "W/", "z", "w/\"z\""}
+	var all func(prefix string, depth int)
+	all = func(prefix string, depth int) {
+		parsed, err := parseTags([]string{prefix})
+		if said, is := tags.MatchString(strings.Trim(prefix, " \t")), err == nil && parsed != nil; said != is {
+			t.Errorf("If-Match %q: the document says %v, the server %v (%v)", prefix, said, is, err)
+		}
+		if depth > 0 {
+			for _, p := range pieces {
+				all(prefix+p, depth-1)
+			}
+		}
+	}
+	all("", 4)
+	for n := range 12 {
+		for _, c := range []string{encodeCursor(strings.Repeat("é", n)), encodeCursor(strings.Repeat("a", n)), strings.Repeat("M", n), "MQ" + strings.Repeat("x", n), "Mf" + strings.Repeat("_", n), "MP" + strings.Repeat("x", n),
+			base64.RawURLEncoding.EncodeToString([]byte("2" + strings.Repeat("a", n))), encodeCursor("aaa") + strings.Repeat("\n", n)} {
+			_, err := decodeCursor(c)
+			if said, is := cursor.MatchString(c), err == nil; said != is {
+				t.Errorf("cursor %q: the document says %v, the server %v", c, said, is)
+			}
+		}
+	}
+}
+
+// What a record takes in JSON is never more than the budget of a page counts.
+func FuzzSizeOf(f *testing.F) {
+	f.Add("1", "name", "text", false)
+	f.Add("\x00\x1f\"\\\u2028", "\xff<&>", strings.Repeat("é\n", 10), true)
+	f.Fuzz(func(t *testing.T, id, name, description string, completed bool) {
+		r := todo.Todo{ID: id, Name: name, Description: &description, Completed: completed, Version: -1 << 63}
+		if size, is := sizeOf(&r), int64(len(encodeTodo(&r))); size < is || size > 6*is+recordBytes {
+			t.Errorf("%d counted, %d sent", size, is)
+		}
+	})
+}

@@ -1,0 +1,110 @@
+package httpapi
+
+import (
+	"errors"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/asidecache/aside/cmd/aside/internal/todo"
+)
+
+// metrics of the HTTP side. Labels are routes, methods and statuses from fixed
+// sets, never anything that a client can make up.
+type metrics struct {
+	requests *prometheus.CounterVec
+	duration *prometheus.HistogramVec
+
+	// series remembers the children of the two vectors: looking them up by
+	// label hashes three strings, twice, on every request.
+	series sync.Map // seriesKey -> *series
+}
+
+type seriesKey struct {
+	route, method string
+	status        int
+}
+
+type series struct {
+	requests prometheus.Counter
+	duration prometheus.Observer
+}
+
+var durationBuckets = []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}
+
+func newMetrics(reg prometheus.Registerer, inFlight func() float64) (*metrics, error) {
+	serving := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "aside_http_requests_in_flight",
+		Help: "Requests being served now.",
+	}, inFlight)
+	m := &metrics{
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "aside_http_requests_total",
+			Help: "Requests answered, by route, method and status; code 499 is a client that left before there was an answer.",
+		}, []string{"route", "method", "code"}),
+		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "aside_http_request_duration_seconds",
+			Help:    "Time from the request's header to the end of the answer, by route and method.",
+			Buckets: durationBuckets,
+		}, []string{"route", "method"}),
+	}
+	for _, c := range []prometheus.Collector{serving, m.requests, m.duration} {
+		if err := reg.Register(c); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
+}
+
+func (m *metrics) observe(route, method string, status int, took time.Duration) {
+	if route == "" {
+		route = "none"
+	}
+	key := seriesKey{route, knownMethod(method), status}
+	v, ok := m.series.Load(key)
+	if !ok {
+		v, _ = m.series.LoadOrStore(key, &series{
+			requests: m.requests.WithLabelValues(key.route, key.method, strconv.Itoa(status)),
+			duration: m.duration.WithLabelValues(key.route, key.method),
+		})
+	}
+	s := v.(*series)
+	s.requests.Inc()
+	s.duration.Observe(took.Seconds())
+}
+
+func knownMethod(m string) string {
+	switch m {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions:
+		return m
+	}
+	return "other"
+}
+
+// ObserveStore returns store with its calls timed in the histogram
+// aside_store_duration_seconds, by operation, registered with reg.
+func ObserveStore(store todo.Store, reg prometheus.Registerer) (todo.Store, error) {
+	h := prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name:    "aside_store_duration_seconds",
+		Help:    "Time of a call to the primary store, by operation and by whether it was answered; a refusal such as a missing record is an answer.",
+		Buckets: durationBuckets,
+	}, []string{"op", "answered"})
+	if err := reg.Register(h); err != nil {
+		return nil, err
+	}
+	return todo.Observe(store, func(op string, took time.Duration, err error) {
+		answered := "true"
+		if err != nil && (!todo.Definite(err) || errors.Is(err, todo.ErrUnavailable)) {
+			answered = "false"
+		}
+		h.WithLabelValues(op, answered).Observe(took.Seconds())
+	}), nil
+}
+
+func metricsHandler(g prometheus.Gatherer) http.Handler {
+	return promhttp.HandlerFor(g, promhttp.HandlerOpts{EnableOpenMetrics: true})
+}

@@ -1,0 +1,222 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"github.com/asidecache/aside"
+	"github.com/asidecache/aside/cmd/aside/internal/todo"
+)
+
+// Problem is the body of every error answer: problem details of RFC 9457 with
+// three members of our own, code, request_id and errors. It never holds what
+// the client sent, nor the text of an internal error.
+type Problem struct {
+	Type      string  `json:"type" format:"uri-reference" doc:"Always about:blank: title and status say it all, code tells cases apart."`
+	Title     string  `json:"title" doc:"The text of the status code."`
+	Status    int     `json:"status" doc:"The HTTP status code."`
+	Detail    string  `json:"detail" doc:"What went wrong, and what to do about it."`
+	Code      string  `json:"code" doc:"Stable name of this kind of error, for programs."`
+	RequestID string  `json:"request_id,omitempty" doc:"The request's id in the server's log, as in the X-Request-Id header."`
+	Errors    []Fault `json:"errors,omitempty" nullable:"false" doc:"Every fault found in the request."`
+
+	retryAfter time.Duration
+	cause      error // for the log only
+}
+
+// Fault is one fault of a request.
+type Fault struct {
+	Location string `json:"location" doc:"Where it is: body.NAME, path.NAME, query.NAME or header.NAME; body alone is the whole body."`
+	Pointer  string `json:"pointer,omitempty" doc:"The same place in the body as a JSON Pointer in URI fragment form."`
+	Detail   string `json:"detail" doc:"What is wrong with it."`
+}
+
+// Error implements error.
+func (p *Problem) Error() string { return p.Detail }
+
+// Unwrap returns the internal cause.
+func (p *Problem) Unwrap() error { return p.cause }
+
+// GetStatus implements huma.StatusError.
+func (p *Problem) GetStatus() int { return p.Status }
+
+// ContentType implements huma.ContentTypeFilter.
+func (p *Problem) ContentType(string) string { return problemJSON }
+
+// GetHeaders implements huma.HeadersError.
+func (p *Problem) GetHeaders() http.Header {
+	h := http.Header{}
+	if p.retryAfter > 0 {
+		h.Set("Retry-After", strconv.Itoa(int((p.retryAfter+time.Second-1)/time.Second)))
+	}
+	return h
+}
+
+func newProblem(status int, code, detail string, faults ...Fault) *Problem {
+	return &Problem{
+		Type: "about:blank", Title: http.StatusText(status), Status: status,
+		Code: code, Detail: detail, Errors: faults,
+	}
+}
+
+// bodyFault is a fault of one member of the JSON body; field "" is the body.
+func bodyFault(field, detail string) Fault {
+	if field == "" {
+		return Fault{Location: "body", Pointer: "#", Detail: detail}
+	}
+	return Fault{Location: "body." + field, Pointer: "#/" + pointerToken(field), Detail: detail}
+}
+
+// pointerToken escapes a member name for a JSON Pointer (RFC 6901, section 3)
+// in a URI fragment (section 6).
+func pointerToken(name string) string {
+	var b strings.Builder
+	for i := 0; i < len(name); i++ {
+		switch c := name[i]; {
+		case c == '~':
+			b.WriteString("~0")
+		case c == '/':
+			b.WriteString("~1")
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', strings.IndexByte("-._!$&'()*+,;=:@", c) >= 0:
+			b.WriteByte(c)
+		default:
+			fmt.Fprintf(&b, "%%%02X", c)
+		}
+	}
+	return b.String()
+}
+
+// statusClientGone is what the log and the metrics show when the client left
+// before there was an answer. Nobody receives it.
+const statusClientGone = 499
+
+// statuses is the one place where errors become statuses. The first match
+// counts, so ErrUnknownOutcome comes before what it may wrap.
+var statuses = []struct {
+	err        error
+	status     int
+	code       string
+	detail     string
+	retryAfter time.Duration
+}{
+	{todo.ErrUnknownOutcome, http.StatusGatewayTimeout, "unknown_outcome",
+		"The store did not confirm the write. It may have been applied, or may be applied in a moment: read the record before trying again.", 0},
+	{aside.ErrUnacknowledged, http.StatusGatewayTimeout, "unacknowledged",
+		"The write was applied, but the cache did not confirm it: other nodes may answer with the older record for a short time.", 0},
+	{todo.ErrInvalid, http.StatusUnprocessableEntity, "invalid",
+		"The request has fields that are not valid; see errors.", 0},
+	{todo.ErrNotFound, http.StatusNotFound, "not_found",
+		"Item not found", 0},
+	{todo.ErrUnreadable, http.StatusInternalServerError, "unreadable",
+		"The store holds this item in a form that cannot be shown, such as a record that is too large. It can be deleted or replaced.", 0},
+	{todo.ErrExists, http.StatusConflict, "already_exists",
+		"An item with this id already exists. Choose another id, leave it out to get one, or change the item with PUT or PATCH.", 0},
+	{todo.ErrPrecondition, http.StatusPreconditionFailed, "precondition_failed",
+		"The item is not at the version that the request expects. Read it again, then repeat the change with the new ETag.", 0},
+	{todo.ErrUnavailable, http.StatusServiceUnavailable, "store_unavailable",
+		"The store cannot be reached now. Nothing was written. Try again later.", time.Second},
+	{aside.ErrOverloaded, http.StatusServiceUnavailable, "overloaded",
+		"Too many reads wait for the store. Try again later.", time.Second},
+	{aside.ErrL2Unavailable, http.StatusServiceUnavailable, "cache_unavailable",
+		"The shared cache cannot be reached, and this server is set to refuse what it could not keep coherent. Nothing was written. Try again later.", time.Second},
+	{aside.ErrClosed, http.StatusServiceUnavailable, "shutting_down",
+		"This server is shutting down. Try again.", time.Second},
+}
+
+// problemOf turns an error into an answer. write tells whether the request
+// changes a record: then a time-out leaves the outcome open.
+func problemOf(err error, write bool) *Problem {
+	var p *Problem
+	if errors.As(err, &p) {
+		return p
+	}
+	for _, s := range statuses {
+		if !errors.Is(err, s.err) {
+			continue
+		}
+		p := newProblem(s.status, s.code, s.detail)
+		p.retryAfter, p.cause = s.retryAfter, err
+		var invalid *todo.ValidationError
+		if errors.As(err, &invalid) {
+			for _, f := range invalid.Fields {
+				p.Errors = append(p.Errors, bodyFault(f.Field, f.Message))
+			}
+		}
+		return p
+	}
+	switch timedOut := errors.Is(err, context.DeadlineExceeded); {
+	case write && (timedOut || errors.Is(err, context.Canceled)):
+		return problemOf(fmt.Errorf("%w: %w", todo.ErrUnknownOutcome, err), write)
+	case timedOut:
+		p = newProblem(http.StatusServiceUnavailable, "timeout", "The store did not answer in time. Try again later.")
+		p.retryAfter = time.Second
+	case errors.Is(err, context.Canceled):
+		p = newProblem(statusClientGone, "client_gone", "The request was cancelled.")
+	default:
+		p = newProblem(http.StatusInternalServerError, "internal", "Something went wrong in the server. Its log has the reason under this request id.")
+	}
+	p.cause = err
+	return p
+}
+
+// readProblem is problemOf for a read under ctx. If the read was cancelled but
+// not by its client, the server is giving up on what still runs.
+func readProblem(ctx context.Context, err error) *Problem {
+	if errors.Is(err, context.Canceled) && ctx.Err() == nil {
+		err = fmt.Errorf("%w: %w", aside.ErrClosed, err)
+	}
+	return problemOf(err, false)
+}
+
+// huma makes its own errors through these two variables; they are its way to
+// set the error type of a program. Ours keep the submitted values out of the
+// answer, which huma's would echo.
+func init() {
+	huma.NewError = func(status int, msg string, errs ...error) huma.StatusError {
+		return problemFromHuma(nil, status, msg, errs)
+	}
+	huma.NewErrorWithContext = func(ctx huma.Context, status int, msg string, errs ...error) huma.StatusError {
+		_, w := humago.Unwrap(ctx)
+		ex, _ := w.(*exchange)
+		return problemFromHuma(ex, status, msg, errs)
+	}
+}
+
+// problemFromHuma takes over what our resolvers found, or translates a fault
+// that huma found in a parameter.
+func problemFromHuma(ex *exchange, status int, msg string, errs []error) *Problem {
+	cause := errors.Join(errs...)
+	var p *Problem
+	switch {
+	case errors.As(cause, &p):
+	case status >= 500:
+		p = problemOf(cause, false)
+	default:
+		code := "bad_request"
+		if status == http.StatusUnprocessableEntity {
+			code = "invalid"
+		}
+		p = newProblem(status, code, msg)
+		for _, err := range errs {
+			var d *huma.ErrorDetail
+			if errors.As(err, &d) {
+				p.Errors = append(p.Errors, Fault{Location: cut(d.Location), Detail: d.Message})
+			}
+		}
+		if len(p.Errors) > 0 {
+			p.Detail = "The request has parameters that are not valid; see errors."
+		}
+	}
+	if ex != nil {
+		ex.fail(p)
+	}
+	return p
+}

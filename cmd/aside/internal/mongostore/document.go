@@ -1,0 +1,134 @@
+package mongostore
+
+import (
+	"bytes"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/asidecache/aside/cmd/aside/internal/todo"
+	"github.com/asidecache/aside/cmd/aside/internal/todo/loose"
+)
+
+const (
+	fieldKey         = "_id"
+	fieldID          = loose.FieldID
+	fieldName        = loose.FieldName
+	fieldDescription = loose.FieldDescription
+	fieldCompleted   = loose.FieldCompleted
+	fieldCreated     = loose.FieldCreated
+	fieldUpdated     = loose.FieldUpdated
+	fieldVersion     = loose.FieldVersion
+)
+
+// ourFields is the projection of every read: a document may have other fields, of
+// up to 16 MiB, which nobody here looks at.
+var ourFields = bson.D{
+	{Key: fieldID, Value: 1}, {Key: fieldName, Value: 1}, {Key: fieldDescription, Value: 1}, {Key: fieldCompleted, Value: 1},
+	{Key: fieldCreated, Value: 1}, {Key: fieldUpdated, Value: 1}, {Key: fieldVersion, Value: 1},
+}
+
+// contentFields are what an update must find as it was read. A version alone
+// would do if all writers counted it; those of older systems do not.
+var contentFields = [...]string{fieldID, fieldName, fieldDescription, fieldCompleted, fieldVersion}
+
+// document is a todo and what it was read from.
+type document struct {
+	todo todo.Todo
+	raw  bson.Raw
+}
+
+// newDocument copies raw, of which the driver keeps the memory. ok is false for a
+// document that is no todo.
+func newDocument(raw bson.Raw) (d document, ok bool) {
+	t, ok := decode(raw)
+	if !ok {
+		return document{}, false
+	}
+	return document{t, bytes.Clone(raw)}, true
+}
+
+// encode makes the document of a new record. Times are kept to the millisecond.
+// Its _id is the ID: so two inserts of one ID collide even in a collection where
+// duplicates in old data rule out a unique index on id.
+func encode(t todo.Todo) bson.D {
+	d := bson.D{
+		{Key: fieldKey, Value: t.ID},
+		{Key: fieldID, Value: t.ID},
+		{Key: fieldName, Value: t.Name},
+		{Key: fieldDescription, Value: t.Description},
+		{Key: fieldCompleted, Value: t.Completed},
+	}
+	if !t.CreatedAt.IsZero() {
+		d = append(d, bson.E{Key: fieldCreated, Value: t.CreatedAt})
+	}
+	if !t.UpdatedAt.IsZero() {
+		d = append(d, bson.E{Key: fieldUpdated, Value: t.UpdatedAt})
+	}
+	if t.Version != 0 {
+		d = append(d, bson.E{Key: fieldVersion, Value: t.Version})
+	}
+	return d
+}
+
+// unchanged is a filter that matches the document if it is still as it was read.
+func (d document) unchanged() bson.D {
+	filter := bson.D{{Key: fieldKey, Value: bson.D{{Key: "$eq", Value: d.raw.Lookup(fieldKey)}}}}
+	for _, name := range contentFields {
+		v, err := d.raw.LookupErr(name)
+		var condition bson.E
+		switch {
+		case err != nil:
+			condition = bson.E{Key: "$exists", Value: false}
+		case v.Type == bson.TypeNull, v.Type == bson.TypeUndefined:
+			// null in $eq matches a missing field too, undefined is refused.
+			condition = bson.E{Key: "$type", Value: int32(v.Type)}
+		default:
+			condition = bson.E{Key: "$eq", Value: v}
+		}
+		filter = append(filter, bson.E{Key: name, Value: bson.D{condition}})
+	}
+	return filter
+}
+
+// update changes the document into next. It leaves fields that are not ours, and
+// those that stay as they were shown: what stands there may be more than could be
+// shown, such as a date after the year 9999, and it is not for a change of
+// another field to lose it.
+func (d document) update(next todo.Todo) bson.D {
+	set := bson.D{{Key: fieldVersion, Value: next.Version}}
+	if next.Name != d.todo.Name {
+		set = append(set, bson.E{Key: fieldName, Value: next.Name})
+	}
+	if a, b := next.Description, d.todo.Description; (a == nil) != (b == nil) || a != nil && *a != *b {
+		set = append(set, bson.E{Key: fieldDescription, Value: next.Description})
+	}
+	if next.Completed != d.todo.Completed {
+		set = append(set, bson.E{Key: fieldCompleted, Value: next.Completed})
+	}
+	var unset bson.D
+	for _, f := range []struct {
+		name     string
+		old, new time.Time
+	}{{fieldCreated, d.todo.CreatedAt, next.CreatedAt}, {fieldUpdated, d.todo.UpdatedAt, next.UpdatedAt}} {
+		switch {
+		case f.new.Equal(f.old):
+		case f.new.IsZero():
+			unset = append(unset, bson.E{Key: f.name, Value: ""})
+		default:
+			set = append(set, bson.E{Key: f.name, Value: f.new})
+		}
+	}
+	u := bson.D{{Key: "$set", Value: set}}
+	if unset != nil {
+		u = append(u, bson.E{Key: "$unset", Value: unset})
+	}
+	return u
+}
+
+// decode reads a document, and keeps nothing of its memory. ok is false if it is
+// no todo.
+func decode(raw bson.Raw) (t todo.Todo, ok bool) {
+	t, err := loose.Decode(raw, nil, nil)
+	return t, err == nil
+}

@@ -1,0 +1,355 @@
+// Package mongostore keeps todos in MongoDB, or in a server that speaks its
+// protocol.
+//
+// A record is a document
+//
+//	{_id, id, name, description, completed, created_at, updated_at, version}
+//
+// of which other systems may have written as little as id and name. Fields that
+// are not ours, and _id, survive every update, and so does a field of ours that
+// the update does not change. A document whose id is not text that todo.CheckID
+// accepts is not a todo: it is never returned. In one that is, a field of another
+// type than ours is read as package loose says, so that one odd document never
+// fails a page.
+//
+// Documents made here have _id equal to id. Old ones have an ObjectId, and old
+// data may hold several documents with one id: the first that was inserted is
+// the record then, the others show up nowhere, and Delete removes them with it.
+package mongostore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+	"go.mongodb.org/mongo-driver/v2/mongo/readconcern"
+	"go.mongodb.org/mongo-driver/v2/mongo/readpref"
+	"go.mongodb.org/mongo-driver/v2/mongo/writeconcern"
+
+	"github.com/asidecache/aside/cmd/aside/internal/todo"
+)
+
+// Options of a Store; the zero value is fine. What the connection string says
+// goes before what stands here, except for reads and writes: those always are
+// at the primary, with read and write concern "majority", and sent again if they
+// fail in a way that may pass, three times in all.
+type Options struct {
+	Database   string // default "test"
+	Collection string // default "todos"
+	AppName    string // shown in the server's logs; default "aside"
+
+	MaxPoolSize uint64 // connections to each server; default 100
+
+	// ServerSelectionTimeout bounds the wait for a server that can be used, and
+	// so for how long a call hangs while MongoDB is down. Default 2 s.
+	ServerSelectionTimeout time.Duration
+	// ConnectTimeout bounds the making of one connection. Default 2 s.
+	ConnectTimeout time.Duration
+	// OperationTimeout bounds a call whose context has no deadline. Default 10 s.
+	OperationTimeout time.Duration
+
+	// Logger is told about indexes and old data that breaks our rules; nil means
+	// slog.Default().
+	Logger *slog.Logger
+
+	noIndex bool // for tests: stay in the state before the index is known
+}
+
+// closeTimeout bounds the wait for calls that are under way when a Store closes.
+const closeTimeout = 5 * time.Second
+
+// Store is a todo.Store in MongoDB. It is safe for concurrent use.
+type Store struct {
+	client *mongo.Client
+	todos  *mongo.Collection
+	log    *slog.Logger
+	// timeout is for calls whose context has no deadline; 0: none.
+	timeout time.Duration
+
+	index   atomic.Int32 // an indexState
+	indexed chan struct{}
+	cancel  context.CancelFunc // of the goroutine that makes the index
+	wg      sync.WaitGroup
+	close   func() error // once
+}
+
+var _ todo.Store = (*Store)(nil)
+
+// Open makes a Store of a connection string, whose path may name the database.
+// It does not wait for the server: while that is down, calls fail with
+// todo.ErrUnavailable, and they succeed once it is up. Only a connection string
+// that cannot be used is an error, which never shows a password; with
+// mongodb+srv:// that includes a name that DNS does not resolve now.
+//
+// The unique index on id is made in the background; see ensureIndex. ctx is only
+// looked at during the call.
+func Open(ctx context.Context, uri string, opts Options) (*Store, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	log := opts.Logger
+	if log == nil {
+		log = slog.Default()
+	}
+	o, err := clientOptions(uri, opts)
+	if err != nil {
+		return nil, fmt.Errorf("mongostore: %w", err)
+	}
+	warnOverridden(log, o)
+	// Set after the URI was read: these are what the service promises.
+	o.SetReadPreference(readpref.Primary()).
+		SetReadConcern(readconcern.Majority()).
+		SetWriteConcern(writeconcern.Majority()).
+		SetRetryReads(false). // see repeat
+		SetRetryWrites(true).
+		SetMonitor(attemptMonitor)
+	client, err := mongo.Connect(o)
+	if err != nil {
+		return nil, fmt.Errorf("mongostore: %w", explainURI(uri, err))
+	}
+
+	database := databaseOf(uri)
+	if database == "" {
+		database = withDefault(opts.Database, "test")
+	}
+	s := &Store{
+		client:  client,
+		todos:   client.Database(database).Collection(withDefault(opts.Collection, "todos")),
+		log:     log,
+		timeout: *o.Timeout,
+		indexed: make(chan struct{}),
+	}
+	background, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	s.cancel = cancel
+	s.close = sync.OnceValue(s.disconnect)
+	if opts.noIndex {
+		close(s.indexed)
+	} else {
+		s.wg.Go(func() {
+			defer close(s.indexed)
+			s.ensureIndex(background)
+		})
+	}
+	return s, nil
+}
+
+func clientOptions(uri string, opts Options) (*options.ClientOptions, error) {
+	o := options.Client().
+		SetAppName(withDefault(opts.AppName, "aside")).
+		SetMaxPoolSize(withDefault(opts.MaxPoolSize, 100)).
+		SetServerSelectionTimeout(withDefault(opts.ServerSelectionTimeout, 2*time.Second)).
+		SetConnectTimeout(withDefault(opts.ConnectTimeout, 2*time.Second)).
+		SetTimeout(withDefault(opts.OperationTimeout, 10*time.Second)).
+		ApplyURI(uri)
+	if err := o.Validate(); err != nil {
+		return nil, explainURI(uri, err)
+	}
+	return o, nil
+}
+
+func withDefault[T comparable](v, d T) T {
+	var zero T
+	if v == zero {
+		return d
+	}
+	return v
+}
+
+// warnOverridden says which settings of the connection string have no effect.
+func warnOverridden(log *slog.Logger, o *options.ClientOptions) {
+	if o.ReadPreference != nil && o.ReadPreference.Mode() != readpref.PrimaryMode {
+		log.Warn("readPreference in the MongoDB URI is ignored: the cache needs reads from the primary",
+			"readPreference", o.ReadPreference.Mode().String())
+	}
+	if o.ReadConcern != nil && o.ReadConcern.Level != readconcern.Majority().Level {
+		log.Warn("readConcernLevel in the MongoDB URI is ignored: a read that may be rolled back must not be cached",
+			"readConcernLevel", o.ReadConcern.Level)
+	}
+	if o.WriteConcern != nil && o.WriteConcern.W != nil && o.WriteConcern.W != writeconcern.Majority().W {
+		log.Warn("w in the MongoDB URI is ignored: writes are acknowledged by the majority", "w", o.WriteConcern.W)
+	}
+	if o.RetryReads != nil && !*o.RetryReads || o.RetryWrites != nil && !*o.RetryWrites {
+		log.Warn("retryReads=false and retryWrites=false in the MongoDB URI are ignored")
+	}
+}
+
+// Ping reports whether the primary answers.
+func (s *Store) Ping(ctx context.Context) error {
+	return s.once(ctx, func(ctx context.Context) error {
+		return s.client.Ping(ctx, readpref.Primary())
+	})
+}
+
+// Count returns the number of documents from the collection's metadata: an
+// estimate after an unclean shutdown, and where documents are not todos.
+func (s *Store) Count(ctx context.Context) (n int64, err error) {
+	err = s.read(ctx, func(ctx context.Context) error {
+		n, err = s.todos.EstimatedDocumentCount(ctx)
+		return err
+	})
+	return n, err
+}
+
+// Close waits up to 5 s for calls under way, then drops the connections.
+// Whatever comes later fails with todo.ErrUnavailable. Close may be called again.
+func (s *Store) Close() error { return s.close() }
+
+func (s *Store) disconnect() error {
+	s.cancel()
+	s.wg.Wait()
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	if err := s.client.Disconnect(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("mongostore: close: %w", err)
+	}
+	return nil
+}
+
+// Get returns the record with that ID, or todo.ErrNotFound.
+func (s *Store) Get(ctx context.Context, id string) (todo.Todo, error) {
+	doc, err := s.find(ctx, id)
+	if err == nil {
+		err = doc.todo.CheckSize()
+	}
+	if err != nil {
+		return todo.Todo{}, err
+	}
+	return doc.todo, nil
+}
+
+// find returns the first document with that ID. Without a sort both a scan and
+// the index on id deliver in the order of insertion; sorting by _id instead
+// would invite the planner to walk the index on _id.
+func (s *Store) find(ctx context.Context, id string) (doc document, err error) {
+	err = s.read(ctx, func(ctx context.Context) error {
+		raw, err := s.todos.FindOne(ctx, bson.D{{Key: fieldID, Value: id}}, options.FindOne().SetProjection(ourFields)).Raw()
+		if errors.Is(err, mongo.ErrNoDocuments) {
+			return todo.ErrNotFound
+		}
+		if err != nil {
+			return err
+		}
+		var ok bool
+		if doc, ok = newDocument(raw); !ok {
+			return todo.ErrNotFound
+		}
+		return nil
+	})
+	return doc, err
+}
+
+// idsPerQuery bounds the list in one $in.
+const idsPerQuery = 1000
+
+// GetMany returns the records that exist.
+func (s *Store) GetMany(ctx context.Context, ids []string) (map[string]todo.Todo, error) {
+	found := make(map[string]todo.Todo, len(ids))
+	unreadable := map[string]error{}
+	err := s.eachOf(ctx, ids, ourFields, func(raw bson.Raw) {
+		t, ok := decode(raw)
+		if !ok || found[t.ID].ID != "" || unreadable[t.ID] != nil { // the first by insertion counts, see find
+			return
+		}
+		if err := t.CheckSize(); err != nil {
+			unreadable[t.ID] = err
+			return
+		}
+		found[t.ID] = t
+	})
+	if err != nil {
+		return nil, err
+	}
+	if len(unreadable) == 0 {
+		return found, nil
+	}
+	var list todo.UnreadableRecords
+	for id, err := range unreadable {
+		list = append(list, todo.Unreadable{ID: id, Err: err})
+	}
+	return found, list
+}
+
+// eachOf calls fn with the documents that have one of ids.
+func (s *Store) eachOf(ctx context.Context, ids []string, projection any, fn func(bson.Raw)) error {
+	for len(ids) > 0 {
+		n := min(len(ids), idsPerQuery)
+		err := s.read(ctx, func(ctx context.Context) error {
+			o := options.Find()
+			if projection != nil {
+				o.SetProjection(projection)
+			}
+			cursor, err := s.todos.Find(ctx, bson.D{{Key: fieldID, Value: bson.D{{Key: "$in", Value: ids[:n]}}}}, o)
+			return each(ctx, cursor, err, func(raw bson.Raw) bool {
+				fn(raw)
+				return true
+			})
+		})
+		if err != nil {
+			return err
+		}
+		ids = ids[n:]
+	}
+	return nil
+}
+
+// each calls fn with the cursor's documents until it returns false. The
+// document is only valid during the call.
+func each(ctx context.Context, cursor *mongo.Cursor, err error, fn func(bson.Raw) bool) error {
+	if err != nil {
+		return err
+	}
+	defer func() { _ = cursor.Close(ctx) }()
+	for cursor.Next(ctx) {
+		if !fn(cursor.Current) {
+			return nil
+		}
+	}
+	return cursor.Err()
+}
+
+// List returns up to limit records behind after. MongoDB compares strings by
+// their bytes.
+func (s *Store) List(ctx context.Context, after string, limit int) (todo.Page, error) {
+	if limit < 1 {
+		return todo.Page{}, fmt.Errorf("%w: limit %d, must be at least 1", todo.ErrInvalid, limit)
+	}
+	var page todo.Page
+	err := s.read(ctx, func(ctx context.Context) error {
+		page = todo.Page{}
+		// A string with $gt matches strings alone. The extra documents are to know
+		// whether there is a next page; duplicates may take more than one.
+		cursor, err := s.todos.Find(ctx,
+			bson.D{{Key: fieldID, Value: bson.D{{Key: "$gt", Value: after}}}},
+			options.Find().SetSort(bson.D{{Key: fieldID, Value: 1}}).SetBatchSize(int32(min(limit+1, 10_000))).SetProjection(ourFields))
+		last, n := "", 0
+		return each(ctx, cursor, err, func(raw bson.Raw) bool {
+			t, ok := decode(raw)
+			if !ok || t.ID == last {
+				return true // no todo, or a duplicate that was inserted later
+			}
+			if n == limit {
+				page.Next = last
+				return false
+			}
+			last = t.ID
+			n++
+			if err := t.CheckSize(); err != nil {
+				page.Unreadable = append(page.Unreadable, todo.Unreadable{ID: t.ID, Err: err})
+			} else {
+				page.Todos = append(page.Todos, t)
+			}
+			return true
+		})
+	})
+	if err != nil {
+		return todo.Page{}, err
+	}
+	return page, nil
+}

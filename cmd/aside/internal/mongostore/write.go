@@ -1,0 +1,163 @@
+package mongostore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+
+	"github.com/asidecache/aside/cmd/aside/internal/todo"
+)
+
+// Insert adds a record, or returns todo.ErrExists.
+//
+// With the unique index the server sees to it. Without one the insert is an
+// upsert that asks for the ID; of two of them at one time the _id that they
+// share lets one through. Only another program that inserts the same ID, with
+// an _id of its own, at that moment can still make a duplicate.
+func (s *Store) Insert(ctx context.Context, t todo.Todo) error {
+	if err := t.Check(); err != nil {
+		return err
+	}
+	err := s.insert(ctx, t.ID, encode(t))
+	if !errors.Is(err, todo.ErrExists) {
+		return err
+	}
+	if _, lookErr := s.find(ctx, t.ID); !errors.Is(lookErr, todo.ErrNotFound) {
+		return err
+	}
+	// The _id is that of a document with another id, or with none.
+	doc := encode(t)
+	doc[0].Value = bson.NewObjectID()
+	return s.insert(ctx, t.ID, doc)
+}
+
+func (s *Store) insert(ctx context.Context, id string, doc bson.D) error {
+	return s.write(ctx, func(ctx context.Context) error {
+		if s.unique() {
+			_, err := s.todos.InsertOne(ctx, doc)
+			return err
+		}
+		res, err := s.todos.UpdateOne(ctx,
+			bson.D{{Key: fieldID, Value: id}},
+			bson.D{{Key: "$setOnInsert", Value: withoutID(doc)}},
+			options.UpdateOne().SetUpsert(true))
+		if err == nil && res.MatchedCount > 0 {
+			return todo.ErrExists
+		}
+		return err
+	})
+}
+
+// withoutID drops the field that an upsert takes from its filter.
+func withoutID(d bson.D) bson.D {
+	out := d[:0:0]
+	for _, e := range d {
+		if e.Key != fieldID {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// Update replaces the record by change(current): it reads, and writes if the
+// document is still as it was read, until that is so. change may run several
+// times.
+func (s *Store) Update(ctx context.Context, id string, change func(current todo.Todo) (todo.Todo, error)) (todo.Todo, error) {
+	for try := 0; ; try++ {
+		doc, err := s.find(ctx, id)
+		if err != nil {
+			return todo.Todo{}, err
+		}
+		next, err := change(doc.todo)
+		if err != nil {
+			return todo.Todo{}, err
+		}
+		if next.ID != id {
+			return todo.Todo{}, fmt.Errorf("%w: an update changes id %q to %q", todo.ErrInvalid, id, next.ID)
+		}
+		if err := next.Check(); err != nil {
+			return todo.Todo{}, err
+		}
+		var res *mongo.UpdateResult
+		err = s.write(ctx, func(ctx context.Context) (err error) {
+			res, err = s.todos.UpdateOne(ctx, doc.unchanged(), doc.update(next))
+			return err
+		})
+		if err != nil {
+			return todo.Todo{}, err
+		}
+		if res.MatchedCount > 0 {
+			return next, nil
+		}
+		if err := backOff(ctx, try); err != nil {
+			return todo.Todo{}, err
+		}
+	}
+}
+
+// Delete removes the record if check(current) returns nil. check may run several
+// times. Where old data holds duplicates, they go first: the record itself must
+// be the last to go, or one of them would be the record for a moment.
+func (s *Store) Delete(ctx context.Context, id string, check func(current todo.Todo) error) error {
+	for try := 0; ; try++ {
+		doc, err := s.find(ctx, id)
+		if err != nil {
+			return err
+		}
+		if err := check(doc.todo); err != nil {
+			return err
+		}
+		if !s.unique() {
+			err := s.write(ctx, func(ctx context.Context) error {
+				_, err := s.todos.DeleteMany(ctx, bson.D{
+					{Key: fieldID, Value: id},
+					{Key: fieldKey, Value: bson.D{{Key: "$ne", Value: doc.raw.Lookup(fieldKey)}}},
+				})
+				return err
+			})
+			if err != nil {
+				return err
+			}
+		}
+		var res *mongo.DeleteResult
+		err = s.write(ctx, func(ctx context.Context) (err error) {
+			res, err = s.todos.DeleteOne(ctx, doc.unchanged())
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		if res.DeletedCount > 0 {
+			return nil
+		}
+		if err := backOff(ctx, try); err != nil {
+			return err
+		}
+	}
+}
+
+// backOff waits a little before a write that another one overtook is tried
+// again: at once at first, since that one is through, then longer and apart.
+func backOff(ctx context.Context, try int) error {
+	if try == 0 {
+		return nil
+	}
+	limit := time.Millisecond << min(try, 6)
+	timer := time.NewTimer(rand.N(limit))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return unavailable(ctx, errOvertaken)
+	}
+}
+
+// errOvertaken: the last attempt wrote nothing, and there is no time for another.
+var errOvertaken = errors.New("other writes changed the record first, again and again")

@@ -1,0 +1,91 @@
+#!/usr/bin/env bash
+# Measures what a program gets that uses this library: modules, megabytes fetched,
+# and which versions of its own dependencies it must raise. Each program starts with
+# empty caches and gets aside from a module proxy made of the files as they are now.
+# Also installs the command by its version. Fails where a bound is exceeded.
+#
+#   scripts/consumers.sh              prints a Markdown table
+#
+# It needs the Go module proxy and takes a minute or two.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+version=v0.1.0
+base=github.com/asidecache/aside
+
+mkdir -p .cache/bin
+(cd tools && GOWORK=off go build -o ../.cache/bin/ ./modproxy)
+tmp=$(mktemp -d)
+trap 'chmod -R u+w "$tmp"; rm -rf "$tmp"' EXIT
+.cache/bin/modproxy "$tmp/proxy" "$version" . ./asideprom ./redisl2 ./tests ./cmd/aside
+
+upstream=$(go env GOPROXY)
+export GOPROXY="file://$tmp/proxy,$upstream" GONOSUMDB=$base,$base/* GOWORK=off GOFLAGS= GOTOOLCHAIN=local
+
+failed=
+# consumer NAME MODULES MEGABYTES IMPORTS... : a new program with these imports, and
+# what it may cost.
+consumer() {
+	local name=$1 modules=$2 megabytes=$3
+	shift 3
+	local dir=$tmp/$RANDOM
+	mkdir -p "$dir/app" && cd "$dir/app"
+	export GOMODCACHE=$dir/mod
+	go mod init example.com/app 2>/dev/null
+	{
+		echo "package main"
+		printf 'import _ "%s"\n' "$@"
+		echo "func main() {}"
+	} >main.go
+	go get "${@/%/@$version}" 2>/dev/null && go mod tidy 2>/dev/null && go build -o app .
+	local have bytes mb binary
+	have=$(go list -m all | wc -l)
+	bytes=$(find "$GOMODCACHE/cache/download" -name '*.zip' -printf '%s\n' | awk '{s += $1} END {print s}')
+	mb=$(awk "BEGIN {printf \"%.1f\", $bytes / 1e6}")
+	moved=$(moved "$@")
+	echo "| $name | $have | $mb | ${moved:-none} |"
+	if [ "$have" -gt "$modules" ] || awk "BEGIN {exit !($mb > $megabytes)}" || [ -n "$moved" ]; then
+		echo "consumers: $name: want at most $modules modules and $megabytes MB, and nothing moved" >&2
+		failed=1
+	fi
+	cd - >/dev/null
+}
+
+# moved IMPORTS... : the dependencies of an existing program that go get raises.
+moved() {
+	mkdir -p ../old && cd ../old
+	go mod init example.com/old 2>/dev/null
+	local own=(github.com/prometheus/client_golang@v1.20.5 go.mongodb.org/mongo-driver/v2@v2.1.0 github.com/rs/zerolog@v1.30.0
+		golang.org/x/crypto@v0.33.0 github.com/redis/go-redis/v9@v9.7.0)
+	cat >main.go <<-'EOF'
+		package main
+
+		import (
+			_ "github.com/prometheus/client_golang/prometheus"
+			_ "github.com/redis/go-redis/v9"
+			_ "github.com/rs/zerolog"
+			_ "go.mongodb.org/mongo-driver/v2/mongo"
+			_ "golang.org/x/crypto/chacha20poly1305"
+		)
+
+		func main() {}
+	EOF
+	go get "${own[@]}" 2>/dev/null && go mod tidy 2>/dev/null
+	local before after
+	before=$(go list -m -f '{{.Path}} {{.Version}}' $(printf '%s\n' "${own[@]%@*}"))
+	go get "${@/%/@$version}" 2>/dev/null
+	after=$(go list -m -f '{{.Path}} {{.Version}}' $(printf '%s\n' "${own[@]%@*}"))
+	diff <(echo "$before") <(echo "$after") | sed -n 's/^> //p' | paste -sd, -
+}
+
+echo "| program that uses | modules in \`go list -m all\` | MB fetched | own drivers moved |"
+echo "| --- | ---: | ---: | --- |"
+consumer "the library" 13 2 $base
+consumer "the library and redisl2" 20 15 $base $base/redisl2
+
+export GOMODCACHE=$tmp/mod GOBIN=$tmp/bin
+go install "$base/cmd/aside@$version" 2>/dev/null || {
+	echo "consumers: go install $base/cmd/aside@$version failed" >&2
+	failed=1
+}
+[ -n "$failed" ] || "$tmp/bin/aside" version >/dev/null
+[ -z "$failed" ]

@@ -1,0 +1,177 @@
+package redisl2_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/asidecache/aside"
+	"github.com/asidecache/aside/asidetest/history"
+	"github.com/asidecache/aside/tests/testserver"
+)
+
+// TestSoak has four nodes read and write as fast as one machine can, on a real
+// Redis that kills their connections and forgets their scripts again and again,
+// and checks every operation: strong reads and writes are linearizable, no node
+// misses its own writes or goes back, and no default read is staler than a
+// connection is trusted. ASIDE_SOAK is the number of operations, by default few.
+// Caught: release.lua that lifts others' fences; fill.lua that does not compare.
+func TestSoak(t *testing.T) {
+	want := int64(100_000)
+	if s := os.Getenv("ASIDE_SOAK"); s != "" {
+		var err error
+		if want, err = strconv.ParseInt(s, 10, 64); err != nil || want < 1 {
+			t.Fatalf("ASIDE_SOAK is %q, want a number of operations", s)
+		}
+	}
+	r := testserver.Redis(t)
+	p := newPrimary()
+	nodes := make([]*node, 4)
+	for i := range nodes {
+		nodes[i] = newNode(t, p, r.URL(), func(o *options) { o.OnL2Down = aside.FailClosed })
+	}
+	s := &soak{T: t, p: p, nodes: nodes, start: time.Now()}
+	for i := range s.slots {
+		s.slots[i].life = s.born()
+	}
+	var load, checks sync.WaitGroup
+	s.checks = &checks
+	for client := range 48 {
+		load.Go(func() {
+			for !t.Failed() && s.ops.Add(1) <= want {
+				s.once(client, nodes[client%len(nodes)])
+			}
+		})
+	}
+	over := make(chan struct{})
+	faults := 0
+	var fault sync.WaitGroup
+	fault.Go(func() {
+		for every := time.NewTicker(500 * time.Millisecond); ; {
+			select {
+			case <-over:
+				every.Stop()
+				return
+			case <-every.C:
+			}
+			if faults++; faults%2 == 0 {
+				r.Do("SCRIPT", "FLUSH")
+			} else {
+				r.Do("CLIENT", "KILL", "TYPE", "normal")
+			}
+		}
+	})
+	load.Wait()
+	close(over)
+	fault.Wait()
+	for i := range s.slots {
+		s.check(s.slots[i].life)
+	}
+	checks.Wait()
+
+	h := &s.result
+	for _, v := range h.Violations {
+		t.Error(v)
+	}
+	if h.Violated() > 0 || h.Undecided > 0 {
+		t.Errorf("broken: %v; undecided: %d", h.Broken, h.Undecided)
+	}
+	if h.Ops[history.Write] == 0 || h.Strong.Reads == 0 || h.Default.Reads == 0 {
+		t.Errorf("operations by kind: %v", h.Ops)
+	}
+	t.Logf("%d operations on %d keys by 48 clients of %d nodes in %v, %d faults: %d writes (%d refused, %d unknown), %d strong reads (%d stale), %d default reads (%d stale, %.4f %%; of these p50 %v, p99.9 %v, worst %v)",
+		h.Total(), h.Keys, len(nodes), time.Since(s.start).Round(time.Second), faults, h.Ops[history.Write], s.refused.Load(), h.Unknown,
+		h.Strong.Reads, h.Strong.Stale, h.Default.Reads, h.Default.Stale, 100*h.Default.Share(),
+		h.Default.Quantile(0.5), h.Default.Quantile(0.999), h.Default.Worst)
+}
+
+type soak struct {
+	*testing.T
+	p     *primary
+	nodes []*node
+	start time.Time
+	slots [32]struct {
+		sync.RWMutex // held by an operation for reading, by the change of lives for writing
+		life         *history.Key
+	}
+	born_, ops, refused atomic.Int64
+
+	checks *sync.WaitGroup
+	mu     sync.Mutex
+	result history.Result
+}
+
+// lifetime is after how many operations a key is checked and left for another.
+const lifetime = 4000
+
+func (s *soak) born() *history.Key { return history.NewKey(fmt.Sprint("soak", s.born_.Add(1))) }
+
+func (s *soak) check(k *history.Key) {
+	s.checks.Go(func() {
+		r := history.Check(k, history.Options{MaxStale: 3 * time.Second})
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.result.Add(r)
+	})
+}
+
+func (s *soak) once(client int, n *node) {
+	slot := &s.slots[rand.N(len(s.slots))]
+	slot.RLock()
+	life := slot.life
+	k := life.Name()
+	op := history.Op{Client: client, Node: client % len(s.nodes), Call: time.Since(s.start)}
+	switch dice := rand.N(1000); {
+	case dice < 10:
+		var r rec
+		err := n.Write(context.Background(), func(_ context.Context, w *aside.Writing[string, rec]) error {
+			r = s.p.put(k)
+			if dice < 5 {
+				w.Publish(k, r)
+			}
+			return nil
+		}, k)
+		switch {
+		case errors.Is(err, aside.ErrL2Unavailable):
+			s.refused.Add(1)
+		case err != nil && !errors.Is(err, aside.ErrUnacknowledged):
+			s.Errorf("write: %v", err)
+		default:
+			op.Kind, op.Unknown, op.Version = history.Write, err != nil, int64(r.Version)
+		}
+	default:
+		level := aside.Default
+		op.Kind = history.ReadDefault
+		if dice%2 == 0 {
+			level, op.Kind = aside.Strong, history.ReadStrong
+		}
+		r, err := n.Read(context.Background(), k, s.p, level)
+		if err != nil && !errors.Is(err, aside.ErrNotFound) {
+			s.Errorf("%v: %v", op.Kind, err)
+		}
+		op.Version = int64(r.Value.Version)
+	}
+	if op.Kind != 0 {
+		op.Return, op.Tag = time.Since(s.start), uint64(op.Version)
+		life.Record(op)
+	}
+	slot.RUnlock()
+	if life.Len() >= lifetime {
+		slot.Lock()
+		changed := slot.life == life
+		if changed {
+			slot.life = s.born()
+		}
+		slot.Unlock()
+		if changed {
+			s.check(life)
+		}
+	}
+}
