@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/asidecache/aside/driver"
 	"github.com/asidecache/aside/internal/deadline"
 	"github.com/asidecache/aside/internal/envelope"
 	"github.com/asidecache/aside/internal/flight"
@@ -84,7 +85,7 @@ func New[K comparable, V any](opts Options[K, V]) (*Cache[K, V], error) {
 	}
 	if opts.L2 != nil {
 		c.tier = newTier(opts.L2, opts.L2Timeout, opts.BreakerFailures, opts.BreakerDelay, &c.n, c.log, c.onL2, c.startRecovery)
-		if c.unwatch, err = opts.L2.Watch(c.prefix, Watcher{Changed: c.changed, Lost: c.lost}); err != nil {
+		if c.unwatch, err = opts.L2.Watch(c.prefix, driver.Watcher{Changed: c.changed, Lost: c.lost}); err != nil {
 			c.l1.Close()
 			return nil, fmt.Errorf("%w: %w", ErrOptions, err)
 		}
@@ -272,7 +273,7 @@ func (c *Cache[K, V]) Invalidate(ctx context.Context, keys ...K) error {
 	for i, err := range c.tier.invalidate(l2keys) {
 		if err != nil {
 			failed = err
-			c.pending.add(keys[i], Token{}, time.Now())
+			c.pending.add(keys[i], driver.Token{}, time.Now())
 		}
 	}
 	if failed == nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/asidecache/aside/driver"
 	"github.com/asidecache/aside/internal/envelope"
 )
 
@@ -13,7 +14,7 @@ type fence[K comparable, V any] struct {
 	c     *Cache[K, V]
 	keys  []K
 	start time.Time // before the fences were sent, so they end no earlier than start + FenceTTL
-	token Token
+	token driver.Token
 	held  []K // keys with a fence
 	open  []K // keys without one, with FailOpen
 }
@@ -29,9 +30,9 @@ func (f *fence[K, V]) raise() error {
 		return err
 	}
 	f.token = envelope.NewToken()
-	reqs := make([]FenceRequest, len(f.keys))
+	reqs := make([]driver.FenceRequest, len(f.keys))
 	for i, name := range names {
-		reqs[i] = FenceRequest{Key: name, Token: f.token, Life: c.opts.FenceTTL}
+		reqs[i] = driver.FenceRequest{Key: name, Token: f.token, Life: c.opts.FenceTTL}
 	}
 	var failed error
 	var uncertain []K // keys whose fence may have been put up all the same
@@ -121,11 +122,11 @@ func (f *fence[K, V]) lift(w *Writing[K, V], outcome error) error {
 
 // release lifts fences and publishes. Keys for which that fails are remembered.
 // Their fence still stands, unless it has run out or L2 has lost it.
-func (c *Cache[K, V]) release(keys []K, token Token, published map[K]loaded[V]) (failed error) {
+func (c *Cache[K, V]) release(keys []K, token driver.Token, published map[K]loaded[V]) (failed error) {
 	if len(keys) == 0 {
 		return nil
 	}
-	reqs := make([]ReleaseRequest, len(keys))
+	reqs := make([]driver.ReleaseRequest, len(keys))
 	gens := make([]uint64, len(keys))
 	for i, k := range keys {
 		name, err := c.l2key(k)
@@ -133,7 +134,7 @@ func (c *Cache[K, V]) release(keys []K, token Token, published map[K]loaded[V]) 
 			failed = err
 			continue
 		}
-		reqs[i] = ReleaseRequest{Key: name, Token: token}
+		reqs[i] = driver.ReleaseRequest{Key: name, Token: token}
 		gens[i] = c.l1.Generation(k)
 		l, ok := published[k]
 		negative := l.err != nil

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/asidecache/aside/driver"
 	"github.com/asidecache/aside/internal/envelope"
 	"github.com/asidecache/aside/internal/flight"
 )
@@ -73,13 +74,13 @@ func (c *Cache[K, V]) lookUp(jobs []*job[K, V]) (r looked[K, V]) {
 		return r
 	}
 	expect := c.expect.get()
-	reqs := make([]LeaseRequest, len(ask))
+	reqs := make([]driver.LeaseRequest, len(ask))
 	start := time.Now()
 	for i, j := range ask {
 		if j.asked.IsZero() {
 			j.asked = start
 		}
-		reqs[i] = LeaseRequest{Key: j.l2key, Lease: j.lease, TTL: c.leaseTTL(), Expect: expect}
+		reqs[i] = driver.LeaseRequest{Key: j.l2key, Lease: j.lease, TTL: c.leaseTTL(), Expect: expect}
 	}
 	answers := c.tier.acquire(reqs)
 	now := time.Now()
@@ -94,12 +95,12 @@ func (c *Cache[K, V]) lookUp(jobs []*job[K, V]) (r looked[K, V]) {
 				c.dropAfterGrant(j) // it may have been granted all the same
 				c.orphan(j)
 			}
-		case a.State == StateFound:
+		case a.State == driver.StateFound:
 			j.entry = a.Entry
 			r.found = append(r.found, j)
-		case a.State == StateLeased:
+		case a.State == driver.StateLeased:
 			r.leased = append(r.leased, j)
-		case a.State == StateFenced:
+		case a.State == driver.StateFenced:
 			j.mode, j.ans.Miss = fillNothing, MissFenced
 			r.load = append(r.load, j)
 		default:
@@ -270,7 +271,7 @@ func (c *Cache[K, V]) older(key K, version uint64) bool {
 // they cannot be removed, or come back, their keys are loaded.
 func (c *Cache[K, V]) replace(jobs []*job[K, V]) {
 	var evict, load []*job[K, V]
-	var reqs []EvictRequest
+	var reqs []driver.EvictRequest
 	for _, j := range jobs {
 		if j.evicted {
 			j.mode, j.ans.Miss = fillDegraded, MissDegraded
@@ -279,7 +280,7 @@ func (c *Cache[K, V]) replace(jobs []*job[K, V]) {
 		}
 		j.evicted = true
 		evict = append(evict, j)
-		reqs = append(reqs, EvictRequest{j.l2key, j.entry})
+		reqs = append(reqs, driver.EvictRequest{Key: j.l2key, Entry: j.entry})
 	}
 	var again []*job[K, V]
 	if len(reqs) > 0 {

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/asidecache/aside/driver"
 )
 
 // overdue are the keys of writes with unknown outcome, each with the end of its
@@ -20,7 +22,7 @@ type overdue[K comparable] struct {
 
 type fencedUntil[K comparable] struct {
 	key   K
-	token Token
+	token driver.Token
 	due   time.Time
 }
 

@@ -5,6 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/asidecache/aside/driver"
 )
 
 // pending remembers the keys that were written without L2 knowing, in the order
@@ -38,7 +40,7 @@ type unsent[K comparable] struct {
 	// apply a write of unknown outcome before.
 	due time.Time
 	// token of the last write, whose fence L2 may hold although nobody was told.
-	token Token
+	token driver.Token
 }
 
 func (p *pending[K]) len() int { return int(p.n.Load()) }
@@ -67,7 +69,7 @@ func (p *pending[K]) begin(k K) {
 
 // end notes that it ended, and may take effect until due. It returns the
 // write's place in the order of writes.
-func (p *pending[K]) end(k K, token Token, due time.Time) (seq uint64) {
+func (p *pending[K]) end(k K, token driver.Token, due time.Time) (seq uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.mu.busy--
@@ -81,13 +83,13 @@ func (p *pending[K]) end(k K, token Token, due time.Time) (seq uint64) {
 }
 
 // add notes a key that L2 must be told of, from due on.
-func (p *pending[K]) add(k K, token Token, due time.Time) {
+func (p *pending[K]) add(k K, token driver.Token, due time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.addLocked(k, token, due)
 }
 
-func (p *pending[K]) addLocked(k K, token Token, due time.Time) {
+func (p *pending[K]) addLocked(k K, token driver.Token, due time.Time) {
 	p.mu.seq++
 	if u := p.entryLocked(k); u != nil {
 		u.seq, u.token = p.mu.seq, token
@@ -164,7 +166,7 @@ func (p *pending[K]) countLocked() {
 type batch[K comparable] struct {
 	keys   []K
 	seqs   []uint64
-	tokens []Token
+	tokens []driver.Token
 	all    bool
 	seq    uint64
 	more   bool      // there may be more behind it

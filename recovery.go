@@ -5,6 +5,8 @@ import (
 	"errors"
 	"sync"
 	"time"
+
+	"github.com/asidecache/aside/driver"
 )
 
 // orphans are leases that L2 may have granted to this node without its knowing,
@@ -13,13 +15,13 @@ import (
 // answers again. The list is bounded: a lease's own expiry is the safe end.
 type orphans struct {
 	mu   sync.Mutex
-	list []AbandonRequest
+	list []driver.AbandonRequest
 }
 
 const maxOrphans = 8192
 
 // add reports whether there was room.
-func (o *orphans) add(a AbandonRequest) bool {
+func (o *orphans) add(a driver.AbandonRequest) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if len(o.list) >= maxOrphans {
@@ -29,7 +31,7 @@ func (o *orphans) add(a AbandonRequest) bool {
 	return true
 }
 
-func (o *orphans) take(limit int) (batch []AbandonRequest) {
+func (o *orphans) take(limit int) (batch []driver.AbandonRequest) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	n := min(limit, len(o.list))
@@ -44,7 +46,7 @@ func (o *orphans) len() int {
 }
 
 // remember has a lease given back as soon as L2 answers.
-func (c *Cache[K, V]) remember(a AbandonRequest) {
+func (c *Cache[K, V]) remember(a driver.AbandonRequest) {
 	if !c.orphans.add(a) {
 		c.untold("leases that could not be given back", maxOrphans)
 	}
@@ -67,7 +69,7 @@ func (c *Cache[K, V]) untold(what string, most int) {
 }
 
 func (c *Cache[K, V]) orphan(j *job[K, V]) {
-	c.remember(AbandonRequest{Key: j.l2key, Lease: j.lease})
+	c.remember(driver.AbandonRequest{Key: j.l2key, Lease: j.lease})
 }
 
 const (
@@ -233,7 +235,7 @@ func (c *Cache[K, V]) tell(ctx context.Context, b batch[K]) (failed int) {
 
 // releaseOverdue returns those for which it failed.
 func (c *Cache[K, V]) releaseOverdue(batch []fencedUntil[K]) (failed []fencedUntil[K]) {
-	keys, tokens := make([]K, len(batch)), make([]Token, len(batch))
+	keys, tokens := make([]K, len(batch)), make([]driver.Token, len(batch))
 	for i, f := range batch {
 		keys[i], tokens[i] = f.key, f.token
 	}
@@ -247,17 +249,17 @@ func (c *Cache[K, V]) releaseOverdue(batch []fencedUntil[K]) (failed []fencedUnt
 
 // releaseAgain releases keys in L2 after their writes ended, publishing nothing,
 // and drops them from L1.
-func (c *Cache[K, V]) releaseAgain(keys []K, tokens []Token) []error {
+func (c *Cache[K, V]) releaseAgain(keys []K, tokens []driver.Token) []error {
 	errs := make([]error, len(keys))
 	if c.tier != nil {
-		reqs := make([]ReleaseRequest, 0, len(keys))
+		reqs := make([]driver.ReleaseRequest, 0, len(keys))
 		at := make([]int, 0, len(keys))
 		for i, k := range keys {
 			name, err := c.l2key(k)
 			if err != nil {
 				continue // it had a name when it was written; Key does not give it any more
 			}
-			reqs, at = append(reqs, ReleaseRequest{Key: name, Token: tokens[i]}), append(at, i)
+			reqs, at = append(reqs, driver.ReleaseRequest{Key: name, Token: tokens[i]}), append(at, i)
 		}
 		for i, r := range c.tier.release(reqs) {
 			errs[at[i]] = r.Err

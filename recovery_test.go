@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/asidecache/aside/driver"
 )
 
 // What does not fit any more into the lists of what L2 must be told is counted and
@@ -18,7 +20,7 @@ func TestListsOfDebtsAreBounded(t *testing.T) {
 	}
 	_ = c.inflight.close() // nothing is told to anybody
 	for i := range maxOrphans + 10 {
-		c.remember(AbandonRequest{})
+		c.remember(driver.AbandonRequest{})
 		c.rememberFence(fencedUntil[int]{key: i, due: time.Now().Add(time.Hour)})
 	}
 	if c.orphans.len() != maxOrphans || c.overdue.len() != maxOverdue || c.Stats().Untold != 20 {
@@ -42,9 +44,9 @@ func TestPendingIsTakenInOrder(t *testing.T) {
 		if i%2 == 1 {
 			due = now.Add(time.Hour)
 		}
-		p.add(i, Token{}, due)
+		p.add(i, driver.Token{}, due)
 	}
-	p.add(0, Token{}, now) // written again: the last in order
+	p.add(0, driver.Token{}, now) // written again: the last in order
 	for round := range 2 {
 		var got []int
 		for {
