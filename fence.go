@@ -7,6 +7,7 @@ import (
 
 	"github.com/asidecache/aside/driver"
 	"github.com/asidecache/aside/internal/envelope"
+	"github.com/asidecache/aside/internal/outbox"
 )
 
 // fence is a write under way, and the fences that it has put up in L2.
@@ -59,7 +60,7 @@ func (f *fence[K, V]) raise() error {
 		return fmt.Errorf("%w: the write was not begun: %w", ErrL2Unavailable, failed)
 	}
 	for _, k := range f.open {
-		c.pending.begin(k)
+		c.outbox.Begin(k)
 	}
 	return nil
 }
@@ -81,27 +82,30 @@ func (f *fence[K, V]) lift(w *Writing[K, V], outcome error) error {
 		})
 	}
 	if len(f.open) > 0 {
-		unsent := batch[K]{keys: f.open}
-		for _, k := range f.open {
-			unsent.seqs = append(unsent.seqs, c.pending.end(k, f.token, due))
-			unsent.tokens = append(unsent.tokens, f.token)
+		debts := make([]outbox.Debt[K], len(f.open))
+		for i, k := range f.open {
+			debts[i] = c.outbox.End(k, f.token, due)
 		}
 		// Before the acknowledgement, if that can be: an L2 that was slow for a
 		// moment is then no reason for another node to read the older value.
-		if !known || c.tell(context.Background(), unsent) > 0 {
+		failed := 0
+		if known {
+			_, failed = c.deliver(context.Background(), outbox.Batch[K]{Debts: debts})
+		}
+		if !known || failed > 0 {
 			defer c.startRecovery()
 		}
 	}
 	switch {
 	case c.tier == nil && !known:
 		for _, k := range f.keys { // the fence of a cache without L2
-			c.pending.add(k, f.token, due)
+			c.outbox.AddWrite(k, f.token, due)
 		}
 		c.startRecovery()
 		return nil
 	case !known:
 		for _, k := range f.held {
-			c.rememberFence(fencedUntil[K]{k, f.token, due})
+			c.oweFence(k, f.token, due)
 		}
 		return nil
 	case c.tier == nil:
@@ -158,7 +162,7 @@ func (c *Cache[K, V]) release(keys []K, token driver.Token, published map[K]load
 		switch {
 		case r.Err != nil:
 			failed = r.Err
-			c.pending.add(k, token, time.Now())
+			c.outbox.AddWrite(k, token, time.Now())
 		case r.Published:
 			c.n.published.Add(1)
 			l := published[k]

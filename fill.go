@@ -41,7 +41,7 @@ func (c *Cache[K, V]) fill(jobs []*job[K, V]) {
 	if len(abandons) > 0 {
 		for i, err := range c.tier.abandon(abandons) {
 			if err != nil {
-				c.remember(abandons[i])
+				c.oweLease(abandons[i])
 			}
 		}
 		// Not before the lease is gone: those who try again would wait for it.
@@ -91,7 +91,7 @@ func (c *Cache[K, V]) filled(j *job[K, V], r driver.FillResult, ttl time.Duratio
 	case r.Err == nil:
 		c.n.fillsRefused.Add(1)
 	default: // also with the breaker open: the lease was granted before that
-		c.orphan(j)
+		c.oweLease(driver.AbandonRequest{Key: j.l2key, Lease: j.lease})
 	}
 	c.finish(j, trust)
 }

@@ -45,7 +45,7 @@ func (c *Cache[K, V]) name(j *job[K, V]) (err error) {
 func (c *Cache[K, V]) withoutL2(j *job[K, V]) {
 	c.restart(j)
 	j.mode, j.ans.Miss = fillL1, MissNoL2
-	if c.pending.holds(j.key) {
+	if c.outbox.Holds(j.key) {
 		j.mode, j.ans.Miss = fillDegraded, MissFenced
 	}
 }
@@ -63,7 +63,7 @@ func (c *Cache[K, V]) lookUp(jobs []*job[K, V]) (r looked[K, V]) {
 	usable := c.tier.usable()
 	for _, j := range jobs {
 		c.restart(j)
-		if !usable || c.pending.holds(j.key) {
+		if !usable || c.outbox.Holds(j.key) {
 			j.mode, j.ans.Miss = fillDegraded, MissDegraded
 			r.load = append(r.load, j)
 		} else {
@@ -93,7 +93,7 @@ func (c *Cache[K, V]) lookUp(jobs []*job[K, V]) (r looked[K, V]) {
 			r.load = append(r.load, j)
 			if !nothingSent(a.Err) {
 				c.dropAfterGrant(j) // it may have been granted all the same
-				c.orphan(j)
+				c.oweLease(driver.AbandonRequest{Key: j.l2key, Lease: j.lease})
 			}
 		case a.State == driver.StateFound:
 			j.entry = a.Entry
