@@ -5,30 +5,30 @@ import (
 
 	"github.com/redis/rueidis"
 
-	"github.com/asidecache/aside"
+	"github.com/asidecache/aside/driver"
 	"github.com/asidecache/aside/internal/envelope"
 )
 
-// lookFirst tries what acquire.lua does with plain commands, which cost the server
+// tryFastPath tries what acquire.lua does with plain commands, which cost the server
 // less, and returns the requests that it could not answer so. Those take one more
 // round trip.
-func (s *Store) lookFirst(ctx context.Context, reqs []aside.LeaseRequest, out []aside.Acquired) (left []int) {
+func (s *Store) tryFastPath(ctx context.Context, reqs []driver.LeaseRequest, out []driver.Grant) (left []int) {
 	if c, err := s.get(); err == nil && len(reqs) < maxBatch {
 		switch expectation(reqs) {
-		case aside.ExpectValue:
-			return s.getFirst(ctx, c, reqs, out)
-		case aside.ExpectNothing:
-			return leaseFirst(ctx, c, reqs, out)
+		case driver.ExpectValue:
+			return s.fastGet(ctx, c, reqs, out)
+		case driver.ExpectNothing:
+			return fastLease(ctx, c, reqs, out)
 		}
 	}
 	return every(len(reqs))
 }
 
 // expectation returns that of all requests, which come from one cache.
-func expectation(reqs []aside.LeaseRequest) (e aside.Expectation) {
+func expectation(reqs []driver.LeaseRequest) (e driver.Expectation) {
 	for i := range reqs {
 		if i > 0 && reqs[i].Expect != e {
-			return aside.ExpectAnything
+			return driver.ExpectAnything
 		}
 		e = reqs[i].Expect
 	}
@@ -39,11 +39,11 @@ func expectation(reqs []aside.LeaseRequest) (e aside.Expectation) {
 // whether this server is a master is one command more.
 const fewest = 4
 
-// getFirst answers those requests whose keys have a value. The ping before them
+// fastGet answers those requests whose keys have a value. The ping before them
 // refuses on a replica, and on a server that began anew, whose values may be old, as
 // acquire.lua does. A cluster
 // has it for the script alone: each of its servers would have to be asked.
-func (s *Store) getFirst(ctx context.Context, c rueidis.Client, reqs []aside.LeaseRequest, out []aside.Acquired) (left []int) {
+func (s *Store) fastGet(ctx context.Context, c rueidis.Client, reqs []driver.LeaseRequest, out []driver.Grant) (left []int) {
 	if len(reqs) < fewest || c.Mode() == rueidis.ClientModeCluster {
 		return every(len(reqs))
 	}
@@ -60,7 +60,7 @@ func (s *Store) getFirst(ctx context.Context, c rueidis.Client, reqs []aside.Lea
 		entry, err := m.AsBytes()
 		if err == nil && len(entry) > 0 && (entry[0] == envelope.KindValue || entry[0] == envelope.KindNegative) &&
 			envelope.StaleFor(entry) == 0 { // MGET does not tell what is left to live
-			out[i] = aside.Acquired{State: aside.StateFound, Entry: entry}
+			out[i] = driver.Grant{State: driver.StateFound, Entry: entry}
 		} else {
 			left = append(left, i)
 		}
@@ -68,11 +68,11 @@ func (s *Store) getFirst(ctx context.Context, c rueidis.Client, reqs []aside.Lea
 	return left
 }
 
-// leaseFirst leases those keys that are absent. What else it finds is left to
+// fastLease leases those keys that are absent. What else it finds is left to
 // acquire.lua, since a command that writes does not have the server track what it
 // returns, and reading it afterwards would miss a change in between. Replicas
 // refuse it.
-func leaseFirst(ctx context.Context, c rueidis.Client, reqs []aside.LeaseRequest, out []aside.Acquired) (left []int) {
+func fastLease(ctx context.Context, c rueidis.Client, reqs []driver.LeaseRequest, out []driver.Grant) (left []int) {
 	cmds := make([]rueidis.Completed, len(reqs))
 	for i := range reqs {
 		r := &reqs[i]
@@ -82,11 +82,11 @@ func leaseFirst(ctx context.Context, c rueidis.Client, reqs []aside.LeaseRequest
 		entry, err := r.ToString()
 		switch {
 		case rueidis.IsRedisNil(err), err == nil && entry == lease(reqs[i].Lease):
-			out[i] = aside.Acquired{State: aside.StateGranted}
+			out[i] = driver.Grant{State: driver.StateGranted}
 		case err == nil, isRedisErr(err):
 			left = append(left, i)
 		default:
-			out[i] = aside.Acquired{Err: err}
+			out[i] = driver.Grant{Err: err}
 		}
 	}
 	return left
