@@ -8,6 +8,7 @@ import (
 
 	"github.com/asidecache/aside"
 	"github.com/asidecache/aside/asidetest"
+	"github.com/asidecache/aside/driver"
 )
 
 var ctx = context.Background()
@@ -54,7 +55,7 @@ func ExampleClient_Intercept() {
 // The suite holds an L2 of your own against the contract. In a test of your package:
 func ExampleTestL2() {
 	testConformance := func(t *testing.T) {
-		asidetest.TestL2(t, func(t *testing.T) (a, b aside.L2) {
+		asidetest.TestL2(t, func(t *testing.T) (a, b driver.Tier) {
 			var server asidetest.Server // here you start or empty your server
 			return server.NewClient(), server.NewClient()
 		})
