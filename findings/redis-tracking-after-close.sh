@@ -5,7 +5,7 @@
 #        each connection that ever read it, until the key changes. Eight clients that read
 #        the same 100 keys and left: 800 items, and none after the keys were changed.
 #        Known as https://github.com/redis/redis/issues/13867.
-# Here:  docs/bounds.md counts a connection once more for each time that it connects again.
+# Here:  docs/reference/bounds.md counts a connection once more for each time that it connects again.
 set -euo pipefail
 cd "$(dirname "$0")/lib"
 exec python3 -B - <<'PYTHON'
