@@ -10,7 +10,9 @@ import (
 	"testing"
 )
 
-const root = "../.."
+// root is a symbolic link to the repository. By "../.." the files would be outside of
+// this module, and go test would repeat a cached result although they have changed.
+const root = "testdata/repository/"
 
 // page is a Markdown file. Lines of its code blocks are apart from the others.
 type page struct {
@@ -48,6 +50,9 @@ var readTree = sync.OnceValues(func() (t tree, err error) {
 			case ".git", ".cache", "node_modules", "short-results":
 				return filepath.SkipDir
 			}
+			return nil
+		}
+		if !d.Type().IsRegular() {
 			return nil
 		}
 		rel, err := filepath.Rel(root, name)
