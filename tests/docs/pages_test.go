@@ -118,7 +118,7 @@ func (p page) generated() bool { return strings.HasPrefix(p.path, "bench/results
 
 var (
 	spans = regexp.MustCompile("`[^`]+`")
-	links = regexp.MustCompile(`\[[^\]]*\]\(([^)\s]+)\)`)
+	links = regexp.MustCompile(`(?:\[[^\]]*\]\(|(?:href|src)=")([^)"\s]+)[)"]`)
 )
 
 // anchors are the names that headings of a page have on the forge.
