@@ -20,7 +20,7 @@ import (
 // paragraph; commands that were cut at the edge.
 func TestHelp(t *testing.T) {
 	narrow := []string{"COLUMNS=80", "ASIDE_REDIS=redis://:hunter2@h"}
-	for _, command := range []string{"", "serve", "load", "demo", "bench", "check", "version"} {
+	for _, command := range []string{"", "serve", "load", "demo", "bench", "check", "health", "version"} {
 		for _, args := range [][]string{{command, "--help"}, {"help", command}} {
 			args = slices.DeleteFunc(args, func(s string) bool { return s == "" })
 			stdout, stderr, code := asideRun(t, narrow, args...)

@@ -26,6 +26,7 @@ type cli struct {
 	Demo    DemoCmd    `cmd:"" help:"Fill an embedded store with a sample if it is empty, serve it, and say what to try."`
 	Bench   BenchCmd   `cmd:"" help:"Load a server with requests, and report how many it answers, how fast, and from where."`
 	Check   CheckCmd   `cmd:"" help:"Read and write through running servers, and report whether they keep their promises."`
+	Health  HealthCmd  `cmd:"" help:"Ask a running server whether it is well, for the health check of a container."`
 	Version VersionCmd `cmd:"" help:"Print the version."`
 
 	LogFlags

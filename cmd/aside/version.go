@@ -15,6 +15,10 @@ type VersionCmd struct {
 	JSON bool `name:"json" help:"Print it as JSON, for programs."`
 }
 
+// release is the version of a build that Git does not tell it, as of an image:
+// -ldflags "-X main.release=v1.2.3".
+var release string
+
 // version is what the Go tool recorded in the binary.
 type version struct {
 	Version  string `json:"version"`
@@ -31,7 +35,10 @@ func readVersion() version {
 	if !ok {
 		return v
 	}
-	if info.Main.Version != "" {
+	switch {
+	case release != "":
+		v.Version = release
+	case info.Main.Version != "":
 		v.Version = info.Main.Version
 	}
 	for _, s := range info.Settings {
