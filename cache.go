@@ -9,10 +9,12 @@ import (
 	"sync"
 	"time"
 
+	"github.com/asidecache/aside/driver"
 	"github.com/asidecache/aside/internal/deadline"
 	"github.com/asidecache/aside/internal/envelope"
 	"github.com/asidecache/aside/internal/flight"
 	"github.com/asidecache/aside/internal/l1"
+	"github.com/asidecache/aside/internal/outbox"
 )
 
 // Cache is a typed two-tier cache-aside cache between an application and its
@@ -33,9 +35,7 @@ type Cache[K comparable, V any] struct {
 	abandons batcher[*job[K, V]]
 	expect   expectation // of what lookups find
 	waiters  waiters[K, V]
-	pending  pending[K]
-	orphans  orphans
-	overdue  overdue[K]
+	outbox   *outbox.Outbox[K]     // what L2 has yet to be told
 	slots    [maxNesting + 1]slots // of the loads that run, by level of nesting
 	n        counters
 	warn     sometimes
@@ -72,9 +72,9 @@ func New[K comparable, V any](opts Options[K, V]) (*Cache[K, V], error) {
 		unwatch:    func() {},
 		closed:     make(chan struct{}),
 		flights:    flight.NewGroup[K, answer[V]](),
+		outbox:     outbox.New[K](opts.MaxPending, maxFenceDebts, maxLeaseDebts),
 	}
 	c.entries.MaxPayload = max(0, opts.MaxEntrySize)
-	c.pending.max, c.pending.overflows = opts.MaxPending, &c.n.pendingOverflows
 	c.inflight.init()
 	for i := range c.slots {
 		c.slots[i].init(opts.MaxLoads, opts.MaxQueuedLoads)
@@ -84,7 +84,7 @@ func New[K comparable, V any](opts Options[K, V]) (*Cache[K, V], error) {
 	}
 	if opts.L2 != nil {
 		c.tier = newTier(opts.L2, opts.L2Timeout, opts.BreakerFailures, opts.BreakerDelay, &c.n, c.log, c.onL2, c.startRecovery)
-		if c.unwatch, err = opts.L2.Watch(c.prefix, Watcher{Changed: c.changed, Lost: c.lost}); err != nil {
+		if c.unwatch, err = opts.L2.Watch(c.prefix, driver.Watcher{Changed: c.changed, Lost: c.lost}); err != nil {
 			c.l1.Close()
 			return nil, fmt.Errorf("%w: %w", ErrOptions, err)
 		}
@@ -272,7 +272,7 @@ func (c *Cache[K, V]) Invalidate(ctx context.Context, keys ...K) error {
 	for i, err := range c.tier.invalidate(l2keys) {
 		if err != nil {
 			failed = err
-			c.pending.add(keys[i], Token{}, time.Now())
+			c.outbox.AddWrite(keys[i], driver.Token{}, time.Now())
 		}
 	}
 	if failed == nil {
@@ -332,9 +332,9 @@ func (c *Cache[K, V]) close(ctx context.Context) error {
 		errs = append(errs, fmt.Errorf("aside: closed before all loads and writes ended: %w", ctx.Err()))
 	}
 	c.limits.Close()
-	if c.tier != nil && c.pending.len() > 0 {
+	if c.tier != nil && c.outbox.Len(outbox.Write) > 0 {
 		c.drain(ctx, true)
-		if n := c.pending.len(); n > 0 {
+		if n := c.outbox.Len(outbox.Write); n > 0 {
 			errs = append(errs, fmt.Errorf("%w: %d written keys could not be invalidated", ErrL2Unavailable, n))
 		}
 	}

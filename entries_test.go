@@ -16,6 +16,7 @@ import (
 	"github.com/asidecache/aside"
 	"github.com/asidecache/aside/asidetest"
 	"github.com/asidecache/aside/asidetest/testsync"
+	"github.com/asidecache/aside/driver"
 	"github.com/asidecache/aside/internal/envelope"
 )
 
@@ -260,7 +261,7 @@ type evictCalls struct {
 	n atomic.Int64
 }
 
-func (e *evictCalls) Evict(ctx context.Context, reqs []aside.EvictRequest) []error {
+func (e *evictCalls) Evict(ctx context.Context, reqs []driver.EvictRequest) []error {
 	e.n.Add(1)
 	return e.Client.Evict(ctx, reqs)
 }

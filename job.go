@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/asidecache/aside/driver"
 	"github.com/asidecache/aside/internal/flight"
 )
 
@@ -23,7 +24,7 @@ type job[K comparable, V any] struct {
 	bulk   *bulkRead[K, V] // nil for a single read; then its ctx and loader count
 	reader *reader         // the leader of a single read, which decodes
 
-	lease Token
+	lease driver.Token
 	mode  fillMode
 	asOf  flight.Ticket // when the read whose result is handed out began
 	gen   uint64        // of L1, before that read was requested

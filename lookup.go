@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/asidecache/aside/driver"
 	"github.com/asidecache/aside/internal/envelope"
 	"github.com/asidecache/aside/internal/flight"
 )
@@ -44,7 +45,7 @@ func (c *Cache[K, V]) name(j *job[K, V]) (err error) {
 func (c *Cache[K, V]) withoutL2(j *job[K, V]) {
 	c.restart(j)
 	j.mode, j.ans.Miss = fillL1, MissNoL2
-	if c.pending.holds(j.key) {
+	if c.outbox.Holds(j.key) {
 		j.mode, j.ans.Miss = fillDegraded, MissFenced
 	}
 }
@@ -62,7 +63,7 @@ func (c *Cache[K, V]) lookUp(jobs []*job[K, V]) (r looked[K, V]) {
 	usable := c.tier.usable()
 	for _, j := range jobs {
 		c.restart(j)
-		if !usable || c.pending.holds(j.key) {
+		if !usable || c.outbox.Holds(j.key) {
 			j.mode, j.ans.Miss = fillDegraded, MissDegraded
 			r.load = append(r.load, j)
 		} else {
@@ -73,13 +74,13 @@ func (c *Cache[K, V]) lookUp(jobs []*job[K, V]) (r looked[K, V]) {
 		return r
 	}
 	expect := c.expect.get()
-	reqs := make([]LeaseRequest, len(ask))
+	reqs := make([]driver.LeaseRequest, len(ask))
 	start := time.Now()
 	for i, j := range ask {
 		if j.asked.IsZero() {
 			j.asked = start
 		}
-		reqs[i] = LeaseRequest{Key: j.l2key, Lease: j.lease, TTL: c.leaseTTL(), Expect: expect}
+		reqs[i] = driver.LeaseRequest{Key: j.l2key, Lease: j.lease, TTL: c.leaseTTL(), Expect: expect}
 	}
 	answers := c.tier.acquire(reqs)
 	now := time.Now()
@@ -92,14 +93,14 @@ func (c *Cache[K, V]) lookUp(jobs []*job[K, V]) (r looked[K, V]) {
 			r.load = append(r.load, j)
 			if !nothingSent(a.Err) {
 				c.dropAfterGrant(j) // it may have been granted all the same
-				c.orphan(j)
+				c.oweLease(driver.AbandonRequest{Key: j.l2key, Lease: j.lease})
 			}
-		case a.State == StateFound:
+		case a.State == driver.StateFound:
 			j.entry = a.Entry
 			r.found = append(r.found, j)
-		case a.State == StateLeased:
+		case a.State == driver.StateLeased:
 			r.leased = append(r.leased, j)
-		case a.State == StateFenced:
+		case a.State == driver.StateFenced:
 			j.mode, j.ans.Miss = fillNothing, MissFenced
 			r.load = append(r.load, j)
 		default:
@@ -270,7 +271,7 @@ func (c *Cache[K, V]) older(key K, version uint64) bool {
 // they cannot be removed, or come back, their keys are loaded.
 func (c *Cache[K, V]) replace(jobs []*job[K, V]) {
 	var evict, load []*job[K, V]
-	var reqs []EvictRequest
+	var reqs []driver.EvictRequest
 	for _, j := range jobs {
 		if j.evicted {
 			j.mode, j.ans.Miss = fillDegraded, MissDegraded
@@ -279,7 +280,7 @@ func (c *Cache[K, V]) replace(jobs []*job[K, V]) {
 		}
 		j.evicted = true
 		evict = append(evict, j)
-		reqs = append(reqs, EvictRequest{j.l2key, j.entry})
+		reqs = append(reqs, driver.EvictRequest{Key: j.l2key, Entry: j.entry})
 	}
 	var again []*job[K, V]
 	if len(reqs) > 0 {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/asidecache/aside"
 	"github.com/asidecache/aside/asidetest"
+	"github.com/asidecache/aside/driver"
 )
 
 // lateNews is an L2 whose notices of others' changes are held back until deliver
@@ -22,7 +23,7 @@ type lateNews struct {
 	news []func()
 }
 
-func (l *lateNews) Watch(prefix string, w aside.Watcher) (func(), error) {
+func (l *lateNews) Watch(prefix string, w driver.Watcher) (func(), error) {
 	changed := w.Changed
 	w.Changed = func(key string) {
 		l.mu.Lock()

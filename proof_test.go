@@ -8,17 +8,18 @@ import (
 	"github.com/asidecache/aside"
 	"github.com/asidecache/aside/asidetest"
 	"github.com/asidecache/aside/asidetest/testsync"
+	"github.com/asidecache/aside/driver"
 )
 
 // slowAnswers is a connection on which the answers to fills, and the pushes
 // after them, take their time.
 type slowAnswers struct {
-	aside.L2
+	driver.Tier
 	filled, arrive chan struct{}
 }
 
-func (s *slowAnswers) Fill(ctx context.Context, reqs []aside.FillRequest) []aside.FillResult {
-	out := s.L2.Fill(context.WithoutCancel(ctx), reqs)
+func (s *slowAnswers) Fill(ctx context.Context, reqs []driver.FillRequest) []driver.FillResult {
+	out := s.Tier.Fill(context.WithoutCancel(ctx), reqs)
 	select {
 	case s.filled <- struct{}{}:
 		<-s.arrive
@@ -27,10 +28,10 @@ func (s *slowAnswers) Fill(ctx context.Context, reqs []aside.FillRequest) []asid
 	return out
 }
 
-func (s *slowAnswers) Watch(prefix string, w aside.Watcher) (func(), error) {
+func (s *slowAnswers) Watch(prefix string, w driver.Watcher) (func(), error) {
 	changed := w.Changed
 	w.Changed = func(k string) { go func() { <-s.arrive; changed(k) }() }
-	return s.L2.Watch(prefix, w)
+	return s.Tier.Watch(prefix, w)
 }
 
 // An accepted fill proves that no write came before it, and nothing of a write
@@ -42,7 +43,7 @@ func TestStrongFollowerMayComeAfterTheFillButBeforeItsAnswer(t *testing.T) {
 		s := &asidetest.Server{}
 		p := newPrimary("k")
 		slow := &slowAnswers{filled: make(chan struct{}, 1), arrive: make(chan struct{})}
-		a := newNode(t, p, s, func(o *options) { slow.L2 = o.L2; o.L2 = slow; o.L1Size = -1 })
+		a := newNode(t, p, s, func(o *options) { slow.Tier = o.L2; o.L2 = slow; o.L1Size = -1 })
 		b := newNode(t, p, s)
 		a.read("k", aside.Strong) // version 1; its fill is made, and not yet answered
 		synctest.Wait()

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/sony/gobreaker/v2"
+
+	"github.com/asidecache/aside/driver"
 )
 
 // errBreakerOpen: L2 was not asked, since it failed a moment ago.
@@ -18,9 +20,9 @@ var errBreakerOpen = errors.New("aside: L2 left alone after failures")
 // a breaker, so that a dead or silent L2 costs the first few requests one
 // time-out each and the others nothing.
 type tier struct {
-	l2      L2
-	parts   Partitioned // l2, if it is
-	reports Reporting   // l2, if it is
+	l2      driver.Tier
+	parts   driver.Partitioned // l2, if it is
+	reports driver.Reporting   // l2, if it is
 	timeout time.Duration
 	breaker *gobreaker.TwoStepCircuitBreaker[struct{}]
 	errors  *atomic.Uint64
@@ -30,8 +32,8 @@ type tier struct {
 	entrySize atomic.Int64 // bytes of an entry that was found of late, about
 
 	// requests on one key each, of writes that come together
-	fences   exchange[FenceRequest, error]
-	releases exchange[ReleaseRequest, ReleaseResult]
+	fences   exchange[driver.FenceRequest, error]
+	releases exchange[driver.ReleaseRequest, driver.ReleaseResult]
 
 	reason  atomic.Pointer[mishap] // the last operation's, nil if it succeeded
 	refused atomic.Pointer[mishap]
@@ -41,10 +43,10 @@ type tier struct {
 	loggedAt time.Time
 }
 
-func newTier(l2 L2, timeout time.Duration, failures int, delay time.Duration, n *counters, log *slog.Logger, hook func(string, time.Duration, error), opened func()) *tier {
+func newTier(l2 driver.Tier, timeout time.Duration, failures int, delay time.Duration, n *counters, log *slog.Logger, hook func(string, time.Duration, error), opened func()) *tier {
 	t := &tier{l2: l2, timeout: timeout, errors: &n.l2Errors, hook: hook, log: log}
-	t.parts, _ = l2.(Partitioned)
-	t.reports, _ = l2.(Reporting)
+	t.parts, _ = l2.(driver.Partitioned)
+	t.reports, _ = l2.(driver.Reporting)
 	t.breaker = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
 		Name:        "L2",
 		MaxRequests: 1,
@@ -210,10 +212,10 @@ func eachOf[R any](t *tier, op string, n, size int, f func(ctx context.Context) 
 
 // acquire has a timeout that grows with the bytes that are to be expected: what comes
 // back is not known before.
-func (t *tier) acquire(reqs []LeaseRequest) []Acquired {
+func (t *tier) acquire(reqs []driver.LeaseRequest) []driver.Grant {
 	out := eachOf(t, "acquire", len(reqs), len(reqs)*int(t.entrySize.Load()),
-		func(ctx context.Context) []Acquired { return t.l2.Acquire(ctx, reqs) },
-		func(a *Acquired) *error { return &a.Err })
+		func(ctx context.Context) []driver.Grant { return t.l2.Acquire(ctx, reqs) },
+		func(a *driver.Grant) *error { return &a.Err })
 	size, found := 0, 0
 	for i := range out {
 		if n := len(out[i].Entry); n > 0 {
@@ -238,43 +240,43 @@ func (t *tier) sawEntries(size, n int) {
 	}
 }
 
-func (t *tier) fill(reqs []FillRequest) []FillResult {
+func (t *tier) fill(reqs []driver.FillRequest) []driver.FillResult {
 	size := 0
 	for i := range reqs {
 		size += len(reqs[i].Entry)
 	}
 	t.sawEntries(size, len(reqs))
 	return eachOf(t, "fill", len(reqs), size,
-		func(ctx context.Context) []FillResult { return t.l2.Fill(ctx, reqs) },
-		func(r *FillResult) *error { return &r.Err })
+		func(ctx context.Context) []driver.FillResult { return t.l2.Fill(ctx, reqs) },
+		func(r *driver.FillResult) *error { return &r.Err })
 }
 
-func (t *tier) abandon(reqs []AbandonRequest) []error {
+func (t *tier) abandon(reqs []driver.AbandonRequest) []error {
 	return each(t, "abandon", len(reqs),
 		func(ctx context.Context) []error { return t.l2.Abandon(ctx, reqs) }, itself)
 }
 
-func (t *tier) evict(reqs []EvictRequest) []error {
+func (t *tier) evict(reqs []driver.EvictRequest) []error {
 	return each(t, "evict", len(reqs),
 		func(ctx context.Context) []error { return t.l2.Evict(ctx, reqs) }, itself)
 }
 
-func (t *tier) fence(reqs []FenceRequest) []error {
-	return gathered(t, &t.fences, reqs, func(r *FenceRequest) string { return r.Key }, func(reqs []FenceRequest) []error {
+func (t *tier) fence(reqs []driver.FenceRequest) []error {
+	return gathered(t, &t.fences, reqs, func(r *driver.FenceRequest) string { return r.Key }, func(reqs []driver.FenceRequest) []error {
 		return each(t, "fence", len(reqs),
 			func(ctx context.Context) []error { return t.l2.Fence(ctx, reqs) }, itself)
 	})
 }
 
-func (t *tier) release(reqs []ReleaseRequest) []ReleaseResult {
-	return gathered(t, &t.releases, reqs, func(r *ReleaseRequest) string { return r.Key }, func(reqs []ReleaseRequest) []ReleaseResult {
+func (t *tier) release(reqs []driver.ReleaseRequest) []driver.ReleaseResult {
+	return gathered(t, &t.releases, reqs, func(r *driver.ReleaseRequest) string { return r.Key }, func(reqs []driver.ReleaseRequest) []driver.ReleaseResult {
 		size := 0
 		for i := range reqs {
 			size += len(reqs[i].Publish)
 		}
 		return eachOf(t, "release", len(reqs), size,
-			func(ctx context.Context) []ReleaseResult { return t.l2.Release(ctx, reqs) },
-			func(r *ReleaseResult) *error { return &r.Err })
+			func(ctx context.Context) []driver.ReleaseResult { return t.l2.Release(ctx, reqs) },
+			func(r *driver.ReleaseResult) *error { return &r.Err })
 	})
 }
 

@@ -5,19 +5,19 @@ import (
 
 	"github.com/redis/rueidis"
 
-	"github.com/asidecache/aside"
+	"github.com/asidecache/aside/driver"
 	"github.com/asidecache/aside/internal/envelope"
 )
 
 // lookFirst tries what acquire.lua does with plain commands, which cost the server
 // less, and returns the requests that it could not answer so. Those take one more
 // round trip.
-func (s *Store) lookFirst(ctx context.Context, reqs []aside.LeaseRequest, out []aside.Acquired) (left []int) {
+func (s *Store) lookFirst(ctx context.Context, reqs []driver.LeaseRequest, out []driver.Grant) (left []int) {
 	if c, err := s.get(); err == nil && len(reqs) < maxBatch {
 		switch expectation(reqs) {
-		case aside.ExpectValue:
+		case driver.ExpectValue:
 			return s.getFirst(ctx, c, reqs, out)
-		case aside.ExpectNothing:
+		case driver.ExpectNothing:
 			return leaseFirst(ctx, c, reqs, out)
 		}
 	}
@@ -25,10 +25,10 @@ func (s *Store) lookFirst(ctx context.Context, reqs []aside.LeaseRequest, out []
 }
 
 // expectation returns that of all requests, which come from one cache.
-func expectation(reqs []aside.LeaseRequest) (e aside.Expectation) {
+func expectation(reqs []driver.LeaseRequest) (e driver.Expectation) {
 	for i := range reqs {
 		if i > 0 && reqs[i].Expect != e {
-			return aside.ExpectAnything
+			return driver.ExpectAnything
 		}
 		e = reqs[i].Expect
 	}
@@ -43,7 +43,7 @@ const fewest = 4
 // refuses on a replica, and on a server that began anew, whose values may be old, as
 // acquire.lua does. A cluster
 // has it for the script alone: each of its servers would have to be asked.
-func (s *Store) getFirst(ctx context.Context, c rueidis.Client, reqs []aside.LeaseRequest, out []aside.Acquired) (left []int) {
+func (s *Store) getFirst(ctx context.Context, c rueidis.Client, reqs []driver.LeaseRequest, out []driver.Grant) (left []int) {
 	if len(reqs) < fewest || c.Mode() == rueidis.ClientModeCluster {
 		return every(len(reqs))
 	}
@@ -60,7 +60,7 @@ func (s *Store) getFirst(ctx context.Context, c rueidis.Client, reqs []aside.Lea
 		entry, err := m.AsBytes()
 		if err == nil && len(entry) > 0 && (entry[0] == envelope.KindValue || entry[0] == envelope.KindNegative) &&
 			envelope.StaleFor(entry) == 0 { // MGET does not tell what is left to live
-			out[i] = aside.Acquired{State: aside.StateFound, Entry: entry}
+			out[i] = driver.Grant{State: driver.StateFound, Entry: entry}
 		} else {
 			left = append(left, i)
 		}
@@ -72,7 +72,7 @@ func (s *Store) getFirst(ctx context.Context, c rueidis.Client, reqs []aside.Lea
 // acquire.lua, since a command that writes does not have the server track what it
 // returns, and reading it afterwards would miss a change in between. Replicas
 // refuse it.
-func leaseFirst(ctx context.Context, c rueidis.Client, reqs []aside.LeaseRequest, out []aside.Acquired) (left []int) {
+func leaseFirst(ctx context.Context, c rueidis.Client, reqs []driver.LeaseRequest, out []driver.Grant) (left []int) {
 	cmds := make([]rueidis.Completed, len(reqs))
 	for i := range reqs {
 		r := &reqs[i]
@@ -82,11 +82,11 @@ func leaseFirst(ctx context.Context, c rueidis.Client, reqs []aside.LeaseRequest
 		entry, err := r.ToString()
 		switch {
 		case rueidis.IsRedisNil(err), err == nil && entry == lease(reqs[i].Lease):
-			out[i] = aside.Acquired{State: aside.StateGranted}
+			out[i] = driver.Grant{State: driver.StateGranted}
 		case err == nil, isRedisErr(err):
 			left = append(left, i)
 		default:
-			out[i] = aside.Acquired{Err: err}
+			out[i] = driver.Grant{Err: err}
 		}
 	}
 	return left

@@ -7,17 +7,17 @@ import (
 
 	"github.com/redis/rueidis"
 
-	"github.com/asidecache/aside"
+	"github.com/asidecache/aside/driver"
 	"github.com/asidecache/aside/internal/envelope"
 )
 
 // lookRefused answers those requests that a master out of memory, or not
 // allowed to write for another reason, refused to lease: what it has can be
 // read all the same. The others keep their error.
-func (s *Store) lookRefused(ctx context.Context, reqs []aside.LeaseRequest, out []aside.Acquired) {
+func (s *Store) lookRefused(ctx context.Context, reqs []driver.LeaseRequest, out []driver.Grant) {
 	var refused []int
 	for i := range out {
-		if errors.Is(out[i].Err, aside.ErrL2Refused) {
+		if errors.Is(out[i].Err, driver.ErrRefused) {
 			refused = append(refused, i)
 		}
 	}
@@ -40,7 +40,7 @@ func (s *Store) lookRefused(ctx context.Context, reqs []aside.LeaseRequest, out 
 		}
 		rs := c.DoMulti(ctx, cmds...)
 		if len(rs) > 2*n {
-			if err := wrap(rs[0].Error()); err != nil && !errors.Is(err, aside.ErrL2Refused) {
+			if err := wrap(rs[0].Error()); err != nil && !errors.Is(err, driver.ErrRefused) {
 				return
 			}
 			rs = rs[1:]
@@ -54,14 +54,14 @@ func (s *Store) lookRefused(ctx context.Context, reqs []aside.LeaseRequest, out 
 			switch entry[0] {
 			case envelope.KindValue:
 				if left < 0 || time.Duration(left)*time.Millisecond > envelope.StaleFor(entry) {
-					out[i] = aside.Acquired{State: aside.StateFound, Entry: entry}
+					out[i] = driver.Grant{State: driver.StateFound, Entry: entry}
 				}
 			case envelope.KindNegative:
-				out[i] = aside.Acquired{State: aside.StateFound, Entry: entry}
+				out[i] = driver.Grant{State: driver.StateFound, Entry: entry}
 			case envelope.KindLease:
-				out[i] = aside.Acquired{State: aside.StateLeased}
+				out[i] = driver.Grant{State: driver.StateLeased}
 			case envelope.KindFence:
-				out[i] = aside.Acquired{State: aside.StateFenced}
+				out[i] = driver.Grant{State: driver.StateFenced}
 			}
 		}
 		refused = refused[n:]

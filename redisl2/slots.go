@@ -34,7 +34,7 @@ func readSlots(slots string) *slotOwners {
 	return &o
 }
 
-// Partition implements aside.Partitioned: the master of a cluster that the key's
+// Partition implements driver.Partitioned: the master of a cluster that the key's
 // slot belonged to when the masters were asked last.
 func (s *Store) Partition(key string) int {
 	owners := s.topology.bySlot.Load()

@@ -13,6 +13,7 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/asidecache/aside"
+	"github.com/asidecache/aside/driver"
 	"github.com/asidecache/aside/internal/envelope"
 	"github.com/asidecache/aside/redisl2"
 	"github.com/asidecache/aside/tests/testserver"
@@ -239,12 +240,12 @@ func BenchmarkScale(b *testing.B) {
 	}
 	for _, nodes := range []int{1, 10, 100} {
 		x := newBench(b)
-		reqs := make([]aside.LeaseRequest, benchKeys)
+		reqs := make([]driver.LeaseRequest, benchKeys)
 		for i, k := range x.keys {
 			if err := x.get(k); err != nil {
 				b.Fatal(err)
 			}
-			reqs[i] = aside.LeaseRequest{Key: "aside:bench:0:" + k, Lease: envelope.NewToken(), TTL: minute}
+			reqs[i] = driver.LeaseRequest{Key: "aside:bench:0:" + k, Lease: envelope.NewToken(), TTL: minute}
 		}
 		others := make([]*redisl2.Store, nodes)
 		for i := range others {

@@ -10,15 +10,16 @@ import (
 
 	"github.com/asidecache/aside"
 	"github.com/asidecache/aside/asidetest/testsync"
+	"github.com/asidecache/aside/driver"
 	"github.com/asidecache/aside/internal/envelope"
 	"github.com/asidecache/aside/redisl2"
 	"github.com/asidecache/aside/tests/testserver"
 )
 
-func expected(keys ...string) []aside.LeaseRequest {
-	reqs := make([]aside.LeaseRequest, len(keys))
+func expected(keys ...string) []driver.LeaseRequest {
+	reqs := make([]driver.LeaseRequest, len(keys))
 	for i, k := range keys {
-		reqs[i] = aside.LeaseRequest{Key: prefix + k, Lease: envelope.NewToken(), TTL: minute, Expect: aside.ExpectValue}
+		reqs[i] = driver.LeaseRequest{Key: prefix + k, Lease: envelope.NewToken(), TTL: minute, Expect: driver.ExpectValue}
 	}
 	return reqs
 }
@@ -32,12 +33,12 @@ func stored(t *testing.T, url string, keys ...string) {
 	t.Helper()
 	s := open(t, redisl2.Options{URL: url})
 	reqs := expected(keys...)
-	fills := make([]aside.FillRequest, len(keys))
+	fills := make([]driver.FillRequest, len(keys))
 	for i, a := range s.Acquire(t.Context(), reqs) {
-		if a.State != aside.StateGranted {
+		if a.State != driver.StateGranted {
 			t.Fatalf("%s: %+v", keys[i], a)
 		}
-		fills[i] = aside.FillRequest{Key: reqs[i].Key, Lease: reqs[i].Lease, Entry: entry(keys[i]), TTL: minute}
+		fills[i] = driver.FillRequest{Key: reqs[i].Key, Lease: reqs[i].Lease, Entry: entry(keys[i]), TTL: minute}
 	}
 	for i, f := range s.Fill(t.Context(), fills) {
 		if !f.Stored {
@@ -58,7 +59,7 @@ func TestExpectedValuesAreAskedForWithMGET(t *testing.T) {
 	s.Acquire(t.Context(), expected(there...)) // the server learns the ping
 	tap.forget()
 	for i, a := range s.Acquire(t.Context(), expected(there...)) {
-		if a.Err != nil || a.State != aside.StateFound || !slices.Equal(a.Entry, entry(there[i])) {
+		if a.Err != nil || a.State != driver.StateFound || !slices.Equal(a.Entry, entry(there[i])) {
 			t.Errorf("%s: %+v", there[i], a)
 		}
 	}
@@ -67,10 +68,10 @@ func TestExpectedValuesAreAskedForWithMGET(t *testing.T) {
 	other := open(t, redisl2.Options{URL: srv.URL()})
 	reqs := expected("k0", "absent", "leased", "fenced", "k1")
 	other.Acquire(t.Context(), expected("leased"))
-	other.Fence(t.Context(), []aside.FenceRequest{{Key: prefix + "fenced", Token: envelope.NewToken(), Life: minute}})
+	other.Fence(t.Context(), []driver.FenceRequest{{Key: prefix + "fenced", Token: envelope.NewToken(), Life: minute}})
 	tap.forget()
 	got := s.Acquire(t.Context(), reqs)
-	want := []aside.EntryState{aside.StateFound, aside.StateGranted, aside.StateLeased, aside.StateFenced, aside.StateFound}
+	want := []driver.State{driver.StateFound, driver.StateGranted, driver.StateLeased, driver.StateFenced, driver.StateFound}
 	for i, a := range got {
 		if a.Err != nil || a.State != want[i] {
 			t.Errorf("%s: %+v, want state %d", reqs[i].Key, a, want[i])
@@ -83,7 +84,7 @@ func TestExpectedValuesAreAskedForWithMGET(t *testing.T) {
 	s.Acquire(t.Context(), expected(there[:3]...))
 	reqs = expected(there...)
 	for i := range reqs {
-		reqs[i].Expect = aside.ExpectAnything
+		reqs[i].Expect = driver.ExpectAnything
 	}
 	s.Acquire(t.Context(), reqs)
 	if names := tap.commands(); slices.Contains(names, "MGET") {
@@ -101,7 +102,7 @@ func TestExpectedValuesAreTrackedAndNotAReplicas(t *testing.T) {
 	stored(t, srv.URL(), there...)
 	s := open(t, redisl2.Options{URL: srv.URL()})
 	changed := make(chan string, 100)
-	if _, err := s.Watch(prefix, aside.Watcher{Changed: func(k string) { changed <- k }, Lost: func() {}}); err != nil {
+	if _, err := s.Watch(prefix, driver.Watcher{Changed: func(k string) { changed <- k }, Lost: func() {}}); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {
@@ -133,26 +134,26 @@ func TestExpectedAbsencesAreLeasedWithSET(t *testing.T) {
 	stored(t, srv.URL(), "value")
 	other := open(t, redisl2.Options{URL: srv.URL()})
 	other.Acquire(t.Context(), expected("leased"))
-	other.Fence(t.Context(), []aside.FenceRequest{{Key: prefix + "fenced", Token: envelope.NewToken(), Life: minute}})
+	other.Fence(t.Context(), []driver.FenceRequest{{Key: prefix + "fenced", Token: envelope.NewToken(), Life: minute}})
 	srv.Do("RPUSH", prefix+"foreign", "x")
 
 	tap := newTap(t, srv)
 	s := open(t, redisl2.Options{URL: tap.url()})
 	changed := make(chan string, 100)
-	if _, err := s.Watch(prefix, aside.Watcher{Changed: func(k string) { changed <- k }, Lost: func() {}}); err != nil {
+	if _, err := s.Watch(prefix, driver.Watcher{Changed: func(k string) { changed <- k }, Lost: func() {}}); err != nil {
 		t.Fatal(err)
 	}
-	ask := func(keys ...string) []aside.LeaseRequest {
+	ask := func(keys ...string) []driver.LeaseRequest {
 		reqs := expected(keys...)
 		for i := range reqs {
-			reqs[i].Expect = aside.ExpectNothing
+			reqs[i].Expect = driver.ExpectNothing
 		}
 		return reqs
 	}
 	reqs := ask("absent", "absent too")
 	for range 2 { // the second time is a retry
 		tap.forget()
-		for i, want := range []aside.EntryState{aside.StateGranted, aside.StateGranted} {
+		for i, want := range []driver.State{driver.StateGranted, driver.StateGranted} {
 			if a := s.Acquire(t.Context(), reqs)[i]; a.Err != nil || a.State != want {
 				t.Errorf("%s: %+v, want state %d", reqs[i].Key, a, want)
 			}
@@ -161,7 +162,7 @@ func TestExpectedAbsencesAreLeasedWithSET(t *testing.T) {
 			t.Errorf("commands on the wire: %v", names)
 		}
 	}
-	for _, r := range s.Fill(t.Context(), []aside.FillRequest{{Key: reqs[0].Key, Lease: reqs[0].Lease, Entry: entry("x"), TTL: minute}}) {
+	for _, r := range s.Fill(t.Context(), []driver.FillRequest{{Key: reqs[0].Key, Lease: reqs[0].Lease, Entry: entry("x"), TTL: minute}}) {
 		if !r.Stored {
 			t.Errorf("a fill under a lease by SET: %+v", r)
 		}
@@ -169,7 +170,7 @@ func TestExpectedAbsencesAreLeasedWithSET(t *testing.T) {
 
 	reqs = ask("value", "leased", "foreign", "fenced")
 	for i, a := range s.Acquire(t.Context(), reqs) {
-		if want := []aside.EntryState{aside.StateFound, aside.StateLeased, aside.StateGranted, aside.StateFenced}[i]; a.Err != nil || a.State != want {
+		if want := []driver.State{driver.StateFound, driver.StateLeased, driver.StateGranted, driver.StateFenced}[i]; a.Err != nil || a.State != want {
 			t.Errorf("%s: %+v, want state %d", reqs[i].Key, a, want)
 		}
 	}
@@ -185,7 +186,7 @@ func TestExpectedAbsencesAreLeasedWithSET(t *testing.T) {
 	srv.Do("CONFIG", "SET", "maxmemory", "1")
 	stale := ask("absent too", "new")
 	for i, a := range s.Acquire(t.Context(), stale) {
-		if want := []aside.EntryState{aside.StateLeased, 0}[i]; a.State != want || (want == 0) != errors.Is(a.Err, aside.ErrL2Refused) {
+		if want := []driver.State{driver.StateLeased, 0}[i]; a.State != want || (want == 0) != errors.Is(a.Err, aside.ErrL2Refused) {
 			t.Errorf("memory is full, %s: %+v", stale[i].Key, a)
 		}
 	}
@@ -207,14 +208,14 @@ func TestKeysOfOneScriptAreWatched(t *testing.T) {
 	stored(t, srv.URL(), there...)
 	s := open(t, redisl2.Options{URL: srv.URL()})
 	changed := make(chan string, 100)
-	if _, err := s.Watch(prefix, aside.Watcher{Changed: func(k string) { changed <- k }, Lost: func() {}}); err != nil {
+	if _, err := s.Watch(prefix, driver.Watcher{Changed: func(k string) { changed <- k }, Lost: func() {}}); err != nil {
 		t.Fatal(err)
 	}
 	found, granted := expected(there...), expected(fresh...)
-	fills := make([]aside.FillRequest, len(granted))
+	fills := make([]driver.FillRequest, len(granted))
 	for i := range found {
-		found[i].Expect = aside.ExpectAnything
-		fills[i] = aside.FillRequest{Key: granted[i].Key, Lease: granted[i].Lease, Entry: entry("x"), TTL: minute}
+		found[i].Expect = driver.ExpectAnything
+		fills[i] = driver.FillRequest{Key: granted[i].Key, Lease: granted[i].Lease, Entry: entry("x"), TTL: minute}
 	}
 	s.Acquire(t.Context(), found)
 	s.Acquire(t.Context(), granted)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/asidecache/aside"
 	"github.com/asidecache/aside/asidetest/testsync"
+	"github.com/asidecache/aside/driver"
 	"github.com/asidecache/aside/redisl2"
 	"github.com/asidecache/aside/tests/testserver"
 )
@@ -512,8 +513,8 @@ func TestErrorsOfAStoreWithoutConnection(t *testing.T) {
 	for what, err := range map[string]error{
 		"ping":    s.Ping(t.Context()),
 		"clear":   s.Clear(t.Context(), prefix),
-		"acquire": s.Acquire(t.Context(), make([]aside.LeaseRequest, 1))[0].Err,
-		"fence":   s.Fence(t.Context(), []aside.FenceRequest{{Key: "k", Life: minute}})[0],
+		"acquire": s.Acquire(t.Context(), make([]driver.LeaseRequest, 1))[0].Err,
+		"fence":   s.Fence(t.Context(), []driver.FenceRequest{{Key: "k", Life: minute}})[0],
 	} {
 		if err == nil || !strings.Contains(err.Error(), "redisl2: closed") {
 			t.Errorf("%s: %v", what, err)
