@@ -24,6 +24,7 @@ import (
 	_ "github.com/asidecache/aside"
 	_ "github.com/asidecache/aside/asideprom"
 	_ "github.com/asidecache/aside/asidetest"
+	_ "github.com/asidecache/aside/driver"
 	_ "github.com/asidecache/aside/redisl2"
 )
 
@@ -36,6 +37,7 @@ var imports = []string{
 	"github.com/asidecache/aside",
 	"github.com/asidecache/aside/asideprom",
 	"github.com/asidecache/aside/asidetest",
+	"github.com/asidecache/aside/driver",
 	"github.com/asidecache/aside/redisl2",
 }
 
