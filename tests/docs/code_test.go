@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"go/ast"
+	"go/format"
 	"go/importer"
 	"go/parser"
 	"go/token"
@@ -64,6 +65,7 @@ var exports = sync.OnceValues(func() (map[string]string, error) {
 
 // TestCode: the Go code of each page compiles, as one package a page. A block is
 // declarations, or the statements of a function, or a whole file with its imports.
+// It is formatted.
 // What is not declared on the page is in prelude.go.txt.
 //
 // Caught: a block that called aside.Writing by a name that it does not have.
@@ -123,6 +125,9 @@ func (p page) compile(fset *token.FileSet, from types.Importer, prelude string, 
 			continue
 		}
 		*n++
+		if formatted, err := format.Source([]byte(b.code)); err == nil && string(formatted) != b.code {
+			problems = append(problems, fmt.Sprintf("%s:%d: not formatted; gofmt makes of it:\n%s", p.path, b.number, formatted))
+		}
 		at := fmt.Sprintf("//line %s:%d\n", p.path, b.number)
 		if strings.HasPrefix(b.code, "package ") || strings.Contains(b.code, "\npackage ") {
 			f, err := parser.ParseFile(fset, "", at+b.code, 0)

@@ -202,7 +202,7 @@ func TestGuideHeads(t *testing.T) {
 // paragraphs. Addresses cannot be broken; release notes and measured tables are as
 // they come.
 func TestWidth(t *testing.T) {
-	const most, mostInCell = 120, 240
+	const most, mostInCell = 120, 180
 	for _, p := range mustTree(t).pages {
 		if p.generated() || p.path == "CHANGELOG.md" || p.path == "SECURITY.md" {
 			continue
