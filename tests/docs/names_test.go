@@ -156,3 +156,23 @@ func TestMetricsAreListed(t *testing.T) {
 		t.Errorf("saw %d metrics only", n)
 	}
 }
+
+// TestPagesInSources: the pages that scripts and models name exist.
+//
+// Caught: a script that wrote a page which had become a part of another.
+func TestPagesInSources(t *testing.T) {
+	all := mustTree(t)
+	named := regexp.MustCompile(`\bdocs/[\w./-]+\.md\b`)
+	for name, text := range all.files {
+		switch path.Ext(name) {
+		case ".sh", ".pml", ".lua", ".yaml":
+		default:
+			continue
+		}
+		for _, p := range named.FindAllString(text, -1) {
+			if _, ok := all.files[p]; !ok {
+				t.Errorf("%s names %s, which there is not", name, p)
+			}
+		}
+	}
+}
