@@ -160,7 +160,7 @@ func TestCompositeKeys(t *testing.T) {
 		}
 		testsync.Eventually(t, "fill", func() bool { return aside.Flights(c) == 0 })
 	}
-	if err := b.Write(t.Context(), func(context.Context, *aside.Writing[key, string]) error { return nil }, k); err != nil {
+	if err := b.Write(t.Context(), func(context.Context, *aside.WriteTx[key, string]) error { return nil }, k); err != nil {
 		t.Fatal(err)
 	}
 	if r, _ := a.Read(t.Context(), k, ld, aside.Default); r.Source == aside.SourceL1 {

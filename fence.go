@@ -23,7 +23,7 @@ type fence[K comparable, V any] struct {
 // raise fences the keys.
 func (f *fence[K, V]) raise() error {
 	c := f.c
-	if c.tier == nil {
+	if c.l2 == nil {
 		return nil
 	}
 	names, err := c.l2keys(f.keys)
@@ -37,7 +37,7 @@ func (f *fence[K, V]) raise() error {
 	}
 	var failed error
 	var uncertain []K // keys whose fence may have been put up all the same
-	for i, err := range c.tier.fence(reqs) {
+	for i, err := range c.l2.fence(reqs) {
 		switch {
 		case err == nil:
 			f.held = append(f.held, f.keys[i])
@@ -66,7 +66,7 @@ func (f *fence[K, V]) raise() error {
 }
 
 // lift ends the fences as the outcome of the write asks for.
-func (f *fence[K, V]) lift(w *Writing[K, V], outcome error) error {
+func (f *fence[K, V]) lift(w *WriteTx[K, V], outcome error) error {
 	c := f.c
 	// After the commit, before the acknowledgement: what L1 took in meanwhile
 	// may have been read before.
@@ -97,7 +97,7 @@ func (f *fence[K, V]) lift(w *Writing[K, V], outcome error) error {
 		}
 	}
 	switch {
-	case c.tier == nil && !known:
+	case c.l2 == nil && !known:
 		for _, k := range f.keys { // the fence of a cache without L2
 			c.outbox.AddWrite(k, f.token, due)
 		}
@@ -108,7 +108,7 @@ func (f *fence[K, V]) lift(w *Writing[K, V], outcome error) error {
 			c.oweFence(k, f.token, due)
 		}
 		return nil
-	case c.tier == nil:
+	case c.l2 == nil:
 		return nil
 	}
 	var published map[K]loaded[V]
@@ -157,7 +157,7 @@ func (c *Cache[K, V]) release(keys []K, token driver.Token, published map[K]load
 		return failed
 	}
 	start := time.Now()
-	for i, r := range c.tier.release(reqs) {
+	for i, r := range c.l2.release(reqs) {
 		k := keys[i]
 		switch {
 		case r.Err != nil:

@@ -34,19 +34,19 @@ func (c *Cache[K, V]) fill(jobs []*job[K, V]) {
 		abandoned = append(abandoned, j)
 	}
 	if len(fills) > 0 {
-		for i, r := range c.tier.fill(fills) {
+		for i, r := range c.l2.fill(fills) {
 			c.filled(filled[i], r, fills[i].TTL)
 		}
 	}
 	if len(abandons) > 0 {
-		for i, err := range c.tier.abandon(abandons) {
+		for i, err := range c.l2.abandon(abandons) {
 			if err != nil {
 				c.oweLease(abandons[i])
 			}
 		}
 		// Not before the lease is gone: those who try again would wait for it.
 		for _, j := range abandoned {
-			c.finish(j, flight.TrustNone)
+			c.closeJob(j, flight.TrustNone)
 		}
 	}
 }
@@ -93,7 +93,7 @@ func (c *Cache[K, V]) filled(j *job[K, V], r driver.FillResult, ttl time.Duratio
 	default: // also with the breaker open: the lease was granted before that
 		c.oweLease(driver.AbandonRequest{Key: j.l2key, Lease: j.lease})
 	}
-	c.finish(j, trust)
+	c.closeJob(j, trust)
 }
 
 // encode makes the entry of a value or an absence. A value too large for L2 has an

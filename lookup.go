@@ -24,13 +24,13 @@ func (c *Cache[K, V]) ask(j *job[K, V]) error {
 		return err
 	}
 	j.reader = &reader{found: make(chan struct{}, 1)}
-	c.lookups.add(c.tier.partition(j.l2key), j, func(jobs []*job[K, V]) { c.dispatch(c.lookUp(jobs)) })
+	c.lookups.add(c.l2.partition(j.l2key), j, func(jobs []*job[K, V]) { c.dispatch(c.lookUp(jobs)) })
 	return nil
 }
 
 // name gives a job its key in L2, and a lease. If it fails, the job has been ended.
 func (c *Cache[K, V]) name(j *job[K, V]) (err error) {
-	if c.tier == nil {
+	if c.l2 == nil {
 		return nil
 	}
 	if j.l2key, err = c.l2key(j.key); err != nil {
@@ -60,7 +60,7 @@ func (c *Cache[K, V]) restart(j *job[K, V]) {
 // lookUp asks L2 for the jobs' keys.
 func (c *Cache[K, V]) lookUp(jobs []*job[K, V]) (r looked[K, V]) {
 	ask := make([]*job[K, V], 0, len(jobs))
-	usable := c.tier.usable()
+	usable := c.l2.usable()
 	for _, j := range jobs {
 		c.restart(j)
 		if !usable || c.outbox.Holds(j.key) {
@@ -82,7 +82,7 @@ func (c *Cache[K, V]) lookUp(jobs []*job[K, V]) (r looked[K, V]) {
 		}
 		reqs[i] = driver.LeaseRequest{Key: j.l2key, Lease: j.lease, TTL: c.leaseTTL(), Expect: expect}
 	}
-	answers := c.tier.acquire(reqs)
+	answers := c.l2.acquire(reqs)
 	now := time.Now()
 	for i, a := range answers {
 		j := ask[i]
@@ -246,8 +246,8 @@ func (c *Cache[K, V]) decodeEntry(j *job[K, V]) entryFate {
 	}
 	c.overtakeIfBehind(j)
 	c.insertL1(j, min(c.opts.L1TTL, left))
-	c.settle(j)
-	c.finish(j, flight.TrustLocal)
+	c.publishAnswer(j)
+	c.closeJob(j, flight.TrustLocal)
 	return entryServed
 }
 
@@ -284,7 +284,7 @@ func (c *Cache[K, V]) replace(jobs []*job[K, V]) {
 	}
 	var again []*job[K, V]
 	if len(reqs) > 0 {
-		for i, err := range c.tier.evict(reqs) {
+		for i, err := range c.l2.evict(reqs) {
 			j := evict[i]
 			j.entry = nil
 			if err != nil {

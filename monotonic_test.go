@@ -377,7 +377,7 @@ func TestReplacedFlightDoesNotInsert(t *testing.T) {
 // L2 fails a fence for a moment only. With FailOpen the write goes on, and L2 is
 // told before it is acknowledged, so other nodes see it all the same. Caught:
 // telling L2 in the background alone answers a strong read with version 1.
-func TestFailOpenTellsL2BeforeTheAcknowledgement(t *testing.T) {
+func TestFailOpenDeliversBeforeTheAcknowledgement(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &asidetest.Server{}
 		p := newPrimary("k")

@@ -85,7 +85,7 @@ func (c *Cache[K, V]) recovery() {
 		c.rec.wanted = false
 		c.rec.Unlock()
 		next, progress := c.drain(ctx, false)
-		if c.outbox.Empty() && (c.tier == nil || c.tier.closed()) {
+		if c.outbox.Empty() && (c.l2 == nil || c.l2.closed()) {
 			c.rec.Lock()
 			over := !c.rec.wanted
 			c.rec.running = !over
@@ -97,7 +97,7 @@ func (c *Cache[K, V]) recovery() {
 		if wait = min(2*wait, lastRetry); progress {
 			wait = firstRetry
 		}
-		if d := time.Until(next); !next.IsZero() && d > wait && (c.tier == nil || c.tier.closed()) {
+		if d := time.Until(next); !next.IsZero() && d > wait && (c.l2 == nil || c.l2.closed()) {
 			wait = min(d, lastRetry)
 		}
 		timer.Reset(wait)
@@ -107,7 +107,7 @@ func (c *Cache[K, V]) recovery() {
 // drain tells L2 everything that it can be told now. next is when there is more to
 // tell, if that is known. final: see outbox.Take.
 func (c *Cache[K, V]) drain(ctx context.Context, final bool) (next time.Time, progress bool) {
-	if c.tier != nil && !c.tier.closed() && c.tier.probe() != nil {
+	if c.l2 != nil && !c.l2.closed() && c.l2.probe() != nil {
 		return time.Time{}, false
 	}
 	for now := time.Now(); ; {
@@ -115,7 +115,7 @@ func (c *Cache[K, V]) drain(ctx context.Context, final bool) (next time.Time, pr
 		told, failed := c.deliver(ctx, b)
 		progress = progress || told > 0
 		switch {
-		case failed > 0 && (b.All || c.tier != nil && !c.tier.closed()):
+		case failed > 0 && (b.All || c.l2 != nil && !c.l2.closed()):
 			return time.Time{}, progress // the next time begins with other debts
 		case !b.More:
 			return b.Next, progress
@@ -127,7 +127,7 @@ func (c *Cache[K, V]) drain(ctx context.Context, final bool) (next time.Time, pr
 // failed for.
 func (c *Cache[K, V]) deliver(ctx context.Context, b outbox.Batch[K]) (told, failed int) {
 	if b.All {
-		if c.tier != nil && c.tier.clear(ctx, c.prefix) != nil {
+		if c.l2 != nil && c.l2.clear(ctx, c.prefix) != nil {
 			return 0, 1
 		}
 		c.flushL1()
@@ -167,7 +167,7 @@ func (c *Cache[K, V]) deliver(ctx context.Context, b outbox.Batch[K]) (told, fai
 // outcome may have been applied after that.
 func (c *Cache[K, V]) redeliverReleases(debts []outbox.Debt[K]) []error {
 	errs := make([]error, len(debts))
-	if c.tier != nil && len(debts) > 0 {
+	if c.l2 != nil && len(debts) > 0 {
 		reqs := make([]driver.ReleaseRequest, 0, len(debts))
 		at := make([]int, 0, len(debts))
 		for i, d := range debts {
@@ -177,7 +177,7 @@ func (c *Cache[K, V]) redeliverReleases(debts []outbox.Debt[K]) []error {
 			}
 			reqs, at = append(reqs, driver.ReleaseRequest{Key: name, Token: d.Token}), append(at, i)
 		}
-		for i, r := range c.tier.release(reqs) {
+		for i, r := range c.l2.release(reqs) {
 			errs[at[i]] = r.Err
 		}
 	}
@@ -198,7 +198,7 @@ func (c *Cache[K, V]) redeliverLeases(debts []outbox.Debt[K]) []error {
 	for i, d := range debts {
 		reqs[i] = *d.Lease
 	}
-	errs := c.tier.abandon(reqs)
+	errs := c.l2.abandon(reqs)
 	for i, err := range errs {
 		if errors.Is(err, ErrL2Key) {
 			errs[i] = nil // a lease under which something else is stored ends by itself

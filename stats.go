@@ -86,12 +86,12 @@ func (c *Cache[K, V]) Stats() Stats {
 		L2Errors: n.l2Errors.Load(), L1Entries: l.Entries, L1Cost: l.Cost, L1Evictions: l.Evictions, L1Flushes: n.l1Flushes.Load(),
 		Pending: c.outbox.Len(outbox.Write),
 	}
-	for i := range c.slots {
-		s.LoadsRunning += c.slots[i].running()
-		s.LoadsQueued += c.slots[i].waiting()
+	for i := range c.limiters {
+		s.LoadsRunning += c.limiters[i].running()
+		s.LoadsQueued += c.limiters[i].waiting()
 	}
-	if c.tier != nil {
-		s.DegradedReason = c.tier.degraded()
+	if c.l2 != nil {
+		s.DegradedReason = c.l2.degraded()
 		switch {
 		case c.outbox.Overflowed():
 			s.DegradedReason = "more than MaxPending keys were written while L2 could not be reached: the cache is not used until it has been cleared"

@@ -175,10 +175,10 @@ func (s *Store) connect() error {
 		ctx, cancel := context.WithTimeout(s.ctx, s.opt.Dialer.Timeout)
 		defer cancel()
 		if c.Mode() == rueidis.ClientModeCluster {
-			c = prompt{Client: c}
+			c = cancellable{Client: c}
 			s.topology.learn(ctx, c) // before anything is read
 		} else {
-			c = prompt{c, &s.conns.doubt}
+			c = cancellable{c, &s.conns.doubt}
 		}
 		err = s.test(ctx, c)
 		s.health.trouble.Store(nil)

@@ -220,7 +220,7 @@ func lease(t driver.Token) string { return rueidis.BinaryString(envelope.AppendL
 // Acquire implements driver.Tier.
 func (s *Store) Acquire(ctx context.Context, reqs []driver.LeaseRequest) []driver.Grant {
 	out := make([]driver.Grant, len(reqs))
-	left := s.lookFirst(ctx, reqs, out)
+	left := s.tryFastPath(ctx, reqs, out)
 	acquire.run(ctx, s, len(left),
 		func(i int) string { return reqs[left[i]].Key },
 		func(i int) args {
@@ -228,7 +228,7 @@ func (s *Store) Acquire(ctx context.Context, reqs []driver.LeaseRequest) []drive
 			return args{[3]string{lease(r.Lease), ms(r.TTL)}, 2}
 		},
 		func(i int, m rueidis.RedisMessage, err error) { out[left[i]] = acquired(m, err) })
-	s.lookRefused(ctx, reqs, out)
+	s.lookReadOnly(ctx, reqs, out)
 	return out
 }
 

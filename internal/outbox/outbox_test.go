@@ -217,7 +217,7 @@ func TestFinal(t *testing.T) {
 	}
 	got := take(t, o, now, true, func(b Batch[int], d Debt[int]) { o.Failed(b, d) })
 	if len(got) != 1 || got[0] != -2 || o.Len(Fence) != 0 || o.Len(Write) != 1 {
-		t.Errorf("taken: %v, %d fences and %d Writes left", got, o.Len(Fence), o.Len(Write))
+		t.Errorf("%d taken, %d fences and %d Writes left", len(got), o.Len(Fence), o.Len(Write))
 	}
 }
 

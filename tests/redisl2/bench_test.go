@@ -165,7 +165,7 @@ func BenchmarkWrite(b *testing.B) {
 			b.Run(fmt.Sprintf("goroutines=%d/aside/publish=%v", n, publish), func(b *testing.B) {
 				parallel(b, n, func(i int64) error {
 					k := x.keys[i%benchKeys]
-					return x.c.Write(x.ctx, func(_ context.Context, w *aside.Writing[string, rec]) error {
+					return x.c.Write(x.ctx, func(_ context.Context, w *aside.WriteTx[string, rec]) error {
 						if publish {
 							w.Publish(k, benchValue)
 						}
@@ -278,7 +278,7 @@ func BenchmarkScale(b *testing.B) {
 					wg.Go(func() {
 						for i := next.Add(1) - 1; i < int64(min(benchKeys, b.N-done)); i = next.Add(1) - 1 {
 							k := x.keys[i]
-							err := x.c.Write(x.ctx, func(_ context.Context, w *aside.Writing[string, rec]) error {
+							err := x.c.Write(x.ctx, func(_ context.Context, w *aside.WriteTx[string, rec]) error {
 								w.Publish(k, benchValue)
 								return nil
 							}, k)

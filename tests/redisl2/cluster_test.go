@@ -52,7 +52,7 @@ func TestCluster(t *testing.T) {
 				t.Errorf("node %d holds %d of 1500 keys", i, size)
 			}
 		}
-		if err := a.Write(context.Background(), func(context.Context, *aside.Writing[string, rec]) error {
+		if err := a.Write(context.Background(), func(context.Context, *aside.WriteTx[string, rec]) error {
 			for _, k := range keys {
 				p.put(k)
 			}

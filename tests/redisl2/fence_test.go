@@ -282,7 +282,7 @@ func TestRecordDoesNotOutliveItsKey(t *testing.T) {
 // A lease that no node can have left, without an end or with one far away, is taken
 // over; that of a node with a longer LoadTimeout is not.
 // Caught: readers that wait for an hour.
-func TestLeaseOfNobody(t *testing.T) {
+func TestLeaseWithoutAHolder(t *testing.T) {
 	t.Parallel()
 	srv := testserver.Redis(t)
 	s := open(t, redisl2.Options{URL: srv.URL()})

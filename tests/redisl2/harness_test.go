@@ -211,7 +211,7 @@ func (n *node) update(k string) rec {
 }
 
 func (n *node) tryUpdate(k string) (r rec, err error) {
-	err = n.Write(context.Background(), func(_ context.Context, w *aside.Writing[string, rec]) error {
+	err = n.Write(context.Background(), func(_ context.Context, w *aside.WriteTx[string, rec]) error {
 		r = n.p.put(k)
 		w.Publish(k, r)
 		return nil

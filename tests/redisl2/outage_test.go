@@ -145,7 +145,7 @@ func TestOutage(t *testing.T) {
 					}
 					a.wantStrong("old", version)
 				}
-				err := a.Write(context.Background(), func(context.Context, *aside.Writing[string, rec]) error {
+				err := a.Write(context.Background(), func(context.Context, *aside.WriteTx[string, rec]) error {
 					p.put("quiet")
 					return nil
 				}, "quiet")

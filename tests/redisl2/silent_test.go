@@ -18,7 +18,7 @@ const forever = 2 * minute
 
 // One master of a cluster accepts connections and says nothing. An operation on
 // its keys ends when its context does.
-// Caught: without prompt, one waits for a connection that another tries to make,
+// Caught: without cancellable, one waits for a connection that another tries to make,
 // for a minute.
 func TestOperationsOnASilentMaster(t *testing.T) {
 	t.Parallel()
@@ -63,7 +63,7 @@ func TestOperationsOnASilentMaster(t *testing.T) {
 // operation ends when its context does: the first one after that, on a connection
 // that stands, and those that come while another, in less of a hurry, tries to make
 // a connection.
-// Caught: without prompt, one waits for that connection, for two minutes.
+// Caught: without cancellable, one waits for that connection, for two minutes.
 func TestOperationsOnASilentServer(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"one server", "Sentinel"} {

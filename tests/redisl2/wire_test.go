@@ -71,7 +71,7 @@ func TestWireCost(t *testing.T) {
 	for _, publish := range []bool{false, true} {
 		t.Run(fmt.Sprintf("write publish=%v", publish), func(t *testing.T) {
 			tap.forget()
-			err := b.Write(context.Background(), func(_ context.Context, w *aside.Writing[string, rec]) error {
+			err := b.Write(context.Background(), func(_ context.Context, w *aside.WriteTx[string, rec]) error {
 				tap.want("EVALSHA")
 				if r := p.put("written"); publish {
 					w.Publish("written", r)

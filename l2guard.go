@@ -16,10 +16,10 @@ import (
 // errBreakerOpen: L2 was not asked, since it failed a moment ago.
 var errBreakerOpen = errors.New("aside: L2 left alone after failures")
 
-// tier stands between the cache and its L2: a time-out for each operation, and
+// guardedL2 stands between the cache and its L2: a time-out for each operation, and
 // a breaker, so that a dead or silent L2 costs the first few requests one
 // time-out each and the others nothing.
-type tier struct {
+type guardedL2 struct {
 	l2      driver.Tier
 	parts   driver.Partitioned // l2, if it is
 	reports driver.Reporting   // l2, if it is
@@ -32,8 +32,8 @@ type tier struct {
 	entrySize atomic.Int64 // bytes of an entry that was found of late, about
 
 	// requests on one key each, of writes that come together
-	fences   exchange[driver.FenceRequest, error]
-	releases exchange[driver.ReleaseRequest, driver.ReleaseResult]
+	fences   batchedCalls[driver.FenceRequest, error]
+	releases batchedCalls[driver.ReleaseRequest, driver.ReleaseResult]
 
 	reason  atomic.Pointer[mishap] // the last operation's, nil if it succeeded
 	refused atomic.Pointer[mishap]
@@ -43,11 +43,11 @@ type tier struct {
 	loggedAt time.Time
 }
 
-func newTier(l2 driver.Tier, timeout time.Duration, failures int, delay time.Duration, n *counters, log *slog.Logger, hook func(string, time.Duration, error), opened func()) *tier {
-	t := &tier{l2: l2, timeout: timeout, errors: &n.l2Errors, hook: hook, log: log}
-	t.parts, _ = l2.(driver.Partitioned)
-	t.reports, _ = l2.(driver.Reporting)
-	t.breaker = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
+func newGuardedL2(l2 driver.Tier, timeout time.Duration, failures int, delay time.Duration, n *counters, log *slog.Logger, hook func(string, time.Duration, error), opened func()) *guardedL2 {
+	g := &guardedL2{l2: l2, timeout: timeout, errors: &n.l2Errors, hook: hook, log: log}
+	g.parts, _ = l2.(driver.Partitioned)
+	g.reports, _ = l2.(driver.Reporting)
+	g.breaker = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
 		Name:        "L2",
 		MaxRequests: 1,
 		Timeout:     delay,
@@ -58,64 +58,64 @@ func newTier(l2 driver.Tier, timeout time.Duration, failures int, delay time.Dur
 		OnStateChange: func(_ string, _, to gobreaker.State) {
 			switch to {
 			case gobreaker.StateOpen:
-				t.logOutage()
+				g.logOutage()
 				opened()
 			case gobreaker.StateClosed:
-				t.reason.Store(nil)
-				t.outage = false
+				g.reason.Store(nil)
+				g.outage = false
 				log.Info("L2 is in use again")
 			}
 		},
 	})
-	return t
+	return g
 }
 
 // usable reports whether an operation would be tried now.
-func (t *tier) usable() bool { return t.breaker.State() != gobreaker.StateOpen }
+func (g *guardedL2) usable() bool { return g.breaker.State() != gobreaker.StateOpen }
 
 // logAgain is how often an outage that lasts is logged: a probe of L2 fails up to
 // once a second.
 const logAgain = time.Minute
 
-func (t *tier) logOutage() {
-	again := t.outage
-	if again && time.Since(t.loggedAt) < logAgain {
+func (g *guardedL2) logOutage() {
+	again := g.outage
+	if again && time.Since(g.loggedAt) < logAgain {
 		return
 	}
-	t.outage, t.loggedAt = true, time.Now()
+	g.outage, g.loggedAt = true, time.Now()
 	text := "L2 cannot be used, going on without it"
 	if again {
 		text = "L2 still cannot be used"
 	}
-	why := t.reported()
-	if r := t.reason.Load(); why == "" && r != nil {
+	why := g.reported()
+	if r := g.reason.Load(); why == "" && r != nil {
 		why = r.reason
 	}
-	t.log.Warn(text, "error", why)
+	g.log.Warn(text, "error", why)
 }
 
 // degraded returns why L2 is not in use, or "".
-func (t *tier) degraded() string {
-	if why := t.reported(); why != "" {
+func (g *guardedL2) degraded() string {
+	if why := g.reported(); why != "" {
 		return why
 	}
 	// A failure that nothing has followed says little after a while, but what the
 	// breaker is open for is looked at again all the time.
-	if r := t.reason.Load(); r != nil && (r.recent() || !t.closed()) {
+	if r := g.reason.Load(); r != nil && (r.recent() || !g.closed()) {
 		return r.reason
 	}
-	if r := t.refused.Load(); r != nil && r.recent() {
+	if r := g.refused.Load(); r != nil && r.recent() {
 		return r.reason
 	}
 	return ""
 }
 
 // reported is what L2 says of itself.
-func (t *tier) reported() string {
-	if t.reports == nil {
+func (g *guardedL2) reported() string {
+	if g.reports == nil {
 		return ""
 	}
-	if err := t.reports.State(); err != nil {
+	if err := g.reports.State(); err != nil {
 		return err.Error()
 	}
 	return ""
@@ -139,44 +139,44 @@ const mishapLasts = 5 * time.Second
 // may be for several callers, and who cancels a request must not leave a lease or
 // a fence behind that nobody knows of. f returns the error that speaks for the
 // whole batch.
-func (t *tier) do(op string, timeout time.Duration, f func(ctx context.Context) error) error {
-	done, err := t.breaker.Allow()
+func (g *guardedL2) do(op string, timeout time.Duration, f func(ctx context.Context) error) error {
+	done, err := g.breaker.Allow()
 	if err != nil {
 		return errBreakerOpen
 	}
-	return t.run(op, done, func() error {
+	return g.run(op, done, func() error {
 		ctx, cancel := context.WithTimeout(context.Background(), timeout)
 		defer cancel()
 		return f(ctx)
 	})
 }
 
-func (t *tier) run(op string, done func(error), f func() error) error {
+func (g *guardedL2) run(op string, done func(error), f func() error) error {
 	start := time.Now()
 	err := f()
-	t.hook(op, time.Since(start), err)
+	g.hook(op, time.Since(start), err)
 	if err != nil {
-		t.errors.Add(1)
+		g.errors.Add(1)
 		if f := (&mishap{fmt.Sprintf("%s: %v", op, err), time.Now()}); answered(err) {
-			t.refused.Store(f)
+			g.refused.Store(f)
 		} else {
-			t.reason.Store(f)
+			g.reason.Store(f)
 		}
 	}
 	done(err)
-	if err == nil && t.reason.Load() != nil && t.breaker.State() == gobreaker.StateClosed {
-		t.reason.Store(nil) // single failures, which did not open the breaker
+	if err == nil && g.reason.Load() != nil && g.breaker.State() == gobreaker.StateClosed {
+		g.reason.Store(nil) // single failures, which did not open the breaker
 	}
 	return err
 }
 
 // batchTimeout is the timeout of an operation on n keys and so many bytes: one more
 // for each further thousand keys, and each further MiB.
-func (t *tier) batchTimeout(n, size int) time.Duration {
-	return t.timeout * time.Duration(1+n/1000+size>>20)
+func (g *guardedL2) batchTimeout(n, size int) time.Duration {
+	return g.timeout * time.Duration(1+n/1000+size>>20)
 }
 
-// worst returns the error that says most about the tier's health, of a batch.
+// worst returns, of the errors of a batch, the one that says most about the health of L2.
 func worst(errs ...error) (w error) {
 	for _, err := range errs {
 		if err != nil && (w == nil || answered(w)) {
@@ -188,13 +188,13 @@ func worst(errs ...error) (w error) {
 
 // each runs an operation on n keys. errOf is where a key's answer has its error;
 // an operation that was not tried has the same one in each.
-func each[R any](t *tier, op string, n int, f func(ctx context.Context) []R, errOf func(*R) *error) (out []R) {
-	return eachOf(t, op, n, 0, f, errOf)
+func each[R any](g *guardedL2, op string, n int, f func(ctx context.Context) []R, errOf func(*R) *error) (out []R) {
+	return eachOf(g, op, n, 0, f, errOf)
 }
 
 // eachOf is each for an operation that sends so many bytes.
-func eachOf[R any](t *tier, op string, n, size int, f func(ctx context.Context) []R, errOf func(*R) *error) (out []R) {
-	err := t.do(op, t.batchTimeout(n, size), func(ctx context.Context) (err error) {
+func eachOf[R any](g *guardedL2, op string, n, size int, f func(ctx context.Context) []R, errOf func(*R) *error) (out []R) {
+	err := g.do(op, g.batchTimeout(n, size), func(ctx context.Context) (err error) {
 		out = f(ctx)
 		for i := range out {
 			err = worst(err, *errOf(&out[i]))
@@ -212,9 +212,9 @@ func eachOf[R any](t *tier, op string, n, size int, f func(ctx context.Context) 
 
 // acquire has a timeout that grows with the bytes that are to be expected: what comes
 // back is not known before.
-func (t *tier) acquire(reqs []driver.LeaseRequest) []driver.Grant {
-	out := eachOf(t, "acquire", len(reqs), len(reqs)*int(t.entrySize.Load()),
-		func(ctx context.Context) []driver.Grant { return t.l2.Acquire(ctx, reqs) },
+func (g *guardedL2) acquire(reqs []driver.LeaseRequest) []driver.Grant {
+	out := eachOf(g, "acquire", len(reqs), len(reqs)*int(g.entrySize.Load()),
+		func(ctx context.Context) []driver.Grant { return g.l2.Acquire(ctx, reqs) },
 		func(a *driver.Grant) *error { return &a.Err })
 	size, found := 0, 0
 	for i := range out {
@@ -223,107 +223,107 @@ func (t *tier) acquire(reqs []driver.LeaseRequest) []driver.Grant {
 			found++
 		}
 	}
-	t.sawEntries(size, found)
+	g.sawEntries(size, found)
 	return out
 }
 
 // sawEntries tells of entries that L2 had, or has now. The size that is expected
 // rises at once and sinks slowly: a batch that is given too little time fails as a
 // whole. Updates that meet may be lost.
-func (t *tier) sawEntries(size, n int) {
+func (g *guardedL2) sawEntries(size, n int) {
 	if n == 0 {
 		return
 	}
-	before := t.entrySize.Load()
+	before := g.entrySize.Load()
 	if now := max(int64(size/n), before-before/16); now != before {
-		t.entrySize.Store(now)
+		g.entrySize.Store(now)
 	}
 }
 
-func (t *tier) fill(reqs []driver.FillRequest) []driver.FillResult {
+func (g *guardedL2) fill(reqs []driver.FillRequest) []driver.FillResult {
 	size := 0
 	for i := range reqs {
 		size += len(reqs[i].Entry)
 	}
-	t.sawEntries(size, len(reqs))
-	return eachOf(t, "fill", len(reqs), size,
-		func(ctx context.Context) []driver.FillResult { return t.l2.Fill(ctx, reqs) },
+	g.sawEntries(size, len(reqs))
+	return eachOf(g, "fill", len(reqs), size,
+		func(ctx context.Context) []driver.FillResult { return g.l2.Fill(ctx, reqs) },
 		func(r *driver.FillResult) *error { return &r.Err })
 }
 
-func (t *tier) abandon(reqs []driver.AbandonRequest) []error {
-	return each(t, "abandon", len(reqs),
-		func(ctx context.Context) []error { return t.l2.Abandon(ctx, reqs) }, itself)
+func (g *guardedL2) abandon(reqs []driver.AbandonRequest) []error {
+	return each(g, "abandon", len(reqs),
+		func(ctx context.Context) []error { return g.l2.Abandon(ctx, reqs) }, itself)
 }
 
-func (t *tier) evict(reqs []driver.EvictRequest) []error {
-	return each(t, "evict", len(reqs),
-		func(ctx context.Context) []error { return t.l2.Evict(ctx, reqs) }, itself)
+func (g *guardedL2) evict(reqs []driver.EvictRequest) []error {
+	return each(g, "evict", len(reqs),
+		func(ctx context.Context) []error { return g.l2.Evict(ctx, reqs) }, itself)
 }
 
-func (t *tier) fence(reqs []driver.FenceRequest) []error {
-	return gathered(t, &t.fences, reqs, func(r *driver.FenceRequest) string { return r.Key }, func(reqs []driver.FenceRequest) []error {
-		return each(t, "fence", len(reqs),
-			func(ctx context.Context) []error { return t.l2.Fence(ctx, reqs) }, itself)
+func (g *guardedL2) fence(reqs []driver.FenceRequest) []error {
+	return batched(g, &g.fences, reqs, func(r *driver.FenceRequest) string { return r.Key }, func(reqs []driver.FenceRequest) []error {
+		return each(g, "fence", len(reqs),
+			func(ctx context.Context) []error { return g.l2.Fence(ctx, reqs) }, itself)
 	})
 }
 
-func (t *tier) release(reqs []driver.ReleaseRequest) []driver.ReleaseResult {
-	return gathered(t, &t.releases, reqs, func(r *driver.ReleaseRequest) string { return r.Key }, func(reqs []driver.ReleaseRequest) []driver.ReleaseResult {
+func (g *guardedL2) release(reqs []driver.ReleaseRequest) []driver.ReleaseResult {
+	return batched(g, &g.releases, reqs, func(r *driver.ReleaseRequest) string { return r.Key }, func(reqs []driver.ReleaseRequest) []driver.ReleaseResult {
 		size := 0
 		for i := range reqs {
 			size += len(reqs[i].Publish)
 		}
-		return eachOf(t, "release", len(reqs), size,
-			func(ctx context.Context) []driver.ReleaseResult { return t.l2.Release(ctx, reqs) },
+		return eachOf(g, "release", len(reqs), size,
+			func(ctx context.Context) []driver.ReleaseResult { return g.l2.Release(ctx, reqs) },
 			func(r *driver.ReleaseResult) *error { return &r.Err })
 	})
 }
 
-func (t *tier) invalidate(keys []string) []error {
-	return each(t, "invalidate", len(keys),
-		func(ctx context.Context) []error { return t.l2.Invalidate(ctx, keys) }, itself)
+func (g *guardedL2) invalidate(keys []string) []error {
+	return each(g, "invalidate", len(keys),
+		func(ctx context.Context) []error { return g.l2.Invalidate(ctx, keys) }, itself)
 }
 
-// gathered runs an operation on one key together with those of others.
-func gathered[Q, R any](t *tier, x *exchange[Q, R], reqs []Q, key func(*Q) string, run func([]Q) []R) []R {
+// batched runs an operation on one key together with those of others.
+func batched[Q, R any](g *guardedL2, x *batchedCalls[Q, R], reqs []Q, key func(*Q) string, run func([]Q) []R) []R {
 	if len(reqs) != 1 {
 		return run(reqs)
 	}
-	return []R{x.do(t.partition(key(&reqs[0])), reqs[0], run)}
+	return []R{x.do(g.partition(key(&reqs[0])), reqs[0], run)}
 }
 
 // partition returns the part of L2 that a key belongs to.
-func (t *tier) partition(key string) int {
-	if t.parts == nil {
+func (g *guardedL2) partition(key string) int {
+	if g.parts == nil {
 		return 0
 	}
-	return t.parts.Partition(key)
+	return g.parts.Partition(key)
 }
 
 func itself(err *error) *error { return err }
 
 // clear takes as long as it takes: ctx alone bounds it, and L2 each of its steps.
-func (t *tier) clear(ctx context.Context, prefix string) error {
-	done, err := t.breaker.Allow()
+func (g *guardedL2) clear(ctx context.Context, prefix string) error {
+	done, err := g.breaker.Allow()
 	if err != nil {
 		return errBreakerOpen
 	}
-	return t.run("clear", done, func() error { return t.l2.Clear(ctx, prefix) })
+	return g.run("clear", done, func() error { return g.l2.Clear(ctx, prefix) })
 }
 
 // probe asks L2 twice for a sign of life: the first answer has time enough to
 // connect anew, the second must come as quickly as operations need theirs.
-func (t *tier) probe() error {
-	return t.do("ping", max(t.timeout, 2*time.Second)+t.timeout, func(ctx context.Context) error {
-		if err := t.l2.Ping(ctx); err != nil {
+func (g *guardedL2) probe() error {
+	return g.do("ping", max(g.timeout, 2*time.Second)+g.timeout, func(ctx context.Context) error {
+		if err := g.l2.Ping(ctx); err != nil {
 			return err
 		}
-		ctx, cancel := context.WithTimeout(ctx, t.timeout)
+		ctx, cancel := context.WithTimeout(ctx, g.timeout)
 		defer cancel()
-		return t.l2.Ping(ctx)
+		return g.l2.Ping(ctx)
 	})
 }
 
 // closed reports whether the breaker is closed: L2 is in use.
-func (t *tier) closed() bool { return t.breaker.State() == gobreaker.StateClosed }
+func (g *guardedL2) closed() bool { return g.breaker.State() == gobreaker.StateClosed }

@@ -312,7 +312,7 @@ func TestPartitions(t *testing.T) {
 
 // A silent master holds up the reads of its own keys, not of others that come at
 // the same time. Caught: one batch for all.
-func TestSilentMasterHoldsUpItsOwnKeysOnly(t *testing.T) {
+func TestSilentMasterDelaysItsOwnKeysOnly(t *testing.T) {
 	t.Parallel()
 	c := testserver.Cluster(t, 3, "--cluster-require-full-coverage", "no")
 	mute, fine := c.Tags(c.Nodes[1], 20), c.Tags(c.Nodes[0], 20)

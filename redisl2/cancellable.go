@@ -15,12 +15,12 @@ import (
 // of a server that answers nothing.
 //
 // The goroutine that this takes is spared while the connection is in no doubt.
-type prompt struct {
+type cancellable struct {
 	rueidis.Client
 	doubt *doubt // nil in a cluster, which has a connection for each server: always
 }
 
-func (p prompt) Do(ctx context.Context, cmd rueidis.Completed) rueidis.RedisResult {
+func (p cancellable) Do(ctx context.Context, cmd rueidis.Completed) rueidis.RedisResult {
 	raised := p.doubt.now()
 	if raised == 0 {
 		r := p.Client.Do(ctx, cmd)
@@ -48,7 +48,7 @@ func (p prompt) Do(ctx context.Context, cmd rueidis.Completed) rueidis.RedisResu
 // grace is for DoMulti to hand out what other servers answered in time.
 const grace = 20 * time.Millisecond
 
-func (p prompt) DoMulti(ctx context.Context, cmds ...rueidis.Completed) []rueidis.RedisResult {
+func (p cancellable) DoMulti(ctx context.Context, cmds ...rueidis.Completed) []rueidis.RedisResult {
 	raised := p.doubt.now()
 	if raised == 0 {
 		rs := p.Client.DoMulti(ctx, cmds...)
@@ -93,10 +93,10 @@ func allFailed(ctx context.Context, n int) []rueidis.RedisResult {
 	return rs
 }
 
-func (p prompt) Nodes() map[string]rueidis.Client {
+func (p cancellable) Nodes() map[string]rueidis.Client {
 	nodes := p.Client.Nodes()
 	for addr, n := range nodes {
-		nodes[addr] = prompt{n, p.doubt}
+		nodes[addr] = cancellable{n, p.doubt}
 	}
 	return nodes
 }

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// account is what one server of a cluster says in answer to CLUSTER NODES.
-type account struct {
+// clusterNodes is what one server of a cluster says in answer to CLUSTER NODES.
+type clusterNodes struct {
 	id      string              // its own
 	slots   string              // who owns which
 	owners  map[string][]string // the addresses of those who own slots, or are about to, by id
@@ -15,11 +15,11 @@ type account struct {
 	masters []string            // the addresses of all masters, with slots or without
 }
 
-// readAccount reads lines such as
+// readClusterNodes reads lines such as
 //
 //	<id> 10.0.0.1:6379@16379,name myself,master - 0 0 1 connected 0-99 200 [99->-<id>]
-func readAccount(text string) account {
-	a := account{owners: map[string][]string{}}
+func readClusterNodes(text string) clusterNodes {
+	a := clusterNodes{owners: map[string][]string{}}
 	addrs := map[string][]string{}
 	var table []string
 	for line := range strings.Lines(strings.TrimPrefix(text, "txt:")) { // RESP3 says that it is text
@@ -60,7 +60,7 @@ func readAccount(text string) account {
 
 // ids are those of who owns slots, in the order of their numbers less one in what
 // readSlots makes of slots.
-func (a account) ids() (ids []string) {
+func (a clusterNodes) ids() (ids []string) {
 	for line := range strings.Lines(a.slots) {
 		id, _, _ := strings.Cut(line, " ")
 		ids = append(ids, id)

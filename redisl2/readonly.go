@@ -11,10 +11,10 @@ import (
 	"github.com/asidecache/aside/internal/envelope"
 )
 
-// lookRefused answers those requests that a master out of memory, or not
+// lookReadOnly answers those requests that a master out of memory, or not
 // allowed to write for another reason, refused to lease: what it has can be
 // read all the same. The others keep their error.
-func (s *Store) lookRefused(ctx context.Context, reqs []driver.LeaseRequest, out []driver.Grant) {
+func (s *Store) lookReadOnly(ctx context.Context, reqs []driver.LeaseRequest, out []driver.Grant) {
 	var refused []int
 	for i := range out {
 		if errors.Is(out[i].Err, driver.ErrRefused) {
@@ -31,7 +31,7 @@ func (s *Store) lookRefused(ctx context.Context, reqs []driver.LeaseRequest, out
 	for len(refused) > 0 {
 		n := min(len(refused), maxBatch/2)
 		cmds := make([]rueidis.Completed, 0, 2*n+1)
-		// The server must be the one that refused: see getFirst. It refuses this too.
+		// The server must be the one that refused: see fastGet. It refuses this too.
 		if c.Mode() != rueidis.ClientModeCluster {
 			cmds = append(cmds, c.B().Evalsha().Sha1(s.own(reqs[refused[0]].Key).script(ping).sha).Numkeys(0).Build())
 		}

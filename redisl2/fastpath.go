@@ -9,16 +9,16 @@ import (
 	"github.com/asidecache/aside/internal/envelope"
 )
 
-// lookFirst tries what acquire.lua does with plain commands, which cost the server
+// tryFastPath tries what acquire.lua does with plain commands, which cost the server
 // less, and returns the requests that it could not answer so. Those take one more
 // round trip.
-func (s *Store) lookFirst(ctx context.Context, reqs []driver.LeaseRequest, out []driver.Grant) (left []int) {
+func (s *Store) tryFastPath(ctx context.Context, reqs []driver.LeaseRequest, out []driver.Grant) (left []int) {
 	if c, err := s.get(); err == nil && len(reqs) < maxBatch {
 		switch expectation(reqs) {
 		case driver.ExpectValue:
-			return s.getFirst(ctx, c, reqs, out)
+			return s.fastGet(ctx, c, reqs, out)
 		case driver.ExpectNothing:
-			return leaseFirst(ctx, c, reqs, out)
+			return fastLease(ctx, c, reqs, out)
 		}
 	}
 	return every(len(reqs))
@@ -39,11 +39,11 @@ func expectation(reqs []driver.LeaseRequest) (e driver.Expectation) {
 // whether this server is a master is one command more.
 const fewest = 4
 
-// getFirst answers those requests whose keys have a value. The ping before them
+// fastGet answers those requests whose keys have a value. The ping before them
 // refuses on a replica, and on a server that began anew, whose values may be old, as
 // acquire.lua does. A cluster
 // has it for the script alone: each of its servers would have to be asked.
-func (s *Store) getFirst(ctx context.Context, c rueidis.Client, reqs []driver.LeaseRequest, out []driver.Grant) (left []int) {
+func (s *Store) fastGet(ctx context.Context, c rueidis.Client, reqs []driver.LeaseRequest, out []driver.Grant) (left []int) {
 	if len(reqs) < fewest || c.Mode() == rueidis.ClientModeCluster {
 		return every(len(reqs))
 	}
@@ -68,11 +68,11 @@ func (s *Store) getFirst(ctx context.Context, c rueidis.Client, reqs []driver.Le
 	return left
 }
 
-// leaseFirst leases those keys that are absent. What else it finds is left to
+// fastLease leases those keys that are absent. What else it finds is left to
 // acquire.lua, since a command that writes does not have the server track what it
 // returns, and reading it afterwards would miss a change in between. Replicas
 // refuse it.
-func leaseFirst(ctx context.Context, c rueidis.Client, reqs []driver.LeaseRequest, out []driver.Grant) (left []int) {
+func fastLease(ctx context.Context, c rueidis.Client, reqs []driver.LeaseRequest, out []driver.Grant) (left []int) {
 	cmds := make([]rueidis.Completed, len(reqs))
 	for i := range reqs {
 		r := &reqs[i]

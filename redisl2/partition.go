@@ -10,7 +10,7 @@ const slotCount = 16384
 // slotOwners says which server has a slot, by a number.
 type slotOwners [slotCount]int32
 
-// readSlots reads account.slots. What cannot be read is nobody's, 0.
+// readSlots reads clusterNodes.slots. What cannot be read is nobody's, 0.
 func readSlots(slots string) *slotOwners {
 	var o slotOwners
 	n := int32(0)
