@@ -46,7 +46,7 @@ say "compose.yaml"
 .cache/bin/composecheck compose.yaml
 
 say "shell scripts: bash -n"
-for script in .ci/run $(find scripts -name '*.sh'); do bash -n "$script"; done
+for script in .ci/run $(find scripts findings -name '*.sh'); do bash -n "$script"; done
 
 say "workflows: actionlint"
 .cache/bin/actionlint -shellcheck= -pyflakes=

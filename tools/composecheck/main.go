@@ -1,6 +1,6 @@
 // Command composecheck reads a Compose file as docker compose would. It fails if that
 // would refuse it, if a service lacks a health check or can be reached from another
-// machine, and if its Redis does not run as docs/guarantees.md asks for.
+// machine, and if its Redis does not run as docs/reference/guarantees.md asks for.
 package main
 
 import (
