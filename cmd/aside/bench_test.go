@@ -112,22 +112,22 @@ func TestBenchMistakes(t *testing.T) {
 		{"--create=50% --update=0.4 --delete=20%", "must not be more than 1 together"},
 		{"--update=110%", "--update"},
 		{"--max-error-ratio=2", "--max-error-ratio"},
-		{"--html=/nowhere/at/all/r.html", "/nowhere/at/all is no directory"},
-		{"--csv=/nowhere/at/all/r", "/nowhere/at/all is no directory"},
-		{"--url=http://a --url=http://b", "--compare measures several"},
+		{"--html=/nowhere/at/all/r.html", "/nowhere/at/all is not a directory"},
+		{"--csv=/nowhere/at/all/r", "/nowhere/at/all is not a directory"},
+		{"--url=http://a --url=http://b", "several servers need --compare"},
 		{"--rounds=2", "--rounds needs --compare"},
 		{"--settings=L1", "--settings needs --compare"},
 		{"-- --ttl 1m", "need --compare"},
-		{"--compare --url=http://a", "two --url at least"},
+		{"--compare --url=http://a", "at least two --url"},
 		{"--compare --url=http://a --url=ftp://b", "url must be like"},
 		{"--compare --url=http://a --url=http://b -- --ttl=1m", "no --url"},
 		{"--compare --rounds=-1", "--rounds must be 1"},
-		{"--compare --csv=x", "--csv has no columns"},
-		{"--compare --settings=L1", "two at least"},
-		{"--compare --settings=L1,L3", `"L3" is none of`},
+		{"--compare --csv=x", "--csv cannot write a comparison"},
+		{"--compare --settings=L1", "at least two"},
+		{"--compare --settings=L1,L3", `"L3" is not one of`},
 		{"--compare --settings=L1,L1", "twice"},
 		{"--compare --settings=L1,L2", "L2 needs --redis"},
-		{"--compare -- --listen=:1", "--listen behind --"},
+		{"--compare -- --listen=:1", "--listen is not allowed behind --"},
 		{"--compare --trace=-", "--compare replays"},
 	} {
 		var out, errOut bytes.Buffer
@@ -277,7 +277,7 @@ func TestBenchHelp(t *testing.T) {
 	if code != 0 {
 		t.Errorf("exit code %d", code)
 	}
-	for _, want := range []string{"open loop", "closed loop", "coordinated omission", "--compare", "--html", "--csv", "--trace", "--warm-up", "--max-error-ratio", "exit code"} {
+	for _, want := range []string{"open loop", "Closed loop", "coordinated omission", "--compare", "--html", "--csv", "--trace", "--warm-up", "--max-error-ratio", "exit code"} {
 		if !strings.Contains(stdout, want) {
 			t.Errorf("%q is missing in\n%s", want, stdout)
 		}

@@ -68,7 +68,7 @@ func TestLoadSaysWhatIsOdd(t *testing.T) {
 	in := `[{"id":"1","name":"n","created_at":{"$date":{"$numberLong":"253402304399000"}}},` + "\n" + `{"id":"2","name":"n","version":2.0,"created_at":"9999-12-31T23:59:59-01:00"}]`
 	dir := t.TempDir()
 	out, _, err := loaded(t, t.Context(), dir, strings.NewReader(in), "--jsonl", "-")
-	const want = `not as the service writes it: created_at: a date out of the years 1 to 9999, left out: 2, the first at element 1 (id "1")`
+	const want = `unusual value: created_at: a date out of the years 1 to 9999, left out: 2, the first at element 1 (id "1")`
 	if err != nil || !strings.Contains(out, "2 inserted") || !strings.Contains(out, want) {
 		t.Errorf("%v: %s", err, out)
 	}
@@ -100,7 +100,7 @@ func TestLoadFromAPipeEnds(t *testing.T) {
 			}
 			ended := make(chan error, 1)
 			go func() { ended <- cmd.Wait() }()
-			testserver.Eventually(t, 20*time.Second, "it opens the pipe", func() bool { return strings.Contains(errOut.String(), "waiting for whoever writes to the pipe") })
+			testserver.Eventually(t, 20*time.Second, "it opens the pipe", func() bool { return strings.Contains(errOut.String(), "waiting for a writer of the pipe") })
 			if err := cmd.Process.Signal(sig); err != nil {
 				t.Fatal(err)
 			}

@@ -42,8 +42,8 @@ func TestLoadArguments(t *testing.T) {
 		{"--jsonl y --archive x", "can't be used together"},
 		{"--count=-5", "choose a source: --count N (1 or more)"},
 		{"--count 0", "choose a source: --count N (1 or more)"},
-		{"--count 5 --db test", "--db and --collection choose from an --archive"},
-		{"--jsonl x --collection test", "--db and --collection choose from an --archive"},
+		{"--count 5 --db test", "--db and --collection need --archive"},
+		{"--jsonl x --collection test", "--db and --collection need --archive"},
 		{"--count 5 --batch 0", "--batch must be"},
 	} {
 		_, err := parseLoad(t, strings.Fields(c.args)...)
@@ -123,10 +123,10 @@ func TestLoadArchive(t *testing.T) {
 		if err != nil || !strings.Contains(out, "30 inserted, 0 already there, 0 faulty") {
 			t.Errorf("%s: got %q and %v", name, out, err)
 		}
-		if !strings.Contains(progress, "loading test.todos of the archive: the only collection whose documents") {
+		if !strings.Contains(progress, "loading test.todos from the archive: the only collection whose documents") {
 			t.Errorf("%s: the choice is not said aloud: %q", name, progress)
 		}
-		if !strings.Contains(out, `"tags" in 30; they are left out`) {
+		if !strings.Contains(out, `"tags" in 30; they are not loaded`) {
 			t.Errorf("%s: the fields left out are not named: %q", name, out)
 		}
 		if got, n := stored(t, dir, "7"); n != 30 || got.Name != "n" {
@@ -159,7 +159,7 @@ func TestLoadDamaged(t *testing.T) {
 		if errors.As(err, &exit) && exit.ExitCode() != 1 {
 			t.Errorf("%s: exit code %d, want 1", c.name, exit.ExitCode())
 		}
-		if !strings.Contains(out, "30 inserted") || !strings.Contains(out, "what was loaded stays") {
+		if !strings.Contains(out, "30 inserted") || !strings.Contains(out, "the loaded records stay in the store") {
 			t.Errorf("%s: got %q", c.name, out)
 		}
 		if _, n := stored(t, dir, "29"); n != 30 {

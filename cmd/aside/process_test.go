@@ -102,7 +102,7 @@ func start(t *testing.T, env []string, args ...string) *process {
 			_ = json.Unmarshal(lines.Bytes(), &entry)
 			p.mu.Lock()
 			p.log = append(p.log, lines.Text())
-			if entry.Msg == "serving the operator" {
+			if entry.Msg == "admin listener started" {
 				p.admin = entry.URL
 			}
 			p.mu.Unlock()
@@ -295,7 +295,7 @@ func TestReadyzFailsBeforeTheListenerCloses(t *testing.T) {
 		p := start(t, nil, args...)
 		p.signal(sig)
 		p.wantExit(0)
-		if strings.Contains(p.logged(), "leaving") {
+		if strings.Contains(p.logged(), "shutdown delay") {
 			t.Errorf("%v: %v: it waited", args, sig)
 		}
 	}
@@ -310,7 +310,7 @@ func TestSecondSignalEndsAtOnce(t *testing.T) {
 	}{
 		{syscall.SIGINT, 130, "0s", "shutting down"},
 		{syscall.SIGTERM, 143, "0s", "shutting down"},
-		{syscall.SIGTERM, 143, "1h", "leaving"},
+		{syscall.SIGTERM, 143, "1h", "shutdown delay"},
 	} {
 		p := start(t, nil, "serve", "--data", t.TempDir(), "--shutdown-delay", tt.delay)
 		p.slowRequest("1") // never finished: the first signal alone would wait for it
@@ -326,8 +326,8 @@ func TestShutdownTimeoutCutsOff(t *testing.T) {
 	p.slowRequest("1")
 	p.signal(syscall.SIGTERM)
 	p.wantExit(1)
-	if !strings.Contains(p.logged(), "cut off") {
-		t.Error("the cut is not reported")
+	if !strings.Contains(p.logged(), "were aborted") {
+		t.Error("the abort is not reported")
 	}
 }
 
@@ -449,7 +449,7 @@ func TestDemo(t *testing.T) {
 		p.want(p.do("GET", "/todos/26", ""), 404)
 		p.signal(os.Interrupt)
 		p.wantExit(0)
-		if out := p.stdout.String(); !strings.Contains(out, "25 todos in "+data) || !strings.Contains(out, "curl -i "+p.url+"/todos/1\n") {
+		if out := p.stdout.String(); !strings.Contains(out, "Serving 25 todos in "+data) || !strings.Contains(out, "curl -i "+p.url+"/todos/1\n") {
 			t.Errorf("it says:\n%s", out)
 		}
 	}

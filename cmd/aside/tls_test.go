@@ -138,13 +138,13 @@ func TestListenersOverTLS(t *testing.T) {
 	}
 	mustWrite(t, cert, "no certificate")
 	p.signal(syscall.SIGHUP)
-	testserver.Eventually(t, 20*time.Second, "it says that it cannot use it", func() bool { return strings.Contains(p.logged(), "the one before stays") })
+	testserver.Eventually(t, 20*time.Second, "it says that it cannot use it", func() bool { return strings.Contains(p.logged(), "keeping the previous one") })
 	if got := serial(); got != 3 {
 		t.Errorf("serial number %d", got)
 	}
 	mustWrite(t, cert, string(good))
 	p.signal(syscall.SIGHUP)
-	testserver.Eventually(t, 20*time.Second, "it reads it again", func() bool { return strings.Count(p.logged(), "certificate read again") == 2 })
+	testserver.Eventually(t, 20*time.Second, "it reads it again", func() bool { return strings.Count(p.logged(), "certificate reloaded") == 2 })
 	p.signal(os.Interrupt)
 	p.wantExit(0)
 }
@@ -232,7 +232,7 @@ func TestSecretsFromFiles(t *testing.T) {
 		args []string
 		says string
 	}{
-		{[]string{"--redis", "redis://u:hunter2@h", "--redis-password-file", file}, "has a password and --redis-password-file gives another"},
+		{[]string{"--redis", "redis://u:hunter2@h", "--redis-password-file", file}, "has a password and --redis-password-file gives another one"},
 		{[]string{"--redis-password-file", file}, "--redis-password-file needs --redis"},
 		{[]string{"--redis", "redis://h", "--redis-password-file", "/nowhere"}, "--redis-password-file: open /nowhere"},
 		{[]string{"--redis", "redis://h", "--redis-password-file", t.TempDir()}, "--redis-password-file: read"},
@@ -241,7 +241,7 @@ func TestSecretsFromFiles(t *testing.T) {
 		{[]string{"--redis", "redis://h", "--redis-password-file", secretFile(t, strings.Repeat("hunter2", 20_000))}, "longer than"},
 		{[]string{"--redis", "redis://h", "--redis-sentinel-password", "hunter2", "--redis-sentinel-password-file", file}, "--redis-sentinel-password or --redis-sentinel-password-file, not both"},
 		{[]string{"--redis", "redis://h", "--redis-tls-ca", file}, "rediss://"},
-		{[]string{"--redis", "rediss://h", "--redis-tls-ca", file}, "--redis-tls-ca: " + file + " holds no certificate"},
+		{[]string{"--redis", "rediss://h", "--redis-tls-ca", file}, "--redis-tls-ca: " + file + " contains no certificate"},
 		{[]string{"--redis", "rediss://h", "--redis-tls-cert", file}, "--redis-tls-cert needs --redis-tls-key"},
 		{[]string{"--redis", "rediss://h", "--redis-tls-cert", file, "--redis-tls-key", file}, "--redis-tls-cert and --redis-tls-key: "},
 		{[]string{"--redis-tls-key", file}, "--redis-tls-key needs --redis"},

@@ -12,10 +12,10 @@ import (
 
 // VersionCmd is "aside version".
 type VersionCmd struct {
-	JSON bool `name:"json" help:"Print it as JSON, for programs."`
+	JSON bool `name:"json" help:"Print the version as JSON."`
 }
 
-// version is what the Go tool recorded in the binary.
+// version is the build information that the Go tool recorded in the binary.
 type version struct {
 	Version  string `json:"version"`
 	Commit   string `json:"commit,omitempty"`
@@ -59,7 +59,7 @@ func (c *VersionCmd) Run(out io.Writer) error {
 	if v.Commit != "" {
 		changed := ""
 		if v.Modified {
-			changed = ", with changes that are not committed"
+			changed = ", with uncommitted changes"
 		}
 		fmt.Fprintf(out, "commit %s of %s%s\n", v.Commit, v.Time, changed)
 	}
@@ -67,11 +67,11 @@ func (c *VersionCmd) Run(out io.Writer) error {
 	return err
 }
 
-// buildInfo shows the version to Prometheus.
+// buildInfo exports the version to Prometheus.
 func buildInfo() prometheus.Collector {
 	v := readVersion()
 	g := prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "aside_build_info", Help: "1, with the version that runs.",
+		Name: "aside_build_info", Help: "Always 1. The labels tell the version of the server.",
 		ConstLabels: prometheus.Labels{"version": v.Version, "commit": v.Commit, "go": v.Go},
 	})
 	g.Set(1)

@@ -170,7 +170,7 @@ func (n *node) start() error {
 			n.log = append(n.log, lines.Text())
 			n.mu.Unlock()
 			switch entry.Msg {
-			case "serving the operator":
+			case "admin listener started", "serving the operator": // the second in old releases
 				admin = entry.URL
 			case "serving":
 				close(ready)

@@ -56,9 +56,9 @@ func TestRefusedBodies(t *testing.T) {
 		faults                   []string // "location: part of the detail"
 	}{
 		{"several faults at once", "POST", "/todos", `{"id":5,"description":[],"completed":"x","other":1}`, nil, 422,
-			[]string{"body.id: not a number", "body.name: is required", "body.description: not an array", "body.completed: true or false", "body.other: not a known field"}},
+			[]string{"body.id: not a number", "body.name: is required", "body.description: not an array", "body.completed: true or false", "body.other: unknown field"}},
 		{"read-only field", "POST", "/todos", `{"name":"n","version":3}`, nil, 422, []string{"body.version: set by the server"}},
-		{"name of another case", "POST", "/todos", `{"Name":"n"}`, nil, 422, []string{"body.Name: not a known field", "body.name: is required"}},
+		{"name of another case", "POST", "/todos", `{"Name":"n"}`, nil, 422, []string{"body.Name: unknown field", "body.name: is required"}},
 		{"duplicate key", "POST", "/todos", `{"name":"a","name":"b"}`, nil, 422, []string{"body.name: more than once"}},
 		{"blank name", "POST", "/todos", `{"name":" "}`, nil, 422, []string{"body.name: empty or blank"}},
 		{"null name", "POST", "/todos", `{"name":null}`, nil, 422, []string{"body.name: must be a string, not null"}},

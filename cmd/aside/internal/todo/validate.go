@@ -121,7 +121,7 @@ func CheckNewID(id string) error {
 	}
 	for i, r := range id {
 		if Invisible(r) {
-			return fmt.Errorf("must not contain characters that cannot be seen or that turn the direction of writing; there is %U at byte %d", r, i)
+			return fmt.Errorf("must not contain invisible characters, or characters that change the direction of text; there is %U at byte %d", r, i)
 		}
 	}
 	return nil
