@@ -135,7 +135,7 @@ func TestBenchCompareURLs(t *testing.T) {
 		t.Errorf("%+v; the servers saw %d and %d", c, n.Load(), m.Load())
 	}
 	stdout, stderr, code := asideRun(t, nil, "bench", "--compare", "--url", a, "--url", b, "--rounds", "1", "--ids", "0-9", "--requests", "50", "--users", "2")
-	if code != 1 || !strings.Contains(stdout, "with status 404") || !strings.Contains(stdout, "Divided by "+a) || !strings.Contains(stderr, "requests failed") {
+	if code != 1 || !strings.Contains(stdout, "with status 404") || !strings.Contains(stdout, "Ratios to "+a) || !strings.Contains(stderr, "requests failed") {
 		t.Errorf("exit code %d: %s%s", code, stdout, stderr)
 	}
 }
@@ -197,10 +197,10 @@ func TestBenchCompareInterrupted(t *testing.T) {
 	if err := <-ended; err != nil || strings.Contains(progress.String(), "stay in Redis") {
 		t.Errorf("%v: %s", err, progress)
 	}
-	if !strings.Contains(out.String(), "of 1000 rounds are complete, ended early") || !strings.Contains(out.String(), "Divided by no-cache") {
+	if !strings.Contains(out.String(), "of 1000 rounds completed, ended early") || !strings.Contains(out.String(), "Ratios to no-cache") {
 		t.Errorf("report:\n%s", &out)
 	}
-	if b, err := os.ReadFile(page); err != nil || !strings.Contains(string(b), "rounds are complete") {
+	if b, err := os.ReadFile(page); err != nil || !strings.Contains(string(b), "rounds completed") {
 		t.Errorf("page: %v", err)
 	}
 	// The store's file is locked by whoever serves it.

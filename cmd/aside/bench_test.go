@@ -87,7 +87,7 @@ func TestBenchMistakes(t *testing.T) {
 		{"--ids=9-1", "the first id is after the last"},
 		{"--ids=x", "FIRST-LAST"},
 		{"--url=127.0.0.1:8000", "url"},
-		{"--url=http://me:secret@h/", "must not hold a user"},
+		{"--url=http://me:secret@h/", "must not contain a user"},
 		{"--duration=-1s", "duration must not be negative"},
 		{"--spawn-rate=-1", "spawn rate must not be negative"},
 		{"--requests=-1", "requests must not be negative"},
@@ -99,9 +99,9 @@ func TestBenchMistakes(t *testing.T) {
 		{"--warm-up=-1s", "must be once, a duration"},
 		{"--warm-up=twice", "must be once, a duration"},
 		{"--pick=normal", "uniform"},
-		{"--pick=zipf --zipf-exponent=0", "--zipf-exponent: the exponent must be more than 0"},
+		{"--pick=zipf --zipf-exponent=0", "--zipf-exponent: the exponent must be greater than 0"},
 		{"--pick=zipf --zipf-exponent=x", "--zipf-exponent"},
-		{"--pick=hot --hot-ids=0%", "the hot share of ids must be more than 0"},
+		{"--pick=hot --hot-ids=0%", "the hot share of ids must be greater than 0"},
 		{"--pick=hot --hot-requests=100%", "the hot share of requests"},
 		{"--pick=hot --hot-requests=200%", "--hot-requests"},
 		{"--repeat", "--repeat needs"},
@@ -159,10 +159,10 @@ func TestBenchWorkloads(t *testing.T) {
 		{"--pick zipf --zipf-exponent 0.8 --requests 50", "zipf 0.8 over 1-9, seed 1", 50},
 		{"--pick hot --hot-requests 0.8 --hot-ids 20% --requests 50", "80 % of requests for 20 % of 1-9", 50},
 		{"--pick scan", "every id of 1-9 once", 9},
-		{"--pick scan --repeat --requests 25", "again and again", 25},
+		{"--pick scan --repeat --requests 25", "repeated", 25},
 		{"--trace " + trace, "the 3 ids of " + trace + " in order", 3},
-		{"--trace " + trace + " --repeat --requests 10", "again and again", 10},
-		{"--rate 2000 --requests 40", "2000 requests/s on a schedule, at most 2 at a time", 40},
+		{"--trace " + trace + " --repeat --requests 10", "repeated", 10},
+		{"--rate 2000 --requests 40", "2000 requests/s at equal intervals, at most 2 concurrent", 40},
 		{"--rate 2000 --arrivals random --requests 40", "at random times", 40},
 	} {
 		url, n := records(t)
@@ -301,7 +301,7 @@ func TestBenchNobodyListens(t *testing.T) {
 	} {
 		var out, errOut bytes.Buffer
 		code := run(append([]string{"bench"}, args...), &out, &errOut)
-		want := "--url " + dead + ": nobody listens at " + l.Addr().String() + ": start the server"
+		want := "--url " + dead + ": no server listens on " + l.Addr().String() + ": start the server"
 		if code != 1 || !strings.Contains(errOut.String(), want) || out.Len() > 0 {
 			t.Errorf("%v: exit code %d, want 1 with %q: %s%s", args, code, want, &errOut, &out)
 		}
@@ -349,7 +349,7 @@ func TestBenchReportThroughALink(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, errOut, code := asideRun(t, nil, "bench", "--url", url, "--users", "1", "--requests", "5", "--ids", "1-9", "--html", filepath.Join(dir, "page.html"), "--csv", filepath.Join(dir, "x"))
-	if code != 0 || strings.Count(errOut, "reached through a symbolic link") != 2 || !strings.Contains(errOut, target) {
+	if code != 0 || strings.Count(errOut, "writing to the target of a symbolic link") != 2 || !strings.Contains(errOut, target) {
 		t.Errorf("exit code %d: %s", code, errOut)
 	}
 	if b, err := os.ReadFile(target); err != nil || !strings.HasPrefix(string(b), "Type,Name") {

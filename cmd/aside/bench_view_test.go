@@ -42,7 +42,7 @@ func TestBenchPanel(t *testing.T) {
 	v.begin("http://h/todos", &benchConfig)
 	v.show(p)
 	first := out.String()
-	for _, want := range []string{"http://h/todos", "3s of 1m0s", "requests/s", "120", "p50", "4.", "p95", "p99", "9.0", "hit ratio", "50.0 %", "L1", "25.0 %", "L2", "miss", "failed", "1 with closed without an answer", "█"} {
+	for _, want := range []string{"http://h/todos", "3s of 1m0s", "requests/s", "120", "p50", "4.", "p95", "p99", "9.0", "hit ratio", "50.0 %", "L1", "25.0 %", "L2", "miss", "failed", "1 with closed without a response", "█"} {
 		if !strings.Contains(first, want) {
 			t.Errorf("%q is missing in\n%s", want, first)
 		}

@@ -182,12 +182,12 @@ func TestCheckCannot(t *testing.T) {
 		args []string
 		says []string
 	}{
-		"two databases":   {[]string{"--target", a.url, "--target", b.url}, []string{b.url, "shares no database with " + a.url}},
-		"a wrong path":    {[]string{"--target", a.url + "/todos"}, []string{a.url + "/todos", "is no todo API", "method_not_allowed"}},
-		"another service": {[]string{"--target", a.url, "--target", other.URL}, []string{other.URL, "is no todo API", "404"}},
+		"two databases":   {[]string{"--target", a.url, "--target", b.url}, []string{b.url, "does not share a database with " + a.url}},
+		"a wrong path":    {[]string{"--target", a.url + "/todos"}, []string{a.url + "/todos", "is not a todo API", "method_not_allowed"}},
+		"another service": {[]string{"--target", a.url, "--target", other.URL}, []string{other.URL, "is not a todo API", "404"}},
 		"nobody":          {[]string{"--target", nobody, "--timeout", "1s"}, []string{nobody, "no target answers", "connection refused"}},
 		"one is missing": {[]string{"--target", a.url, "--target", nobody, "--timeout", "1s", "--ops", "50"},
-			[]string{"nothing could be checked of " + nobody, "connection refused"}},
+			[]string{"nothing was checked on " + nobody, "connection refused"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var out, errOut bytes.Buffer
@@ -214,10 +214,10 @@ func TestCheckMistakes(t *testing.T) {
 		args []string
 		want string
 	}{
-		{nil, "a target is required"},
+		{nil, "at least one target is required"},
 		{[]string{"--target=127.0.0.1:8000"}, "target 1: url"},
-		{[]string{target, "--target=http://me:secret@h/"}, "target 2: url must not hold a user"},
-		{[]string{target, target + "/"}, "target 2: http://127.0.0.1:1/ is there already"},
+		{[]string{target, "--target=http://me:secret@h/"}, "target 2: url must not contain a user"},
+		{[]string{target, target + "/"}, "target 2: http://127.0.0.1:1/ is given twice"},
 		{[]string{target, "--writes=110%"}, "--writes"},
 		{[]string{target, "--strong=half"}, "share"},
 		{[]string{target, "--clients=0"}, "--clients must not be 0"},

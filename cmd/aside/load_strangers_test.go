@@ -68,7 +68,7 @@ func TestLoadSaysWhatIsOdd(t *testing.T) {
 	in := `[{"id":"1","name":"n","created_at":{"$date":{"$numberLong":"253402304399000"}}},` + "\n" + `{"id":"2","name":"n","version":2.0,"created_at":"9999-12-31T23:59:59-01:00"}]`
 	dir := t.TempDir()
 	out, _, err := loaded(t, t.Context(), dir, strings.NewReader(in), "--jsonl", "-")
-	const want = `unusual value: created_at: a date out of the years 1 to 9999, left out: 2, the first at element 1 (id "1")`
+	const want = `unusual value: created_at: a date outside of the years 1 to 9999, ignored: 2, the first at element 1 (id "1")`
 	if err != nil || !strings.Contains(out, "2 inserted") || !strings.Contains(out, want) {
 		t.Errorf("%v: %s", err, out)
 	}
@@ -77,7 +77,7 @@ func TestLoadSaysWhatIsOdd(t *testing.T) {
 	}
 	large := `{"id":"1","name":"` + strings.Repeat("x", todo.MaxRecordBytes) + `"}`
 	_, progress, err := loaded(t, t.Context(), t.TempDir(), strings.NewReader(large), "--jsonl", "-")
-	if err == nil || !strings.Contains(progress, "has 66817 bytes of id, name and description together, and may have at most 66816") || len(progress) > 1000 {
+	if err == nil || !strings.Contains(progress, "is too large: id, name and description have 66817 bytes together, the maximum is 66816") || len(progress) > 1000 {
 		t.Errorf("%v: %.1000s", err, progress)
 	}
 }

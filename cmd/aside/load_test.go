@@ -178,7 +178,7 @@ func TestLoadJSONLines(t *testing.T) {
 	if !strings.Contains(out, "2 inserted, 0 already there, 1 faulty") || !strings.Contains(out, `"tags" in 1`) {
 		t.Errorf("got %q", out)
 	}
-	if !strings.Contains(progress, "left out: record at line 2: id is missing") {
+	if !strings.Contains(progress, "skipped: record at line 2: id is missing") {
 		t.Errorf("got %q", progress)
 	}
 }

@@ -135,12 +135,12 @@ func TestOpenDamagedFile(t *testing.T) {
 	}{
 		{"text", func(t *testing.T, path string) {
 			mustWrite(t, path, []byte(strings.Repeat("not a database\n", 1000)))
-		}, "damaged, or no data file"},
+		}, "damaged, or is not a data file"},
 		{"both heads overwritten", func(t *testing.T, path string) {
 			b := mustRead(t, path)
 			clear(b[:2*os.Getpagesize()])
 			mustWrite(t, path, b)
-		}, "damaged, or no data file"},
+		}, "damaged, or is not a data file"},
 		{"cut short", func(t *testing.T, path string) {
 			mustWrite(t, path, mustRead(t, path)[:6*os.Getpagesize()])
 		}, "damaged"},
@@ -171,7 +171,7 @@ func TestOpenDamagedFile(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-		}, "use a newer one"},
+		}, "use a newer version"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			path := full(t)
@@ -323,7 +323,7 @@ func TestExposedFileIsSaid(t *testing.T) {
 	if said := open(); strings.Count(said, "level=WARN") != 1 || !strings.Contains(said, FileName) || !strings.Contains(said, "its group may write to it") {
 		t.Errorf("of a file for the group: %s", said)
 	}
-	if _, err := Open(os.DevNull, Options{}); err == nil || !strings.Contains(err.Error(), "no regular file") {
+	if _, err := Open(os.DevNull, Options{}); err == nil || !strings.Contains(err.Error(), "not a regular file") {
 		t.Errorf("a device: %v", err)
 	}
 }

@@ -46,11 +46,11 @@ func TestOutagesAreNoLies(t *testing.T) {
 		"reads that a proxy answers": {nowAndThen("GET", func(w http.ResponseWriter, _ query) { http.Error(w, "no such upstream", http.StatusNotFound) }),
 			"read", "status 404", false},
 		"reads that are cut off": {nowAndThen("GET", func(w http.ResponseWriter, _ query) { cut(w) }),
-			"read", "closed without an answer", false},
+			"read", "closed without a response", false},
 		"reads of something else": {nowAndThen("GET", func(w http.ResponseWriter, _ query) { fmt.Fprint(w, "<html>") }),
-			"read", "malformed answer", false},
+			"read", "malformed response", false},
 		"reads without a version": {nowAndThen("GET", func(w http.ResponseWriter, q query) { fmt.Fprintf(w, `{"id":%q}`, q.body.ID) }),
-			"read", "malformed answer", false},
+			"read", "malformed response", false},
 		"writes that are refused": {nowAndThen("PUT", func(w http.ResponseWriter, _ query) { problem(w, 503, "cache_unavailable") }),
 			"write", "status 503 cache_unavailable", false},
 		"writes that are malformed": {nowAndThen("PUT", func(w http.ResponseWriter, _ query) { problem(w, 422, "invalid") }),
@@ -66,9 +66,9 @@ func TestOutagesAreNoLies(t *testing.T) {
 		"writes not acknowledged": {nowAndThen("PUT", func(w http.ResponseWriter, q query) { q.write(); problem(w, 504, "unacknowledged") }),
 			"write", "status 504 unacknowledged", true},
 		"writes cut off, applied": {nowAndThen("PUT", func(w http.ResponseWriter, q query) { q.write(); cut(w) }),
-			"write", "closed without an answer", true},
+			"write", "closed without a response", true},
 		"writes cut off, not applied": {nowAndThen("PUT", func(w http.ResponseWriter, _ query) { cut(w) }),
-			"write", "closed without an answer", true},
+			"write", "closed without a response", true},
 		"writes that a proxy answers": {nowAndThen("PUT", func(w http.ResponseWriter, q query) { q.write(); http.Error(w, "bad gateway", http.StatusBadGateway) }),
 			"write", "status 502", true},
 		"writes that a proxy gave up": {nowAndThen("PUT", func(w http.ResponseWriter, q query) {
@@ -81,7 +81,7 @@ func TestOutagesAreNoLies(t *testing.T) {
 		"writes that broke the server": {nowAndThen("PUT", func(w http.ResponseWriter, q query) { q.write(); problem(w, 500, "internal") }),
 			"write", "status 500 internal", true},
 		"writes answered with something else": {nowAndThen("PUT", func(w http.ResponseWriter, q query) { q.write(); fmt.Fprint(w, "ok") }),
-			"write", "malformed answer", true},
+			"write", "malformed response", true},
 		"creations of unknown outcome, applied": {nowAndThen("POST", func(w http.ResponseWriter, q query) { q.write(); problem(w, 504, "unknown_outcome") }),
 			"create", "status 504 unknown_outcome", true},
 		"creations of unknown outcome, applied late": {nowAndThen("POST", func(w http.ResponseWriter, q query) {
@@ -156,7 +156,7 @@ func TestOnlyErrors(t *testing.T) {
 	if err := r.Broken(); err != nil || r.History.Total() != 0 {
 		t.Errorf("%v, %d in histories", err, r.History.Total())
 	}
-	if err := r.Unproven(); err == nil || !strings.Contains(err.Error(), "nothing could be checked") {
+	if err := r.Unproven(); err == nil || !strings.Contains(err.Error(), "nothing was checked") {
 		t.Errorf("%v", err)
 	}
 	if r.Failed != r.Operations || r.Failed == 0 {

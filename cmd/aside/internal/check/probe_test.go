@@ -33,7 +33,7 @@ func TestDatabasesApart(t *testing.T) {
 		"the middle": {a.urls[0], b.urls[0], a.urls[1]},
 	} {
 		e := mustFail(t, Config{Targets: targets})
-		if !slices.Contains(targets, e.URL) || !strings.Contains(e.Text, "shares no database with "+targets[0]) {
+		if !slices.Contains(targets, e.URL) || !strings.Contains(e.Text, "does not share a database with "+targets[0]) {
 			t.Errorf("%s: %v", name, e)
 		}
 		if len(a.remaining())+len(b.remaining()) > 0 {
@@ -56,7 +56,7 @@ func TestNoTodoAPI(t *testing.T) {
 	} {
 		f := newFleet(t, 1)
 		f.answer = answer
-		if e := mustFail(t, Config{Targets: f.urls}); e.URL != f.urls[0] || !strings.Contains(e.Text, "no todo API") {
+		if e := mustFail(t, Config{Targets: f.urls}); e.URL != f.urls[0] || !strings.Contains(e.Text, "not a todo API") {
 			t.Errorf("%s: %v", name, e)
 		}
 	}

@@ -14,7 +14,7 @@ import (
 	"github.com/asidecache/aside/asidetest/history"
 )
 
-var rewrite = flag.Bool("rewrite", false, "write the golden files anew")
+var rewrite = flag.Bool("rewrite", false, "rewrite the golden files")
 
 // sample is a report of two targets with a stale strong read, a read of nobody's
 // record, a stale default read within the bound, and errors.
@@ -43,7 +43,7 @@ func sample() *Report {
 	for range 3 {
 		rec.erred(1, put, ms(500), ms(2), refused)
 	}
-	rec.erred(1, put, ms(501), ms(10_000), outcome{sure: unknown, problem: "timeout", detail: "no complete answer within 10s"})
+	rec.erred(1, put, ms(501), ms(10_000), outcome{sure: unknown, problem: "timeout", detail: "no complete response within 10s"})
 	rec.erred(0, readStrong, ms(502), ms(1), outcome{sure: nothing, problem: "connection refused"})
 	rec.cameLate(ms(900), ms(1))
 	rec.cutOff()
@@ -108,7 +108,7 @@ func TestEmptyReport(t *testing.T) {
 	if err := errors.Join(r.WriteText(&text), r.WriteJSON(&js)); err != nil {
 		t.Fatal(err)
 	}
-	if strings.Contains(text.String()+js.String(), "NaN") || !strings.Contains(text.String(), "not checked: no bound was given") {
+	if strings.Contains(text.String()+js.String(), "NaN") || !strings.Contains(text.String(), "not checked, since --max-staleness is negative") {
 		t.Errorf("%s\n%s", &text, &js)
 	}
 	var j struct {
@@ -129,11 +129,11 @@ func TestUndecidedIsUnproven(t *testing.T) {
 		t.Error(err)
 	}
 	r.History.Undecided = 1
-	if err := r.Unproven(); err == nil || !strings.Contains(err.Error(), "of 1 of 3 records") || r.Broken() != nil {
+	if err := r.Unproven(); err == nil || !strings.Contains(err.Error(), "for 1 of 3 records") || r.Broken() != nil {
 		t.Errorf("%v", err)
 	}
 	r.Unshared = errors.New("not known")
-	if err := r.Unproven(); !strings.Contains(err.Error(), "not known") || !strings.Contains(err.Error(), "of 1 of 3 records") {
+	if err := r.Unproven(); !strings.Contains(err.Error(), "not known") || !strings.Contains(err.Error(), "for 1 of 3 records") {
 		t.Errorf("%v", err)
 	}
 }

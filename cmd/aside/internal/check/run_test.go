@@ -129,7 +129,7 @@ func TestValidateReportsAllMistakes(t *testing.T) {
 	if err == nil || strings.Contains(err.Error(), "secret") {
 		t.Fatalf("%v", err)
 	}
-	for _, want := range []string{"target 1", "target 2", "target 4: http://a/b/ is there already", "clients", "keys", "life", "writes", "strong", "duration", "operations", "timeout", `"P9"`} {
+	for _, want := range []string{"target 1", "target 2", "target 4: http://a/b/ is given twice", "clients", "keys", "life", "writes", "strong", "duration", "operations", "timeout", `"P9"`} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is missing in: %v", want, err)
 		}

@@ -57,8 +57,8 @@ func TestDocumentsDecode(t *testing.T) {
 		{"empty id", dumptest.Doc("id", "", "name", "n"), todo.Todo{}, `: id must not be empty`},
 		{"long id", dumptest.Doc("id", strings.Repeat("i", 257), "name", "n"), todo.Todo{}, `id must be at most 256 bytes, is 257`},
 		{"id that no URL can name", dumptest.Doc("id", "..", "name", "n"), todo.Todo{}, `id must not be "."`},
-		{"too large", dumptest.Doc("id", "1", "name", strings.Repeat("n", todo.MaxRecordBytes)), todo.Todo{}, `(id "1"): has 66817 bytes of id, name and description together, and may have at most 66816`},
-		{"id twice", dumptest.Doc("id", "1", "id", "2", "name", "n"), todo.Todo{}, `id is there twice`},
+		{"too large", dumptest.Doc("id", "1", "name", strings.Repeat("n", todo.MaxRecordBytes)), todo.Todo{}, `(id "1"): is too large: id, name and description have 66817 bytes together, the maximum is 66816`},
+		{"id twice", dumptest.Doc("id", "1", "id", "2", "name", "n"), todo.Todo{}, `id is given twice`},
 		{"broken UTF-8", dumptest.Doc("id", "1\xff", "name", "n"), todo.Todo{}, `id must be valid UTF-8`},
 		{"not BSON inside", append([]byte{17, 0, 0, 0, 2}, "id\x00\xff\x00\x00\x001\x00..\x00"...), todo.Todo{}, `is not valid BSON`},
 	} {
@@ -114,12 +114,12 @@ func TestOddDocumentsAreLoaded(t *testing.T) {
 		fmt.Fprintf(&got, "%s (%d, %s)\n", o.What, o.Count, o.First[strings.Index(o.First, "(id"):])
 	}
 	const want = `completed: a number, read as true or false (2, (id "2"))
-created_at: no BSON date, read as a date (1, (id "3"))
-name: no text, read as text (1, (id "4"))
-created_at: a date out of the years 1 to 9999, left out (1, (id "5"))
-updated_at: no date, left out (1, (id "5"))
+created_at: not a BSON date, read as a date (1, (id "3"))
+name: not a text, read as text (1, (id "4"))
+created_at: a date outside of the years 1 to 9999, ignored (1, (id "5"))
+updated_at: not a date, ignored (1, (id "5"))
 name: missing, read as empty (1, (id "5"))
-id: has characters that cannot be seen, or that turn the direction of writing (1, (id "7\u202e"))
+id: has invisible characters, or characters that change the direction of text (1, (id "7\u202e"))
 `
 	if got.String() != want {
 		t.Errorf("got\n%s\nwant\n%s", &got, want)

@@ -162,7 +162,7 @@ func TestShownFaultsAreFew(t *testing.T) {
 	if n := len(out.lines); n != 11 {
 		t.Fatalf("%d lines: %q", n, out.lines)
 	}
-	if want := `left out: record at byte 7 (id "9"): name is missing`; out.lines[9] != want {
+	if want := `skipped: record at byte 7 (id "9"): name is missing`; out.lines[9] != want {
 		t.Errorf("line 10 is %q, want %q", out.lines[9], want)
 	}
 	if want := "and 2490 more faulty records"; out.lines[10] != want {
@@ -179,7 +179,7 @@ func TestStoreFailure(t *testing.T) {
 		return nil
 	}}
 	report, err := load.Run(t.Context(), store, &script{items: ids(1000)}, load.Options{BatchRecords: 10})
-	if !errors.Is(err, todo.ErrUnavailable) || !strings.Contains(err.Error(), `from id "20"`) {
+	if !errors.Is(err, todo.ErrUnavailable) || !strings.Contains(err.Error(), `starting with id "20"`) {
 		t.Errorf("got %v, want ErrUnavailable and where", err)
 	}
 	settled(t, report)
@@ -302,7 +302,7 @@ func TestDamageIsNotToldForEver(t *testing.T) {
 	if !errors.Is(err, load.ErrSource) || report.Inserted != 1000 {
 		t.Fatalf("%v, %v", report, err)
 	}
-	if n := strings.Count(err.Error(), "\n") + 1; n != 11 || !strings.Contains(err.Error(), "broken 9\n") || !strings.Contains(err.Error(), "there is more damage") {
+	if n := strings.Count(err.Error(), "\n") + 1; n != 11 || !strings.Contains(err.Error(), "broken 9\n") || !strings.Contains(err.Error(), "further damage") {
 		t.Errorf("%d lines: %v", n, err)
 	}
 }

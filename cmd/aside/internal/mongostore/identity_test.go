@@ -88,7 +88,7 @@ func TestIdentityRaces(t *testing.T) {
 		t.Errorf("%q, %v", id, err)
 	}
 	kept = "{$ne: null}"
-	if id, err := s.Identity(t.Context()); !errors.Is(err, todo.ErrNoIdentity) || !strings.Contains(err.Error(), "remove it") {
+	if id, err := s.Identity(t.Context()); !errors.Is(err, todo.ErrNoIdentity) || !strings.Contains(err.Error(), "delete this document") {
 		t.Errorf("what is no identity: %q, %v", id, err)
 	}
 }

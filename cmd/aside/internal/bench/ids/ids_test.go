@@ -358,7 +358,7 @@ func TestBadLines(t *testing.T) {
 	if err == nil {
 		t.Fatal("accepted")
 	}
-	const want = `line 2: an id must not be empty; line 3: an id must be at most 256 bytes; line 4: an id must not be "." or "..", which a URL cannot name; line 6: an id must be at most 256 bytes, is 257`
+	const want = `line 2: an id must not be empty; line 3: an id must be at most 256 bytes; line 4: an id must not be "." or "..": a URL cannot contain them; line 6: an id must be at most 256 bytes, is 257`
 	if err.Error() != want {
 		t.Errorf("%v\nwant %s", err, want)
 	}

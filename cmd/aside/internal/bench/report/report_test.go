@@ -19,7 +19,7 @@ import (
 	"github.com/asidecache/aside/cmd/aside/internal/httpwire"
 )
 
-var rewrite = flag.Bool("rewrite", false, "write the goldens anew")
+var rewrite = flag.Bool("rewrite", false, "rewrite the golden files")
 
 var began = time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)
 
@@ -99,7 +99,7 @@ func golden(t *testing.T, name, got string) {
 		t.Fatal(err)
 	}
 	if got != string(want) {
-		t.Errorf("%s has changed (go test ./internal/loadtest/report -rewrite):\n%s\nwant\n%s", path, got, want)
+		t.Errorf("%s has changed (go test ./internal/bench/report -rewrite):\n%s\nwant\n%s", path, got, want)
 	}
 }
 
@@ -388,7 +388,7 @@ func TestHTML(t *testing.T) {
 	page := b.String()
 	for _, want := range []string{
 		"# Requests", "# Fails", "Median (ms)", "95%ile (ms)", "99%ile (ms)", "Average (ms)", "Min (ms)", "Max (ms)", "Average size (bytes)",
-		"RPS", "Failures/s", "99.99%ile (ms)", "First Seen", "PATCH /todos/&lt;8&gt;", "&lt;fast&gt;", "free of coordinated omission",
+		"RPS", "Failures/s", "99.99%ile (ms)", "First Seen", "PATCH /todos/&lt;8&gt;", "&lt;fast&gt;", "no coordinated omission",
 		"Permission is hereby granted, free of charge", "http://h/&lt;script&gt;alert",
 	} {
 		if !strings.Contains(page, want) {
