@@ -39,7 +39,7 @@ type BenchCmd struct {
 	BenchComparison
 }
 
-// Usage replaces kong's usage line: the flags for "aside serve" stand behind --.
+// Usage replaces kong's usage line: the flags for "aside serve" stand after --.
 func (*BenchCmd) Usage() string { return "[flags] [-- <serve-flags> ...]" }
 
 // Help is shown by "aside bench --help".
@@ -80,7 +80,7 @@ latencies in locust include failed requests.
 Comparison: --compare runs the load against several servers in turn, in several rounds. It reports
 ratios and their spread. Without --url it starts "aside serve" itself: without a cache, with Redis
 only, and with memory and Redis. Each run starts a new process with an empty cache, which --warm-up
-can fill. Flags behind -- are passed to "aside serve".
+can fill. Flags after -- are passed to "aside serve".
 
     aside load --count 200000 --data bench-data
     aside bench --compare --data bench-data --redis redis://127.0.0.1:6379 \

@@ -25,7 +25,7 @@ type BenchComparison struct {
 	Redis string `help:"With --compare and no --url: the Redis of the servers. Each run uses its own keys, and removes them at its end." placeholder:"URL" env:"ASIDE_REDIS" group:"Comparison"`
 	StoreFlags
 
-	ServeFlags []string `arg:"" optional:"" name:"serve-flags" help:"With --compare and no --url, behind --: flags for \"aside serve\"."`
+	ServeFlags []string `arg:"" optional:"" name:"serve-flags" help:"With --compare and no --url, after --: flags for \"aside serve\"."`
 }
 
 const (
@@ -105,7 +105,7 @@ func (c *BenchCmd) checkComparison() error {
 	for _, f := range c.ServeFlags {
 		name, _, _ := strings.Cut(f, "=")
 		if slices.Contains([]string{"--listen", "--admin", "--redis", "--no-cache", "--no-l1", "--cache-name", "--log-format", "--log-level", "--data", "--mongo"}, name) {
-			fault("%s is not allowed behind --: aside bench sets it itself", name)
+			fault("%s is not allowed after --: aside bench sets it itself", name)
 		}
 	}
 	return errors.Join(errs...)

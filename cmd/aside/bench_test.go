@@ -127,7 +127,7 @@ func TestBenchMistakes(t *testing.T) {
 		{"--compare --settings=L1,L3", `"L3" is not one of`},
 		{"--compare --settings=L1,L1", "twice"},
 		{"--compare --settings=L1,L2", "L2 needs --redis"},
-		{"--compare -- --listen=:1", "--listen is not allowed behind --"},
+		{"--compare -- --listen=:1", "--listen is not allowed after --"},
 		{"--compare --trace=-", "--compare replays"},
 	} {
 		var out, errOut bytes.Buffer

@@ -99,7 +99,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 }
 
 // printHelp prints the help of a command. A command that has a method Usage replaces
-// the usage line: kong's cannot say that flags exclude each other, or stand behind --.
+// the usage line: kong's cannot say that flags exclude each other, or stand after --.
 func printHelp(options kong.HelpOptions, ctx *kong.Context) error {
 	node := ctx.Selected()
 	if node == nil || !node.Target.CanAddr() {

@@ -35,7 +35,7 @@ type life struct {
 	strong   float64 // share of its reads
 	state    state
 	born     time.Duration // by the run's clock
-	maxBegun int           // it ends after so many operations,
+	maxBegun int           // it ends after this number of operations,
 	maxAge   time.Duration // or at that age
 	early    int           // remaining reads before its creation
 	late     int           // remaining reads after its deletion

@@ -100,7 +100,7 @@ type Server struct {
 	strong     *strongLoads // nil: no bound
 	noStrong   bool
 	hasDocs    bool
-	largest    atomic.Int64 // bytes of the largest records of late; see pages.go
+	largest    atomic.Int64 // size of the largest recent records in bytes; see pages.go
 	leaving    atomic.Bool
 }
 

@@ -73,7 +73,7 @@ func choose(r *mongodump.Reader, sel Selection) (namespace, reason string, err e
 		return "", "", noCandidate(listed, sel)
 	}
 	if len(list) == 1 && sel.Collection != "" && !list[0].isView() {
-		return list[0].String(), "as told", nil
+		return list[0].String(), "as selected", nil
 	}
 	look(r, list)
 	// If the documents of a view were not dumped, only its definition is there.

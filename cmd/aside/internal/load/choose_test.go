@@ -64,8 +64,8 @@ func TestChoice(t *testing.T) {
 		{"a holder and one too late", "x.a:todos x.b:late", load.Selection{}, "x.a", "not checked, since they come later: x.b"},
 		{"system collections aside", "admin.todos:todos config.x:todos x.system.y:todos x.b:todos", load.Selection{}, "x.b", "only collection"},
 
-		{"as told", "test.todos:todos x.b:other", load.Selection{DB: "x", Collection: "b"}, "x.b", "as told"},
-		{"collection told", "test.todos:todos x.b:todos", load.Selection{Collection: "b"}, "x.b", "as told"},
+		{"as selected", "test.todos:todos x.b:other", load.Selection{DB: "x", Collection: "b"}, "x.b", "as told"},
+		{"collection told", "test.todos:todos x.b:todos", load.Selection{Collection: "b"}, "x.b", "as selected"},
 		{"collection told, two databases", "test.b:other x.b:todos", load.Selection{Collection: "b"}, "x.b", "only collection whose"},
 		{"database told", "test.todos:todos x.a:other x.b:todos", load.Selection{DB: "x"}, "x.b", "only collection whose"},
 

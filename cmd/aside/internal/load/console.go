@@ -86,7 +86,7 @@ func NewBar(w io.Writer) Console { return &bar{w: w} }
 type bar struct {
 	w     io.Writer
 	bar   *progressbar.ProgressBar // created with the first progress, which has the total
-	drawn bool                     // the cursor is behind it
+	drawn bool                     // the bar is on the screen, and the cursor is after it
 }
 
 func (b *bar) Println(line string) {
