@@ -18,7 +18,7 @@ import (
 	"github.com/asidecache/aside/tests/testserver"
 )
 
-// records answers for the ids 1 to 9 and counts the requests.
+// records is a server with the ids 1 to 9. It counts the requests.
 func records(t *testing.T) (url string, n *atomic.Int64) {
 	t.Helper()
 	n = new(atomic.Int64)
@@ -63,7 +63,7 @@ func TestBench(t *testing.T) {
 	}
 }
 
-// Failed requests are reported, and make the exit code 1.
+// Failed requests are reported, and the exit code is 1.
 func TestBenchFails(t *testing.T) {
 	url, _ := records(t)
 	var out, errOut bytes.Buffer
@@ -75,8 +75,8 @@ func TestBenchFails(t *testing.T) {
 	}
 }
 
-// Every flag is looked at before anything is sent. Caught, among others: flags of
-// a comparison ignored without one.
+// Every flag is checked before a request is sent. Caught, among others: flags for
+// --compare were ignored without it.
 func TestBenchMistakes(t *testing.T) {
 	trace := filepath.Join(t.TempDir(), "trace")
 	if err := os.WriteFile(trace, []byte("1\n\n2\n"), 0o644); err != nil {
@@ -136,7 +136,7 @@ func TestBenchMistakes(t *testing.T) {
 			t.Errorf("%s: exit code %d, want %d with %q: %s%s", tt.args, code, exitUsage, tt.want, &errOut, &out)
 		}
 	}
-	// All mistakes at once.
+	// All mistakes are reported at once.
 	var out, errOut bytes.Buffer
 	run([]string{"bench", "--users=0", "--rate=-1", "--pick=zipf", "--zipf-exponent=-1", "--repeat"}, &out, &errOut)
 	for _, want := range []string{"users", "rate", "exponent", "--repeat"} {
@@ -146,7 +146,7 @@ func TestBenchMistakes(t *testing.T) {
 	}
 }
 
-// Each workload asks for what it says.
+// Each workload requests the right ids.
 func TestBenchWorkloads(t *testing.T) {
 	trace := filepath.Join(t.TempDir(), "trace.txt")
 	if err := os.WriteFile(trace, []byte("3\n3\n5\n"), 0o644); err != nil {
@@ -174,8 +174,8 @@ func TestBenchWorkloads(t *testing.T) {
 	}
 }
 
-// A warm-up is not measured, and asks for other ids than the measurement would
-// begin with. Caught: the same choices, all of which were hits.
+// A warm-up is not measured, and requests other ids than the measurement. Caught: a warm-up
+// with the same choices, so that all requests were hits.
 func TestBenchWarmUp(t *testing.T) {
 	seen := map[string]bool{}
 	var mu sync.Mutex
@@ -214,7 +214,7 @@ func TestBenchWarmUp(t *testing.T) {
 	}
 }
 
-// --max-error-ratio says how many may fail, and the report tells all the same.
+// --max-error-ratio limits the failures. The report is printed in any case.
 func TestBenchMaxErrorRatio(t *testing.T) {
 	for ratio, want := range map[string]int{"0": 1, "9%": 1, "10%": 0, "0.5": 0} {
 		url, _ := records(t)
@@ -226,7 +226,7 @@ func TestBenchMaxErrorRatio(t *testing.T) {
 	}
 }
 
-// The files are written, and a place where they cannot be written is an error.
+// The report files are written. A path that cannot be written is an error.
 func TestBenchFiles(t *testing.T) {
 	url, _ := records(t)
 	dir := t.TempDir()
@@ -248,7 +248,7 @@ func TestBenchFiles(t *testing.T) {
 	}
 }
 
-// An interrupt ends the run early, and it is reported.
+// An interrupt ends the run early, and the report is still printed.
 func TestBenchInterrupted(t *testing.T) {
 	url, n := records(t)
 	cmd := command(t, nil, "bench", "--url", url, "--ids", "1-9", "--users", "2", "--duration", "10m")
@@ -271,7 +271,7 @@ func TestBenchInterrupted(t *testing.T) {
 	}
 }
 
-// The help explains the two loops, and has every flag.
+// The help explains both loops and has every flag.
 func TestBenchHelp(t *testing.T) {
 	stdout, _, code := asideRun(t, nil, "bench", "--help")
 	if code != 0 {
@@ -284,8 +284,8 @@ func TestBenchHelp(t *testing.T) {
 	}
 }
 
-// Where nobody listens the load does not begin, and the error says so at once.
-// Caught: a minute of refused connections, reported as a run.
+// If no server listens, the load does not begin, and there is an error at once. Caught: a
+// minute of refused connections, reported as a run.
 func TestBenchNobodyListens(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -311,7 +311,7 @@ func TestBenchNobodyListens(t *testing.T) {
 	}
 }
 
-// A run in which every request failed has no latencies, wherever it is written.
+// If every request failed, no report has latencies.
 func TestBenchAllFailed(t *testing.T) {
 	url, _ := records(t)
 	prefix := filepath.Join(t.TempDir(), "x")
@@ -334,8 +334,8 @@ func TestBenchAllFailed(t *testing.T) {
 	}
 }
 
-// A report that is written through a symbolic link says where it goes. Caught:
-// the file behind the link overwritten without a word.
+// If the report file is a symbolic link, a warning names its target. Caught: the target was
+// overwritten silently.
 func TestBenchReportThroughALink(t *testing.T) {
 	url, _ := records(t)
 	dir := t.TempDir()

@@ -135,8 +135,8 @@ func TestLoadArchive(t *testing.T) {
 	}
 }
 
-// TestLoadDamaged: what lies before the damage is in the store and counted, the
-// error says what and where, and the exit code is 1.
+// TestLoadDamaged: records before the damage are in the store and counted. The error has
+// the kind and the place of the damage, and the exit code is 1.
 func TestLoadDamaged(t *testing.T) {
 	cut := testArchive(30)
 	at := cut.Len()
@@ -183,7 +183,7 @@ func TestLoadJSONLines(t *testing.T) {
 	}
 }
 
-// TestLoadOpensTheSourceFirst: a mistake in it leaves no store behind.
+// TestLoadOpensTheSourceFirst: if the source cannot be opened, no store is created.
 func TestLoadOpensTheSourceFirst(t *testing.T) {
 	missing := filepath.Join(t.TempDir(), "missing")
 	for name, args := range map[string][]string{
@@ -208,8 +208,8 @@ func TestLoadOpensTheSourceFirst(t *testing.T) {
 	}
 }
 
-// TestLoadInterrupted: the exit code tells, also while standard input keeps an
-// archive's first bytes waiting.
+// TestLoadInterrupted: the exit code is that of an interrupt, even while the load waits for
+// the first bytes on standard input.
 func TestLoadInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

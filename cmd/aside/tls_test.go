@@ -93,8 +93,8 @@ func secretFile(t *testing.T, text string) string {
 	return file
 }
 
-// Both listeners speak TLS, and HTTP/2; a certificate that has changed is used
-// without a restart, and one that is broken is not.
+// Both listeners support TLS and HTTP/2. A changed certificate is used without a restart, an
+// invalid one is not.
 func TestListenersOverTLS(t *testing.T) {
 	ca := newAuthority(t)
 	cert, key := ca.issue("server", big.NewInt(2))
@@ -149,8 +149,8 @@ func TestListenersOverTLS(t *testing.T) {
 	p.wantExit(0)
 }
 
-// A Redis that asks for client certificates. Caught: no way to give one, and a
-// log that said "connection reset by peer" and no more.
+// A Redis that requires client certificates. Caught: there was no flag for one, and the log
+// said only "connection reset by peer".
 func TestRedisWithClientCertificates(t *testing.T) {
 	ca := newAuthority(t)
 	serverCert, serverKey := ca.issue("redis", big.NewInt(2))
@@ -174,8 +174,8 @@ func TestRedisWithClientCertificates(t *testing.T) {
 	p.signal(os.Interrupt)
 	p.wantExit(0)
 
-	// What a server does that cannot use its Redis is another test's; here it must
-	// say what is missing, however it ends.
+	// Another test checks what a server does without a usable Redis. Here it must
+	// only say what is missing.
 	without := command(t, nil, append(redis, "--listen", "127.0.0.1:0")...)
 	out, err := without.StderrPipe()
 	if err != nil {
@@ -212,8 +212,7 @@ func TestRedisWithClientCertificates(t *testing.T) {
 	_ = without.Wait()
 }
 
-// Passwords come from files, as they are, and reach the servers; they stand in
-// no flag, no log and no message.
+// Passwords from files reach the servers. They are in no flag, no log and no message.
 func TestSecretsFromFiles(t *testing.T) {
 	redis := testserver.Redis(t, "--requirepass", "hunter2")
 	p := start(t, []string{"ASIDE_REDIS_PASSWORD_FILE=" + secretFile(t, "hunter2\r\n")}, "serve", "--data", t.TempDir(), "--redis", "redis://"+redis.Addr(), "--log-level", "debug")

@@ -16,8 +16,8 @@ import (
 
 var rewrite = flag.Bool("rewrite", false, "rewrite the golden files")
 
-// sample is a report of two targets with a stale strong read, a read of nobody's
-// record, a stale default read within the bound, and errors.
+// sample is a report of two targets with a stale strong read, a read of an unknown write, a
+// stale default read within the limit, and errors.
 func sample() *Report {
 	ms := func(n int) time.Duration { return time.Duration(n) * time.Millisecond }
 	key := history.NewKey("check-abc-1")
@@ -51,7 +51,7 @@ func sample() *Report {
 	r := rec.report(&c)
 	r.Config, r.Prefix, r.Start, r.Elapsed, r.Interrupted = c, "check-abc-", rec.timeline.Start, 2*time.Second, true
 	r.Left = []string{"check-abc-1"}
-	// How a violation is worded is that package's own business.
+	// The text of a violation comes from package history and is tested there.
 	r.History.Violations = []history.Violation{{
 		Promise: history.StrongReads, Key: "check-abc-1", Text: "it was stale", Picture: "pictures/1.html", Ops: []history.Op{
 			{Client: 2, Kind: history.Write, Call: ms(4), Unknown: true, Tag: 2},
@@ -99,7 +99,7 @@ func TestReportJSON(t *testing.T) {
 	golden(t, "report.json", func(b *bytes.Buffer) error { return sample().WriteJSON(b) })
 }
 
-// A report of nothing can be written too, and says that it shows nothing.
+// An empty report can be written too, and says that nothing was checked.
 func TestEmptyReport(t *testing.T) {
 	c := Config{Targets: []string{"http://a"}, MaxStale: -1}.withDefaults()
 	r := newRecorder(time.Now(), 1).report(&c)
@@ -120,8 +120,8 @@ func TestEmptyReport(t *testing.T) {
 	}
 }
 
-// What was not decided is not held. Caught: a run in which porcupine ran out of
-// time reported as one in which all promises held.
+// If a check was not decided, the promise is not proven. Caught: porcupine ran out of time,
+// and the report said that all promises held.
 func TestUndecidedIsUnproven(t *testing.T) {
 	r := sample()
 	r.History = history.Result{Keys: 3}

@@ -40,10 +40,10 @@ func (r *Report) head(b *strings.Builder) {
 	fmt.Fprintf(b, "%d operations, %d failed, %.1f successful/s; checked the history of %s, %s...\n",
 		r.Operations, r.Failed, r.Rate(), plural(int(r.History.Keys), "record"), r.Prefix)
 	if r.Late > 0 {
-		fmt.Fprintf(b, "%d writes were refused as expected, mostly because their record had been deleted\n", r.Late)
+		fmt.Fprintf(b, "%s refused as expected, mostly because the record had been deleted\n", plural(int(r.Late), "write"))
 	}
 	if r.Unfinished > 0 {
-		fmt.Fprintf(b, "%d operations were aborted at the end and are not counted\n", r.Unfinished)
+		fmt.Fprintf(b, "%s aborted at the end and not counted\n", plural(int(r.Unfinished), "operation"))
 	}
 }
 

@@ -44,8 +44,8 @@ func mustWrite(t *testing.T, path, s string) {
 	}
 }
 
-// A link that somebody has put in the way leads nowhere: caught: a report that
-// overwrote the file behind a symbolic link, or behind a hard one, without a word.
+// Write does not silently overwrite the target of a link. Caught: a report that overwrote the
+// target of a symbolic link, or of a hard link.
 func TestWriteThroughLinks(t *testing.T) {
 	log := said(t)
 	dir := t.TempDir()
@@ -124,8 +124,7 @@ func TestWriteThroughAForeignLink(t *testing.T) {
 	}
 }
 
-// Pipes and devices are written to, and a pipe without a reader does not hold the
-// program.
+// Write writes to pipes and devices. A pipe without a reader does not block the program.
 func TestWriteToPipes(t *testing.T) {
 	pipe := filepath.Join(t.TempDir(), "pipe")
 	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
@@ -148,7 +147,7 @@ func TestWriteToPipes(t *testing.T) {
 	if err := Write(os.DevNull, text("x")); err != nil {
 		t.Error(err)
 	}
-	// As /dev/stdout is in a pipeline: a link to a pipe that has no name.
+	// Like /dev/stdout in a pipeline: a link to a pipe without a name.
 	pr, pw, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)

@@ -36,7 +36,7 @@ func TestDocumentsDecode(t *testing.T) {
 		name string
 		doc  []byte
 		want todo.Todo
-		says string // of the fault, instead
+		says string // part of the fault instead
 	}{
 		{"as the old system wrote it", dumptest.Doc("_id", oid, "id", "1", "name", "n", "description", "d"),
 			todo.Todo{ID: "1", Name: "n", Description: &text}, ""},
@@ -81,10 +81,9 @@ func TestDocumentsDecode(t *testing.T) {
 	}
 }
 
-// What MongoDB's store serves can be restored: whatever is odd in a document is
-// read as it is shown, and told of, once for each kind. Caught: 5 documents of 6
-// left out that the service showed; a date after the year 9999 loaded, with which
-// no page could be shown.
+// Every document that the MongoDB store serves can be restored. Unusual values are converted
+// as the store does it, and each kind is reported once. Caught: 5 of 6 such documents were
+// skipped; a date after the year 9999 was loaded, and made it impossible to show its page.
 func TestOddDocumentsAreLoaded(t *testing.T) {
 	late := time.Date(10000, 1, 1, 0, 59, 59, 0, time.UTC)
 	docs := [][]byte{
@@ -93,7 +92,7 @@ func TestOddDocumentsAreLoaded(t *testing.T) {
 		dumptest.Doc("id", "3", "name", "n", "created_at", "2026-01-01T00:00:00Z"),
 		dumptest.Doc("id", "4", "name", 42, "completed", 1.0),
 		dumptest.Doc("id", "5", "created_at", late, "updated_at", "now"),
-		dumptest.Doc("id", 6, "name", 42), // no todo: what is odd in it does not count
+		dumptest.Doc("id", 6, "name", 42), // not a todo: its unusual values do not count
 		dumptest.Doc("id", "7\u202e", "name", "n"),
 	}
 	a := openArchive(t, dumptest.New("test.todos").Add("test.todos", docs...).End("test.todos").Bytes(), load.Selection{Collection: "todos"})
@@ -126,8 +125,7 @@ id: has invisible characters, or characters that change the direction of text (1
 	}
 }
 
-// TestFaultsSayWhere: the offset is that of the document in the decompressed
-// stream, whatever lies before it.
+// TestFaultsSayWhere: the offset is that of the document in the decompressed stream.
 func TestFaultsSayWhere(t *testing.T) {
 	w := dumptest.New("test.users", "test.todos").
 		Add("test.users", otherDocs(3)...).
@@ -165,7 +163,7 @@ func TestExtraFieldsAreCounted(t *testing.T) {
 	}
 }
 
-// TestRawDocumentIsKept: a store that keeps BSON gets the document byte for byte.
+// TestRawDocumentIsKept: a store of BSON documents gets the document unchanged.
 func TestRawDocumentIsKept(t *testing.T) {
 	doc := dumptest.Doc("_id", bson.NewObjectID(), "id", "1", "name", "n", "tags", []string{"x"})
 	a := openArchive(t, dumptest.New("test.todos").Add("test.todos", doc).End("test.todos").Bytes(), load.Selection{})
@@ -178,7 +176,7 @@ func TestRawDocumentIsKept(t *testing.T) {
 	}
 }
 
-// FuzzDocuments: no document makes it panic, and what it accepts keeps the rules.
+// FuzzDocuments: no document causes a panic, and every accepted record is valid.
 func FuzzDocuments(f *testing.F) {
 	for _, doc := range [][]byte{
 		dumptest.Doc("_id", bson.NewObjectID(), "id", "1", "name", "n", "description", "d"),

@@ -12,9 +12,9 @@ import (
 	"github.com/asidecache/aside/cmd/aside/internal/mongodump/dumptest"
 )
 
-// archive has one collection for each argument: "name", or "name:todos",
-// "name:other", "name:mixed", "name:late" (todos, after 33 MiB of the others). A
-// name that ends in "(view)" is that of a view.
+// archive returns an archive with one collection for each argument: "name", or "name:todos",
+// "name:other", "name:mixed", "name:late" (todos, after 33 MiB of the others). A name that
+// ends with "(view)" is a view.
 func archive(specs ...string) []byte {
 	var names []string
 	for _, s := range specs {
@@ -49,7 +49,7 @@ func TestChoice(t *testing.T) {
 		specs string
 		sel   load.Selection
 		want  string
-		says  string // of the reason, or of the error
+		says  string // part of the reason or of the error
 	}{
 		{"the only one", "shop.items:todos", load.Selection{}, "shop.items", "only collection whose documents"},
 		{"by its documents", "test.users:other a.b:todos test.notes:other", load.Selection{}, "a.b", "only collection whose documents"},
@@ -64,7 +64,7 @@ func TestChoice(t *testing.T) {
 		{"a holder and one too late", "x.a:todos x.b:late", load.Selection{}, "x.a", "not checked, since they come later: x.b"},
 		{"system collections aside", "admin.todos:todos config.x:todos x.system.y:todos x.b:todos", load.Selection{}, "x.b", "only collection"},
 
-		{"as selected", "test.todos:todos x.b:other", load.Selection{DB: "x", Collection: "b"}, "x.b", "as told"},
+		{"as selected", "test.todos:todos x.b:other", load.Selection{DB: "x", Collection: "b"}, "x.b", "as selected"},
 		{"collection told", "test.todos:todos x.b:todos", load.Selection{Collection: "b"}, "x.b", "as selected"},
 		{"collection told, two databases", "test.b:other x.b:todos", load.Selection{Collection: "b"}, "x.b", "only collection whose"},
 		{"database told", "test.todos:todos x.a:other x.b:todos", load.Selection{DB: "x"}, "x.b", "only collection whose"},
@@ -106,7 +106,7 @@ func TestChoice(t *testing.T) {
 			if got != c.want || !strings.Contains(reason, c.says) {
 				t.Fatalf("got %s, %q; want %s, %q", got, reason, c.want, c.says)
 			}
-			// What was looked at is read again.
+			// The documents that were read for the choice are read again.
 			r, err := mongodump.NewReader(bytes.NewReader(in))
 			if err != nil {
 				t.Fatal(err)
@@ -128,8 +128,8 @@ func TestChoice(t *testing.T) {
 	}
 }
 
-// TestDamageAheadOfTheChoice: a fault that the choice runs into is left to the
-// load, which keeps what lies before it.
+// TestDamageAheadOfTheChoice: the choice ignores a fault. The load finds it again, and loads
+// the records before it.
 func TestDamageAheadOfTheChoice(t *testing.T) {
 	in := dumptest.New("test.todos", "x.b").Add("test.todos", todoDocs(3)...).Bytes()
 	in = in[:len(in)-10]
@@ -145,8 +145,8 @@ func TestDamageAheadOfTheChoice(t *testing.T) {
 	}
 }
 
-// TestDamagedNeighbour: a wrong CRC is reported, whosever it is, and the todos
-// after it are read.
+// TestDamagedNeighbour: a wrong CRC of any collection is reported, and the todos after it are
+// read.
 func TestDamagedNeighbour(t *testing.T) {
 	in := dumptest.New("test.users", "test.todos").
 		Add("test.users", otherDocs(30)...).EndWith("test.users", 1).

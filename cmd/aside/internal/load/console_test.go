@@ -35,8 +35,8 @@ func TestPlainLines(t *testing.T) {
 	}
 }
 
-// TestBar looks at what a terminal gets, not at how it is drawn: lines that stay
-// are whole, and the last thing is a line's end.
+// TestBar checks the output of a bar, not its drawing: printed lines are complete, and the
+// output ends with a newline.
 func TestBar(t *testing.T) {
 	for name, total := range map[string]int64{"known total": 1000, "unknown total": 0} {
 		var out bytes.Buffer

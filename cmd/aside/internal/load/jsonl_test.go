@@ -76,9 +76,8 @@ func TestLinesDecode(t *testing.T) {
 	}
 }
 
-// Extended JSON in all its forms, as the tools of MongoDB have written it over the
-// years, gives the todo that it stands for, and nothing in it is odd. Caught:
-// every line of mongoexport refused.
+// All forms of Extended JSON that MongoDB's tools have ever written are read correctly,
+// without unusual values. Caught: every line of mongoexport was refused.
 func TestExtendedJSON(t *testing.T) {
 	at := time.Date(2020, 12, 12, 2, 1, 0, 123e6, time.UTC)
 	for _, v := range []string{
@@ -102,7 +101,7 @@ func TestExtendedJSON(t *testing.T) {
 			t.Errorf("%s: %+v, %v, %v", v, todos, j.Odd(), err)
 		}
 	}
-	// These are read, and told of.
+	// These are read and reported.
 	for field, values := range map[string]map[string]string{
 		"completed":   {`{"$numberInt":"1"}`: "true a number", `0`: "false a number", `"true"`: "true text", `"yes"`: "false not a boolean", `{"$numberDouble":"NaN"}`: "false not a boolean"},
 		"created_at":  {`{"$date":{"$numberLong":"253402304399000"}}`: "0 a date out", `{"$timestamp":{"t":1607738460,"i":1}}`: "2020 not a BSON date", `"now"`: "0 not a date", `{"$date":"now"}`: "0 not a date", `1607738460123`: "0 not a date", `{"$date":{"$numberLong":"x"}}`: "0 not a date", `"9999-12-31T23:59:59-01:00"`: "0 a date out", `"0000-06-01T00:00:00Z"`: "0 a date out"},
@@ -136,8 +135,8 @@ func TestExtendedJSON(t *testing.T) {
 	}
 }
 
-// The forms that mongoexport has: an array, on one line or several, and objects
-// over several lines. Caught: arrays refused, though mongoexport writes them.
+// The forms of mongoexport: an array on one or several lines, and objects on several lines.
+// Caught: arrays were refused, although mongoexport writes them.
 func TestArraysAndPrettyJSON(t *testing.T) {
 	one, two := `{"_id":1,"id":"1","name":"n [}\" \\"}`, `{"id":"2","name":"m","created_at":{"$date":"2020-12-12T02:01:00Z"}}`
 	pretty := strings.NewReplacer(`{"`, "{\n\t\"", `,"`, ",\n\t\"").Replace
@@ -178,7 +177,7 @@ func TestArraysAndPrettyJSON(t *testing.T) {
 			t.Errorf("%s:\n got %s\nwant %s", in, got, want)
 		}
 	}
-	// An element that is too long costs no memory, and the next one is read.
+	// An element that is too long needs no memory, and the next one is read.
 	in := "[" + `{"id":"1","x":"` + strings.Repeat("x", load.MaxLine) + `"},` + two + "]"
 	todos, faults, _, err := drain(openJSONLines(t, in))
 	if err != io.EOF || len(todos) != 1 || len(faults) != 1 || !strings.Contains(faults[0], "element 1: is longer than") {
@@ -186,8 +185,8 @@ func TestArraysAndPrettyJSON(t *testing.T) {
 	}
 }
 
-// TestLineNumbers: blank lines count, a byte order mark and carriage returns do
-// not matter, and the last line need not be ended.
+// TestLineNumbers: blank lines count, a byte order mark and carriage returns are ignored, and
+// the last line may lack its newline.
 func TestLineNumbers(t *testing.T) {
 	in := "\ufeff" + `{"id":"1","name":"n"}` + "\r\n\n  \n" + `{"name":"n"}` + "\n" + `{"id":"2","name":"n"}`
 	for name, in := range map[string]string{"plain": in, "gzip": string(gzipped(t, []byte(in)))} {
@@ -201,8 +200,8 @@ func TestLineNumbers(t *testing.T) {
 	}
 }
 
-// TestLongLines: the longest line allowed is read, a longer one is one fault, and
-// the line after it is read.
+// TestLongLines: the longest allowed line is read. A longer one is one fault, and the next
+// line is read.
 func TestLongLines(t *testing.T) {
 	const frame = `{"id":"1","name":"n","extra":""}`
 	fits := strings.Replace(frame, `""`, `"`+strings.Repeat("x", load.MaxLine-len(frame)-1)+`"`, 1) + "\n"
@@ -235,8 +234,7 @@ func TestLinesReadFailure(t *testing.T) {
 	}
 }
 
-// TestExtraNamesAreBounded: unknown names cost no memory to speak of, however
-// many there are.
+// TestExtraNamesAreBounded: any number of unknown names needs little memory.
 func TestExtraNamesAreBounded(t *testing.T) {
 	var in strings.Builder
 	for i := range 1000 {
@@ -258,7 +256,7 @@ func TestExtraNamesAreBounded(t *testing.T) {
 	}
 }
 
-// FuzzJSONLines: no input makes it panic, and what it accepts keeps the rules.
+// FuzzJSONLines: no input causes a panic, and every accepted record is valid.
 func FuzzJSONLines(f *testing.F) {
 	f.Add(`{"id":"1","name":"n","description":null,"version":1}`)
 	f.Add(`[{"id":"1","name":"n","created_at":{"$date":{"$numberLong":"1"}}},{"id":"2","version":{"$numberDecimal":"1"}}]`)
@@ -267,7 +265,7 @@ func FuzzJSONLines(f *testing.F) {
 	f.Fuzz(func(t *testing.T, in string) {
 		j, err := load.OpenJSONLines(strings.NewReader(in), 0)
 		if err != nil {
-			return // a broken gzip header
+			return // an invalid gzip header
 		}
 		todos, _, _, err := drain(j)
 		start := strings.TrimLeft(strings.TrimPrefix(in, "\ufeff"), " \t\r\n")

@@ -32,7 +32,7 @@ func Text(w io.Writer, r *bench.Report) error {
 		fmt.Fprintf(&b, "%d records of this run may still exist; their ids begin with %s\n", r.Created.Left, r.Created.Prefix)
 	}
 	if r.Unfinished > 0 {
-		fmt.Fprintf(&b, "%d requests were aborted at the end and are not counted\n", r.Unfinished)
+		fmt.Fprintf(&b, "requests aborted at the end, and not counted: %d\n", r.Unfinished)
 	}
 	fmt.Fprintf(&b, "connections opened: %d\n", r.Connections)
 	generator(&b, r)

@@ -33,7 +33,7 @@ func mustRaw(t *testing.T, v any) bson.Raw {
 	return raw
 }
 
-// deep is a document of so many levels.
+// deep returns a document with this number of levels.
 func deep(levels int) bson.Raw {
 	b := make([]byte, 0, 8*levels+5)
 	for i := range levels {
@@ -44,17 +44,16 @@ func deep(levels int) bson.Raw {
 	return append(b, make([]byte, levels)...)
 }
 
-// Every type of BSON in every field gives a todo that can be shown, and whatever
-// is read otherwise than it is written is told. Caught: dates after the year
-// 9999; versions as Decimal128; NaN taken for true; a description nested
-// twenty thousand levels deep, which took seconds to be written down, and more
-// than in proportion to the depth.
+// Every BSON type in every field gives a todo that can be shown, and unusual values are
+// reported. Caught: dates after the year 9999; versions as Decimal128; NaN read as true; a
+// description nested twenty thousand levels deep, which took seconds to format, since the
+// time grew faster than the depth.
 func TestDecode(t *testing.T) {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 6e6, time.UTC)
 	text := func(s string) *string { return &s }
 	for _, tc := range []struct {
 		name string
-		doc  bson.D // behind the id
+		doc  bson.D // after the id
 		want todo.Todo
 		odd  string
 	}{
@@ -144,7 +143,7 @@ func TestParseTime(t *testing.T) {
 	}
 }
 
-// FuzzDecode: whatever can be decoded can be shown, but for its size.
+// FuzzDecode: everything that can be decoded can be shown, unless it is too large.
 func FuzzDecode(f *testing.F) {
 	for _, d := range []bson.D{
 		{{Key: "id", Value: "1"}, {Key: "name", Value: bson.A{bson.D{{Key: "x", Value: bson.Regex{Pattern: "a"}}}}}, {Key: "created_at", Value: bson.DateTime(1 << 60)}},
