@@ -18,47 +18,69 @@ import (
 
 // BenchCmd is "aside bench".
 type BenchCmd struct {
-	URL []string `name:"url" help:"Where the records are: a record is asked for at URL/ID. With --compare once for each server. Default: http://127.0.0.1:8000/todos" placeholder:"URL" sep:"none" group:"Load"`
+	URL []string `name:"url" help:"URL of the records. The URL of one record is URL/ID. With --compare, give it once for each server. Default: http://127.0.0.1:8000/todos." placeholder:"URL" sep:"none" group:"Load"`
 
-	Users     int           `help:"Requests under way at one time, each on a connection of its own; with --rate at most so many." default:"100" group:"Load"`
-	SpawnRate float64       `help:"Users that begin in a second. 0: all at once. Not used with --rate." default:"100" group:"Load"`
-	Rate      float64       `help:"Open loop: send N requests a second, however fast the answers come. 0: closed loop." placeholder:"N" group:"Load"`
-	Arrivals  string        `help:"With --rate. even: at equal intervals. random: as from many clients that know nothing of each other (a Poisson process)." enum:"even,random" default:"even" group:"Load"`
-	Timeout   time.Duration `help:"Longest time for one request; with --rate also the longest wait for a free connection, after which it is dropped." default:"30s" group:"Load"`
-	WarmUp    warmUp        `help:"What to ask for first, unmeasured. once: every id one time. DURATION: the workload itself for so long. once,DURATION: both." placeholder:"once|DURATION" group:"Load"`
-	Duration  time.Duration `help:"How long it measures; requests under way are finished. 0: until another limit, or Ctrl-C. Default: 1m, with --compare 10s for each run." placeholder:"DURATION" default:"-1ns" group:"Load"`
-	Requests  int64         `help:"End after N requests. 0: no such limit." placeholder:"N" group:"Load"`
+	Users     int           `help:"Number of concurrent users. Each has one connection and one request at a time. With --rate: maximum number of concurrent requests." default:"100" group:"Load"`
+	SpawnRate float64       `help:"Users that start per second. 0: all at once. Not used with --rate." default:"100" group:"Load"`
+	Rate      float64       `help:"Send N requests per second, even if the responses are slow (open loop). 0: closed loop." placeholder:"N" group:"Load"`
+	Arrivals  string        `help:"With --rate: when requests are sent. even: at equal intervals. random: at random times, as from many independent clients (a Poisson process)." enum:"even,random" default:"even" group:"Load"`
+	Timeout   time.Duration `help:"Timeout for one request. With --rate, a request that waits longer than this for a free connection is dropped." default:"30s" group:"Load"`
+	WarmUp    warmUp        `help:"Requests to send before the measurement. once: read every id once. DURATION: run the workload for this time. once,DURATION: both." placeholder:"once|DURATION" group:"Load"`
+	Duration  time.Duration `help:"How long to measure. Running requests are finished. 0: until another limit, or Ctrl-C. Default: 1m, with --compare 10s per run." placeholder:"DURATION" default:"-1ns" group:"Load"`
+	Requests  int64         `help:"Stop after N requests. 0: no limit." placeholder:"N" group:"Load"`
 
 	BenchWorkload
 
-	JSON          bool   `name:"json" help:"Print the report as JSON, for programs." group:"Report"`
-	HTML          string `name:"html" help:"Write the report as a page for browsers, with charts; it needs no network." placeholder:"FILE" group:"Report"`
-	CSV           string `name:"csv" help:"Write PREFIX_stats.csv, PREFIX_stats_history.csv and PREFIX_failures.csv, with the columns of locust." placeholder:"PREFIX" group:"Report"`
-	MaxErrorRatio share  `help:"Share of the requests that may fail before the exit code is 1, such as 1% or 0.01." default:"0" group:"Report"`
+	JSON          bool   `name:"json" help:"Print the report as JSON." group:"Report"`
+	HTML          string `name:"html" help:"Write the report to FILE as an HTML page with charts. The page loads nothing from the network." placeholder:"FILE" group:"Report"`
+	CSV           string `name:"csv" help:"Write PREFIX_stats.csv, PREFIX_stats_history.csv and PREFIX_failures.csv, with the same columns as locust." placeholder:"PREFIX" group:"Report"`
+	MaxErrorRatio share  `help:"Maximum share of failed requests, such as 1% or 0.01. If more fail, the exit code is 1." default:"0" group:"Report"`
 
 	BenchComparison
 }
 
+// Usage replaces kong's usage line: the flags for "aside serve" stand after --.
+func (*BenchCmd) Usage() string { return "[flags] [-- <serve-flags> ...]" }
+
 // Help is shown by "aside bench --help".
 func (*BenchCmd) Help() string {
-	return `The load of the tutorial, and one with a report to look at:
+	return `The load test of the tutorial, and one with an HTML report:
 
     aside bench --users 100 --spawn-rate 100 --duration 1m \
         --url http://127.0.0.1:8000/todos --ids 1-200000
     aside bench --pick zipf --zipf-exponent 0.99 --warm-up once \
         --html report.html
 
-Closed loop or open loop? Without --rate each user asks again as soon as it has its answer (a closed loop), on a connection that is kept alive. A slow server is therefore asked less often: the percentiles tell what such users saw, not what arrivals at a fixed rate would see. It answers "how much can the server do?"
+Closed loop: without --rate, each user sends the next request as soon as it has the response, on
+the same connection. So a slow server gets fewer requests. A closed loop shows the maximum
+throughput of a server. Its percentiles do not show what clients see that send at a fixed rate.
 
-With --rate requests come on a schedule that a slow server cannot slow down (an open loop), and latencies count from when a request was to be sent, not from when a connection was free for it. So they are free of coordinated omission: a server that stands still for a second is charged with all the requests that came meanwhile. It answers "how fast is the server at this load?" If it cannot keep up, the backlog grows, which is shown; what waited longer than --timeout is dropped and counts as failed; and what has piled up at the end is still sent.
+Open loop: with --rate, requests are due at fixed times, however slow the server is. A latency
+starts at the time when the request was due, not when a connection was free. So there is no
+coordinated omission: if the server hangs for a second, every request due in this second counts. An
+open loop shows the latency of a server at a given load.
+
+If the server is slower than --rate, requests queue up, and the report shows this backlog. A
+request that waits longer than --timeout is dropped and counts as failed. Requests that are still
+in the queue at the end are sent.
 
     aside bench --rate 5000 --users 200 --duration 30s
 
-Which records? --pick chooses among --ids, or --trace replays a file. The same --seed makes the same choices. --create, --update and --delete make a share of the requests write. Created records have ids of their own that begin with "bench-", may be read, changed and deleted by the run, and are removed at the end (--keep-created leaves them). --update changes the names of existing records, for good. Others are never deleted.
+Workload: --pick chooses records from --ids, or --trace replays the ids in a file. The same --seed
+makes the same choices. --create, --update and --delete set the shares of writes. The ids of created
+records begin with "bench-". The run may read, change and delete these records, and deletes them all
+at the end (--keep-created keeps them). --update changes the names of existing records permanently.
+Records that existed before are never deleted.
 
-How is it answered? The report tells by the answers' Cache-Status header how many reads were hits, and in which tier. Latencies are those of successful requests; an answer is one if its status is 2xx and it is complete. Failures are counted by kind. Columns are named as locust names them, so that reports can be read side by side; but locust's latencies include failed requests.
+Report: the header Cache-Status of the responses tells how many reads were hits, and in which tier.
+Latencies are of successful requests only. A request is successful if the status is 2xx and the
+response is complete. Failures are counted by kind. The columns have the names of locust's, but
+latencies in locust include failed requests.
 
-Which is faster? --compare runs the load against several servers in turn, in several rounds, and reports ratios and how far they spread. Without --url it starts "aside serve" itself: with no cache, with Redis alone, and with memory and Redis. Each run is on a fresh process with an empty cache; --warm-up fills it. What stands behind -- is given on to "aside serve".
+Comparison: --compare runs the load against several servers in turn, in several rounds. It reports
+ratios and their spread. Without --url it starts "aside serve" itself: without a cache, with Redis
+only, and with memory and Redis. Each run starts a new process with an empty cache, which --warm-up
+can fill. Flags after -- are passed to "aside serve".
 
     aside load --count 200000 --data bench-data
     aside bench --compare --data bench-data --redis redis://127.0.0.1:6379 \
@@ -66,14 +88,16 @@ Which is faster? --compare runs the load against several servers in turn, in sev
     aside bench --compare --url http://127.0.0.1:8001/todos \
         --url http://127.0.0.1:8002/todos
 
-Progress goes to standard error, the report to standard output. Ctrl-C ends the run early; it is reported all the same.
+Progress goes to standard error, the report to standard output. Ctrl-C ends the run early, and the
+report is still printed.
 
-The exit code is 0 if no more failed than --max-error-ratio, 1 if more did or none was made, and 2 for a mistake in the command line.`
+The exit code is 0 if the share of failed requests is at most --max-error-ratio, 1 if it is higher
+or if no request was made, and 2 for a mistake in the command line.`
 }
 
 const defaultBenchURL = "http://127.0.0.1:8000/todos"
 
-// config is that of a run against url.
+// config returns the configuration of a run against url.
 func (c *BenchCmd) config(workload ids.Workload, url string) bench.Config {
 	duration := c.Duration
 	if duration == notGiven {
@@ -89,17 +113,17 @@ func (c *BenchCmd) config(workload ids.Workload, url string) bench.Config {
 	}
 }
 
-// notGiven is the value of a duration that was not.
+// notGiven is the default of a duration flag whose real default depends on others.
 const notGiven time.Duration = -1
 
-// Validate is called by the parser. It reports all mistakes but those in the
-// file of --trace, which is not read yet.
+// Validate is called by the parser. It reports all mistakes at once, except those in
+// the file of --trace, which is read later.
 func (c *BenchCmd) Validate() error {
 	var errs []error
 	workload, err := c.withoutTrace()
 	if err != nil {
 		errs = append(errs, err)
-		workload = ids.Uniform(c.IDs, c.Seed) // to look at the rest
+		workload = ids.Uniform(c.IDs, c.Seed) // any valid one, to check the other flags
 	}
 	urls := c.URL
 	if len(urls) == 0 {
@@ -108,7 +132,7 @@ func (c *BenchCmd) Validate() error {
 	for i, url := range urls {
 		config := c.config(workload, url)
 		if i > 0 {
-			config = bench.Config{URL: url, Users: 1, Workload: workload} // the rest is the same
+			config = bench.Config{URL: url, Users: 1, Workload: workload} // the other flags are checked already
 		}
 		errs = append(errs, config.Validate())
 	}
@@ -118,7 +142,7 @@ func (c *BenchCmd) Validate() error {
 			continue
 		}
 		if dir, err := os.Stat(filepath.Dir(path)); err != nil || !dir.IsDir() {
-			errs = append(errs, fmt.Errorf("%s: %s is no directory", flag, filepath.Dir(path)))
+			errs = append(errs, fmt.Errorf("%s: %s is not a directory", flag, filepath.Dir(path)))
 		}
 	}
 	return errors.Join(errs...)
@@ -174,11 +198,11 @@ func (c *BenchCmd) measure(ctx context.Context, out io.Writer, workload ids.Work
 	return c.judge(r.Requests(), r.Failures())
 }
 
-// reachTime is what a server has to take a connection before the load begins.
+// reachTime is the timeout of the connection that checks a server before the load.
 const reachTime = 5 * time.Second
 
-// reach tells at once that nobody listens, rather than after a run in which all
-// requests fail.
+// reach returns an error if no server listens. Without this check all requests of
+// the run would fail.
 func (c *BenchCmd) reach(ctx context.Context, urls ...string) error {
 	var errs []error
 	for _, url := range urls {
@@ -193,11 +217,11 @@ func (c *BenchCmd) reach(ctx context.Context, urls ...string) error {
 	return errors.Join(errs...)
 }
 
-// judge makes the exit code of what became of the requests.
+// judge returns an error, and so exit code 1, if too many requests failed.
 func (c *BenchCmd) judge(requests, failures int64) error {
 	switch {
 	case requests == 0:
-		return errors.New("no request was finished")
+		return errors.New("no request finished")
 	case float64(failures) > float64(c.MaxErrorRatio)*float64(requests):
 		return fmt.Errorf("%d of %d requests failed", failures, requests)
 	}

@@ -14,18 +14,18 @@ import (
 	"github.com/asidecache/aside/cmd/aside/internal/bench/report"
 )
 
-// BenchComparison is what "aside bench --compare" needs beyond a load.
+// BenchComparison are the flags of "aside bench --compare".
 type BenchComparison struct {
-	Compare  bool     `help:"Run the load against several servers in turn, in several rounds, and report ratios: against each --url, or else against servers that it starts itself." group:"Comparison"`
-	Rounds   int      `help:"With --compare: how often each server is measured; every other round in reverse order. Default: 5." placeholder:"N" group:"Comparison"`
-	Settings []string `help:"With --compare and no --url: which servers to start, of no-cache, L1, L2 and L1+L2. The others are divided by the first. Default: no-cache,L2,L1+L2, without --redis no-cache,L1." placeholder:"LIST" group:"Comparison"`
+	Compare  bool     `help:"Run the load against several servers in turn, in several rounds, and report ratios. The servers are each --url, or, without --url, servers that it starts itself." group:"Comparison"`
+	Rounds   int      `help:"With --compare: how often each server is measured. Every second round is in reverse order. Default: 5." placeholder:"N" group:"Comparison"`
+	Settings []string `help:"With --compare and no --url: the servers to start, from no-cache, L1, L2 and L1+L2. The ratios are relative to the first. Default: no-cache,L2,L1+L2; without --redis: no-cache,L1." placeholder:"LIST" group:"Comparison"`
 
-	// Redis has the name that it has elsewhere. The servers get it, and the
-	// store, in their environment, where other users do not see passwords.
-	Redis string `help:"With --compare and no --url: the Redis of the servers. It gets keys under names of their own, which are removed after each run." placeholder:"URL" env:"ASIDE_REDIS" group:"Comparison"`
+	// The servers get Redis and the store in their environment: other users cannot
+	// see passwords there.
+	Redis string `help:"With --compare and no --url: the Redis of the servers. Each run uses its own keys, and removes them at its end." placeholder:"URL" env:"ASIDE_REDIS" group:"Comparison"`
 	StoreFlags
 
-	ServeFlags []string `arg:"" optional:"" name:"serve-flags" help:"With --compare and no --url, behind --: more flags for \"aside serve\"."`
+	ServeFlags []string `arg:"" optional:"" name:"serve-flags" help:"With --compare and no --url, after --: flags for \"aside serve\"."`
 }
 
 const (
@@ -33,7 +33,7 @@ const (
 	maxRounds     = 1000
 )
 
-// settingFlags are those of "aside serve" for each of the settings.
+// settingFlags are the flags of "aside serve" for each setting.
 var settingFlags = map[string][]string{
 	"no-cache": {"--no-cache"},
 	"L1":       {},
@@ -43,7 +43,7 @@ var settingFlags = map[string][]string{
 
 func needsRedis(setting string) bool { return setting == "L2" || setting == "L1+L2" }
 
-// starts reports whether the servers are to be started.
+// starts reports whether the comparison starts the servers itself.
 func (c *BenchCmd) starts() bool { return c.Compare && len(c.URL) == 0 }
 
 func (c *BenchCmd) settings() []string {
@@ -61,7 +61,7 @@ func (c *BenchCmd) checkComparison() error {
 	fault := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	if !c.Compare {
 		if len(c.URL) > 1 {
-			fault("--url is given %d times: --compare measures several", len(c.URL))
+			fault("--url is given %d times: several servers need --compare", len(c.URL))
 		}
 		if c.Rounds != 0 {
 			fault("--rounds needs --compare")
@@ -71,13 +71,13 @@ func (c *BenchCmd) checkComparison() error {
 		fault("--rounds must be 1 to %d, is %d", maxRounds, c.Rounds)
 	}
 	if c.Compare && len(c.URL) == 1 {
-		fault("--compare needs two --url at least, or none, to start servers itself")
+		fault("--compare needs at least two --url, or none to start servers itself")
 	}
 	if c.Compare && c.CSV != "" {
-		fault("--csv has no columns for --compare: use --json or --html")
+		fault("--csv cannot write a comparison: use --json or --html")
 	}
 	if c.Compare && c.Trace == "-" {
-		fault("--compare replays the trace several times: give it as a file") // and would have read it by then
+		fault("--compare replays the trace several times: give it as a file, not on standard input")
 	}
 	if !c.starts() {
 		if len(c.Settings) > 0 {
@@ -90,14 +90,14 @@ func (c *BenchCmd) checkComparison() error {
 	}
 	settings := c.settings()
 	if len(settings) < 2 {
-		fault("--settings must have two at least")
+		fault("--settings must name at least two")
 	}
 	for i, s := range settings {
 		switch _, known := settingFlags[s]; {
 		case !known:
-			fault("--settings: %q is none of no-cache, L1, L2, L1+L2", s)
+			fault("--settings: %q is not one of no-cache, L1, L2, L1+L2", s)
 		case slices.Contains(settings[:i], s):
-			fault("--settings: %s is there twice", s)
+			fault("--settings: %s is given twice", s)
 		case needsRedis(s) && c.Redis == "":
 			fault("--settings %s needs --redis", s)
 		}
@@ -105,7 +105,7 @@ func (c *BenchCmd) checkComparison() error {
 	for _, f := range c.ServeFlags {
 		name, _, _ := strings.Cut(f, "=")
 		if slices.Contains([]string{"--listen", "--admin", "--redis", "--no-cache", "--no-l1", "--cache-name", "--log-format", "--log-level", "--data", "--mongo"}, name) {
-			fault("%s behind --: aside bench sets it for the servers that it starts", name)
+			fault("%s is not allowed after --: aside bench sets it itself", name)
 		}
 	}
 	return errors.Join(errs...)
@@ -161,13 +161,13 @@ func (c *BenchCmd) compare(ctx context.Context, out io.Writer, workload ids.Work
 		}
 	}
 	if requests == 0 {
-		return errors.New("no run was finished")
+		return errors.New("no run finished")
 	}
 	return worst
 }
 
-// startServer returns what starts a server of a setting: on a free port, with a
-// name for its keys in Redis that no other has, so that it begins cold.
+// startServer returns a function that starts a server of a setting. The server gets
+// a free port and a cache name of its own, so it starts with an empty cache.
 func (c *BenchCmd) startServer(setting string) func(context.Context) (string, func() error, error) {
 	return func(ctx context.Context) (string, func() error, error) {
 		s, err := startServe(ctx, c.environment(setting), append(slices.Clone(settingFlags[setting]), c.ServeFlags...))
@@ -181,8 +181,8 @@ func (c *BenchCmd) startServer(setting string) func(context.Context) (string, fu
 	}
 }
 
-// environment has what the servers must not have as flags, which other users of
-// the machine can read.
+// environment returns the settings that may contain passwords. Flags are visible to
+// other users of the machine, the environment is not.
 func (c *BenchCmd) environment(setting string) []string {
 	env := []string{
 		"ASIDE_DATA=" + c.Data, "ASIDE_MONGO=" + c.Mongo,
@@ -194,7 +194,8 @@ func (c *BenchCmd) environment(setting string) []string {
 	return env
 }
 
-// checkStore says what is missing before a minute of requests has failed.
+// checkStore returns an error if the store has not all the records of --ids. Without
+// this check the requests would fail for the whole run.
 func (c *BenchCmd) checkStore(ctx context.Context, url string) error {
 	if c.Trace != "" {
 		return nil
@@ -213,7 +214,7 @@ func (c *BenchCmd) checkStore(ctx context.Context, url string) error {
 	}
 	_ = resp.Body.Close()
 	if resp.StatusCode == http.StatusNotFound {
-		return fmt.Errorf("%s has no record %d: fill it with aside load --count %d, or choose other --ids", c.StoreFlags.Describe(), c.IDs.Last, c.IDs.Last)
+		return fmt.Errorf("%s has no record %d: run aside load --count %d, or choose other --ids", c.StoreFlags.Describe(), c.IDs.Last, c.IDs.Last)
 	}
 	return nil
 }

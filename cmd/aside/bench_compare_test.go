@@ -18,7 +18,7 @@ import (
 	"github.com/asidecache/aside/tests/testserver"
 )
 
-// lockedBuffer may be read while a process writes to it.
+// lockedBuffer is a buffer that can be read while a process writes to it.
 type lockedBuffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -66,7 +66,7 @@ func mustCompare(t *testing.T, env []string, args ...string) benchComparison {
 	return c
 }
 
-// benchStore makes an embedded store with the ids 1 to 500.
+// benchStore creates an embedded store with the ids 1 to 500.
 func benchStore(t *testing.T) string {
 	t.Helper()
 	data := filepath.Join(t.TempDir(), "data")
@@ -76,9 +76,9 @@ func benchStore(t *testing.T) string {
 	return data
 }
 
-// Servers of its own: each setting answers from the tiers that it has and from no
-// other, both with Redis begin cold, and that is left as it was found. Caught:
-// keys that were left there.
+// Bench starts servers itself: each setting answers only from its own tiers, the settings
+// with Redis start with an empty cache, and Redis has no keys afterwards. Caught: keys
+// that stayed in Redis.
 func TestBenchCompareStartsServers(t *testing.T) {
 	redis := testserver.Redis(t)
 	env := []string{"ASIDE_REDIS=" + redis.URL(), "ASIDE_NO_L1=true", "ASIDE_LISTEN=127.0.0.1:1"}
@@ -88,8 +88,8 @@ func TestBenchCompareStartsServers(t *testing.T) {
 		t.Fatalf("%+v", c)
 	}
 	for _, target := range c.Targets {
-		// Of 2,000 choices among 500 some 491 are of an id for the first time; the
-		// fill of a miss may still be under way when the id comes again.
+		// 2,000 random choices among 500 ids choose about 491 different ids. When an id
+		// comes again, its fill may still be running.
 		want := map[string][]string{"no-cache": {"bypass"}, "L1": {"L1", "miss"}, "L2": {"L2", "miss"}, "L1+L2": {"L1", "L2", "miss"}}[target.Name]
 		for round, run := range target.Runs {
 			sum := int64(0)
@@ -118,7 +118,7 @@ func TestBenchCompareStartsServers(t *testing.T) {
 	}
 }
 
-// A warm-up fills the tiers before each run; without Redis there are two settings.
+// A warm-up fills the tiers before each run. Without Redis there are two settings.
 func TestBenchCompareWarm(t *testing.T) {
 	c := mustCompare(t, nil, "--data", benchStore(t), "--rounds", "1", "--ids", "1-500", "--requests", "300", "--users", "1", "--warm-up", "once")
 	if len(c.Targets) != 2 || c.Targets[1].Name != "L1" || c.Targets[1].Runs[0].Tiers["L1"].Answers < 295 {
@@ -126,7 +126,7 @@ func TestBenchCompareWarm(t *testing.T) {
 	}
 }
 
-// Any servers can be compared, and what is wrong with one is said at once.
+// Any servers can be compared. An error of one of them is reported.
 func TestBenchCompareURLs(t *testing.T) {
 	a, n := records(t)
 	b, m := records(t)
@@ -135,7 +135,7 @@ func TestBenchCompareURLs(t *testing.T) {
 		t.Errorf("%+v; the servers saw %d and %d", c, n.Load(), m.Load())
 	}
 	stdout, stderr, code := asideRun(t, nil, "bench", "--compare", "--url", a, "--url", b, "--rounds", "1", "--ids", "0-9", "--requests", "50", "--users", "2")
-	if code != 1 || !strings.Contains(stdout, "with status 404") || !strings.Contains(stdout, "Divided by "+a) || !strings.Contains(stderr, "requests failed") {
+	if code != 1 || !strings.Contains(stdout, "with status 404") || !strings.Contains(stdout, "Ratios to "+a) || !strings.Contains(stderr, "requests failed") {
 		t.Errorf("exit code %d: %s%s", code, stdout, stderr)
 	}
 }
@@ -152,8 +152,8 @@ func TestBenchCompareEmptyStore(t *testing.T) {
 	}
 }
 
-// A setting without Redis gets none, whatever the environment has. Caught: a
-// variable that was passed on.
+// A setting without Redis ignores the Redis of the environment. Caught: a variable that was
+// passed to the server.
 func TestBenchServeEnvironment(t *testing.T) {
 	c := BenchCmd{}
 	c.Redis, c.Data = "redis://a", "dir"
@@ -174,9 +174,9 @@ func TestBenchServeEnvironment(t *testing.T) {
 	}
 }
 
-// An interrupt of the terminal, which reaches the whole process group, ends the
-// comparison, the rounds before it are reported, and no server is left running.
-// Caught: a server in the same group, which ended before its keys were removed.
+// Ctrl-C on a terminal reaches the whole process group. It ends the comparison, the rounds
+// before are reported, and no server keeps running. Caught: a server in the same group,
+// which ended before its keys were removed.
 func TestBenchCompareInterrupted(t *testing.T) {
 	data := benchStore(t)
 	page := filepath.Join(t.TempDir(), "page.html")
@@ -197,13 +197,13 @@ func TestBenchCompareInterrupted(t *testing.T) {
 	if err := <-ended; err != nil || strings.Contains(progress.String(), "stay in Redis") {
 		t.Errorf("%v: %s", err, progress)
 	}
-	if !strings.Contains(out.String(), "of 1000 rounds are complete, ended early") || !strings.Contains(out.String(), "Divided by no-cache") {
+	if !strings.Contains(out.String(), "of 1000 rounds completed, ended early") || !strings.Contains(out.String(), "Ratios to no-cache") {
 		t.Errorf("report:\n%s", &out)
 	}
-	if b, err := os.ReadFile(page); err != nil || !strings.Contains(string(b), "rounds are complete") {
+	if b, err := os.ReadFile(page); err != nil || !strings.Contains(string(b), "rounds completed") {
 		t.Errorf("page: %v", err)
 	}
-	// The store's file is locked by whoever serves it.
+	// A running server locks the file of the store.
 	if _, stderr, code := asideRun(t, nil, "load", "--count", "1", "--data", data); code != 0 {
 		t.Errorf("a server is left: %s", stderr)
 	}

@@ -2,8 +2,9 @@ package main
 
 import "syscall"
 
-// ownGroup keeps the Ctrl-C of a terminal from a server whose requests are still
-// to be finished, and ends it with this process, even if that is killed.
+// ownGroup puts a server into a process group of its own: Ctrl-C on the terminal does
+// not reach it before its requests are finished. The server ends when this process
+// ends, even if this process is killed.
 func ownGroup() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 }

@@ -17,12 +17,12 @@ import (
 	"time"
 )
 
-// served is an "aside serve" that this process has started.
+// served is an "aside serve" process that this process has started.
 type served struct {
 	url, admin string
 	cmd        *exec.Cmd
 	ended      chan struct{} // closed when it has ended and its log is read
-	last       string        // line of its log; read it when ended is closed
+	last       string        // last line of its log; valid when ended is closed
 }
 
 const (
@@ -63,7 +63,7 @@ func startServe(ctx context.Context, env, flags []string) (*served, error) {
 			_ = json.Unmarshal(lines.Bytes(), &entry)
 			switch {
 			case serving:
-			case entry.Msg == "serving the operator":
+			case entry.Msg == "admin listener started":
 				s.admin = entry.URL
 			case entry.Msg == "serving":
 				s.url, serving = entry.URL, true
@@ -90,8 +90,8 @@ func startServe(ctx context.Context, env, flags []string) (*served, error) {
 	return nil, err
 }
 
-// serveEnvironment is that of this process, but for what chooses the cache, the
-// store and the addresses of a server: of these it has only the added ones.
+// serveEnvironment returns the environment for a server: that of this process, but
+// cache, store and addresses come only from added.
 func serveEnvironment(all, added []string) []string {
 	env := slices.DeleteFunc(slices.Clone(all), func(v string) bool {
 		name, _, _ := strings.Cut(v, "=")
@@ -105,12 +105,12 @@ func serveEnvironment(all, added []string) []string {
 	return append(env, added...)
 }
 
-// stop takes the server's keys out of Redis, and ends it.
+// stop removes the server's keys from Redis and ends the server.
 func (s *served) stop() error {
 	if err := s.flush(); err != nil {
-		slog.Warn("the keys of this run stay in Redis until their TTL ends", "error", err)
+		slog.Warn("keys of this run not removed, they stay in Redis until they expire", "error", err)
 	}
-	if err := s.cmd.Process.Signal(os.Interrupt); err != nil { // a system that has no signals
+	if err := s.cmd.Process.Signal(os.Interrupt); err != nil { // the system has no signals
 		_ = s.cmd.Process.Kill()
 	}
 	select {
@@ -121,13 +121,13 @@ func (s *served) stop() error {
 		return fmt.Errorf("aside serve did not end within %v", stopTime)
 	}
 	if code := s.cmd.ProcessState.ExitCode(); code > 0 {
-		return fmt.Errorf("aside serve ended with %d: %s", code, redact(s.last))
+		return fmt.Errorf("aside serve ended with exit code %d: %s", code, redact(s.last))
 	}
 	return nil
 }
 
-// flush tries again for a while: a server that was busy may have given up on
-// Redis for a moment. An interrupt does not keep it from its work.
+// flush removes the server's keys. It retries for a while: after a high load the
+// server may have stopped using Redis for a moment. An interrupt does not stop it.
 func (s *served) flush() error {
 	ctx, cancel := context.WithTimeout(context.Background(), flushTime)
 	defer cancel()
@@ -136,7 +136,7 @@ func (s *served) flush() error {
 		switch {
 		case err != nil:
 			return err
-		case status/100 == 2 || status == http.StatusConflict: // it has no cache
+		case status/100 == 2 || status == http.StatusConflict: // conflict: it has no cache
 			return nil
 		}
 		select {
@@ -144,7 +144,7 @@ func (s *served) flush() error {
 		case <-s.ended:
 			return errors.New("aside serve has ended")
 		case <-ctx.Done():
-			return fmt.Errorf("flushing them answers %d", status)
+			return fmt.Errorf("POST /flush answered status %d", status)
 		}
 	}
 }

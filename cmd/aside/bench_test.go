@@ -18,7 +18,7 @@ import (
 	"github.com/asidecache/aside/tests/testserver"
 )
 
-// records answers for the ids 1 to 9 and counts the requests.
+// records is a server with the ids 1 to 9. It counts the requests.
 func records(t *testing.T) (url string, n *atomic.Int64) {
 	t.Helper()
 	n = new(atomic.Int64)
@@ -63,7 +63,7 @@ func TestBench(t *testing.T) {
 	}
 }
 
-// Failed requests are reported, and make the exit code 1.
+// Failed requests are reported, and the exit code is 1.
 func TestBenchFails(t *testing.T) {
 	url, _ := records(t)
 	var out, errOut bytes.Buffer
@@ -75,8 +75,8 @@ func TestBenchFails(t *testing.T) {
 	}
 }
 
-// Every flag is looked at before anything is sent. Caught, among others: flags of
-// a comparison ignored without one.
+// Every flag is checked before a request is sent. Caught, among others: flags for
+// --compare were ignored without it.
 func TestBenchMistakes(t *testing.T) {
 	trace := filepath.Join(t.TempDir(), "trace")
 	if err := os.WriteFile(trace, []byte("1\n\n2\n"), 0o644); err != nil {
@@ -87,7 +87,7 @@ func TestBenchMistakes(t *testing.T) {
 		{"--ids=9-1", "the first id is after the last"},
 		{"--ids=x", "FIRST-LAST"},
 		{"--url=127.0.0.1:8000", "url"},
-		{"--url=http://me:secret@h/", "must not hold a user"},
+		{"--url=http://me:secret@h/", "must not contain a user"},
 		{"--duration=-1s", "duration must not be negative"},
 		{"--spawn-rate=-1", "spawn rate must not be negative"},
 		{"--requests=-1", "requests must not be negative"},
@@ -99,9 +99,9 @@ func TestBenchMistakes(t *testing.T) {
 		{"--warm-up=-1s", "must be once, a duration"},
 		{"--warm-up=twice", "must be once, a duration"},
 		{"--pick=normal", "uniform"},
-		{"--pick=zipf --zipf-exponent=0", "--zipf-exponent: the exponent must be more than 0"},
+		{"--pick=zipf --zipf-exponent=0", "--zipf-exponent: the exponent must be greater than 0"},
 		{"--pick=zipf --zipf-exponent=x", "--zipf-exponent"},
-		{"--pick=hot --hot-ids=0%", "the hot share of ids must be more than 0"},
+		{"--pick=hot --hot-ids=0%", "the hot share of ids must be greater than 0"},
 		{"--pick=hot --hot-requests=100%", "the hot share of requests"},
 		{"--pick=hot --hot-requests=200%", "--hot-requests"},
 		{"--repeat", "--repeat needs"},
@@ -112,22 +112,22 @@ func TestBenchMistakes(t *testing.T) {
 		{"--create=50% --update=0.4 --delete=20%", "must not be more than 1 together"},
 		{"--update=110%", "--update"},
 		{"--max-error-ratio=2", "--max-error-ratio"},
-		{"--html=/nowhere/at/all/r.html", "/nowhere/at/all is no directory"},
-		{"--csv=/nowhere/at/all/r", "/nowhere/at/all is no directory"},
-		{"--url=http://a --url=http://b", "--compare measures several"},
+		{"--html=/nowhere/at/all/r.html", "/nowhere/at/all is not a directory"},
+		{"--csv=/nowhere/at/all/r", "/nowhere/at/all is not a directory"},
+		{"--url=http://a --url=http://b", "several servers need --compare"},
 		{"--rounds=2", "--rounds needs --compare"},
 		{"--settings=L1", "--settings needs --compare"},
 		{"-- --ttl 1m", "need --compare"},
-		{"--compare --url=http://a", "two --url at least"},
+		{"--compare --url=http://a", "at least two --url"},
 		{"--compare --url=http://a --url=ftp://b", "url must be like"},
 		{"--compare --url=http://a --url=http://b -- --ttl=1m", "no --url"},
 		{"--compare --rounds=-1", "--rounds must be 1"},
-		{"--compare --csv=x", "--csv has no columns"},
-		{"--compare --settings=L1", "two at least"},
-		{"--compare --settings=L1,L3", `"L3" is none of`},
+		{"--compare --csv=x", "--csv cannot write a comparison"},
+		{"--compare --settings=L1", "at least two"},
+		{"--compare --settings=L1,L3", `"L3" is not one of`},
 		{"--compare --settings=L1,L1", "twice"},
 		{"--compare --settings=L1,L2", "L2 needs --redis"},
-		{"--compare -- --listen=:1", "--listen behind --"},
+		{"--compare -- --listen=:1", "--listen is not allowed after --"},
 		{"--compare --trace=-", "--compare replays"},
 	} {
 		var out, errOut bytes.Buffer
@@ -136,7 +136,7 @@ func TestBenchMistakes(t *testing.T) {
 			t.Errorf("%s: exit code %d, want %d with %q: %s%s", tt.args, code, exitUsage, tt.want, &errOut, &out)
 		}
 	}
-	// All mistakes at once.
+	// All mistakes are reported at once.
 	var out, errOut bytes.Buffer
 	run([]string{"bench", "--users=0", "--rate=-1", "--pick=zipf", "--zipf-exponent=-1", "--repeat"}, &out, &errOut)
 	for _, want := range []string{"users", "rate", "exponent", "--repeat"} {
@@ -146,7 +146,7 @@ func TestBenchMistakes(t *testing.T) {
 	}
 }
 
-// Each workload asks for what it says.
+// Each workload requests the right ids.
 func TestBenchWorkloads(t *testing.T) {
 	trace := filepath.Join(t.TempDir(), "trace.txt")
 	if err := os.WriteFile(trace, []byte("3\n3\n5\n"), 0o644); err != nil {
@@ -159,10 +159,10 @@ func TestBenchWorkloads(t *testing.T) {
 		{"--pick zipf --zipf-exponent 0.8 --requests 50", "zipf 0.8 over 1-9, seed 1", 50},
 		{"--pick hot --hot-requests 0.8 --hot-ids 20% --requests 50", "80 % of requests for 20 % of 1-9", 50},
 		{"--pick scan", "every id of 1-9 once", 9},
-		{"--pick scan --repeat --requests 25", "again and again", 25},
+		{"--pick scan --repeat --requests 25", "repeated", 25},
 		{"--trace " + trace, "the 3 ids of " + trace + " in order", 3},
-		{"--trace " + trace + " --repeat --requests 10", "again and again", 10},
-		{"--rate 2000 --requests 40", "2000 requests/s on a schedule, at most 2 at a time", 40},
+		{"--trace " + trace + " --repeat --requests 10", "repeated", 10},
+		{"--rate 2000 --requests 40", "2000 requests/s at equal intervals, at most 2 concurrent", 40},
 		{"--rate 2000 --arrivals random --requests 40", "at random times", 40},
 	} {
 		url, n := records(t)
@@ -174,8 +174,8 @@ func TestBenchWorkloads(t *testing.T) {
 	}
 }
 
-// A warm-up is not measured, and asks for other ids than the measurement would
-// begin with. Caught: the same choices, all of which were hits.
+// A warm-up is not measured, and requests other ids than the measurement. Caught: a warm-up
+// with the same choices, so that all requests were hits.
 func TestBenchWarmUp(t *testing.T) {
 	seen := map[string]bool{}
 	var mu sync.Mutex
@@ -214,7 +214,7 @@ func TestBenchWarmUp(t *testing.T) {
 	}
 }
 
-// --max-error-ratio says how many may fail, and the report tells all the same.
+// --max-error-ratio limits the failures. The report is printed in any case.
 func TestBenchMaxErrorRatio(t *testing.T) {
 	for ratio, want := range map[string]int{"0": 1, "9%": 1, "10%": 0, "0.5": 0} {
 		url, _ := records(t)
@@ -226,7 +226,7 @@ func TestBenchMaxErrorRatio(t *testing.T) {
 	}
 }
 
-// The files are written, and a place where they cannot be written is an error.
+// The report files are written. A path that cannot be written is an error.
 func TestBenchFiles(t *testing.T) {
 	url, _ := records(t)
 	dir := t.TempDir()
@@ -248,7 +248,7 @@ func TestBenchFiles(t *testing.T) {
 	}
 }
 
-// An interrupt ends the run early, and it is reported.
+// An interrupt ends the run early, and the report is still printed.
 func TestBenchInterrupted(t *testing.T) {
 	url, n := records(t)
 	cmd := command(t, nil, "bench", "--url", url, "--ids", "1-9", "--users", "2", "--duration", "10m")
@@ -271,21 +271,21 @@ func TestBenchInterrupted(t *testing.T) {
 	}
 }
 
-// The help explains the two loops, and has every flag.
+// The help explains both loops and has every flag.
 func TestBenchHelp(t *testing.T) {
 	stdout, _, code := asideRun(t, nil, "bench", "--help")
 	if code != 0 {
 		t.Errorf("exit code %d", code)
 	}
-	for _, want := range []string{"open loop", "closed loop", "coordinated omission", "--compare", "--html", "--csv", "--trace", "--warm-up", "--max-error-ratio", "exit code"} {
+	for _, want := range []string{"open loop", "Closed loop", "coordinated omission", "--compare", "--html", "--csv", "--trace", "--warm-up", "--max-error-ratio", "exit code"} {
 		if !strings.Contains(stdout, want) {
 			t.Errorf("%q is missing in\n%s", want, stdout)
 		}
 	}
 }
 
-// Where nobody listens the load does not begin, and the error says so at once.
-// Caught: a minute of refused connections, reported as a run.
+// If no server listens, the load does not begin, and there is an error at once. Caught: a
+// minute of refused connections, reported as a run.
 func TestBenchNobodyListens(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -301,7 +301,7 @@ func TestBenchNobodyListens(t *testing.T) {
 	} {
 		var out, errOut bytes.Buffer
 		code := run(append([]string{"bench"}, args...), &out, &errOut)
-		want := "--url " + dead + ": nobody listens at " + l.Addr().String() + ": start the server"
+		want := "--url " + dead + ": no server listens on " + l.Addr().String() + ": start the server"
 		if code != 1 || !strings.Contains(errOut.String(), want) || out.Len() > 0 {
 			t.Errorf("%v: exit code %d, want 1 with %q: %s%s", args, code, want, &errOut, &out)
 		}
@@ -311,7 +311,7 @@ func TestBenchNobodyListens(t *testing.T) {
 	}
 }
 
-// A run in which every request failed has no latencies, wherever it is written.
+// If every request failed, no report has latencies.
 func TestBenchAllFailed(t *testing.T) {
 	url, _ := records(t)
 	prefix := filepath.Join(t.TempDir(), "x")
@@ -334,8 +334,8 @@ func TestBenchAllFailed(t *testing.T) {
 	}
 }
 
-// A report that is written through a symbolic link says where it goes. Caught:
-// the file behind the link overwritten without a word.
+// If the report file is a symbolic link, a warning names its target. Caught: the target was
+// overwritten silently.
 func TestBenchReportThroughALink(t *testing.T) {
 	url, _ := records(t)
 	dir := t.TempDir()
@@ -349,7 +349,7 @@ func TestBenchReportThroughALink(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, errOut, code := asideRun(t, nil, "bench", "--url", url, "--users", "1", "--requests", "5", "--ids", "1-9", "--html", filepath.Join(dir, "page.html"), "--csv", filepath.Join(dir, "x"))
-	if code != 0 || strings.Count(errOut, "reached through a symbolic link") != 2 || !strings.Contains(errOut, target) {
+	if code != 0 || strings.Count(errOut, "writing to the target of a symbolic link") != 2 || !strings.Contains(errOut, target) {
 		t.Errorf("exit code %d: %s", code, errOut)
 	}
 	if b, err := os.ReadFile(target); err != nil || !strings.HasPrefix(string(b), "Type,Name") {

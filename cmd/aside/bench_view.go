@@ -13,7 +13,7 @@ import (
 	"github.com/asidecache/aside/cmd/aside/internal/printable"
 )
 
-// benchView shows how a run goes. begin starts a run, end is the last call.
+// benchView shows the progress of runs. begin starts a run, end is the last call.
 type benchView interface {
 	begin(title string, c *bench.Config)
 	show(bench.Progress)
@@ -33,10 +33,10 @@ func newBenchView(f *os.File) benchView {
 	}}
 }
 
-// benchEvery is how often a line is written where lines stay.
+// benchEvery is the interval between the lines of benchLines.
 const benchEvery = 5 // seconds
 
-// benchLines writes a line now and then.
+// benchLines writes a line from time to time, for output that is not a terminal.
 type benchLines struct {
 	w io.Writer
 	n int
@@ -55,8 +55,8 @@ func (v *benchLines) show(p bench.Progress) {
 
 func (v *benchLines) end() {}
 
-// benchLine is about the last second, but for the failures, which must not be
-// missed.
+// benchLine describes the last second. Failures are of the whole run, so that nobody
+// misses them.
 func benchLine(p bench.Progress) string {
 	var b strings.Builder
 	l := p.Interval.Latency()
@@ -81,7 +81,7 @@ func perSecond(p bench.Progress) float64 {
 	return float64(p.Interval.Succeeded) / max(p.Took.Seconds(), 1e-9)
 }
 
-// inMS is a figure of a distribution, of which there is none without requests.
+// inMS formats a latency in milliseconds. Without requests there is none.
 func inMS(l bench.Latency, d time.Duration, digits int) string {
 	if l.Count() == 0 {
 		return "n/a"
@@ -89,7 +89,7 @@ func inMS(l bench.Latency, d time.Duration, digits int) string {
 	return fmt.Sprintf("%.*f", digits, float64(d.Microseconds())/1000)
 }
 
-// tierShare is in percent of the reads.
+// tierShare returns the hits of a tier in percent of all reads.
 func tierShare(t *bench.Tally, tier bench.Tier) float64 {
 	var reads int64
 	for _, tier := range bench.Tiers() {
@@ -98,16 +98,16 @@ func tierShare(t *bench.Tally, tier bench.Tier) float64 {
 	return 100 * float64(t.Hits(tier)) / float64(max(reads, 1))
 }
 
-// benchPanel draws over itself on a terminal.
+// benchPanel shows a panel on a terminal and redraws it in place.
 type benchPanel struct {
 	w     io.Writer
-	width func() int // of the terminal; 0: unknown
+	width func() int // columns of the terminal; 0: unknown
 
 	title    string
 	load     string
 	duration time.Duration
 	rates    []float64
-	drawn    int // lines, of which the cursor is below the last
+	drawn    int // lines on the screen; the cursor is below the last one
 }
 
 const sparkWidth = 40
@@ -131,12 +131,12 @@ func (v *benchPanel) show(p bench.Progress) {
 	for _, line := range lines {
 		b.WriteString("\r" + clip(line, width) + "\x1b[K\n")
 	}
-	b.WriteString("\x1b[J") // what a longer panel has left
+	b.WriteString("\x1b[J") // remove the rest of a longer panel
 	v.drawn = len(lines)
 	_, _ = io.WriteString(v.w, b.String())
 }
 
-// end leaves the last panel where it is.
+// end keeps the last panel on the screen.
 func (v *benchPanel) end() {
 	if v.drawn > 0 {
 		_, _ = io.WriteString(v.w, "\n")
@@ -182,7 +182,7 @@ func (v *benchPanel) lines(p bench.Progress) []string {
 		}
 	}
 	if p.Backlog > 0 || p.Total.Dropped() > 0 {
-		lines = append(lines, fmt.Sprintf("%-11s %11d %11s   due, and no connection is free", "backlog", p.Backlog, ""))
+		lines = append(lines, fmt.Sprintf("%-11s %11d %11s   requests due, waiting for a connection", "backlog", p.Backlog, ""))
 	}
 	row("failed", "%d", p.Interval.Failures(), p.Total.Failures())
 	for i, k := range p.Total.Kinds() {
@@ -195,7 +195,7 @@ func (v *benchPanel) lines(p bench.Progress) []string {
 	return lines
 }
 
-// spark draws values as bars, the highest full.
+// spark draws values as bars. The highest value has a full bar.
 func spark(values []float64) string {
 	const bars = "▁▂▃▄▅▆▇█"
 	top := 0.0
@@ -213,8 +213,8 @@ func spark(values []float64) string {
 	return b.String()
 }
 
-// clip keeps a line from wrapping, which would spoil the count of lines, and what
-// a server wrote from reaching the terminal as it is.
+// clip cuts a line so that it does not wrap, which would break the count of lines.
+// It also escapes control characters, which may come from a server.
 func clip(line string, width int) string {
 	runes := []rune(strings.NewReplacer("\n", `\n`, "\t", " ").Replace(printable.Text(line)))
 	if width > 0 && len(runes) >= width {

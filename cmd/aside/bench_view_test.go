@@ -27,9 +27,8 @@ func benchProgress() bench.Progress {
 
 var benchConfig = bench.Config{Workload: ids.Uniform(ids.Range{First: 1, Last: 9}, 1), Duration: time.Minute}
 
-// The panel has what is asked for, is drawn over itself, and never wraps; what a
-// server says does not reach the terminal as it is. Caught: a count of lines from
-// before a line was added; an escape sequence in an error.
+// The panel has the right lines, is redrawn in place, and never wraps. Text of a server is
+// escaped. Caught: a wrong number of lines; an escape sequence in an error.
 func TestBenchPanel(t *testing.T) {
 	var out bytes.Buffer
 	width := 120
@@ -42,7 +41,7 @@ func TestBenchPanel(t *testing.T) {
 	v.begin("http://h/todos", &benchConfig)
 	v.show(p)
 	first := out.String()
-	for _, want := range []string{"http://h/todos", "3s of 1m0s", "requests/s", "120", "p50", "4.", "p95", "p99", "9.0", "hit ratio", "50.0 %", "L1", "25.0 %", "L2", "miss", "failed", "1 with closed without an answer", "█"} {
+	for _, want := range []string{"http://h/todos", "3s of 1m0s", "requests/s", "120", "p50", "4.", "p95", "p99", "9.0", "hit ratio", "50.0 %", "L1", "25.0 %", "L2", "miss", "failed", "1 with closed without a response", "█"} {
 		if !strings.Contains(first, want) {
 			t.Errorf("%q is missing in\n%s", want, first)
 		}
@@ -110,8 +109,8 @@ func TestSpark(t *testing.T) {
 	}
 }
 
-// While nothing succeeds there is no latency to show. Caught: p50 0.0, as if the
-// failures had been fast.
+// While no request succeeds, no latency is shown. Caught: p50 0.0, as if the failures had
+// been fast.
 func TestBenchViewWithoutSuccess(t *testing.T) {
 	tally := new(bench.Tally)
 	tally.Fail(bench.FailureKey{Kind: httpwire.Refused}, "refused \u202e", time.Now())

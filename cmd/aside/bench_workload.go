@@ -10,21 +10,21 @@ import (
 	"github.com/asidecache/aside/cmd/aside/internal/bench/ids"
 )
 
-// BenchWorkload says what "aside bench" asks for.
+// BenchWorkload are the flags of the requests of "aside bench".
 type BenchWorkload struct {
-	IDs          ids.Range `name:"ids" help:"The ids to ask for, FIRST-LAST." default:"1-200000" group:"Workload"`
-	Pick         string    `help:"uniform: any id with the same chance. zipf: the n-th most popular id in proportion to 1/n^s. hot: most requests for a few ids. All these go on for ever. scan: every id once, in order; the run ends with the last." enum:"uniform,zipf,hot,scan" default:"uniform" group:"Workload"`
-	ZipfExponent float64   `help:"With --pick zipf: the s, more than 0. The larger, the more requests go to the most popular ids; 0.8 to 1 is usual." default:"0.99" placeholder:"S" group:"Workload"`
-	HotRequests  share     `help:"With --pick hot: the share of the requests ..." default:"90%" group:"Workload"`
-	HotIDs       share     `name:"hot-ids" help:"... that goes to this share of the ids." default:"10%" group:"Workload"`
-	Trace        string    `help:"Ask for the ids of FILE in order, one a line, instead of --ids and --pick. The run ends with the last. - is standard input." placeholder:"FILE" group:"Workload"`
-	Repeat       bool      `help:"With --pick scan or --trace: begin again after the last id." group:"Workload"`
-	Seed         uint64    `help:"The same seed makes the same choices for the same number of users. It also says which ids are the popular ones." default:"1" group:"Workload"`
+	IDs          ids.Range `name:"ids" help:"The ids to request, FIRST-LAST." default:"1-200000" group:"Workload"`
+	Pick         string    `help:"How to choose ids. uniform: every id with the same probability. zipf: the n-th most popular id with a probability proportional to 1/n^s. hot: a few ids get most of the requests. These three never end by themselves. scan: every id once, in order; the run ends after the last." enum:"uniform,zipf,hot,scan" default:"uniform" group:"Workload"`
+	ZipfExponent float64   `help:"With --pick zipf: the exponent s, greater than 0. A larger s sends more requests to the most popular ids. Usual values are 0.8 to 1." default:"0.99" placeholder:"S" group:"Workload"`
+	HotRequests  share     `help:"With --pick hot: share of the requests that go to the hot ids." default:"90%" group:"Workload"`
+	HotIDs       share     `name:"hot-ids" help:"With --pick hot: share of the ids that are hot." default:"10%" group:"Workload"`
+	Trace        string    `help:"Request the ids in FILE, one per line, in their order, instead of --ids and --pick. The run ends after the last. - reads standard input." placeholder:"FILE" group:"Workload"`
+	Repeat       bool      `help:"With --pick scan or --trace: start again after the last id." group:"Workload"`
+	Seed         uint64    `help:"Seed of the random choices. The same seed and number of users make the same choices. The seed also decides which ids are popular." default:"1" group:"Workload"`
 	Create       share     `help:"Share of the requests that create a record, such as 5% or 0.05." default:"0" group:"Workload"`
-	Update       share     `help:"Share that changes the name of a record which --pick or --trace chooses." default:"0" group:"Workload"`
-	Delete       share     `help:"Share that deletes a record which the run has created; while there is none, one is created." default:"0" group:"Workload"`
-	OwnShare     share     `name:"own" help:"Share of the reads and updates that go to records which the run has created." default:"10%" group:"Workload"`
-	KeepCreated  bool      `help:"Leave the records that the run has created." group:"Workload"`
+	Update       share     `help:"Share of the requests that change the name of a record. --pick or --trace chooses the record." default:"0" group:"Workload"`
+	Delete       share     `help:"Share of the requests that delete a record that the run has created. If there is none, the request creates one." default:"0" group:"Workload"`
+	OwnShare     share     `name:"own" help:"Share of the reads and updates that go to records that the run has created." default:"10%" group:"Workload"`
+	KeepCreated  bool      `help:"Do not delete the records that the run has created." group:"Workload"`
 }
 
 func (w *BenchWorkload) mix() bench.Mix {
@@ -38,10 +38,10 @@ func (w *BenchWorkload) mix() bench.Mix {
 func (w *BenchWorkload) checkWorkload() error {
 	var errs []error
 	if w.Repeat && w.Pick != "scan" && w.Trace == "" {
-		errs = append(errs, errors.New("--repeat needs --pick scan or --trace: the others go on for ever"))
+		errs = append(errs, errors.New("--repeat needs --pick scan or --trace: the other workloads never end anyway"))
 	}
 	if w.Trace != "" && w.Pick != "uniform" {
-		errs = append(errs, fmt.Errorf("--trace and --pick %s: choose one", w.Pick))
+		errs = append(errs, fmt.Errorf("--trace and --pick %s exclude each other: choose one", w.Pick))
 	}
 	if w.Trace != "" && w.Trace != "-" {
 		if f, err := os.Stat(w.Trace); err != nil {
@@ -53,8 +53,8 @@ func (w *BenchWorkload) checkWorkload() error {
 	return errors.Join(errs...)
 }
 
-// workload reads the trace, if there is one. It gives up when ctx is done: a pipe
-// may keep whoever opens or reads it waiting for ever.
+// workload returns the workload. It reads the trace if there is one, and returns when
+// ctx is done: opening or reading a pipe can block for ever.
 func (w *BenchWorkload) workload(ctx context.Context) (ids.Workload, error) {
 	if w.Trace == "" {
 		return w.withoutTrace()
@@ -75,7 +75,7 @@ func (w *BenchWorkload) workload(ctx context.Context) (ids.Workload, error) {
 		}
 		return ids.Replay(r.trace, w.Repeat), nil
 	case <-ctx.Done():
-		return nil, &exitError{fmt.Errorf("--trace %s: interrupted while waiting for it", w.Trace), 130}
+		return nil, &exitError{fmt.Errorf("--trace %s: interrupted while reading it", w.Trace), 130}
 	}
 }
 

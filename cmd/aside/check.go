@@ -20,42 +20,56 @@ import (
 
 // CheckCmd is "aside check".
 type CheckCmd struct {
-	Targets      []string      `name:"target" help:"A node: the URL under which /todos is. Give it once for each node, and no balancer in front of several: what one node owes to its own callers is checked too. All must share one Redis and one database." placeholder:"URL" required:"" sep:"none"`
-	Duration     time.Duration `help:"How long it runs; requests under way are finished. 0: until another limit, or Ctrl-C." default:"1m"`
-	Ops          int64         `help:"End after N operations. 0: no such limit." placeholder:"N"`
-	Clients      int           `help:"Requests under way at one time, each client on connections of its own." default:"32"`
-	Keys         int           `help:"Records that are read and written at one time. The fewer, the more meet on each." default:"8"`
-	Writes       share         `help:"Share of the operations that write, such as 10% or 0.1." default:"10%"`
-	Strong       share         `help:"Share of the reads that ask for the newest value." default:"50%"`
-	MaxStaleness time.Duration `help:"How stale a default read may be before that counts as a broken promise. Negative, as in --max-staleness=-1s: any." default:"5s"`
-	Promises     []string      `name:"promise" help:"Check this promise alone: strong-reads, linearizable, own-writes, monotonic, bounded-staleness or intact. May be given more than once. Default: all." placeholder:"NAME" sep:"none"`
-	Timeout      time.Duration `help:"Longest time for one request." default:"10s"`
-	Seed         uint64        `help:"The same seed makes the same choices, as far as timing allows. 0: another one each time; the report has it." default:"0"`
-	Pictures     string        `help:"Draw the first violations as HTML in this directory, which is made if it is missing." placeholder:"DIR"`
-	JSON         bool          `name:"json" help:"Print the report as JSON, for programs."`
+	Targets      []string      `name:"target" help:"Base URL of a node, without /todos. Give it once for each node. Do not give the URL of a load balancer: some guarantees hold for each node, and are checked for each node. All nodes must share one Redis and one database." placeholder:"URL" required:"" sep:"none"`
+	Duration     time.Duration `help:"How long to run. Running requests are finished. 0: until another limit, or Ctrl-C." default:"1m"`
+	Ops          int64         `help:"Stop after N operations. 0: no limit." placeholder:"N"`
+	Clients      int           `help:"Number of concurrent clients. Each has its own connections and one request at a time." default:"32"`
+	Keys         int           `help:"Number of records in use at the same time. With fewer records, more operations on one record overlap." default:"8"`
+	Writes       share         `help:"Share of writes among the operations, such as 10% or 0.1." default:"10%"`
+	Strong       share         `help:"Share of strong reads among the reads." default:"50%"`
+	MaxStaleness time.Duration `help:"Maximum staleness of a default read. A staler read is a violation. A negative value, as in --max-staleness=-1s, means no limit." default:"5s"`
+	Promises     []string      `name:"promise" help:"Check only this guarantee: strong-reads, linearizable, own-writes, monotonic, bounded-staleness or intact. It can be given several times. Default: all of them." placeholder:"NAME" sep:"none"`
+	Timeout      time.Duration `help:"Timeout for one request." default:"10s"`
+	Seed         uint64        `help:"Seed of the random choices. The same seed makes the same choices, as far as the timing of the responses allows. 0: a new seed for each run, shown in the report." default:"0"`
+	Pictures     string        `help:"Write pictures of the first violations, as HTML, to this directory. It is created if it does not exist." placeholder:"DIR"`
+	JSON         bool          `name:"json" help:"Print the report as JSON."`
 }
+
+// Usage replaces kong's usage line: --target may be repeated.
+func (*CheckCmd) Usage() string { return "--target=URL [--target=URL ...] [flags]" }
 
 // Help is shown by "aside check --help".
 func (*CheckCmd) Help() string {
-	return `Checks from outside whether running nodes keep the promises of docs/guarantees.md: clients read and write a few records through all nodes at once, and what every one of them saw is held against what every other had been told before.
+	return `Checks whether running nodes keep the guarantees in docs/guarantees.md. Clients read and write a few
+records through all nodes at the same time. The check compares the result of every read with the
+writes that were acknowledged before it.
 
     aside check --target http://127.0.0.1:8001 --target http://127.0.0.1:8002 \
         --duration 60s --clients 32 --keys 8 --writes 10%
 
-It changes the database: it creates records with ids that begin with "check-" and are its own, and deletes them, also after Ctrl-C. No other record is touched.
+The check writes to the database. It creates records whose ids begin with "check-", and deletes
+them at the end, also after Ctrl-C. It does not touch other records.
 
-Reads are sent at both levels: default ones, which any tier may answer and which may be stale for a moment, and strong ones (Cache-Control: no-cache), which may not. The report tells how many were stale, and by how much; which promises were broken, each with the shortest piece of history that shows it; and errors. Errors are no violations: a server that says that it cannot answer does not lie. (Nodes without Redis refuse strong reads above their --max-strong-loads.) A write of which nobody knows whether it was applied may have been, or not.
+The clients send reads of both levels. A default read can be answered by any tier, and may be stale
+for a moment. A strong read (Cache-Control: no-cache) must not be stale. The report shows how many
+reads were stale, and by how much. For each broken guarantee it shows the shortest part of the
+history that proves the violation. It also lists errors. Errors do not count as violations. (Nodes
+without Redis refuse strong reads above their --max-strong-loads.) If the outcome of a write is
+unknown, both outcomes are accepted.
 
-Progress goes to standard error, the report to standard output. Ctrl-C ends the run early; what was seen until then is checked and reported all the same.
+Progress goes to standard error, the report to standard output. Ctrl-C ends the run early. The
+operations until then are still checked and reported.
 
-The exit code is 0 if all promises held, 1 if one was broken, 2 for a mistake in the command line, and 3 if the run does not show whether they hold: a target that is no todo API, or was never reached, or has a database of its own.`
+The exit code is 0 if all guarantees held, 1 if one was broken, 2 for a mistake in the command line,
+and 3 if the run cannot tell: a target is not a todo API, was never reached, or has a different
+database.`
 }
 
-// exitUnproven is the exit code if nothing was found broken, and not all was
-// checked.
+// exitUnproven is the exit code if the check found no violation but could not check
+// everything.
 const exitUnproven = 3
 
-// share is a part of a whole, 0 to 1.
+// share is a fraction from 0 to 1.
 type share float64
 
 // UnmarshalText reads "10%" or "0.1".
@@ -72,7 +86,7 @@ func (s *share) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// promiseNames are what flags call the promises.
+// promiseNames returns the names of the promises as the flag --promise takes them.
 func promiseNames() []string {
 	var names []string
 	for _, p := range history.Promises() {
@@ -81,8 +95,8 @@ func promiseNames() []string {
 	return names
 }
 
-// promiseName leaves out the number in docs/guarantees.md: "P2 strong reads" is
-// "strong-reads".
+// promiseName removes the number that a promise has in docs/guarantees.md: "P2 strong
+// reads" becomes "strong-reads".
 func promiseName(p history.Promise) string {
 	words := strings.Fields(string(p))
 	if len(words) > 1 {
@@ -97,7 +111,7 @@ func (c *CheckCmd) config() (check.Config, error) {
 		Duration: c.Duration, Operations: c.Ops, MaxStale: c.MaxStaleness,
 		Timeout: c.Timeout, Seed: c.Seed, Pictures: c.Pictures,
 	}
-	// To the package zero means the default, to a flag nothing.
+	// In a flag zero means none. In check.Config it means the default.
 	for _, n := range []*float64{&config.Writes, &config.Strong} {
 		if *n == 0 {
 			*n = -1
@@ -129,7 +143,7 @@ func (c *CheckCmd) Validate() error {
 	return err
 }
 
-// Run checks, and prints the report.
+// Run runs the check and prints the report.
 func (c *CheckCmd) Run(ctx context.Context, out io.Writer) error {
 	show, end := checkLines(os.Stderr)
 	if term.IsTerminal(int(os.Stderr.Fd())) {
@@ -170,7 +184,7 @@ func (c *CheckCmd) run(ctx context.Context, out io.Writer, show func(check.Progr
 	return nil
 }
 
-// checkLive rewrites one line of a terminal every second.
+// checkLive shows the progress in one line of a terminal, rewritten every second.
 func checkLive(w io.Writer) (show func(check.Progress), end func()) {
 	drawn := false
 	line := checkLine()
@@ -184,7 +198,7 @@ func checkLive(w io.Writer) (show func(check.Progress), end func()) {
 		}
 }
 
-// checkEvery is how often a line is written where lines stay.
+// checkEvery is the interval between progress lines if the output is not a terminal.
 const checkEvery = 5 // seconds
 
 func checkLines(w io.Writer) (show func(check.Progress), end func()) {
@@ -197,8 +211,8 @@ func checkLines(w io.Writer) (show func(check.Progress), end func()) {
 	}, func() {}
 }
 
-// checkLine is about the time since the line before, but for what must not be
-// missed.
+// checkLine describes the time since the previous line. Failures and violations are
+// of the whole run, so that nobody misses them.
 func checkLine() func(p check.Progress) string {
 	var before check.Progress
 	return func(p check.Progress) string {

@@ -19,7 +19,7 @@ import (
 	"github.com/asidecache/aside/tests/testserver"
 )
 
-// checked is the part of the report that the tests look at.
+// checked is the part of the report that the tests check.
 type checked struct {
 	Verdict, Broken, Unproven string
 	Operations, Failed        int64
@@ -67,7 +67,7 @@ func checkJSON(t *testing.T, wantCode int, nodes []*process, args ...string) che
 	return c
 }
 
-// records are the ids in the nodes' database.
+// records returns the ids in the nodes' database.
 func (p *process) records() []string {
 	p.t.Helper()
 	var page struct{ Todos []struct{ ID string } }
@@ -81,15 +81,15 @@ func (p *process) records() []string {
 	return ids
 }
 
-// unhurried has the nodes wait for servers that a busy machine makes slow. A Redis
-// that timed out counts as one that is down, and a write that timed out keeps its
-// record out of the cache for a while: then the nodes promise less, and show less.
+// unhurried gives the nodes long timeouts, for a busy machine. After a timeout a node
+// regards Redis as down, and does not cache the record of a write for a while. Then fewer
+// promises can be tested.
 var unhurried = []string{
 	"ASIDE_REDIS_TIMEOUT=30s", "ASIDE_REDIS_SILENCE=30s", "ASIDE_LOAD_TIMEOUT=1m", "ASIDE_WRITE_TIMEOUT=1m", "ASIDE_REQUEST_TIMEOUT=2m",
 }
 
-// The real thing: three nodes that share Redis and a database keep all promises,
-// and the database is left as it was.
+// Three real nodes with one Redis and one database keep all promises. The check leaves the
+// database unchanged.
 func TestCheckOnRealServers(t *testing.T) {
 	mongo, redis := testserver.Mongo(t), testserver.Redis(t)
 	env := append(unhurried, "ASIDE_MONGO="+mongo.URI(), "ASIDE_REDIS="+redis.URL())
@@ -108,15 +108,14 @@ func TestCheckOnRealServers(t *testing.T) {
 	}
 }
 
-// Nodes over one database whose caches do not know of each other are incoherent,
-// and that is seen from outside: with Redis, but under different names, their
-// strong reads answer with what another node has long changed; without Redis it
-// is their default reads that do. Caught: clients that ask each record's own node
-// alone.
+// Nodes with one database but separate caches are incoherent, and the check detects it.
+// With Redis, but different cache names, strong reads return records that another node has
+// changed long ago. Without Redis, default reads do. Caught: clients that use only one node
+// for each record.
 //
-// Two clients, since with many that write the same two records a slow database is
-// overrun: nearly always a write is under way then, and strong reads that go to the
-// database for it are coherent.
+// There are only two clients. With many writers of the same two records a slow database is
+// overloaded. Then a write is nearly always running, and strong reads go to the database
+// and are coherent.
 func TestCheckSeesIncoherentCaches(t *testing.T) {
 	mongo, redis := testserver.Mongo(t), testserver.Redis(t)
 	env := append(unhurried, "ASIDE_MONGO="+mongo.URI())
@@ -166,7 +165,7 @@ func TestCheckSeesIncoherentCaches(t *testing.T) {
 	}
 }
 
-// What cannot be checked is said in words, with an exit code of its own.
+// If something cannot be checked, there is a message and a separate exit code.
 func TestCheckCannot(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -182,12 +181,12 @@ func TestCheckCannot(t *testing.T) {
 		args []string
 		says []string
 	}{
-		"two databases":   {[]string{"--target", a.url, "--target", b.url}, []string{b.url, "shares no database with " + a.url}},
-		"a wrong path":    {[]string{"--target", a.url + "/todos"}, []string{a.url + "/todos", "is no todo API", "method_not_allowed"}},
-		"another service": {[]string{"--target", a.url, "--target", other.URL}, []string{other.URL, "is no todo API", "404"}},
+		"two databases":   {[]string{"--target", a.url, "--target", b.url}, []string{b.url, "does not share a database with " + a.url}},
+		"a wrong path":    {[]string{"--target", a.url + "/todos"}, []string{a.url + "/todos", "is not a todo API", "method_not_allowed"}},
+		"another service": {[]string{"--target", a.url, "--target", other.URL}, []string{other.URL, "is not a todo API", "404"}},
 		"nobody":          {[]string{"--target", nobody, "--timeout", "1s"}, []string{nobody, "no target answers", "connection refused"}},
 		"one is missing": {[]string{"--target", a.url, "--target", nobody, "--timeout", "1s", "--ops", "50"},
-			[]string{"nothing could be checked of " + nobody, "connection refused"}},
+			[]string{"nothing was checked on " + nobody, "connection refused"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var out, errOut bytes.Buffer
@@ -214,10 +213,10 @@ func TestCheckMistakes(t *testing.T) {
 		args []string
 		want string
 	}{
-		{nil, "a target is required"},
+		{nil, "at least one target is required"},
 		{[]string{"--target=127.0.0.1:8000"}, "target 1: url"},
-		{[]string{target, "--target=http://me:secret@h/"}, "target 2: url must not hold a user"},
-		{[]string{target, target + "/"}, "target 2: http://127.0.0.1:1/ is there already"},
+		{[]string{target, "--target=http://me:secret@h/"}, "target 2: url must not contain a user"},
+		{[]string{target, target + "/"}, "target 2: http://127.0.0.1:1/ is given twice"},
 		{[]string{target, "--writes=110%"}, "--writes"},
 		{[]string{target, "--strong=half"}, "share"},
 		{[]string{target, "--clients=0"}, "--clients must not be 0"},
@@ -236,8 +235,8 @@ func TestCheckMistakes(t *testing.T) {
 	}
 }
 
-// All mistakes are told at once, and the flags' zeros mean nothing rather than
-// the default. The help names every promise.
+// All mistakes are reported at once. Zero in a flag means none, not the default. The help
+// names every promise.
 func TestCheckFlags(t *testing.T) {
 	c := CheckCmd{Targets: []string{"http://h"}, Clients: 1, Keys: 1, Timeout: 1, Promises: []string{"intact", "own-writes"}}
 	config, err := c.config()
@@ -273,8 +272,8 @@ func TestCheckFlags(t *testing.T) {
 	}
 }
 
-// An interrupt ends the run early; it is checked and reported, and its records
-// are deleted.
+// An interrupt ends the run early. The history is still checked and reported, and the
+// records are deleted.
 func TestCheckInterrupted(t *testing.T) {
 	p := start(t, nil, "serve", "--data", t.TempDir())
 	cmd := command(t, nil, "check", "--target", p.url, "--clients", "4", "--duration", "10m")
@@ -305,7 +304,7 @@ func TestCheckInterrupted(t *testing.T) {
 func TestCheckProgress(t *testing.T) {
 	var live, lines bytes.Buffer
 	show, end := checkLive(&live)
-	end() // nothing was shown, so there is no line to end
+	end() // nothing was shown, so no line must be ended
 	if live.Len() > 0 {
 		t.Errorf("%q", &live)
 	}

@@ -13,18 +13,30 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"github.com/alecthomas/kong"
 )
 
-// Help fits a terminal of 80 columns, and keeps its lines. Caught: the three
-// lines of "aside --help" that say where to begin, run together into one
-// paragraph; commands that were cut at the edge.
+// Help fits a terminal of 80 columns, and examples keep their lines. Caught: the
+// examples of "aside --help" in one paragraph; commands that were cut at the edge; a
+// usage line that asked for three flags that exclude each other.
 func TestHelp(t *testing.T) {
 	narrow := []string{"COLUMNS=80", "ASIDE_REDIS=redis://:hunter2@h"}
+	usage := map[string]string{
+		"":        "Usage: aside <command> [flags]",
+		"serve":   "Usage: aside serve [flags]",
+		"load":    "Usage: aside load (--count=N | --archive=FILE | --jsonl=FILE) [flags]",
+		"demo":    "Usage: aside demo [flags]",
+		"bench":   "Usage: aside bench [flags] [-- <serve-flags> ...]",
+		"check":   "Usage: aside check --target=URL [--target=URL ...] [flags]",
+		"health":  "Usage: aside health [flags]",
+		"version": "Usage: aside version [flags]",
+	}
 	for _, command := range []string{"", "serve", "load", "demo", "bench", "check", "health", "version"} {
 		for _, args := range [][]string{{command, "--help"}, {"help", command}} {
 			args = slices.DeleteFunc(args, func(s string) bool { return s == "" })
 			stdout, stderr, code := asideRun(t, narrow, args...)
-			if code != 0 || stderr != "" || !strings.Contains(stdout, "Usage: aside "+command) {
+			if code != 0 || stderr != "" || !strings.HasPrefix(stdout, usage[command]+"\n\n") {
 				t.Errorf("%v: exit %d\n%s%s", args, code, stdout, stderr)
 			}
 			for line := range strings.Lines(stdout) {
@@ -38,8 +50,11 @@ func TestHelp(t *testing.T) {
 		}
 	}
 	for command, lines := range map[string][]string{
-		"":      {"Try it: aside demo", "For real: aside serve --mongo mongodb://db1 --redis redis://cache1", "All flags: aside serve --help"},
-		"serve": {"aside serve", "curl -i http://127.0.0.1:8000/todos/1", "redis://host1?addr=host2 a cluster", "Cache-Status a header: how this read was answered"},
+		"":      {"Try it: aside demo", "Production: aside serve --mongo mongodb://db1 --redis redis://cache1", "All flags: aside serve --help"},
+		"serve": {"aside serve", "curl -i http://127.0.0.1:8000/todos/1", "redis://host1?addr=host2 a cluster", "/metrics metrics for Prometheus"},
+		"load":  {"aside load --count 200000"},
+		"bench": {"aside bench --rate 5000 --users 200 --duration 30s"},
+		"check": {`--duration 60s --clients 32 --keys 8 --writes 10%`},
 	} {
 		for _, width := range []string{"80", "200"} {
 			stdout, _, _ := asideRun(t, []string{"COLUMNS=" + width}, strings.Fields(command+" --help")...)
@@ -53,6 +68,51 @@ func TestHelp(t *testing.T) {
 	stdout, _, _ := asideRun(t, nil, "serve", "--help")
 	if !strings.Contains(stdout, "$ASIDE_REDIS") || !strings.Contains(stdout, "127.0.0.1:8000") {
 		t.Errorf("help:\n%s", stdout)
+	}
+}
+
+// The source of every help text is plain: each command and flag has one, which ends
+// with a period; the long texts have lines of at most 100 columns, and examples are
+// indented, which keeps them on lines of their own. Caught: flags whose help was two
+// halves of one sentence; paragraphs of 500 columns.
+func TestHelpSources(t *testing.T) {
+	parser, err := kong.New(&cli{}, kong.Name("aside"), kong.Description(description))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sentence := func(what, help string) {
+		if !strings.HasSuffix(help, ".") || strings.HasSuffix(help, "..") || strings.ToUpper(help[:1]) != help[:1] {
+			t.Errorf("%s: the help is not a sentence: %q", what, help)
+		}
+	}
+	long := func(what, text string) {
+		for line := range strings.Lines(text) {
+			line = strings.TrimSuffix(line, "\n")
+			if n := utf8.RuneCountInString(line); n > 100 {
+				t.Errorf("%s: a line of %d columns: %s", what, n, line)
+			}
+			if example := strings.HasPrefix(strings.TrimSpace(line), "aside "); example && !strings.HasPrefix(line, "    ") {
+				t.Errorf("%s: an example that is not indented: %s", what, line)
+			}
+		}
+	}
+	long("aside", description)
+	flags := 0
+	for _, command := range parser.Model.Children {
+		sentence(command.Name, command.Help)
+		long(command.Name, command.Detail)
+		for _, group := range command.AllFlags(false) {
+			for _, flag := range group {
+				flags++
+				sentence(command.Name+" --"+flag.Name, flag.Help)
+			}
+		}
+		for _, argument := range command.Positional {
+			sentence(command.Name+" "+argument.Name, argument.Help)
+		}
+	}
+	if flags < 150 {
+		t.Errorf("only %d flags were seen", flags)
 	}
 }
 
@@ -72,7 +132,7 @@ func TestEveryFlagHasItsVariable(t *testing.T) {
 	}
 }
 
-// SECURITY.md speaks of flags that there are, with the defaults that they have.
+// The flags and defaults that SECURITY.md names are those of the program.
 func TestSecurityNamesFlags(t *testing.T) {
 	text, err := os.ReadFile("../../SECURITY.md")
 	if err != nil {
@@ -87,7 +147,7 @@ func TestSecurityNamesFlags(t *testing.T) {
 	for _, m := range regexp.MustCompile("`?--([a-z][a-z0-9-]+)(?:` \\((\\d+)( KiB| MiB| s| m)?)?").FindAllStringSubmatch(string(text), -1) {
 		is, ok := flags[m[1]]
 		if !ok {
-			t.Errorf("SECURITY.md speaks of --%s, which there is not", m[1])
+			t.Errorf("SECURITY.md names --%s, which does not exist", m[1])
 			continue
 		}
 		if m[2] == "" {
@@ -105,8 +165,8 @@ func TestSecurityNamesFlags(t *testing.T) {
 	}
 }
 
-// A command line that cannot be used ends with 2, before anything is touched;
-// the message names what is wrong, all of it, and no password.
+// An invalid command line ends with exit code 2 and has no side effects. The message
+// lists all mistakes, and no password.
 func TestBadCommandLines(t *testing.T) {
 	for _, tt := range []struct {
 		args string
@@ -178,8 +238,8 @@ func TestRedactURL(t *testing.T) {
 	}
 }
 
-// Escapes in names never reach a terminal raw: of the command line, of a server's
-// answers. Caught: errors printed as they are by all commands but load.
+// No escape sequence reaches the terminal, neither from the command line nor from a
+// server. Caught: all commands but load printed errors unescaped.
 func TestErrorsHaveNoEscapes(t *testing.T) {
 	const evil = "\x1b]0;title\x07\u202e"
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -200,7 +260,7 @@ func TestErrorsHaveNoEscapes(t *testing.T) {
 			t.Errorf("%q: exit code %d: %q", args, code, errOut.String())
 		}
 		if !strings.Contains(errOut.String(), `\x1b`) {
-			t.Errorf("%q: it does not say what it was: %q", args, errOut.String())
+			t.Errorf("%q: the message does not show the escapes: %q", args, errOut.String())
 		}
 	}
 }

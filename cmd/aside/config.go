@@ -16,19 +16,19 @@ import (
 	"github.com/asidecache/aside/redisl2"
 )
 
-// StoreFlags choose the primary store; every command that touches records has
-// them. Without --mongo it is the embedded store under --data.
+// StoreFlags select the primary store, in every command that reads or writes records.
+// Without --mongo it is the embedded store in --data.
 type StoreFlags struct {
-	Data            string `help:"Directory of the embedded store, made if it is missing. Not used with --mongo." default:"./aside-data" env:"ASIDE_DATA" group:"Primary store"`
-	Mongo           string `help:"MongoDB connection string, such as mongodb://todo@db1/?replicaSet=rs0, in place of the embedded store. Other users of the machine can read flags: give a password in a file, or in the environment." placeholder:"URI" env:"ASIDE_MONGO" group:"Primary store"`
-	MongoFile       string `help:"File that holds the connection string, password included; in place of --mongo." placeholder:"FILE" env:"ASIDE_MONGO_FILE" group:"Primary store"`
-	MongoPassFile   string `name:"mongo-password-file" help:"File that holds the password of the user in --mongo, as it is (not percent-encoded). Read at the start." placeholder:"FILE" env:"ASIDE_MONGO_PASSWORD_FILE" group:"Primary store"`
-	MongoDatabase   string `help:"MongoDB database that holds the todos; one in the connection string's path goes before it." default:"test" env:"ASIDE_MONGO_DATABASE" group:"Primary store"`
-	MongoCollection string `help:"MongoDB collection that holds the todos." default:"todos" env:"ASIDE_MONGO_COLLECTION" group:"Primary store"`
+	Data            string `help:"Directory of the embedded store. It is created if it does not exist. Not used with --mongo." default:"./aside-data" env:"ASIDE_DATA" group:"Primary store"`
+	Mongo           string `help:"MongoDB connection string, such as mongodb://todo@db1/?replicaSet=rs0, to use instead of the embedded store. Give passwords in a file or in the environment: flags are visible in the process list." placeholder:"URI" env:"ASIDE_MONGO" group:"Primary store"`
+	MongoFile       string `help:"File with the MongoDB connection string, including the password. Use it instead of --mongo." placeholder:"FILE" env:"ASIDE_MONGO_FILE" group:"Primary store"`
+	MongoPassFile   string `name:"mongo-password-file" help:"File with the password of the user in --mongo, not percent-encoded. It is read once, at the start." placeholder:"FILE" env:"ASIDE_MONGO_PASSWORD_FILE" group:"Primary store"`
+	MongoDatabase   string `help:"MongoDB database of the todos. A database in the connection string takes precedence." default:"test" env:"ASIDE_MONGO_DATABASE" group:"Primary store"`
+	MongoCollection string `help:"MongoDB collection of the todos." default:"todos" env:"ASIDE_MONGO_COLLECTION" group:"Primary store"`
 }
 
-// Open opens the chosen store; the caller closes it. A MongoDB server that is
-// down is no error here: its store recovers by itself.
+// Open opens the selected store. The caller closes it. A MongoDB server that is down is
+// not an error: the store connects as soon as the server is back.
 func (f *StoreFlags) Open(ctx context.Context, log *slog.Logger) (todo.Store, error) {
 	if err := f.secrets(); err != nil {
 		return nil, &exitError{err, exitUsage}
@@ -49,8 +49,7 @@ func (f *StoreFlags) Open(ctx context.Context, log *slog.Logger) (todo.Store, er
 	return s, nil
 }
 
-// secrets puts what the files hold where the flags have it. It may be called
-// again.
+// secrets reads the secret files into the flags. A second call changes nothing.
 func (f *StoreFlags) secrets() (err error) {
 	if f.Mongo, err = oneOf("--mongo", f.Mongo, f.MongoFile); err != nil {
 		return err
@@ -62,7 +61,7 @@ func (f *StoreFlags) secrets() (err error) {
 	return nil
 }
 
-// Describe names the store for people, without secrets.
+// Describe returns a name of the store for logs, without secrets.
 func (f *StoreFlags) Describe() string {
 	if f.Mongo == "" {
 		return "embedded store in " + f.Data
@@ -75,44 +74,44 @@ func (f *StoreFlags) Describe() string {
 	return url + " (" + f.MongoDatabase + "." + f.MongoCollection + ")"
 }
 
-// CacheFlags set up the cache.
+// CacheFlags configure the cache.
 type CacheFlags struct {
-	Redis string `help:"Redis, the tier that all servers share, such as redis://cache1:6379; the help of aside serve has the other forms. Without it each server has its own cache in memory only. Give a password in a file, or in the environment." placeholder:"URL" env:"ASIDE_REDIS" group:"Cache"`
+	Redis string `help:"URL of Redis, the cache tier that all servers share, such as redis://cache1:6379. The help of aside serve lists the other forms. Without it, each server has only its own cache in memory. Give passwords in a file or in the environment." placeholder:"URL" env:"ASIDE_REDIS" group:"Cache"`
 
-	RedisPasswordFile         string `help:"File that holds the password of the user in --redis (redis://user@host, or redis://host for the default user), as it is. Read at the start." placeholder:"FILE" env:"ASIDE_REDIS_PASSWORD_FILE" group:"Cache"`
-	RedisSentinelUsername     string `help:"User name that the sentinels ask for, if they do; that of --redis is for the servers." placeholder:"NAME" env:"ASIDE_REDIS_SENTINEL_USERNAME" group:"Cache"`
-	RedisSentinelPassword     string `help:"Password that the sentinels ask for, if they do. Give it in a file, or in the environment." placeholder:"PASSWORD" env:"ASIDE_REDIS_SENTINEL_PASSWORD" group:"Cache"`
-	RedisSentinelPasswordFile string `help:"File that holds it." placeholder:"FILE" env:"ASIDE_REDIS_SENTINEL_PASSWORD_FILE" group:"Cache"`
-	RedisTLSCert              string `name:"redis-tls-cert" help:"With rediss://: this server's own certificate, in PEM form, for a Redis that asks for one (tls-auth-clients yes). Read again when it changes." placeholder:"FILE" env:"ASIDE_REDIS_TLS_CERT" group:"Cache"`
-	RedisTLSKey               string `name:"redis-tls-key" help:"The key of --redis-tls-cert." placeholder:"FILE" env:"ASIDE_REDIS_TLS_KEY" group:"Cache"`
-	RedisTLSCA                string `name:"redis-tls-ca" help:"With rediss://: certificates of the authorities that Redis' own may come from, in PEM form. Default: those that this machine trusts." placeholder:"FILE" env:"ASIDE_REDIS_TLS_CA" group:"Cache"`
+	RedisPasswordFile         string `help:"File with the password of the user in --redis (redis://user@host, or redis://host for the default user), not percent-encoded. It is read once, at the start." placeholder:"FILE" env:"ASIDE_REDIS_PASSWORD_FILE" group:"Cache"`
+	RedisSentinelUsername     string `help:"User name for the sentinels, if they need one. The user in --redis is for the Redis servers only." placeholder:"NAME" env:"ASIDE_REDIS_SENTINEL_USERNAME" group:"Cache"`
+	RedisSentinelPassword     string `help:"Password for the sentinels, if they need one. Give it in a file or in the environment." placeholder:"PASSWORD" env:"ASIDE_REDIS_SENTINEL_PASSWORD" group:"Cache"`
+	RedisSentinelPasswordFile string `help:"File with the password for the sentinels." placeholder:"FILE" env:"ASIDE_REDIS_SENTINEL_PASSWORD_FILE" group:"Cache"`
+	RedisTLSCert              string `name:"redis-tls-cert" help:"With rediss://: file with the client certificate of this server, in PEM form, if Redis requires one (tls-auth-clients yes). The file is read again when it changes." placeholder:"FILE" env:"ASIDE_REDIS_TLS_CERT" group:"Cache"`
+	RedisTLSKey               string `name:"redis-tls-key" help:"File with the private key of --redis-tls-cert, in PEM form." placeholder:"FILE" env:"ASIDE_REDIS_TLS_KEY" group:"Cache"`
+	RedisTLSCA                string `name:"redis-tls-ca" help:"With rediss://: file with the certificates of the authorities to trust for Redis, in PEM form. Default: the authorities that this machine trusts." placeholder:"FILE" env:"ASIDE_REDIS_TLS_CA" group:"Cache"`
 
-	CacheName   string        `help:"Name of the cache in Redis. All servers of the same records need the same name, those of other records another. Default: one made of an identity that is kept in the store, so that all its servers agree. A copy of an embedded store's file has the same identity, and so has a copy of a MongoDB database under the same name elsewhere: if it uses the same Redis, give it a name." placeholder:"NAME" env:"ASIDE_CACHE_NAME" group:"Cache"`
-	TTL         time.Duration `name:"ttl" help:"How long a record stays cached; bounds how long a change made behind the service's back can go unseen." default:"5m" env:"ASIDE_TTL" group:"Cache"`
-	NegativeTTL time.Duration `name:"negative-ttl" help:"The same for the knowledge that a record does not exist; 0: not cached." default:"30s" env:"ASIDE_NEGATIVE_TTL" group:"Cache"`
-	StaleFor    time.Duration `help:"Serve records so long past their TTL while the store fails; they stay in Redis for it." default:"0s" env:"ASIDE_STALE_FOR" group:"Cache"`
-	L1Size      int           `name:"l1-size" help:"Records kept in this server's memory." default:"100000" env:"ASIDE_L1_SIZE" group:"Cache"`
-	L1Bytes     uint64        `name:"l1-bytes" help:"Bytes of this server's memory that they may take, together with what keeps them; the least useful go first. Both bounds hold." default:"268435456" env:"ASIDE_L1_BYTES" group:"Cache"`
-	L1TTL       time.Duration `name:"l1-ttl" help:"How long a record stays in memory. Default: as --ttl, but at most 1m with --redis." placeholder:"DURATION" env:"ASIDE_L1_TTL" group:"Cache"`
-	NoL1        bool          `name:"no-l1" help:"Keep nothing in memory; every read asks Redis." env:"ASIDE_NO_L1" group:"Cache"`
-	NoCache     bool          `help:"Bypass the cache: every read asks the store. For measurements." env:"ASIDE_NO_CACHE" group:"Cache"`
-	MaxLoads    int           `help:"Reads of the store that may run at one time." default:"64" env:"ASIDE_MAX_LOADS" group:"Cache"`
+	CacheName   string        `help:"Name of the cache in Redis. All servers of one store must use the same name. Servers of different stores must use different names. Default: a name with the identity that is kept in the store, so that all servers of the store use the same name. A copy of the store has the same identity (a copied file, or a copied MongoDB database with the same database name). If the copy uses the same Redis, give it another name." placeholder:"NAME" env:"ASIDE_CACHE_NAME" group:"Cache"`
+	TTL         time.Duration `name:"ttl" help:"How long a record stays cached. It also bounds how long the cache can miss a change that was not made through the service." default:"5m" env:"ASIDE_TTL" group:"Cache"`
+	NegativeTTL time.Duration `name:"negative-ttl" help:"How long the cache remembers that a record does not exist. 0: not at all." default:"30s" env:"ASIDE_NEGATIVE_TTL" group:"Cache"`
+	StaleFor    time.Duration `help:"How long past its TTL a record may still be served while the store fails. Redis keeps records for this additional time." default:"0s" env:"ASIDE_STALE_FOR" group:"Cache"`
+	L1Size      int           `name:"l1-size" help:"Maximum number of records in this server's memory." default:"100000" env:"ASIDE_L1_SIZE" group:"Cache"`
+	L1Bytes     uint64        `name:"l1-bytes" help:"Maximum size of these records in memory, in bytes, including the overhead of the cache. Both limits apply; the least useful records are evicted first." default:"268435456" env:"ASIDE_L1_BYTES" group:"Cache"`
+	L1TTL       time.Duration `name:"l1-ttl" help:"How long a record stays in memory. Default: --ttl, with --redis at most 1m." placeholder:"DURATION" env:"ASIDE_L1_TTL" group:"Cache"`
+	NoL1        bool          `name:"no-l1" help:"Do not cache in memory. Every read asks Redis." env:"ASIDE_NO_L1" group:"Cache"`
+	NoCache     bool          `help:"Do not use a cache: every read goes to the store. For measurements." env:"ASIDE_NO_CACHE" group:"Cache"`
+	MaxLoads    int           `help:"Maximum number of concurrent reads from the store." default:"64" env:"ASIDE_MAX_LOADS" group:"Cache"`
 
-	MaxEntrySize int `help:"Largest record in Redis, in bytes as stored; a larger one is kept in each server's memory alone." default:"1048576" env:"ASIDE_MAX_ENTRY_SIZE" group:"Cache"`
+	MaxEntrySize int `help:"Maximum size of a record in Redis, in bytes as stored. Larger records are cached only in the memory of each server." default:"1048576" env:"ASIDE_MAX_ENTRY_SIZE" group:"Cache"`
 
-	LeaseWait     time.Duration `help:"How long a server waits for a record that another one is reading from the store; then it reads the record itself. Default: half of --load-timeout." placeholder:"DURATION" env:"ASIDE_LEASE_WAIT" group:"Cache"`
-	LoadTimeout   time.Duration `help:"Longest time for one read of the store, its wait for its turn included." default:"5s" env:"ASIDE_LOAD_TIMEOUT" group:"Cache"`
-	WriteTimeout  time.Duration `help:"Longest time for one write to the store." default:"5s" env:"ASIDE_WRITE_TIMEOUT" group:"Cache"`
-	FenceTTL      time.Duration `name:"fence-ttl" help:"How long a record is not cached after a write of it whose outcome is unknown. The store must not apply a write later than this after it began. Default: --write-timeout and 5s." placeholder:"DURATION" env:"ASIDE_FENCE_TTL" group:"Cache"`
-	RedisTimeout  time.Duration `help:"Longest time for one command to Redis; after some that took longer it is left alone for a while." default:"100ms" env:"ASIDE_REDIS_TIMEOUT" group:"Cache"`
-	RedisSilence  time.Duration `help:"How long a connection to Redis that died without a word is trusted; then the records in memory are dropped." default:"2s" env:"ASIDE_REDIS_SILENCE" group:"Cache"`
-	DegradedL1TTL time.Duration `name:"degraded-l1-ttl" help:"How long a record stays in memory that was read while Redis could not be reached; 0: not at all. For so long it may be older than what other servers wrote." default:"1s" env:"ASIDE_DEGRADED_L1_TTL" group:"Cache"`
+	LeaseWait     time.Duration `help:"How long a server waits for another server that is reading the same record from the store. Then it reads the record itself. Default: half of --load-timeout." placeholder:"DURATION" env:"ASIDE_LEASE_WAIT" group:"Cache"`
+	LoadTimeout   time.Duration `help:"Timeout for one read from the store, including the wait for a free slot (--max-loads)." default:"5s" env:"ASIDE_LOAD_TIMEOUT" group:"Cache"`
+	WriteTimeout  time.Duration `help:"Timeout for one write to the store." default:"5s" env:"ASIDE_WRITE_TIMEOUT" group:"Cache"`
+	FenceTTL      time.Duration `name:"fence-ttl" help:"How long a key stays uncached after a write whose outcome is unknown. The store must not apply a write later than this time after its start. Default: --write-timeout plus 5s." placeholder:"DURATION" env:"ASIDE_FENCE_TTL" group:"Cache"`
+	RedisTimeout  time.Duration `help:"Timeout for one Redis command. After several timeouts the server stops using Redis for a while." default:"100ms" env:"ASIDE_REDIS_TIMEOUT" group:"Cache"`
+	RedisSilence  time.Duration `help:"Flush the cache in memory if Redis has been silent for this long." default:"2s" env:"ASIDE_REDIS_SILENCE" group:"Cache"`
+	DegradedL1TTL time.Duration `name:"degraded-l1-ttl" help:"How long a record that was read while Redis is unreachable stays in memory. During this time it can be older than the writes of other servers. 0: do not cache it." default:"1s" env:"ASIDE_DEGRADED_L1_TTL" group:"Cache"`
 
-	OnRedisDown string `help:"What becomes of writes while Redis cannot be reached. open: they go on, and other servers that still reach Redis may answer with the older record until it is back. closed: they are refused with 503." enum:"open,closed" default:"open" env:"ASIDE_ON_REDIS_DOWN" group:"Cache"`
+	OnRedisDown string `help:"What happens to writes while Redis is unreachable. open: the server accepts them; other servers that still reach Redis may answer with the older record until this server reaches Redis again. closed: the server refuses them with 503." enum:"open,closed" default:"open" env:"ASIDE_ON_REDIS_DOWN" group:"Cache"`
 }
 
-// check reports all mistakes that concern more than one flag, or that the
-// library would report under other names.
+// check reports invalid values and combinations of flags, all at once. The library
+// checks the values too, but under the names of its options.
 func (f *CacheFlags) check() error {
 	var errs []error
 	fault := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
@@ -158,7 +157,7 @@ func (f *CacheFlags) check() error {
 		}
 	}
 	if f.FenceTTL != 0 && f.FenceTTL <= f.WriteTimeout {
-		fault("--fence-ttl must be longer than --write-timeout, %v, is %v: a fence would end before its write", f.WriteTimeout, f.FenceTTL)
+		fault("--fence-ttl must be longer than --write-timeout, %v, is %v: otherwise a fence can end before its write", f.WriteTimeout, f.FenceTTL)
 	}
 	if f.DegradedL1TTL != 0 && f.DegradedL1TTL < time.Millisecond {
 		fault("--degraded-l1-ttl must be 0 or at least 1ms, is %v", f.DegradedL1TTL)
@@ -179,17 +178,17 @@ func (f *CacheFlags) check() error {
 	return errors.Join(errs...)
 }
 
-// checkTime bounds the look at Redis before the start.
+// checkTime is the timeout of the check of Redis before the start.
 const checkTime = 5 * time.Second
 
-// schemaVersionText is stored with every record in Redis. Raise it with any
-// change of todo.Todo that older servers would read wrongly: servers that have
-// another one take such a record for a miss. It is a text for the linker, which
-// gives the newer servers of cmd/aside/e2e/release_test.go another one.
+// schemaVersionText is stored with every record in Redis. A server treats a record
+// with another schema version as a miss. Raise it with any change of todo.Todo that
+// older servers would read wrongly. It is a string so that the linker can set it:
+// e2e/release_test.go builds servers with another version.
 var schemaVersionText = "1"
 
-// open makes the cache, or a nil one with --no-cache. close releases leases and
-// fences within its context.
+// open creates the cache, or returns nil with --no-cache. close releases leases and
+// fences until its context ends.
 func (f *CacheFlags) open(name string, log *slog.Logger, hooks func(*aside.Options[string, todo.Todo])) (
 	cache *aside.Cache[string, todo.Todo], close func(context.Context) error, err error,
 ) {
@@ -215,11 +214,11 @@ func (f *CacheFlags) open(name string, log *slog.Logger, hooks func(*aside.Optio
 		return nil, nil, err
 	}
 	if l2 != nil {
-		// What may pass is waited for while serving.
+		// Only permanent errors matter here. The service handles the others.
 		ctx, cancel := context.WithTimeout(context.Background(), checkTime)
 		defer cancel()
 		if err := l2.Check(ctx); errors.Is(err, redisl2.ErrUnusable) {
-			_ = cache.Close(ctx) // it has not been used
+			_ = cache.Close(ctx) // unused until now, so there is nothing to lose
 			closeRedis()
 			return nil, nil, &exitError{fmt.Errorf("--redis: %s", strings.TrimPrefix(err.Error(), "redisl2: ")), exitUsage}
 		}
@@ -230,7 +229,7 @@ func (f *CacheFlags) open(name string, log *slog.Logger, hooks func(*aside.Optio
 	}, nil
 }
 
-// options are what the flags ask of the cache, but for the tier in Redis.
+// options returns the cache options that the flags ask for, without Redis.
 func (f *CacheFlags) options(name string, log *slog.Logger) aside.Options[string, todo.Todo] {
 	o := aside.Options[string, todo.Todo]{
 		Name:          name,
@@ -277,20 +276,20 @@ func (f *CacheFlags) redisOptions(log *slog.Logger) (redisl2.Options, error) {
 
 const (
 	minL1Bytes = 1 << 20
-	// entryBytes is what an entry takes besides its text: a Todo, its place in the
-	// cache, and what the allocator rounds up to. TestL1Bytes measures it.
+	// entryBytes is the memory of an entry without its text: the Todo, the overhead
+	// of the cache, and the rounding of the allocator. TestL1Bytes measures it.
 	entryBytes = 300
 )
 
-// l1Cost bounds L1 by bytes and by number: no entry costs less than its share of
-// the bytes if all are of one size.
+// l1Cost limits L1 by bytes and by number of entries at once: an entry costs its
+// bytes, but at least bytes/size.
 func l1Cost(size int, bytes uint64) (most uint64, cost func(id string, t todo.Todo) uint32) {
 	least := min(bytes/uint64(size), math.MaxUint32)
 	if bytes/uint64(size) > least {
 		bytes = uint64(size) * least
 	}
 	return bytes, func(id string, t todo.Todo) uint32 {
-		n := entryBytes + 2*len(id) + len(t.Name) // the key is another copy of the id
+		n := entryBytes + 2*len(id) + len(t.Name) // the key is a second copy of the id
 		if t.Description != nil {
 			n += len(*t.Description)
 		}
@@ -298,7 +297,7 @@ func l1Cost(size int, bytes uint64) (most uint64, cost func(id string, t todo.To
 	}
 }
 
-// offOr translates 0 for off, as flags have it, to the library's negative.
+// offOr translates off: it is 0 in the flags, and negative in the library's options.
 func offOr(d time.Duration) time.Duration {
 	if d == 0 {
 		return -1
@@ -306,7 +305,7 @@ func offOr(d time.Duration) time.Duration {
 	return d
 }
 
-// Describe names the cache for people, without secrets.
+// Describe returns a name of the cache for logs, without secrets.
 func (f *CacheFlags) Describe() string {
 	switch {
 	case f.NoCache:
@@ -319,9 +318,9 @@ func (f *CacheFlags) Describe() string {
 	return "memory and " + redactURL(f.Redis)
 }
 
-// redactURL keeps what tells servers apart and drops what may be secret: the
-// user, the password and the query, in which drivers accept passwords too. It
-// does not use net/url, since that refuses the host lists of MongoDB and Redis.
+// redactURL removes the user, the password and the query, in which drivers accept
+// passwords too. It does not use net/url, which refuses host lists as MongoDB and
+// Redis have them.
 func redactURL(s string) string {
 	scheme, rest, ok := strings.Cut(s, "://")
 	if !ok {
@@ -329,7 +328,7 @@ func redactURL(s string) string {
 	}
 	rest, _, _ = strings.Cut(rest, "?")
 	rest, _, _ = strings.Cut(rest, "#")
-	// Up to the last @: a password that was not percent-encoded may hold one.
+	// Cut at the last @: a password that is not percent-encoded may contain one.
 	if i := strings.LastIndexByte(rest, '@'); i >= 0 {
 		rest = rest[i+1:]
 	}

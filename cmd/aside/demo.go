@@ -13,22 +13,23 @@ import (
 
 // DemoCmd is "aside demo".
 type DemoCmd struct {
-	Count int64  `help:"Todos in the sample, with the ids 1 to N." default:"1000"`
-	Seed  uint64 `help:"The same seed makes the same sample." default:"1"`
+	Count int64  `help:"Number of generated todos. Their ids are 1 to N." default:"1000"`
+	Seed  uint64 `help:"Seed of the generator. The same seed generates the same todos." default:"1"`
 
 	ServeCmd
 }
 
 // Help is shown by "aside demo --help".
 func (*DemoCmd) Help() string {
-	return `The sample is put into the embedded store under --data, if that is empty, and stays there: "aside serve" serves it again. Add --redis to see the second tier at work.`
+	return `The todos are written to the embedded store in --data if it is empty. They stay there:
+"aside serve" serves them again. Add --redis to see the second cache tier.`
 }
 
 // Validate is called by the parser.
 func (c *DemoCmd) Validate() error {
 	var errs []error
 	if c.Mongo != "" || c.MongoFile != "" {
-		errs = append(errs, errors.New(`the demo uses the embedded store, not --mongo (or ASIDE_MONGO): use "aside load --count 1000" and "aside serve" for MongoDB`))
+		errs = append(errs, errors.New(`the demo uses only the embedded store: remove --mongo (or ASIDE_MONGO); for MongoDB use "aside load --count 1000" and "aside serve"`))
 	}
 	if c.Count < 1 || c.Count > 10_000_000 {
 		errs = append(errs, fmt.Errorf("--count must be 1 to 10000000, is %d", c.Count))
@@ -36,7 +37,7 @@ func (c *DemoCmd) Validate() error {
 	return errors.Join(append(errs, c.ServeCmd.Validate())...)
 }
 
-// Run fills the store if it is empty, and serves it.
+// Run fills the store if it is empty, then serves it.
 func (c *DemoCmd) Run(ctx context.Context, log *slog.Logger, out io.Writer) error {
 	if c.ShutdownDelay == notGiven {
 		c.ShutdownDelay = 0
@@ -46,12 +47,12 @@ func (c *DemoCmd) Run(ctx context.Context, log *slog.Logger, out io.Writer) erro
 		return err
 	}
 	return c.run(ctx, log, func(url string) {
-		fmt.Fprintf(out, "%d todos in %s, served on %s\n\n%s\n", count, c.Data, url, strings.ReplaceAll(whatToTry, "URL", url))
+		fmt.Fprintf(out, "Serving %d todos in %s on %s\n\n%s\n", count, c.Data, url, strings.ReplaceAll(whatToTry, "URL", url))
 	})
 }
 
-// fill returns the number of records in the store, of which it makes a sample
-// if there is none.
+// fill writes generated todos into the store if it is empty. It returns the number
+// of records in the store.
 func (c *DemoCmd) fill(ctx context.Context, log *slog.Logger, out io.Writer) (n int64, err error) {
 	store, err := c.Open(ctx, log)
 	if err != nil {
@@ -63,26 +64,26 @@ func (c *DemoCmd) fill(ctx context.Context, log *slog.Logger, out io.Writer) (n 
 	}
 	report, err := load.Run(ctx, store, load.NewGenerator(c.Count, c.Seed), load.Options{})
 	if err != nil {
-		return 0, fmt.Errorf("making the sample: %w", err)
+		return 0, fmt.Errorf("generating todos: %w", err)
 	}
 	fmt.Fprintln(out, report)
 	return store.Count(ctx)
 }
 
-const whatToTry = `Try, in another terminal:
+const whatToTry = `Try these commands in another terminal:
 
   curl -i URL/todos/1
-      a miss: the header Cache-Status says "aside; fwd=miss; detail=load"
+      A miss. The header Cache-Status is "aside; fwd=miss; detail=load".
   curl -i URL/todos/1
-      the same again is a hit: "aside; hit; detail=L1"
+      The same request again is a hit: "aside; hit; detail=L1".
   curl -i -H 'Cache-Control: no-cache' URL/todos/1
-      a strong read, which passes the memory over: "aside; fwd=request; detail=load"
+      A strong read skips the memory: "aside; fwd=request; detail=load".
   curl -i -X PATCH -H 'Content-Type: application/json' -d '{"name":"Changed"}' URL/todos/1
-      a write; the next read shows it, with a new ETag
+      A write. The next read shows the new name, with a new ETag.
   curl -i URL/todos/nothing
-      404, twice: the second time from memory, "hit; detail=L1/negative"
+      404. Send it twice: the second answer is from memory, "hit; detail=L1/negative".
 
-The API to click through:  URL/docs
-The figures:               URL/metrics
+API documentation:  URL/docs
+Metrics:            URL/metrics
 
-Ctrl-C stops it.`
+Press Ctrl-C to stop.`

@@ -9,8 +9,8 @@ import (
 	"github.com/asidecache/aside/cmd/aside/internal/todo"
 )
 
-// withFailpoints puts failpoints into the store, and their controls beside the
-// admin handler.
+// withFailpoints adds failpoints to the store, and their HTTP controls to the admin
+// handler.
 func withFailpoints(store todo.Store) (todo.Store, func(admin http.Handler) http.Handler) {
 	points := failpoint.NewSet()
 	return failpoint.Store(store, points), points.Handler

@@ -8,12 +8,12 @@ import (
 	"testing"
 )
 
-// Failpoints are in a binary for tests alone. Caught: the import in a file
-// without the build tag.
-func TestNoFailpointsWithoutTheirTag(t *testing.T) {
+// Only a binary for tests has failpoints. Caught: an import in a file without the build
+// tag.
+func TestNoFailpointsWithoutTag(t *testing.T) {
 	links := func(flags ...string) bool {
 		cmd := exec.Command("go", append(append([]string{"list", "-deps"}, flags...), ".")...)
-		cmd.Env = append(os.Environ(), "GOWORK=") // the workspace, whatever the tests were built with
+		cmd.Env = append(os.Environ(), "GOWORK=") // use the workspace, however the tests were built
 		out, err := cmd.Output()
 		if err != nil {
 			t.Fatal(err)
@@ -21,10 +21,10 @@ func TestNoFailpointsWithoutTheirTag(t *testing.T) {
 		return slices.Contains(strings.Fields(string(out)), "github.com/asidecache/aside/cmd/aside/internal/failpoint")
 	}
 	if links() {
-		t.Error("the binary links them")
+		t.Error("the binary contains failpoints")
 	}
 	if !links("-tags", "failpoints") {
-		t.Error("with the tag it does not either: this test looks for something else")
+		t.Error("the binary with the tag has no failpoints: this test checks the wrong package")
 	}
 	p := start(t, nil, "serve", "--data", t.TempDir(), "--admin", "127.0.0.1:0")
 	p.want(p.do("GET", p.admin+"/failpoints", ""), 404)

@@ -13,10 +13,9 @@ import (
 	"github.com/asidecache/aside/cmd/aside/internal/todo"
 )
 
-// Records take no more of the server's memory than --l1-bytes says, whatever their
-// size, and no more of them are kept than --l1-size. Caught: a bound by count alone,
-// under which 100,000 of the largest records take 6.7 GB; and absences that cost
-// nothing, of which anybody can ask for any number.
+// Records of any size need at most --l1-bytes of memory, and there are at most --l1-size of
+// them. Caught: only a limit by number, with which 100,000 of the largest records need 6.7
+// GB; and cached absences without a cost, of which a client can create any number.
 func TestL1Bytes(t *testing.T) {
 	const bytes = 8 << 20
 	largest := strings.Repeat("d", todo.MaxDescriptionBytes)
@@ -25,7 +24,7 @@ func TestL1Bytes(t *testing.T) {
 		description *string
 		absent      bool
 		size, n     int
-		kept        int // at least, since the cost must not be far too high either
+		kept        int // the minimum: the cost must not be far too high either
 	}{
 		"the largest":           {description: &largest, size: 100_000, n: 500, kept: 100},
 		"small ones":            {size: 1_000_000, n: 50_000, kept: 20_000},

@@ -22,25 +22,44 @@ import (
 
 // LoadCmd is "aside load".
 type LoadCmd struct {
-	Count   int64  `help:"Make up N todos with the ids 1 to N." xor:"source" required:"" placeholder:"N" group:"Source (exactly one)"`
-	Archive string `help:"Restore the todos of an archive made by mongodump --archive, plain or with --gzip. - is standard input." xor:"source" required:"" placeholder:"FILE" group:"Source (exactly one)"`
-	JSONL   string `name:"jsonl" help:"Read JSON, plain or gzip: one object a line, or what mongoexport writes, also with --jsonArray, --pretty or --jsonFormat=canonical. - is standard input." xor:"source" required:"" placeholder:"FILE" group:"Source (exactly one)"`
+	Count   int64  `help:"Generate N todos with the ids 1 to N." xor:"source" required:"" placeholder:"N" group:"Source (exactly one)"`
+	Archive string `help:"Load the todos of an archive from mongodump --archive, with or without --gzip. - reads standard input." xor:"source" required:"" placeholder:"FILE" group:"Source (exactly one)"`
+	JSONL   string `name:"jsonl" help:"Load JSON, plain or gzip: one object per line, or any output of mongoexport (also with --jsonArray, --pretty or --jsonFormat=canonical). - reads standard input." xor:"source" required:"" placeholder:"FILE" group:"Source (exactly one)"`
 
-	Seed       uint64 `help:"With --count: the same seed makes the same todos." default:"1"`
-	DB         string `name:"db" help:"With --archive: the database in the archive. Default: whichever holds todos." placeholder:"NAME"`
-	Collection string `help:"With --archive: the collection in the archive. Default: whichever holds todos." placeholder:"NAME"`
-	Batch      int    `help:"Records in one write to the store." default:"1000"`
+	Seed       uint64 `help:"With --count: seed of the generator. The same seed generates the same todos." default:"1"`
+	DB         string `name:"db" help:"With --archive: the database in the archive. Default: the one that contains todos." placeholder:"NAME"`
+	Collection string `help:"With --archive: the collection in the archive. Default: the one that contains todos." placeholder:"NAME"`
+	Batch      int    `help:"Number of records in one write to the store." default:"1000"`
 
 	StoreFlags
 }
 
+// Usage replaces kong's usage line: the three sources exclude each other.
+func (*LoadCmd) Usage() string {
+	return "(--count=N | --archive=FILE | --jsonl=FILE) [flags]"
+}
+
 // Help is shown by "aside load --help".
 func (*LoadCmd) Help() string {
-	return `Records whose id is in the store already are left as they are, so that a load that was broken off can be started again. Faulty records are reported and left out; of a damaged file, what can be read is loaded. A record is faulty if it has no id that a URL can name, or more than 66,816 bytes of id, name and description. Any other field that is not as the service writes it is read as the service would show it, and reported: a number as text, a date after the year 9999 as none.
+	return `    aside load --count 200000
+    aside load --archive todos.archive --mongo mongodb://db1
+    aside load --jsonl todos.jsonl
 
-The records are written to the store directly, not through the cache. A server that runs meanwhile goes on answering "not found" for an id that it was asked for before, until its negative entry expires.
+A record whose id is already in the store is not changed. So you can repeat a load that was
+interrupted.
 
-The exit code is 0 if every record is in the store, 1 if not, 2 for a mistake in the command line, and 130 after an interrupt.`
+Faulty records are reported and skipped. A record is faulty if a URL cannot contain its id, or if
+id, name and description together are longer than 66,816 bytes. If the file is damaged, the
+readable part is loaded.
+
+Fields with unusual values are reported, such as a number instead of a text, or a date after the
+year 9999. The load converts them as the service does when it shows them.
+
+The records are written to the store, not through the cache. A running server may still answer "not
+found" for an id that it has looked up before, until its negative entry expires.
+
+The exit code is 0 if every record is in the store, 1 if not, 2 for a mistake in the command line,
+and 130 after an interrupt.`
 }
 
 // Validate is called by the parser.
@@ -49,7 +68,7 @@ func (c *LoadCmd) Validate() error {
 	case c.Archive == "" && c.JSONL == "" && c.Count < 1:
 		return errors.New("choose a source: --count N (1 or more), --archive FILE or --jsonl FILE")
 	case c.Archive == "" && (c.DB != "" || c.Collection != ""):
-		return errors.New("--db and --collection choose from an --archive; the target of --mongo is chosen with --mongo-database and --mongo-collection")
+		return errors.New("--db and --collection need --archive: they name its source; the target in MongoDB is --mongo-database and --mongo-collection")
 	case c.Batch < 1 || c.Batch > 100_000:
 		return fmt.Errorf("--batch must be 1 to 100000, is %d", c.Batch)
 	}
@@ -65,11 +84,11 @@ func (c *LoadCmd) Run(ctx context.Context, log *slog.Logger) error {
 	})
 }
 
-// loadIO is what a load touches outside itself.
+// loadIO is the input and output of a load.
 type loadIO struct {
 	in       io.Reader
 	out, err io.Writer
-	terminal bool // err is one
+	terminal bool // err is a terminal
 	open     func(context.Context) (todo.Store, error)
 }
 
@@ -84,7 +103,7 @@ func (e *exitError) Unwrap() error { return e.error }
 
 func (c *LoadCmd) run(ctx context.Context, env loadIO) (err error) {
 	defer func() {
-		// Names of the source may be in it, and reach a terminal.
+		// The error may contain names from the file, and is printed on a terminal.
 		err = printable.Error(err)
 		if errors.Is(err, load.ErrInterrupted) || errors.Is(err, context.Canceled) {
 			err = &exitError{err, 130}
@@ -96,7 +115,7 @@ func (c *LoadCmd) run(ctx context.Context, env loadIO) (err error) {
 	}
 	defer console.Close()
 
-	// The source first: a file that is not there must not leave an empty store.
+	// Open the source first: a missing file must not leave an empty store.
 	src, done, err := c.openSource(ctx, env.in, console)
 	if err != nil {
 		return err
@@ -104,7 +123,7 @@ func (c *LoadCmd) run(ctx context.Context, env loadIO) (err error) {
 	defer done()
 	if a, ok := src.(*load.Archive); ok {
 		namespace, reason := a.Chosen()
-		console.Println(fmt.Sprintf("loading %s of the archive: %s", printable.Name(namespace), reason))
+		console.Println(fmt.Sprintf("loading %s from the archive: %s", printable.Name(namespace), reason))
 	}
 	store, err := env.open(ctx)
 	if err != nil {
@@ -115,37 +134,38 @@ func (c *LoadCmd) run(ctx context.Context, env loadIO) (err error) {
 
 	report, err := load.Run(ctx, store, src, load.Options{BatchRecords: c.Batch, Console: console})
 	console.Close()
-	// Names of the source may be in these too.
+	// These lines may contain names from the file too.
 	say := func(format string, args ...any) {
 		fmt.Fprintln(env.out, printable.Text(fmt.Sprintf(format, args...)))
 	}
 	say("%v", report)
 	if len(report.Extra) > 0 {
-		say("fields that a todo does not have: %s; %s", fieldCounts(report.Extra), c.fateOfExtras())
+		say("unknown fields: %s; %s", fieldCounts(report.Extra), c.fateOfExtras())
 	}
 	for _, o := range report.Odd {
-		say("not as the service writes it: %s: %d, the first at %s", o.What, o.Count, o.First)
+		say("unusual value: %s: %d, the first at %s", o.What, o.Count, o.First)
 	}
 	if len(report.Odd) > 0 && c.keepsDocuments() {
-		say("MongoDB keeps these fields as they are")
+		say("MongoDB keeps these values as they are")
 	}
 	if err != nil && !errors.Is(err, load.ErrFaulty) {
-		say("what was loaded stays; the same command, started again, skips it")
+		say("the loaded records stay in the store; run the same command again to load the rest")
 	}
 	return err
 }
 
-// keepsDocuments reports whether the store gets the source's documents.
+// keepsDocuments reports whether the store gets the documents of the source as they
+// are.
 func (c *LoadCmd) keepsDocuments() bool { return c.Archive != "" && c.Mongo != "" }
 
 func (c *LoadCmd) fateOfExtras() string {
 	if c.keepsDocuments() {
-		return "MongoDB keeps them with the documents"
+		return "MongoDB keeps them"
 	}
-	return "they are left out"
+	return "they are not loaded"
 }
 
-// fieldCounts lists the most frequent first.
+// fieldCounts lists fields and their counts, the most frequent first.
 func fieldCounts(counts map[string]int64) string {
 	fields := slices.SortedFunc(maps.Keys(counts), func(a, b string) int {
 		return cmp.Or(cmp.Compare(counts[b], counts[a]), cmp.Compare(a, b))
@@ -156,16 +176,16 @@ func fieldCounts(counts map[string]int64) string {
 	return strings.Join(fields, ", ")
 }
 
-// openSource gives up when ctx is done: a pipe may keep whoever opens it, and
-// standard input an archive's first bytes, waiting for ever.
+// openSource opens the source. It returns when ctx is done, even while it waits for
+// the other end of a pipe or for the first bytes of standard input.
 func (c *LoadCmd) openSource(ctx context.Context, stdin io.Reader, console load.Console) (src load.Source, done func(), err error) {
 	if c.Archive == "" && c.JSONL == "" {
 		return load.NewGenerator(c.Count, c.Seed), func() {}, nil
 	}
 	name := cmp.Or(c.Archive, c.JSONL)
-	// Opening a named pipe waits for whoever writes to it.
+	// Opening a named pipe blocks until another process opens it for writing.
 	if info, err := os.Stat(name); err == nil && info.Mode()&os.ModeNamedPipe != 0 {
-		console.Println("waiting for whoever writes to the pipe " + name)
+		console.Println("waiting for a writer of the pipe " + name)
 	}
 	type result struct {
 		src  load.Source

@@ -42,8 +42,8 @@ func TestLoadArguments(t *testing.T) {
 		{"--jsonl y --archive x", "can't be used together"},
 		{"--count=-5", "choose a source: --count N (1 or more)"},
 		{"--count 0", "choose a source: --count N (1 or more)"},
-		{"--count 5 --db test", "--db and --collection choose from an --archive"},
-		{"--jsonl x --collection test", "--db and --collection choose from an --archive"},
+		{"--count 5 --db test", "--db and --collection need --archive"},
+		{"--jsonl x --collection test", "--db and --collection need --archive"},
 		{"--count 5 --batch 0", "--batch must be"},
 	} {
 		_, err := parseLoad(t, strings.Fields(c.args)...)
@@ -123,10 +123,10 @@ func TestLoadArchive(t *testing.T) {
 		if err != nil || !strings.Contains(out, "30 inserted, 0 already there, 0 faulty") {
 			t.Errorf("%s: got %q and %v", name, out, err)
 		}
-		if !strings.Contains(progress, "loading test.todos of the archive: the only collection whose documents") {
+		if !strings.Contains(progress, "loading test.todos from the archive: the only collection whose documents") {
 			t.Errorf("%s: the choice is not said aloud: %q", name, progress)
 		}
-		if !strings.Contains(out, `"tags" in 30; they are left out`) {
+		if !strings.Contains(out, `"tags" in 30; they are not loaded`) {
 			t.Errorf("%s: the fields left out are not named: %q", name, out)
 		}
 		if got, n := stored(t, dir, "7"); n != 30 || got.Name != "n" {
@@ -135,8 +135,8 @@ func TestLoadArchive(t *testing.T) {
 	}
 }
 
-// TestLoadDamaged: what lies before the damage is in the store and counted, the
-// error says what and where, and the exit code is 1.
+// TestLoadDamaged: records before the damage are in the store and counted. The error has
+// the kind and the place of the damage, and the exit code is 1.
 func TestLoadDamaged(t *testing.T) {
 	cut := testArchive(30)
 	at := cut.Len()
@@ -159,7 +159,7 @@ func TestLoadDamaged(t *testing.T) {
 		if errors.As(err, &exit) && exit.ExitCode() != 1 {
 			t.Errorf("%s: exit code %d, want 1", c.name, exit.ExitCode())
 		}
-		if !strings.Contains(out, "30 inserted") || !strings.Contains(out, "what was loaded stays") {
+		if !strings.Contains(out, "30 inserted") || !strings.Contains(out, "the loaded records stay in the store") {
 			t.Errorf("%s: got %q", c.name, out)
 		}
 		if _, n := stored(t, dir, "29"); n != 30 {
@@ -178,12 +178,12 @@ func TestLoadJSONLines(t *testing.T) {
 	if !strings.Contains(out, "2 inserted, 0 already there, 1 faulty") || !strings.Contains(out, `"tags" in 1`) {
 		t.Errorf("got %q", out)
 	}
-	if !strings.Contains(progress, "left out: record at line 2: id is missing") {
+	if !strings.Contains(progress, "skipped: record at line 2: id is missing") {
 		t.Errorf("got %q", progress)
 	}
 }
 
-// TestLoadOpensTheSourceFirst: a mistake in it leaves no store behind.
+// TestLoadOpensTheSourceFirst: if the source cannot be opened, no store is created.
 func TestLoadOpensTheSourceFirst(t *testing.T) {
 	missing := filepath.Join(t.TempDir(), "missing")
 	for name, args := range map[string][]string{
@@ -208,8 +208,8 @@ func TestLoadOpensTheSourceFirst(t *testing.T) {
 	}
 }
 
-// TestLoadInterrupted: the exit code tells, also while standard input keeps an
-// archive's first bytes waiting.
+// TestLoadInterrupted: the exit code is that of an interrupt, even while the load waits for
+// the first bytes on standard input.
 func TestLoadInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

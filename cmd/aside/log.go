@@ -8,10 +8,10 @@ import (
 	"golang.org/x/term"
 )
 
-// LogFlags set up the log, which goes to standard error.
+// LogFlags configure the log. It goes to standard error.
 type LogFlags struct {
-	LogLevel  slog.Level `help:"Least level to log: debug (one line per request), info, warn or error." default:"info" env:"ASIDE_LOG_LEVEL" group:"Log"`
-	LogFormat string     `help:"text, json, or auto: text on a terminal and JSON elsewhere." enum:"auto,text,json" default:"auto" env:"ASIDE_LOG_FORMAT" group:"Log"`
+	LogLevel  slog.Level `help:"Minimum log level: debug (one line per request), info, warn or error." default:"info" env:"ASIDE_LOG_LEVEL" group:"Log"`
+	LogFormat string     `help:"Log format: text, json, or auto (text on a terminal, JSON elsewhere)." enum:"auto,text,json" default:"auto" env:"ASIDE_LOG_FORMAT" group:"Log"`
 }
 
 func (f *LogFlags) logger(w io.Writer) *slog.Logger {

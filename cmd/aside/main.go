@@ -1,5 +1,5 @@
-// Command aside serves, loads and demonstrates the todo service, the reference
-// system of the aside library.
+// Command aside is the reference system of the aside library: a todo service, with
+// commands to load its store, to measure it and to check its consistency.
 package main
 
 import (
@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"regexp"
 	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -19,34 +20,35 @@ import (
 	"github.com/asidecache/aside/cmd/aside/internal/printable"
 )
 
-// cli is the one definition of commands, flags, environment and help.
+// cli defines all commands, flags, environment variables and help texts.
 type cli struct {
-	Serve   ServeCmd   `cmd:"" help:"Serve todos over HTTP, cache-aside."`
-	Load    LoadCmd    `cmd:"" help:"Load todos into a store: made up, from a mongodump archive, or from JSON lines."`
-	Demo    DemoCmd    `cmd:"" help:"Fill an embedded store with a sample if it is empty, serve it, and say what to try."`
-	Bench   BenchCmd   `cmd:"" help:"Load a server with requests, and report how many it answers, how fast, and from where."`
-	Check   CheckCmd   `cmd:"" help:"Read and write through running servers, and report whether they keep their promises."`
-	Health  HealthCmd  `cmd:"" help:"Ask a running server whether it is well, for the health check of a container."`
+	Serve   ServeCmd   `cmd:"" help:"Serve the todo API over HTTP, with a cache."`
+	Load    LoadCmd    `cmd:"" help:"Load todos into a store: generated, from a mongodump archive, or from JSON lines."`
+	Demo    DemoCmd    `cmd:"" help:"Serve generated todos from an embedded store, and print curl commands to try."`
+	Bench   BenchCmd   `cmd:"" help:"Send requests to a server, and report throughput, latency and cache hits."`
+	Check   CheckCmd   `cmd:"" help:"Check running servers for consistency."`
+	Health  HealthCmd  `cmd:"" help:"Check the health of a running server, such as for a container."`
 	Version VersionCmd `cmd:"" help:"Print the version."`
 
 	LogFlags
 }
 
-// exitUsage is the exit code for a command line that cannot be used, or that names
-// a Redis that cannot be.
+// exitUsage is the exit code for a mistake in the command line, and for a Redis
+// that the service can never use.
 const exitUsage = 2
 
-const description = `Todos over a primary store, served cache-aside: from memory, from Redis, and from the store for what neither has.
+const description = `A todo service on a database, with a cache in two tiers: memory (L1) and Redis (L2).
 
     Try it:       aside demo
-    For real:     aside serve --mongo mongodb://db1 --redis redis://cache1
+    Production:   aside serve --mongo mongodb://db1 --redis redis://cache1
     All flags:    aside serve --help
 
-A flag whose help shows a name such as $ASIDE_LISTEN can be given in the environment under that name. A flag of the command line goes before it.`
+Many flags can also be set in the environment. The help of a flag shows the name of its variable,
+such as $ASIDE_LISTEN. A flag on the command line takes precedence.`
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 
-// run is main with its surroundings as arguments; it returns the exit code.
+// run is main with its inputs and outputs as arguments. It returns the exit code.
 func run(args []string, stdout, stderr io.Writer) int {
 	var c cli
 	exited := -1
@@ -56,12 +58,13 @@ func run(args []string, stdout, stderr io.Writer) int {
 		kong.Writers(stdout, stderr),
 		kong.Exit(func(code int) { exited = code; panic(exitPanic{}) }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
+		kong.Help(printHelp),
 	)
 	if err != nil {
-		fmt.Fprintln(stderr, "aside: in the definition of the flags:", err)
+		fmt.Fprintln(stderr, "aside: the definition of the flags is invalid:", err)
 		return 1
 	}
-	if len(args) > 0 && args[0] == "help" { // as many programs have it
+	if len(args) > 0 && args[0] == "help" { // "aside help serve", as in many programs
 		args = append(slices.Clone(args[1:]), "--help")
 	}
 	k, err := parse(parser, args)
@@ -75,12 +78,12 @@ func run(args []string, stdout, stderr io.Writer) int {
 		if errors.As(err, &parseErr) && parseErr.Context != nil && parseErr.Context.Selected() != nil {
 			help = "aside " + parseErr.Context.Selected().Name + " --help"
 		}
-		fmt.Fprintf(stderr, "Run %q for what is possible.\n", help)
+		fmt.Fprintf(stderr, "Run %q for usage.\n", help)
 		return exitUsage
 	}
 
 	log := c.logger(stderr)
-	slog.SetDefault(log) // for libraries that know no other
+	slog.SetDefault(log) // for libraries that take no logger
 	ctx, stop := withSignals(context.Background(), log)
 	defer stop()
 	k.BindTo(ctx, (*context.Context)(nil))
@@ -96,7 +99,30 @@ func run(args []string, stdout, stderr io.Writer) int {
 	return 0
 }
 
-// exitPanic unwinds kong where it expects that the process has ended.
+// printHelp prints the help of a command. A command that has a method Usage replaces
+// the usage line: kong's cannot say that flags exclude each other, or stand after --.
+func printHelp(options kong.HelpOptions, ctx *kong.Context) error {
+	node := ctx.Selected()
+	if node == nil || !node.Target.CanAddr() {
+		return kong.DefaultHelpPrinter(options, ctx)
+	}
+	command, ok := node.Target.Addr().Interface().(interface{ Usage() string })
+	if !ok {
+		return kong.DefaultHelpPrinter(options, ctx)
+	}
+	out := ctx.Stdout
+	defer func() { ctx.Stdout = out }()
+	var text strings.Builder
+	ctx.Stdout = &text
+	if err := kong.DefaultHelpPrinter(options, ctx); err != nil {
+		return err
+	}
+	_, rest, _ := strings.Cut(text.String(), "\n\n") // the usage line may be wrapped
+	_, err := fmt.Fprintf(out, "Usage: %s %s %s\n\n%s", ctx.Model.Name, node.Path(), command.Usage(), rest)
+	return err
+}
+
+// exitPanic leaves kong, which expects that Exit ends the process.
 type exitPanic struct{}
 
 func parse(parser *kong.Kong, args []string) (k *kong.Context, err error) {
@@ -110,7 +136,7 @@ func parse(parser *kong.Kong, args []string) (k *kong.Context, err error) {
 	return parser.Parse(args)
 }
 
-// signalError is why a context ended that a signal ended.
+// signalError is the cause of a context that a signal has ended.
 type signalError struct{ os.Signal }
 
 func (e signalError) Error() string { return "stopped by " + e.String() }
@@ -125,7 +151,7 @@ func withSignals(ctx context.Context, log *slog.Logger) (context.Context, func()
 	go func() {
 		select {
 		case sig := <-ch:
-			log.Debug("signal", "signal", sig.String())
+			log.Debug("signal received", "signal", sig.String())
 			cancel(signalError{sig})
 		case <-done:
 			return
@@ -148,11 +174,11 @@ func withSignals(ctx context.Context, log *slog.Logger) (context.Context, func()
 }
 
 // userinfo matches the user and password of a URL inside a text, such as a
-// command line that someone mistyped.
+// mistyped command line.
 var userinfo = regexp.MustCompile(`(://)\S*@`)
 
-// shown is an error's text for a terminal: strangers may have written a part of it,
-// such as a server, or whoever made a file.
+// shown returns the text of an error as it is safe to print. Parts of it may come
+// from a server or a file, and may hold passwords or terminal escapes.
 func shown(err error) string { return printable.Text(redact(err.Error())) }
 
 func redact(text string) string { return userinfo.ReplaceAllString(text, "${1}***@") }

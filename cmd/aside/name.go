@@ -11,38 +11,38 @@ import (
 )
 
 const (
-	// namePrefix begins the default name of the cache; the store's identity follows.
+	// namePrefix begins the default name of the cache. The store's identity follows.
 	namePrefix = "todos-"
-	// identityTime bounds one question for the identity, identityPause the time
-	// between two.
+	// identityTime is the timeout of one read of the store's identity.
+	// identityPause is the pause before the next attempt.
 	identityTime  = 5 * time.Second
 	identityPause = time.Second
 )
 
-// nameOf returns the name of the cache in Redis. By default it is made of the
-// store's identity: all servers of one store agree on it without being told, and
-// those of another store have another, so that neither is answered with the other's
-// records. An error that is no *exitError may pass.
+// nameOf returns the name of the cache in Redis. By default the name contains the
+// store's identity. So all servers of one store use the same name, and servers of
+// another store use another name and never read the wrong records. An *exitError is
+// permanent. After any other error the caller may retry.
 func (f *CacheFlags) nameOf(ctx context.Context, store todo.Store) (string, error) {
 	switch {
 	case f.CacheName != "":
 		return f.CacheName, nil
 	case f.Redis == "" || f.NoCache:
-		return namePrefix + "memory", nil // nobody else reads it
+		return namePrefix + "memory", nil // no other process reads it
 	}
 	ctx, cancel := context.WithTimeout(ctx, identityTime)
 	defer cancel()
 	id, err := store.Identity(ctx)
 	if errors.Is(err, todo.ErrNoIdentity) {
-		return "", &exitError{fmt.Errorf("--redis needs --cache-name here: without it the cache is named after the store's identity, and this store has none: %w", err), exitUsage}
+		return "", &exitError{fmt.Errorf("--redis needs --cache-name here: the default name contains the store's identity, and this store has none: %w", err), exitUsage}
 	}
 	if err != nil {
-		return "", fmt.Errorf("asking the store for its identity: %w", err)
+		return "", fmt.Errorf("reading the store's identity: %w", err)
 	}
 	return namePrefix + id, nil
 }
 
-// awaitName asks until the store answers, or ctx ends.
+// awaitName repeats nameOf until the store answers or ctx ends.
 func (f *CacheFlags) awaitName(ctx context.Context, store todo.Store, log *slog.Logger) (string, error) {
 	for {
 		select {
@@ -55,17 +55,18 @@ func (f *CacheFlags) awaitName(ctx context.Context, store todo.Store, log *slog.
 		if err == nil || errors.As(err, &final) {
 			return name, err
 		}
-		log.Debug("the store does not answer yet", "error", err)
+		log.Debug("store still unreachable", "error", err)
 	}
 }
 
-// unknownStore stands for a store whose identity is not known yet. Nothing may be
-// read or written past a cache that the other servers use.
+// unknownStore stands for a store whose identity is not known yet. It refuses every
+// call: a write that does not go through the other servers' cache would leave old
+// records in it.
 type unknownStore struct{}
 
 var _ todo.Store = unknownStore{}
 
-var errUnknownStore = fmt.Errorf("%w: it has not answered since this server started, so the cache that belongs to it is not known", todo.ErrUnavailable)
+var errUnknownStore = fmt.Errorf("%w: it has not answered since this server started, so the name of its cache is not known", todo.ErrUnavailable)
 
 func (unknownStore) Get(context.Context, string) (todo.Todo, error) {
 	return todo.Todo{}, errUnknownStore

@@ -14,10 +14,9 @@ import (
 	"github.com/asidecache/aside/tests/testserver"
 )
 
-// Services with other records that share a Redis never answer with each other's,
-// without being told to keep apart. Caught: a name made of the path, which another
-// store may have had, or has on another machine; and one name for all that use
-// MongoDB.
+// Services with different stores can share a Redis without any setting, and never return
+// each other's records. Caught: a name made from the path, which another store can have, for
+// example on another machine; one name for all stores in MongoDB.
 func TestStoresThatShareRedis(t *testing.T) {
 	redis := testserver.Redis(t)
 	env := []string{"ASIDE_REDIS=" + redis.URL()}
@@ -67,9 +66,9 @@ func TestStoresThatShareRedis(t *testing.T) {
 	})
 }
 
-// A server that is started while its store is down cannot know the name of its
-// cache. It refuses requests until it does, since a write past the cache that the
-// others use would not be seen by them; with a name it serves what Redis has.
+// A server that starts while its store is down does not know the name of its cache. It
+// refuses requests until it does: the other servers would miss writes that do not go
+// through their cache. With --cache-name it serves the records in Redis.
 func TestStartWithoutStore(t *testing.T) {
 	mongo, redis := testserver.Mongo(t), testserver.Redis(t)
 	proxy := testserver.Toxiproxy(t, mongo.Addr())
@@ -104,7 +103,7 @@ func TestStartWithoutStore(t *testing.T) {
 	c.wantExit(0)
 }
 
-// identityIs is a store that has this answer for its identity.
+// identityIs is a store with this result of Identity.
 type identityIs struct {
 	unknownStore
 	id  string

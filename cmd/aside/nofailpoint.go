@@ -8,8 +8,8 @@ import (
 	"github.com/asidecache/aside/cmd/aside/internal/todo"
 )
 
-// withFailpoints has a meaning only in a binary for tests, built with the tag
-// "failpoints".
+// withFailpoints changes nothing. Only a test binary, built with the tag
+// "failpoints", has failpoints.
 func withFailpoints(store todo.Store) (todo.Store, func(admin http.Handler) http.Handler) {
 	return store, func(admin http.Handler) http.Handler { return admin }
 }

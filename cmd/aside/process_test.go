@@ -23,7 +23,7 @@ import (
 	"github.com/asidecache/aside/tests/testserver"
 )
 
-// The test binary is also the program: with this variable set it is aside.
+// With this variable set, the test binary runs as the program aside.
 const beAside = "ASIDE_TEST_BE_ASIDE"
 
 func TestMain(m *testing.M) {
@@ -33,8 +33,8 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// command is the program with these arguments. Variables of the environment
-// that it would read are taken out; env adds some, as NAME=value.
+// command returns the program with these arguments. It removes the variables of aside from
+// the environment; env adds some, as NAME=value.
 func command(t *testing.T, env []string, args ...string) *exec.Cmd {
 	t.Helper()
 	self, err := os.Executable()
@@ -52,7 +52,7 @@ func command(t *testing.T, env []string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// aside runs the program to its end.
+// asideRun runs the program until it ends.
 func asideRun(t *testing.T, env []string, args ...string) (stdout, stderr string, code int) {
 	t.Helper()
 	cmd := command(t, env, args...)
@@ -73,7 +73,7 @@ type process struct {
 	url   string
 	admin string
 
-	stdout bytes.Buffer // complete once ended is closed
+	stdout bytes.Buffer // complete when ended is closed
 	ended  chan struct{}
 
 	mu   sync.Mutex
@@ -102,14 +102,14 @@ func start(t *testing.T, env []string, args ...string) *process {
 			_ = json.Unmarshal(lines.Bytes(), &entry)
 			p.mu.Lock()
 			p.log = append(p.log, lines.Text())
-			if entry.Msg == "serving the operator" {
+			if entry.Msg == "admin listener started" {
 				p.admin = entry.URL
 			}
 			p.mu.Unlock()
 			if entry.Msg == "serving" || entry.Msg == "waiting for the store" {
 				select {
 				case ready <- entry.URL:
-				default: // the second of both
+				default: // the second of these lines
 				}
 			}
 		}
@@ -157,7 +157,7 @@ func (p *process) signal(s os.Signal) {
 	}
 }
 
-// wantExit waits for the end.
+// wantExit waits for the end of the process and checks its exit code.
 func (p *process) wantExit(code int) {
 	p.t.Helper()
 	select {
@@ -213,8 +213,8 @@ func (p *process) want(r reply, status int) reply {
 	return r
 }
 
-// slowRequest sends a POST without the end of its body. finish sends that and
-// returns the status line.
+// slowRequest sends a POST without the end of its body. finish sends the end and returns
+// the status line.
 func (p *process) slowRequest(id string) (finish func() (string, error)) {
 	p.t.Helper()
 	conn, err := net.Dial("tcp", strings.TrimPrefix(p.url, "http://"))
@@ -235,8 +235,8 @@ func (p *process) slowRequest(id string) (finish func() (string, error)) {
 	}
 }
 
-// A request under way is finished after SIGTERM, new ones are refused, and what
-// was acknowledged is there after a restart.
+// After SIGTERM running requests are finished and new ones are refused. Acknowledged
+// records exist after a restart.
 func TestGracefulShutdown(t *testing.T) {
 	data := t.TempDir()
 	p := start(t, nil, "serve", "--data", data, "--shutdown-delay", "0s")
@@ -258,7 +258,7 @@ func TestGracefulShutdown(t *testing.T) {
 	again.wantExit(0)
 }
 
-// refuses reports whether new connections are.
+// refuses reports whether new connections are refused.
 func (p *process) refuses() bool {
 	conn, err := net.Dial("tcp", strings.TrimPrefix(p.url, "http://"))
 	if err == nil {
@@ -267,15 +267,15 @@ func (p *process) refuses() bool {
 	return err != nil
 }
 
-// After SIGTERM /readyz says 503 while requests are still answered; then the
-// listener closes. Caught: a listener that closed at once, so that a balancer
-// sent requests to it until its next look.
+// After SIGTERM /readyz answers 503 while requests are still served. Then the listener
+// closes. Caught: a listener that closed at once, so that a load balancer sent requests to
+// it until its next health check.
 func TestReadyzFailsBeforeTheListenerCloses(t *testing.T) {
 	p := start(t, nil, "serve", "--data", t.TempDir(), "--shutdown-delay", "2s")
 	p.want(p.do("GET", "/readyz", ""), 200)
 	begun := time.Now()
 	p.signal(syscall.SIGTERM)
-	testserver.Eventually(t, 10*time.Second, "it says that it leaves", func() bool { return p.do("GET", "/readyz", "").status == 503 })
+	testserver.Eventually(t, 10*time.Second, "/readyz answers 503", func() bool { return p.do("GET", "/readyz", "").status == 503 })
 	if r := p.do("GET", "/readyz", ""); !strings.Contains(r.body, `"status":"leaving"`) {
 		t.Errorf("readyz: %s", r.body)
 	}
@@ -287,7 +287,7 @@ func TestReadyzFailsBeforeTheListenerCloses(t *testing.T) {
 	}
 	p.wantExit(0)
 
-	// Ctrl-C is pressed by a person, and the demo has no balancer.
+	// Ctrl-C comes from a person, and the demo has no load balancer.
 	for sig, args := range map[os.Signal][]string{
 		os.Interrupt:    {"serve", "--data", t.TempDir(), "--shutdown-delay", "1h"},
 		syscall.SIGTERM: {"demo", "--data", t.TempDir(), "--count", "1"},
@@ -295,7 +295,7 @@ func TestReadyzFailsBeforeTheListenerCloses(t *testing.T) {
 		p := start(t, nil, args...)
 		p.signal(sig)
 		p.wantExit(0)
-		if strings.Contains(p.logged(), "leaving") {
+		if strings.Contains(p.logged(), "shutdown delay") {
 			t.Errorf("%v: %v: it waited", args, sig)
 		}
 	}
@@ -310,10 +310,10 @@ func TestSecondSignalEndsAtOnce(t *testing.T) {
 	}{
 		{syscall.SIGINT, 130, "0s", "shutting down"},
 		{syscall.SIGTERM, 143, "0s", "shutting down"},
-		{syscall.SIGTERM, 143, "1h", "leaving"},
+		{syscall.SIGTERM, 143, "1h", "shutdown delay"},
 	} {
 		p := start(t, nil, "serve", "--data", t.TempDir(), "--shutdown-delay", tt.delay)
-		p.slowRequest("1") // never finished: the first signal alone would wait for it
+		p.slowRequest("1") // never finished, so one signal alone would not end the process
 		p.signal(tt.sig)
 		testserver.Eventually(t, 10*time.Second, "it shuts down", func() bool { return strings.Contains(p.logged(), tt.says) })
 		p.signal(tt.sig)
@@ -321,13 +321,13 @@ func TestSecondSignalEndsAtOnce(t *testing.T) {
 	}
 }
 
-func TestShutdownTimeoutCutsOff(t *testing.T) {
+func TestShutdownTimeoutAbortsRequests(t *testing.T) {
 	p := start(t, nil, "serve", "--data", t.TempDir(), "--shutdown-delay", "0s", "--shutdown-timeout", "10ms")
 	p.slowRequest("1")
 	p.signal(syscall.SIGTERM)
 	p.wantExit(1)
-	if !strings.Contains(p.logged(), "cut off") {
-		t.Error("the cut is not reported")
+	if !strings.Contains(p.logged(), "were aborted") {
+		t.Error("the abort is not reported")
 	}
 }
 
@@ -392,8 +392,7 @@ func TestAdminListener(t *testing.T) {
 	}
 }
 
-// The flags of the listeners reach them: names, docs, metrics, and what may be
-// asked of the store.
+// The flags of the listeners work: host names, docs, metrics, and strong reads.
 func TestListenerFlags(t *testing.T) {
 	p := start(t, []string{"ASIDE_ALLOWED_HOSTS=todo.example.com,*.example.org", "ASIDE_NO_DOCS=true"}, "serve", "--data", t.TempDir(),
 		"--admin", "127.0.0.1:0", "--admin-metrics", "--max-strong-loads", "0", "--max-page", "300")
@@ -445,11 +444,11 @@ func TestDemo(t *testing.T) {
 	for i := range 2 {
 		p := start(t, nil, "demo", "--count", fmt.Sprint(25+10*i), "--data", data)
 		p.want(p.do("GET", "/todos/25", ""), 200)
-		// The second time the store is not empty, and is left as it is.
+		// The second time the store is not empty, and stays unchanged.
 		p.want(p.do("GET", "/todos/26", ""), 404)
 		p.signal(os.Interrupt)
 		p.wantExit(0)
-		if out := p.stdout.String(); !strings.Contains(out, "25 todos in "+data) || !strings.Contains(out, "curl -i "+p.url+"/todos/1\n") {
+		if out := p.stdout.String(); !strings.Contains(out, "Serving 25 todos in "+data) || !strings.Contains(out, "curl -i "+p.url+"/todos/1\n") {
 			t.Errorf("it says:\n%s", out)
 		}
 	}
@@ -468,8 +467,8 @@ func TestNoCache(t *testing.T) {
 	}
 }
 
-// Redis and MongoDB that are down keep the server neither from starting nor
-// from answering, and no password of theirs is shown.
+// The server starts and answers while Redis and MongoDB are down. It does not show their
+// passwords.
 func TestServersThatAreDown(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

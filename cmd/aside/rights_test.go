@@ -9,9 +9,9 @@ import (
 	"github.com/asidecache/aside/tests/testserver"
 )
 
-// serve does not start on what no waiting mends: it ends with 2 and one line that
-// says what to do. Each right of SECURITY.md's list is taken away in turn.
-// Caught: a server that starts, and says "cache ok".
+// serve does not start with a Redis that it can never use. It ends with exit code 2 and one
+// line that says what to do. Each permission in SECURITY.md is removed in turn. Caught: a
+// server that started and reported "cache ok".
 func TestServeRefusesToStart(t *testing.T) {
 	redis := testserver.Redis(t)
 	rights := redis.Rights("aside")
@@ -54,9 +54,9 @@ func TestServeRefusesToStart(t *testing.T) {
 	}
 }
 
-// /readyz and aside_degraded tell the truth of a Redis while nobody reads: not there
-// yet, there, gone, back.
-// Caught: "cache ok" until somebody reads past the memory.
+// /readyz and aside_degraded show the state of Redis even without reads: not started,
+// running, stopped, running again.
+// Caught: "cache ok" until a read missed the memory.
 func TestReadinessWithoutTraffic(t *testing.T) {
 	redis := testserver.Redis(t)
 	redis.Kill()

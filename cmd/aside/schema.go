@@ -7,12 +7,12 @@ import (
 
 var schemaVersion = parseSchemaVersion(schemaVersionText)
 
-// parseSchemaVersion panics on what is no schema version: the build is at fault,
-// and no server may start with it.
+// parseSchemaVersion panics if text is not a schema version. Then the program was
+// built wrongly, and must not start.
 func parseSchemaVersion(text string) uint32 {
 	n, err := strconv.ParseUint(text, 10, 32)
 	if err != nil {
-		panic(fmt.Sprintf("main.schemaVersionText is %q, must be a number from 0 to 4294967295: correct it where this program is built (-ldflags -X)", text))
+		panic(fmt.Sprintf("main.schemaVersionText must be a number from 0 to 4294967295, is %q: correct the -ldflags -X of the build", text))
 	}
 	return uint32(n)
 }

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// Caught: a text that is no number taken for version 0.
+// Caught: a text that is not a number was read as version 0.
 func TestSchemaVersionOfABuild(t *testing.T) {
 	for text, want := range map[string]uint32{"1": 1, "2": 2, "4294967295": 1<<32 - 1} {
 		if got := parseSchemaVersion(text); got != want {

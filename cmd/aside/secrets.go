@@ -9,11 +9,11 @@ import (
 	"strings"
 )
 
-// maxSecret is how long the file of a password or URL may be, in bytes.
+// maxSecret is the largest size of a file with a password or URL, in bytes.
 const maxSecret = 64 << 10
 
-// readSecret reads the file of a flag, without the line break at its end. The
-// error never holds what the file holds.
+// readSecret reads the file that a flag names and drops the line break at its end.
+// The error never contains the file's content.
 func readSecret(flag, file string) (string, error) {
 	f, err := os.Open(file)
 	if err != nil {
@@ -25,17 +25,17 @@ func readSecret(flag, file string) (string, error) {
 	case err != nil:
 		return "", fmt.Errorf("%s: %w", flag, err)
 	case len(b) > maxSecret:
-		return "", fmt.Errorf("%s: %s is longer than %d bytes; it must hold nothing but the secret", flag, file, maxSecret)
+		return "", fmt.Errorf("%s: %s is longer than %d bytes; the file must contain only the secret", flag, file, maxSecret)
 	case text == "":
 		return "", fmt.Errorf("%s: %s is empty", flag, file)
 	case strings.ContainsAny(text, "\r\n\x00"):
-		return "", fmt.Errorf("%s: %s has more than one line; it must hold nothing but the secret", flag, file)
+		return "", fmt.Errorf("%s: %s has more than one line; the file must contain only the secret", flag, file)
 	default:
 		return text, nil
 	}
 }
 
-// oneOf returns the value, or what its file holds; both at once are refused.
+// oneOf returns the value, or the content of its file. It refuses both at once.
 func oneOf(flag, value, file string) (string, error) {
 	switch {
 	case file == "":
@@ -46,8 +46,8 @@ func oneOf(flag, value, file string) (string, error) {
 	return readSecret(flag+"-file", file)
 }
 
-// withPassword puts the password of a file into a URL that has a user at most.
-// needsUser tells whether it must have one.
+// withPassword puts the password from a file into a URL. The URL must not have a
+// password, and must have a user if needsUser is set.
 func withPassword(flag, rawURL, fileFlag, file string, needsUser bool) (string, error) {
 	if file == "" {
 		return rawURL, nil
@@ -61,7 +61,7 @@ func withPassword(flag, rawURL, fileFlag, file string, needsUser bool) (string, 
 	}
 	scheme, rest, ok := strings.Cut(rawURL, "://")
 	if !ok {
-		return "", fmt.Errorf("%s: no scheme, want one like %s", flag, map[bool]string{false: "redis://cache1", true: "mongodb://todo@db1"}[needsUser])
+		return "", fmt.Errorf("%s has no scheme; write it like %s", flag, map[bool]string{false: "redis://cache1", true: "mongodb://todo@db1"}[needsUser])
 	}
 	user := ""
 	if i := strings.LastIndexByte(rest, '@'); i >= 0 {
@@ -69,10 +69,10 @@ func withPassword(flag, rawURL, fileFlag, file string, needsUser bool) (string, 
 	}
 	switch {
 	case strings.Contains(user, ":"):
-		return "", fmt.Errorf("%s has a password and %s gives another: leave one out", flag, fileFlag)
+		return "", fmt.Errorf("%s has a password and %s gives another one: remove one of them", flag, fileFlag)
 	case user == "" && needsUser:
 		return "", errors.New(flag + " must name the user of the password in " + fileFlag + ", as in mongodb://todo@db1")
 	}
-	escaped := strings.ReplaceAll(url.QueryEscape(password), "+", "%20") // as both parts of a URL have it
+	escaped := strings.ReplaceAll(url.QueryEscape(password), "+", "%20") // %20 is valid in every part of a URL, + is not
 	return scheme + "://" + user + ":" + escaped + "@" + rest, nil
 }

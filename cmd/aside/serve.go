@@ -30,34 +30,34 @@ type ServeCmd struct {
 	CacheFlags
 }
 
-// HTTPFlags set up the listeners.
+// HTTPFlags configure the listeners.
 type HTTPFlags struct {
-	Listen       string   `help:"Address to serve on. Port 0 picks a free one and says which." default:"127.0.0.1:8000" env:"ASIDE_LISTEN" group:"HTTP"`
-	AllowedHosts []string `help:"Names under which clients reach this server, as in their URLs and without a port, such as todo.example.com or *.example.com; * allows any. A request for another name is refused, so that no web page can make its own name point here. Names of this machine's loopback interface, and the address that a request came to, are always good. Default: only those if --listen is a loopback address, else any." placeholder:"NAME" env:"ASIDE_ALLOWED_HOSTS" group:"HTTP"`
-	TLSCert      string   `name:"tls-cert" help:"Serve over TLS (HTTP/1.1 and HTTP/2), --admin too, with this certificate and those that it was signed with, in PEM form. Read again when it changes, and at SIGHUP." placeholder:"FILE" env:"ASIDE_TLS_CERT" group:"HTTP"`
-	TLSKey       string   `name:"tls-key" help:"The key of --tls-cert." placeholder:"FILE" env:"ASIDE_TLS_KEY" group:"HTTP"`
-	NoDocs       bool     `help:"Leave out /docs and /openapi.json." env:"ASIDE_NO_DOCS" group:"HTTP"`
+	Listen       string   `help:"Address to listen on. With port 0 the system picks a free port; the log shows it." default:"127.0.0.1:8000" env:"ASIDE_LISTEN" group:"HTTP"`
+	AllowedHosts []string `help:"Host names that clients may use for this server, without a port, such as todo.example.com or *.example.com. * allows any name. A request for another name is refused: this stops DNS rebinding attacks from web pages. Loopback names, and the IP address that the request came to, are always allowed. Default: only those if --listen is a loopback address, otherwise any name." placeholder:"NAME" env:"ASIDE_ALLOWED_HOSTS" group:"HTTP"`
+	TLSCert      string   `name:"tls-cert" help:"File with the TLS certificate and its chain, in PEM form. With it the server uses TLS (HTTP/1.1 and HTTP/2), on --admin too. The file is read again when it changes, and on SIGHUP." placeholder:"FILE" env:"ASIDE_TLS_CERT" group:"HTTP"`
+	TLSKey       string   `name:"tls-key" help:"File with the private key of --tls-cert, in PEM form." placeholder:"FILE" env:"ASIDE_TLS_KEY" group:"HTTP"`
+	NoDocs       bool     `help:"Do not serve /docs and /openapi.json." env:"ASIDE_NO_DOCS" group:"HTTP"`
 
-	Admin           string `help:"Address of a second listener with POST /flush, /debug/pprof/ and /metrics. It asks nobody for a password, so it must be a loopback address. Off by default." placeholder:"HOST:PORT" env:"ASIDE_ADMIN" group:"HTTP"`
-	AdminAnyAddress bool   `help:"Let --admin be another than a loopback address, in a network that keeps strangers out." env:"ASIDE_ADMIN_ANY_ADDRESS" group:"HTTP"`
-	AdminMetrics    bool   `help:"Show /metrics on --admin alone." env:"ASIDE_ADMIN_METRICS" group:"HTTP"`
+	Admin           string `help:"Address of an admin listener with POST /flush, /debug/pprof/ and /metrics. It has no authentication, so it must be a loopback address. Default: no admin listener." placeholder:"HOST:PORT" env:"ASIDE_ADMIN" group:"HTTP"`
+	AdminAnyAddress bool   `help:"Allow --admin on an address that is not loopback. Use it only in a protected network." env:"ASIDE_ADMIN_ANY_ADDRESS" group:"HTTP"`
+	AdminMetrics    bool   `help:"Serve /metrics on --admin only." env:"ASIDE_ADMIN_METRICS" group:"HTTP"`
 
-	MaxBody         int64         `help:"Largest request body, in bytes." default:"1048576" env:"ASIDE_MAX_BODY" group:"HTTP limits"`
-	MaxHeader       int           `help:"Largest request header, in bytes." default:"32768" env:"ASIDE_MAX_HEADER" group:"HTTP limits"`
-	MaxPage         int64         `help:"Bytes of records in one page or batch. It ends early where large records would pass that, and says how to go on." default:"1048576" env:"ASIDE_MAX_PAGE" group:"HTTP limits"`
-	MaxLists        int           `help:"Pages and batches that are answered at one time; each may take some times --max-page of memory. Others get 503 and Retry-After." default:"32" env:"ASIDE_MAX_LISTS" group:"HTTP limits"`
-	MaxRequests     int           `help:"Requests that are answered at one time. Others get 503 and Retry-After, but for /healthz and /readyz." default:"1024" env:"ASIDE_MAX_REQUESTS" group:"HTTP limits"`
-	MaxConnections  int           `help:"Connections at one time. Others get 503 and Retry-After, but for /healthz and /readyz, and are closed." default:"4096" env:"ASIDE_MAX_CONNECTIONS" group:"HTTP limits"`
-	MaxStrongLoads  strongLimit   `help:"Reads of the store a second that clients may cause by asking for the newest value (Cache-Control: no-cache or max-age=0). Above it such reads get 503 and Retry-After; those that Redis answers do not count. 0: the header is ignored, and nobody can ask. unlimited: no bound." default:"1000" env:"ASIDE_MAX_STRONG_LOADS" group:"HTTP limits"`
-	ReadTimeout     time.Duration `help:"Longest time for a request to arrive, its body included; its header has 5s at most." default:"30s" env:"ASIDE_READ_TIMEOUT" group:"HTTP limits"`
-	RequestTimeout  time.Duration `help:"Longest time to work on a request." default:"15s" env:"ASIDE_REQUEST_TIMEOUT" group:"HTTP limits"`
-	SendTimeout     time.Duration `help:"Longest time for a client to take in an answer; then its connection is closed." default:"30s" env:"ASIDE_SEND_TIMEOUT" group:"HTTP limits"`
-	IdleTimeout     time.Duration `help:"How long an idle connection is kept." default:"2m" env:"ASIDE_IDLE_TIMEOUT" group:"HTTP limits"`
-	ShutdownDelay   time.Duration `help:"How long the server goes on after SIGTERM with /readyz at 503, so that balancers send their requests elsewhere before it stops to listen. Ctrl-C does not wait. Default: 5s, none for the demo." placeholder:"DURATION" default:"-1ns" env:"ASIDE_SHUTDOWN_DELAY" group:"HTTP limits"`
-	ShutdownTimeout time.Duration `help:"After that: how long requests under way may take to finish. A second SIGINT or SIGTERM ends the process at once." default:"20s" env:"ASIDE_SHUTDOWN_TIMEOUT" group:"HTTP limits"`
+	MaxBody         int64         `help:"Maximum size of a request body, in bytes." default:"1048576" env:"ASIDE_MAX_BODY" group:"HTTP limits"`
+	MaxHeader       int           `help:"Maximum size of a request header, in bytes." default:"32768" env:"ASIDE_MAX_HEADER" group:"HTTP limits"`
+	MaxPage         int64         `help:"Maximum size of the records in one page or batch, in bytes. A page or batch with large records ends early, and tells the client how to continue." default:"1048576" env:"ASIDE_MAX_PAGE" group:"HTTP limits"`
+	MaxLists        int           `help:"Maximum number of concurrent pages and batches. Each may need a few times --max-page of memory. Further ones get 503 and Retry-After." default:"32" env:"ASIDE_MAX_LISTS" group:"HTTP limits"`
+	MaxRequests     int           `help:"Maximum number of concurrent requests. Further ones get 503 and Retry-After, except /healthz and /readyz." default:"1024" env:"ASIDE_MAX_REQUESTS" group:"HTTP limits"`
+	MaxConnections  int           `help:"Maximum number of open connections. Further ones get 503 and Retry-After, except for /healthz and /readyz, and are closed." default:"4096" env:"ASIDE_MAX_CONNECTIONS" group:"HTTP limits"`
+	MaxStrongLoads  strongLimit   `help:"Maximum number of store reads per second for strong reads (Cache-Control: no-cache or max-age=0). Above it, strong reads get 503 and Retry-After. Strong reads that Redis answers do not count. 0: ignore the header. unlimited: no limit." default:"1000" env:"ASIDE_MAX_STRONG_LOADS" group:"HTTP limits"`
+	ReadTimeout     time.Duration `help:"Timeout for receiving a request with its body. The header must arrive within 5s." default:"30s" env:"ASIDE_READ_TIMEOUT" group:"HTTP limits"`
+	RequestTimeout  time.Duration `help:"Timeout for processing a request." default:"15s" env:"ASIDE_REQUEST_TIMEOUT" group:"HTTP limits"`
+	SendTimeout     time.Duration `help:"Timeout for sending a response. The server closes the connection of a client that reads more slowly." default:"30s" env:"ASIDE_SEND_TIMEOUT" group:"HTTP limits"`
+	IdleTimeout     time.Duration `help:"How long an idle connection stays open." default:"2m" env:"ASIDE_IDLE_TIMEOUT" group:"HTTP limits"`
+	ShutdownDelay   time.Duration `help:"After SIGTERM the server continues for this time, with 503 at /readyz, so that load balancers stop sending requests to it. Then it closes its listener. Ctrl-C skips this delay. Default: 5s, for the demo 0s." placeholder:"DURATION" default:"-1ns" env:"ASIDE_SHUTDOWN_DELAY" group:"HTTP limits"`
+	ShutdownTimeout time.Duration `help:"After --shutdown-delay: how long running requests may take to finish. A second SIGINT or SIGTERM ends the process at once." default:"20s" env:"ASIDE_SHUTDOWN_TIMEOUT" group:"HTTP limits"`
 }
 
-// strongLimit is how many strong loads there may be in a second.
+// strongLimit is the maximum number of strong loads per second.
 type strongLimit int
 
 const unlimited strongLimit = -1
@@ -69,7 +69,7 @@ func (l *strongLimit) UnmarshalText(text []byte) error {
 	case string(text) == "unlimited":
 		n = int(unlimited)
 	case err != nil || n < 0:
-		return fmt.Errorf("must be a number from 0 on, or unlimited, is %q", text)
+		return fmt.Errorf("must be 0 or more, or unlimited, is %q", text)
 	}
 	*l = strongLimit(n)
 	return nil
@@ -78,41 +78,43 @@ func (l *strongLimit) UnmarshalText(text []byte) error {
 const (
 	headerTimeout = 5 * time.Second
 	shutdownDelay = 5 * time.Second
-	// closeTime is for the cache to release what it holds, even if requests
-	// used up the time for shutting down.
+	// closeTime is how long the cache may take to release its leases and fences.
+	// It does not depend on how long the requests took to finish.
 	closeTime = 5 * time.Second
-	// The operator's own requests are few.
+	// Operators send few requests.
 	maxAdminConnections = 32
 )
 
 // Help is shown by "aside serve --help".
 func (*ServeCmd) Help() string {
-	return `With no flags: an embedded store in ./aside-data, and a cache in memory.
+	return `Without flags, the store is embedded, in ./aside-data, and the cache is in memory.
 
     aside serve
     curl -i http://127.0.0.1:8000/todos/1
 
-On real servers, with the passwords where other users cannot read them:
+In production, put the passwords into files that other users cannot read:
 
     aside serve --listen 0.0.0.0:8000 \
         --mongo 'mongodb://todo@db1,db2,db3/?replicaSet=rs0' \
         --mongo-password-file /run/secrets/mongo \
         --redis rediss://todo@cache1 --redis-password-file /run/secrets/redis
 
-The forms of --redis; what they leave out is port 6379 and database 0:
+The forms of --redis are as follows. The default port is 6379, the default database is 0.
 
     redis://user@host:6379/0                              one server
-    rediss://user@host:6379/0                             the same over TLS
+    rediss://user@host:6379/0                             one server, over TLS
     redis://host1?addr=host2                              a cluster
     redis://host1:26379?addr=host2:26379&master_set=m     Sentinel
 
-What a running server tells:
+A running server offers:
 
-    Cache-Status                    a header: how this read was answered
-    /docs, /openapi.json            the API, to click through and for programs
-    /healthz, /readyz, /metrics     is it alive, can it answer, the figures
+    Cache-Status               a response header: which tier answered the read
+    /docs, /openapi.json       the API documentation, and its OpenAPI document
+    /healthz, /readyz          health: the process runs, the service can answer
+    /metrics                   metrics for Prometheus
 
-It asks nobody for a password, and by default serves this machine alone. Before others can reach it, read SECURITY.md.`
+The service has no authentication. By default it listens on the loopback interface only. Read
+SECURITY.md before you make it reachable for others.`
 }
 
 // Validate is called by the parser.
@@ -133,11 +135,11 @@ func (f *HTTPFlags) check() error {
 		case err != nil:
 			fault("--admin must be HOST:PORT, such as 127.0.0.1:8001, is %q", f.Admin)
 		case !f.AdminAnyAddress && host != "localhost" && (ip == nil || !ip.IsLoopback()):
-			fault("--admin must be a loopback address, such as 127.0.0.1:8001, is %q: it asks nobody for a password (--admin-any-address allows it)", f.Admin)
+			fault("--admin must be a loopback address, such as 127.0.0.1:8001, is %q: the admin listener has no authentication (--admin-any-address allows other addresses)", f.Admin)
 		}
 	}
 	if f.AdminMetrics && f.Admin == "" {
-		fault("--admin-metrics needs --admin, or nobody could see /metrics")
+		fault("--admin-metrics needs --admin: without it there is no /metrics")
 	}
 	if err := pair("--tls-cert", f.TLSCert, "--tls-key", f.TLSKey); err != nil {
 		errs = append(errs, err)
@@ -169,15 +171,15 @@ func (f *HTTPFlags) check() error {
 	return errors.Join(errs...)
 }
 
-// Run serves until ctx ends.
+// Run serves requests until ctx ends.
 func (c *ServeCmd) Run(ctx context.Context, log *slog.Logger) error {
 	return c.run(ctx, log, nil)
 }
 
-// run serves until ctx ends. ready, if set, is called with the service's URL
-// once requests are accepted.
+// run serves requests until ctx ends. If ready is set, run calls it with the service's
+// URL as soon as the service accepts requests.
 func (c *ServeCmd) run(ctx context.Context, log *slog.Logger, ready func(url string)) (err error) {
-	// First what can be refused without having touched anything.
+	// First the steps that can fail without side effects.
 	listener, err := listen(ctx, "--listen", c.Listen)
 	if err != nil {
 		return err
@@ -238,7 +240,7 @@ func (c *ServeCmd) run(ctx context.Context, log *slog.Logger, ready func(url str
 
 	name, err := c.nameOf(ctx, store)
 	if final := (*exitError)(nil); err != nil && ctx.Err() == nil && !errors.As(err, &final) {
-		log.Warn("the store does not answer, and the cache is named after it: requests are refused until it does (with --cache-name what Redis has would be served)", "error", err)
+		log.Warn("store unreachable, requests are refused until it answers: the cache name contains the store's identity (set --cache-name to serve from Redis meanwhile)", "error", err)
 		meanwhile := options
 		meanwhile.Service, meanwhile.Registry = todo.NewService(todo.ServiceOptions{Store: unknownStore{}}), prometheus.NewRegistry()
 		h, err := httpapi.New(meanwhile)
@@ -277,14 +279,14 @@ func (c *ServeCmd) run(ctx context.Context, log *slog.Logger, ready func(url str
 	if err != nil {
 		return err
 	}
-	// Before the store closes: loads and writes under way need it.
+	// This runs before the store closes, which running loads and writes still need.
 	defer func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTime)
 		defer cancel()
 		switch closeErr := closeCache(ctx); {
 		case closeErr == nil:
 		case errors.Is(closeErr, aside.ErrL2Unavailable):
-			log.Warn("Redis cannot be told of the last writes: other servers may answer with older records until those expire", "ttl", c.TTL.String(), "error", closeErr)
+			log.Warn("last invalidations not delivered to Redis: other servers may answer with older records until these expire", "ttl", c.TTL.String(), "error", closeErr)
 		default:
 			err = errors.Join(err, fmt.Errorf("closing the cache: %w", closeErr))
 		}
@@ -307,7 +309,7 @@ func (c *ServeCmd) run(ctx context.Context, log *slog.Logger, ready func(url str
 		httpapi.NewConnections(maxAdminConnections).Limit(s)
 		servers = append(servers, s)
 		go func() { failed <- serveOn(s, adminListener) }()
-		log.Info("serving the operator", "url", urlOf(adminListener, secure))
+		log.Info("admin listener started", "url", urlOf(adminListener, secure))
 	}
 	log.Info("serving", "url", urlOf(listener, secure), "store", c.StoreFlags.Describe(), "cache", c.CacheFlags.Describe(), "cache_name", name,
 		"version", readVersion().Version, "cpus", runtime.GOMAXPROCS(0))
@@ -322,7 +324,7 @@ func (c *ServeCmd) run(ctx context.Context, log *slog.Logger, ready func(url str
 	}
 	handler.Leave()
 	if delay := c.delay(ctx); delay > 0 {
-		log.Info("leaving: /readyz says 503, requests are still served", "reason", context.Cause(ctx).Error(), "for", delay.String())
+		log.Info("shutdown delay: /readyz answers 503, requests are still served", "reason", context.Cause(ctx).Error(), "for", delay.String())
 		select {
 		case err := <-failed:
 			return crashed(err)
@@ -332,13 +334,13 @@ func (c *ServeCmd) run(ctx context.Context, log *slog.Logger, ready func(url str
 	log.Info("shutting down", "reason", context.Cause(ctx).Error(), "within", c.ShutdownTimeout.String())
 	err = shutdown(servers, c.ShutdownTimeout)
 	if err == nil {
-		log.Info("all requests are finished")
+		log.Info("all requests finished")
 	}
 	return err
 }
 
-// shutdown stops accepting, lets requests finish within the limit, and cuts off
-// the rest.
+// shutdown closes the listeners, waits for running requests up to the limit, and
+// aborts the others.
 func shutdown(servers []*http.Server, limit time.Duration) error {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
@@ -346,17 +348,17 @@ func shutdown(servers []*http.Server, limit time.Duration) error {
 	for _, s := range servers {
 		if e := s.Shutdown(ctx); e != nil {
 			_ = s.Close()
-			err = fmt.Errorf("requests were still being served after %v, and were cut off", limit)
+			err = fmt.Errorf("requests were still running after %v and were aborted", limit)
 		}
 	}
 	return err
 }
 
-// delay is how long to go on after the signal that ended ctx.
+// delay returns how long to continue after the signal that ended ctx.
 func (f *HTTPFlags) delay(ctx context.Context) time.Duration {
 	var stopped signalError
 	if !errors.As(context.Cause(ctx), &stopped) || stopped.Signal != syscall.SIGTERM {
-		return 0 // a person waits
+		return 0 // a person pressed Ctrl-C
 	}
 	if f.ShutdownDelay == notGiven {
 		return shutdownDelay
@@ -364,7 +366,7 @@ func (f *HTTPFlags) delay(ctx context.Context) time.Duration {
 	return f.ShutdownDelay
 }
 
-// hosts are the names that requests on l may be for.
+// hosts returns the host names that requests on l may use.
 func (f *HTTPFlags) hosts(l net.Listener) *httpapi.Hosts {
 	if len(f.AllowedHosts) == 0 && !l.Addr().(*net.TCPAddr).IP.IsLoopback() {
 		return httpapi.AnyHost()
@@ -376,7 +378,7 @@ func (f *HTTPFlags) hosts(l net.Listener) *httpapi.Hosts {
 	return h
 }
 
-// secure is what the listeners show over TLS; nil without --tls-cert.
+// secure returns the certificate of the listeners, or nil without --tls-cert.
 func (f *HTTPFlags) secure(log *slog.Logger) (*keyPair, error) {
 	if f.TLSCert == "" {
 		return nil, nil
@@ -388,14 +390,14 @@ func (f *HTTPFlags) secure(log *slog.Logger) (*keyPair, error) {
 	return p, nil
 }
 
-// switched is the handler of a server that serves before all of it is known.
+// switched is a handler that can be replaced while the server runs.
 type switched struct{ now atomic.Pointer[http.Handler] }
 
 func (s *switched) to(h http.Handler) { s.now.Store(&h) }
 
 func (s *switched) ServeHTTP(w http.ResponseWriter, r *http.Request) { (*s.now.Load()).ServeHTTP(w, r) }
 
-// serveOn serves with TLS if s is set up for it.
+// serveOn serves requests on l, with TLS if s is configured for it.
 func serveOn(s *http.Server, l net.Listener) error {
 	if s.TLSConfig != nil {
 		return s.ServeTLS(l, "", "")
@@ -408,10 +410,10 @@ func (f *HTTPFlags) server(h http.Handler, log *slog.Logger, secure *keyPair) *h
 		Handler:           h,
 		ReadHeaderTimeout: min(headerTimeout, f.ReadTimeout),
 		ReadTimeout:       f.ReadTimeout,
-		WriteTimeout:      f.ReadTimeout + f.RequestTimeout + f.SendTimeout, // counted from the end of the header
+		WriteTimeout:      f.ReadTimeout + f.RequestTimeout + f.SendTimeout, // net/http counts it from the end of the header
 		IdleTimeout:       f.IdleTimeout,
 		MaxHeaderBytes:    f.MaxHeader,
-		// Broken connections and handshakes: the clients' trouble.
+		// Broken connections and handshakes are faults of clients.
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 	if secure != nil {
@@ -424,9 +426,9 @@ func listen(ctx context.Context, flag, address string) (net.Listener, error) {
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return nil, fmt.Errorf("%s %s: another program, perhaps another aside, serves on this address; stop it or choose another port (0 picks a free one)", flag, address)
+		return nil, fmt.Errorf("%s %s: another program already listens on this address, perhaps another aside; stop it or choose another port (0 picks a free one)", flag, address)
 	case errors.Is(err, syscall.EACCES):
-		return nil, fmt.Errorf("%s %s: this user may not serve on this port; choose one from 1024 on", flag, address)
+		return nil, fmt.Errorf("%s %s: this user may not listen on this port; choose port 1024 or higher", flag, address)
 	case err != nil:
 		return nil, fmt.Errorf("%s: %w", flag, err)
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/asidecache/aside/tests/testserver"
 )
 
-// The main path on real servers: two nodes over one MongoDB and one Redis.
+// The main path on real servers: two nodes with one MongoDB and one Redis.
 func TestTwoNodesOnRealServers(t *testing.T) {
 	mongo, redis := testserver.Mongo(t), testserver.Redis(t, "--requirepass", "hunter2")
 	env := []string{"ASIDE_MONGO=" + mongo.URI(), "ASIDE_REDIS=" + redis.URL()}
@@ -73,7 +73,7 @@ func TestTutorialDefectRedisDownIsAnOutage(t *testing.T) {
 	}
 }
 
-// The tutorial's service takes any key in Redis with the id's name for a todo.
+// The tutorial's service accepts any key in Redis with the name of the id as a todo.
 func TestTutorialDefectForeignKeyServed(t *testing.T) {
 	redis := testserver.Redis(t)
 	redis.Do("HSET", "1", "id", "1", "name", "foreign", "description", "x")
@@ -83,18 +83,18 @@ func TestTutorialDefectForeignKeyServed(t *testing.T) {
 	p.want(p.do("POST", "/todos", `{"id":"2","name":"n"}`), 201)
 	p.want(p.do("GET", "/todos/2", ""), 200)
 
-	// Not even garbage under our own key is served.
+	// Garbage under the service's own key is not served either.
 	redis.Do("SET", "aside:mine:0:2", "garbage")
 	if r := p.want(p.do("GET", "/todos/2", "", "Cache-Control: no-cache"), 200); !strings.Contains(r.body, `"name":"n"`) {
 		t.Errorf("body: %s", r.body)
 	}
 }
 
-// What others have put into Redis under the service's own keys, in its own format,
-// is not shown to anybody unless it could be the record, and is mended: for a read of
-// one record, and of several. Caught: the record of another id, and one without an id
-// for null; a record that no page could show; an absence, or an old record, for ever.
-func TestForgedEntriesAreMended(t *testing.T) {
+// Another program writes entries in the service's format under its keys. The service does
+// not show an entry that cannot be the record, and repairs it, for reads of one record and
+// of several. Caught: the record of another id; a record without an id, shown as null; a
+// record that no page could show; an absence, or an old record, that stayed for ever.
+func TestForgedEntriesAreRepaired(t *testing.T) {
 	redis := testserver.Redis(t)
 	p := start(t, unhurried, "serve", "--data", t.TempDir(), "--redis", redis.URL(), "--cache-name", "mine", "--no-l1")
 	p.want(p.do("POST", "/todos", `{"id":"1","name":"mine"}`), 201)
@@ -158,8 +158,8 @@ func TestTutorialDefectNoTTL(t *testing.T) {
 	}
 }
 
-// The tutorial's service hangs for 30 s when its database is down, then answers
-// 500. Here what is cached is answered, the rest refused, and it recovers.
+// The tutorial's service hangs for 30 s when its database is down, then answers 500. This
+// service answers cached records, refuses other requests, and recovers.
 func TestTutorialDefectDatabaseDownHangs(t *testing.T) {
 	mongo := testserver.Mongo(t)
 	proxy := testserver.Toxiproxy(t, mongo.Addr())

@@ -9,8 +9,8 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// Each time-out's flag reaches its option, and without flags they are the
-// library's defaults. Caught: a flag that was parsed and not handed on.
+// Each timeout flag sets its option. Without flags the options have the library's defaults.
+// Caught: a flag that was parsed but not passed on.
 func TestTimeoutFlags(t *testing.T) {
 	for _, tt := range []struct {
 		args                                      string
@@ -52,9 +52,9 @@ func TestTimeoutFlags(t *testing.T) {
 	}
 }
 
-// Caught: a fence as long as the write, which the library reports under names
-// that are no flags, after the listener is open.
-func TestTimeoutFlagsThatCannotBe(t *testing.T) {
+// Caught: a fence as short as the write timeout. The library reported it after the listener
+// was open, with the names of its options instead of flags.
+func TestInvalidTimeoutFlags(t *testing.T) {
 	_, stderr, code := asideRun(t, nil, strings.Fields("serve --listen 127.0.0.1:0 --load-timeout 0s --write-timeout=-1s --redis-timeout 1us --redis-silence 99ms --degraded-l1-ttl=-1s")...)
 	if code != exitUsage {
 		t.Errorf("exit %d", code)

@@ -17,11 +17,10 @@ import (
 	"time"
 )
 
-// keyPair is a certificate and its key in two files, read again when one of them
-// has changed. It is looked at when a handshake needs it, and at most once in
-// lookEvery.
+// keyPair is a certificate and its key in two files. It reads them again when one of
+// them has changed. A handshake checks for changes, at most once in lookEvery.
 type keyPair struct {
-	flags             string // as messages name them
+	flags             string // their names, for messages
 	certFile, keyFile string
 	log               *slog.Logger
 
@@ -33,7 +32,7 @@ type keyPair struct {
 
 const lookEvery = time.Second
 
-// mark tells versions of a file apart.
+// mark identifies a version of a file.
 type mark struct {
 	changed time.Time
 	size    int64
@@ -69,8 +68,7 @@ func (p *keyPair) readLocked(now time.Time) error {
 	return nil
 }
 
-// get returns the certificate as the files have it now, or the one before if
-// they cannot be used.
+// get returns the current certificate, or the previous one if the files are invalid.
 func (p *keyPair) get() *tls.Certificate {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -83,7 +81,7 @@ func (p *keyPair) get() *tls.Certificate {
 	return p.cert
 }
 
-// reload reads the files whether or not they seem changed.
+// reload reads the files even if they seem unchanged.
 func (p *keyPair) reload() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -92,13 +90,13 @@ func (p *keyPair) reload() {
 
 func (p *keyPair) reloadLocked(now time.Time) {
 	if err := p.readLocked(now); err != nil {
-		p.log.Warn("the changed certificate or key cannot be used; the one before stays", "error", err)
+		p.log.Warn("new certificate or key is invalid, keeping the previous one", "error", err)
 		return
 	}
-	p.log.Info("certificate read again", "file", p.certFile, "expires", p.cert.Leaf.NotAfter.Format(time.RFC3339))
+	p.log.Info("certificate reloaded", "file", p.certFile, "expires", p.cert.Leaf.NotAfter.Format(time.RFC3339))
 }
 
-// reloadOnHangUp reloads at each SIGHUP until stop is called.
+// reloadOnHangUp reloads the files on each SIGHUP, until stop is called.
 func (p *keyPair) reloadOnHangUp() (stop func()) {
 	ch := make(chan os.Signal, 1)
 	signal.Notify(ch, syscall.SIGHUP)
@@ -121,7 +119,7 @@ func (p *keyPair) reloadOnHangUp() (stop func()) {
 	}
 }
 
-// serverTLS is how the listeners speak TLS.
+// serverTLS returns the TLS configuration of the listeners.
 func (p *keyPair) serverTLS() *tls.Config {
 	return &tls.Config{
 		MinVersion:     tls.VersionTLS12,
@@ -130,7 +128,7 @@ func (p *keyPair) serverTLS() *tls.Config {
 	}
 }
 
-// pair reports a flag without the other that it needs.
+// pair reports a certificate without a key, or a key without a certificate.
 func pair(certFlag, cert, keyFlag, key string) error {
 	switch {
 	case cert != "" && key == "":
@@ -141,9 +139,9 @@ func pair(certFlag, cert, keyFlag, key string) error {
 	return nil
 }
 
-// redisTLS is how Redis is spoken to over TLS; nil if it is not. A server that
-// asks for a certificate while none is given closes the connection with hardly a
-// word, so this says it.
+// redisTLS returns the TLS configuration for Redis, or nil without TLS. If Redis
+// requires a client certificate and there is none, it closes the connection without
+// a clear error. So the configuration logs a warning.
 func (f *CacheFlags) redisTLS(log *slog.Logger) (*tls.Config, error) {
 	scheme, _, _ := strings.Cut(f.Redis, "://")
 	if scheme != "rediss" && scheme != "valkeys" {
@@ -166,7 +164,7 @@ func (f *CacheFlags) redisTLS(log *slog.Logger) (*tls.Config, error) {
 		}
 		config.RootCAs = x509.NewCertPool()
 		if !config.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("--redis-tls-ca: %s holds no certificate in PEM form (-----BEGIN CERTIFICATE-----)", f.RedisTLSCA)
+			return nil, fmt.Errorf("--redis-tls-ca: %s contains no certificate in PEM form (-----BEGIN CERTIFICATE-----)", f.RedisTLSCA)
 		}
 	}
 	if f.RedisTLSCert != "" {
@@ -180,15 +178,15 @@ func (f *CacheFlags) redisTLS(log *slog.Logger) (*tls.Config, error) {
 	var once sync.Once
 	config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 		once.Do(func() {
-			log.Warn("Redis asks for a client certificate and there is none; if it insists, it closes the connection: give --redis-tls-cert and --redis-tls-key, or set tls-auth-clients to no in Redis")
+			log.Warn("Redis asks for a client certificate, but none is configured; if Redis requires it, it closes the connection: set --redis-tls-cert and --redis-tls-key, or set tls-auth-clients to no in Redis")
 		})
 		return &tls.Certificate{}, nil
 	}
 	return config, nil
 }
 
-// urlTLS carries over what the URL says of TLS: the name that the server's
-// certificate must have, and skip_verify.
+// urlTLS copies the TLS settings of the URL: the server name that the certificate must
+// have, and skip_verify.
 func (f *CacheFlags) urlTLS(config *tls.Config) error {
 	rest := f.Redis
 	if i := strings.LastIndexByte(rest, '@'); i >= 0 {
@@ -196,7 +194,7 @@ func (f *CacheFlags) urlTLS(config *tls.Config) error {
 	}
 	u, err := url.Parse(rest)
 	if err != nil {
-		return nil // redisl2 says what is wrong with it
+		return nil // redisl2 reports the error
 	}
 	config.ServerName = u.Hostname()
 	if q := u.Query(); q.Has("skip_verify") {

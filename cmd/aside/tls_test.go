@@ -93,8 +93,8 @@ func secretFile(t *testing.T, text string) string {
 	return file
 }
 
-// Both listeners speak TLS, and HTTP/2; a certificate that has changed is used
-// without a restart, and one that is broken is not.
+// Both listeners support TLS and HTTP/2. A changed certificate is used without a restart, an
+// invalid one is not.
 func TestListenersOverTLS(t *testing.T) {
 	ca := newAuthority(t)
 	cert, key := ca.issue("server", big.NewInt(2))
@@ -138,19 +138,19 @@ func TestListenersOverTLS(t *testing.T) {
 	}
 	mustWrite(t, cert, "no certificate")
 	p.signal(syscall.SIGHUP)
-	testserver.Eventually(t, 20*time.Second, "it says that it cannot use it", func() bool { return strings.Contains(p.logged(), "the one before stays") })
+	testserver.Eventually(t, 20*time.Second, "it says that it cannot use it", func() bool { return strings.Contains(p.logged(), "keeping the previous one") })
 	if got := serial(); got != 3 {
 		t.Errorf("serial number %d", got)
 	}
 	mustWrite(t, cert, string(good))
 	p.signal(syscall.SIGHUP)
-	testserver.Eventually(t, 20*time.Second, "it reads it again", func() bool { return strings.Count(p.logged(), "certificate read again") == 2 })
+	testserver.Eventually(t, 20*time.Second, "it reads it again", func() bool { return strings.Count(p.logged(), "certificate reloaded") == 2 })
 	p.signal(os.Interrupt)
 	p.wantExit(0)
 }
 
-// A Redis that asks for client certificates. Caught: no way to give one, and a
-// log that said "connection reset by peer" and no more.
+// A Redis that requires client certificates. Caught: there was no flag for one, and the log
+// said only "connection reset by peer".
 func TestRedisWithClientCertificates(t *testing.T) {
 	ca := newAuthority(t)
 	serverCert, serverKey := ca.issue("redis", big.NewInt(2))
@@ -174,8 +174,8 @@ func TestRedisWithClientCertificates(t *testing.T) {
 	p.signal(os.Interrupt)
 	p.wantExit(0)
 
-	// What a server does that cannot use its Redis is another test's; here it must
-	// say what is missing, however it ends.
+	// Another test checks what a server does without a usable Redis. Here it must
+	// only say what is missing.
 	without := command(t, nil, append(redis, "--listen", "127.0.0.1:0")...)
 	out, err := without.StderrPipe()
 	if err != nil {
@@ -212,8 +212,7 @@ func TestRedisWithClientCertificates(t *testing.T) {
 	_ = without.Wait()
 }
 
-// Passwords come from files, as they are, and reach the servers; they stand in
-// no flag, no log and no message.
+// Passwords from files reach the servers. They are in no flag, no log and no message.
 func TestSecretsFromFiles(t *testing.T) {
 	redis := testserver.Redis(t, "--requirepass", "hunter2")
 	p := start(t, []string{"ASIDE_REDIS_PASSWORD_FILE=" + secretFile(t, "hunter2\r\n")}, "serve", "--data", t.TempDir(), "--redis", "redis://"+redis.Addr(), "--log-level", "debug")
@@ -232,7 +231,7 @@ func TestSecretsFromFiles(t *testing.T) {
 		args []string
 		says string
 	}{
-		{[]string{"--redis", "redis://u:hunter2@h", "--redis-password-file", file}, "has a password and --redis-password-file gives another"},
+		{[]string{"--redis", "redis://u:hunter2@h", "--redis-password-file", file}, "has a password and --redis-password-file gives another one"},
 		{[]string{"--redis-password-file", file}, "--redis-password-file needs --redis"},
 		{[]string{"--redis", "redis://h", "--redis-password-file", "/nowhere"}, "--redis-password-file: open /nowhere"},
 		{[]string{"--redis", "redis://h", "--redis-password-file", t.TempDir()}, "--redis-password-file: read"},
@@ -241,7 +240,7 @@ func TestSecretsFromFiles(t *testing.T) {
 		{[]string{"--redis", "redis://h", "--redis-password-file", secretFile(t, strings.Repeat("hunter2", 20_000))}, "longer than"},
 		{[]string{"--redis", "redis://h", "--redis-sentinel-password", "hunter2", "--redis-sentinel-password-file", file}, "--redis-sentinel-password or --redis-sentinel-password-file, not both"},
 		{[]string{"--redis", "redis://h", "--redis-tls-ca", file}, "rediss://"},
-		{[]string{"--redis", "rediss://h", "--redis-tls-ca", file}, "--redis-tls-ca: " + file + " holds no certificate"},
+		{[]string{"--redis", "rediss://h", "--redis-tls-ca", file}, "--redis-tls-ca: " + file + " contains no certificate"},
 		{[]string{"--redis", "rediss://h", "--redis-tls-cert", file}, "--redis-tls-cert needs --redis-tls-key"},
 		{[]string{"--redis", "rediss://h", "--redis-tls-cert", file, "--redis-tls-key", file}, "--redis-tls-cert and --redis-tls-key: "},
 		{[]string{"--redis-tls-key", file}, "--redis-tls-key needs --redis"},

@@ -12,14 +12,14 @@ import (
 
 // VersionCmd is "aside version".
 type VersionCmd struct {
-	JSON bool `name:"json" help:"Print it as JSON, for programs."`
+	JSON bool `name:"json" help:"Print the version as JSON."`
 }
 
-// release is the version of a build that Git does not tell it, as of an image:
+// release is the version of a build without Git information, such as an image:
 // -ldflags "-X main.release=v1.2.3".
 var release string
 
-// version is what the Go tool recorded in the binary.
+// version is the build information that the Go tool recorded in the binary.
 type version struct {
 	Version  string `json:"version"`
 	Commit   string `json:"commit,omitempty"`
@@ -66,7 +66,7 @@ func (c *VersionCmd) Run(out io.Writer) error {
 	if v.Commit != "" {
 		changed := ""
 		if v.Modified {
-			changed = ", with changes that are not committed"
+			changed = ", with uncommitted changes"
 		}
 		fmt.Fprintf(out, "commit %s of %s%s\n", v.Commit, v.Time, changed)
 	}
@@ -74,11 +74,11 @@ func (c *VersionCmd) Run(out io.Writer) error {
 	return err
 }
 
-// buildInfo shows the version to Prometheus.
+// buildInfo exports the version to Prometheus.
 func buildInfo() prometheus.Collector {
 	v := readVersion()
 	g := prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "aside_build_info", Help: "1, with the version that runs.",
+		Name: "aside_build_info", Help: "Always 1. The labels tell the version of the server.",
 		ConstLabels: prometheus.Labels{"version": v.Version, "commit": v.Commit, "go": v.Go},
 	})
 	g.Set(1)

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// All of it at random, one on top of the other. Redis loses what it has now and
-// then, so what holds is what holds then. Only the long form has the time.
+// All faults at random, also several at once. Redis sometimes loses its data, so only the
+// promises that survive this are asserted. Only the long form has the time for it.
 func TestChaos(t *testing.T) {
 	try(t, fault{
 		group: nothing, name: "everything, at random", long: true,

@@ -10,7 +10,7 @@ import (
 	"github.com/asidecache/aside/tests/testserver"
 )
 
-// onCluster completes a fault of a cluster of three masters.
+// onCluster completes a fault that runs on a cluster of three masters.
 func onCluster(f fault, replicas int, do func(r *run, c *testserver.RedisCluster), args ...string) fault {
 	var c *testserver.RedisCluster
 	f.group = topology
@@ -22,9 +22,9 @@ func onCluster(f fault, replicas int, do func(r *run, c *testserver.RedisCluster
 	return f
 }
 
-// Slots move to other masters. With their keys nothing is lost, and nobody waits.
-// Caught: redisl2 not asking the owners, so that memory keeps what the new owner
-// tells nobody about.
+// Slots move to other masters. If the keys move too, nothing is lost and no request waits.
+// Caught: redisl2 did not ask for the owners of slots, so L1 kept records for which the new
+// owner sends no invalidations.
 func TestClusterSlots(t *testing.T) {
 	for _, f := range []fault{
 		onCluster(fault{name: "Cluster slots move, with their keys"}, 0, func(r *run, c *testserver.RedisCluster) {
@@ -32,7 +32,7 @@ func TestClusterSlots(t *testing.T) {
 				r.every(r.Fault/100, func() { moveSlot(r, c).Finish() })
 			})
 		}),
-		// Fences are lost with the keys, and the old owner tells nobody.
+		// Fences are lost with the keys, and the old owner sends no invalidations.
 		onCluster(fault{name: "Cluster slots are taken without their keys", lossy: true, outage: true, silent: true}, 0,
 			func(r *run, c *testserver.RedisCluster) {
 				r.quietly(func() {
@@ -48,7 +48,7 @@ func TestClusterSlots(t *testing.T) {
 	}
 }
 
-// moveSlot begins to move a slot that has keys to another master.
+// moveSlot starts to move a slot with keys to another master.
 func moveSlot(r *run, c *testserver.RedisCluster) *testserver.Migration {
 	r.Helper()
 	for {
@@ -61,14 +61,14 @@ func moveSlot(r *run, c *testserver.RedisCluster) *testserver.Migration {
 	}
 }
 
-// elsewhere is another master.
+// elsewhere returns another master.
 func elsewhere(c *testserver.RedisCluster, from *testserver.RedisServer) *testserver.RedisServer {
 	i := slices.Index(c.Nodes, from)
 	return c.Nodes[(i+1+rand.N(len(c.Nodes)-1))%len(c.Nodes)]
 }
 
-// A master gives its place to a replica, or dies and a replica takes it.
-// Caught: redisl2 not telling the cache of a lost connection.
+// A master hands over to a replica, or dies and is replaced by a replica.
+// Caught: redisl2 did not report a lost connection to the cache.
 func TestClusterFailover(t *testing.T) {
 	handOver := onCluster(fault{name: "Cluster master hands over to its replica", outage: true, errors: writesRefused}, 1,
 		func(r *run, c *testserver.RedisCluster) {

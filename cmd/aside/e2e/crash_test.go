@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// A node is killed at a given point of its work, and started again when what it
-// left behind has ended.
+// A node is killed at a given point, and restarted when its leases and fences have
+// expired.
 func TestCrash(t *testing.T) {
 	for _, f := range []struct{ name, point string }{
 		{"node killed between fence and commit", "write.before"},
@@ -28,8 +28,8 @@ func TestCrash(t *testing.T) {
 	}
 }
 
-// A node is stopped at a given point of its work for longer than what protects
-// it there lasts, and then goes on as if nothing had been.
+// A node is stopped at a given point until its fence or lease has expired, and then
+// continues.
 func TestPause(t *testing.T) {
 	for _, f := range []struct{ name, point string }{
 		{"node paused between fence and commit, for longer than the fence", "write.before"},
@@ -49,15 +49,15 @@ func TestPause(t *testing.T) {
 	}
 }
 
-// reach lets node 1 go to a point of its work, where it does what action says.
-// It returns how long the fence or the lease lasts that it has there.
+// reach waits until node 1 is at a point and does the action there. It returns how long
+// the node's fence or lease lasts.
 func (r *run) reach(point, action string, await func(*node)) (left time.Duration) {
 	r.Helper()
 	n := r.Nodes[1]
 	n.Arm(point, `{"action":"`+action+`"}`)
 	left = r.Fence
 	if strings.HasPrefix(point, "load.") {
-		// Most loads of an idle key have a lease, those of one being written none.
+		// Most loads of an idle key have a lease. Loads during a write have none.
 		r.Nodes[0].Flush()
 		left = r.lease()
 	}
@@ -65,7 +65,7 @@ func (r *run) reach(point, action string, await func(*node)) (left time.Duration
 	return left
 }
 
-// A node is stopped wherever it is: what it has in memory is old when it goes on.
+// A node is stopped at any point. When it continues, its memory is out of date.
 func TestPauseAnywhere(t *testing.T) {
 	try(t, fault{
 		group: nodes, name: "node paused, for longer than Redis' silence", errors: onlyAt(1), struck: []int{1}, resumes: true,

@@ -1,5 +1,4 @@
-// Package e2e runs nodes of aside serve as processes on a real Redis and a real
-// database, puts them under load, breaks something, and checks what clients saw.
-// README.md says how to run it and how to read its table. There is nothing in it
-// but tests.
+// Package e2e has end-to-end tests. They run aside serve processes with a real Redis and a
+// real database, put them under load, cause a fault, and check the responses. README.md
+// explains how to run the tests and how to read their table. The package has only tests.
 package e2e

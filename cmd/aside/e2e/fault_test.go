@@ -11,52 +11,51 @@ import (
 	"github.com/asidecache/aside/cmd/aside/internal/check"
 )
 
-// fault is something that breaks under load, and what must hold all the same.
+// fault is a fault under load, and the promises that must hold.
 type fault struct {
 	group group
 	name  string
-	// policy the nodes run with; default closed.
+	// policy of the nodes; default closed.
 	policy policy
 	// redis are further arguments of redis-server.
 	redis []string
-	// start starts another system than three nodes on one Redis.
+	// start starts the system; default three nodes on one Redis.
 	start func(t *testing.T, f form, p policy) *system
-	// do makes the fault, lets it last, and ends it. The load has been on for a
-	// while, and goes on after it. It may call run.hold.
+	// do starts the fault, lets it last, and ends it. The load runs before, during and
+	// after the fault. do may call run.hold.
 	do func(r *run)
 
-	// tune changes the form for this fault.
+	// tune adapts the form to this fault.
 	tune func(*form)
-	// also asserts more of what was seen.
+	// also makes further assertions on the report.
 	also func(*testing.T, *check.Report)
 
-	// long: the short form leaves it out.
+	// long: only the long form includes it.
 	long bool
-	// struck are nodes whose own clients are left out of the added latency, since
-	// they wait for as long as the fault is made to last.
+	// struck are nodes whose clients do not count for the added latency: they wait as
+	// long as the test makes the fault last.
 	struck []int
-	// outage: nodes do not reach Redis for a while. silent: they are not told so,
-	// or what they are told is late. lossy: Redis loses what it acknowledged,
-	// fences among it.
+	// outage: nodes cannot reach Redis for a while. silent: they get no error, or get
+	// data late. lossy: Redis loses acknowledged data, such as fences.
 	outage, silent, lossy bool
-	// resumes: a node that was stopped goes on. What it was told meanwhile waits
-	// to be read, so for a moment its memory is as old as when it stopped.
+	// resumes: a stopped node continues. It has not read the invalidations of the
+	// meantime yet, so for a moment its memory is as old as when it stopped.
 	resumes bool
 
-	// promises that must hold; default: see asserted.
+	// promises that must hold; for the default see asserted.
 	promises []history.Promise
-	// stale is how stale a default read may be; default: see bound.
+	// stale is the maximum staleness of a default read; for the default see bound.
 	stale time.Duration
-	// errors tells whether an error of a client is to be expected; default: none.
+	// errors tells whether an error of a client is expected; default: none.
 	errors func(check.Error) bool
 }
 
-// run is a fault under way.
+// run is a running fault.
 type run struct {
 	*testing.T
 	*system
 	form
-	lost <-chan struct{} // the load has ended, which it must not
+	lost <-chan struct{} // the load has ended too early
 }
 
 // hold lets the fault last.
@@ -69,7 +68,7 @@ func (r *run) hold(d time.Duration) {
 	}
 }
 
-// every does something again and again as long as the fault lasts.
+// every repeats something as long as the fault lasts.
 func (r *run) every(pause time.Duration, do func()) {
 	r.Helper()
 	for end := time.Now().Add(r.Fault); time.Now().Before(end); {
@@ -78,11 +77,11 @@ func (r *run) every(pause time.Duration, do func()) {
 	}
 }
 
-// bound is how stale a default read may be: while all is well as long as a notice
-// takes, which is milliseconds; in an outage as long as a record lives in memory
-// that was read without Redis, or as a connection is trusted that died without a
-// word; with writes that Redis is told of only when it is back, until it is. On
-// top comes what a busy machine adds.
+// bound returns the maximum staleness of a default read. Without a fault it is the time of
+// an invalidation: milliseconds. In an outage it is how long a record that was read without
+// Redis stays in memory, or how long a silent connection is trusted. If a node writes
+// without Redis, it is the time until Redis gets the invalidations. Time for a busy machine
+// is added.
 func (f *fault) bound(size form) time.Duration {
 	var d time.Duration
 	if f.outage {
@@ -100,14 +99,13 @@ func (f *fault) bound(size form) time.Duration {
 	return d + time.Second
 }
 
-// comeback is how long after an outage a node may take to find Redis working and
-// to tell it what it missed: the breaker's delay, the pauses between its tries,
-// and the tries themselves.
+// comeback is how long a node may take after an outage to use Redis again and to deliver
+// the missed invalidations: the breaker's delay, the pauses between retries, and the
+// retries.
 const comeback = 3 * time.Second
 
-// weak: nodes go on writing without Redis, so that others, which have Redis, do
-// not learn of it at once. See "FailOpen during a partition" in
-// docs/guarantees.md.
+// weak: nodes write without Redis, so other nodes, which reach Redis, learn about these
+// writes late. See "FailOpen during a partition" in docs/guarantees.md.
 func (f *fault) weak() bool { return f.outage && f.policy == open }
 
 // asserted returns the promises that hold under the fault.
@@ -116,14 +114,15 @@ func (f *fault) asserted() []history.Promise {
 	case f.weak():
 		return without(history.StrongReads, history.Linearizable, history.Monotonic)
 	case f.lossy:
-		// A write whose fence is lost can be seen, and then not be seen, until it
-		// is acknowledged. See "A fence evicted under maxmemory" there.
+		// If the fence of a write is lost, reads may return the new value and then the old
+		// one again, until the write is acknowledged. See "A fence evicted under maxmemory"
+		// there.
 		return without(history.Linearizable, history.Monotonic)
 	}
 	return history.Promises()
 }
 
-// without returns all promises but the given ones.
+// without returns all promises except the given ones.
 func without(these ...history.Promise) []history.Promise {
 	return slices.DeleteFunc(history.Promises(), func(p history.Promise) bool { return slices.Contains(these, p) })
 }
@@ -167,7 +166,7 @@ func try(t *testing.T, f fault) {
 			Stop: stop, MaxStale: f.stale, Timeout: 20 * time.Second, Pictures: t.ArtifactDir(),
 		})
 	}()
-	defer func() { end(); <-ended }() // also when the test ends early
+	defer func() { end(); <-ended }() // even if the test ends early
 	r := &run{T: t, system: s, form: size, lost: ended}
 	r.hold(size.Before)
 	begun := time.Now()
@@ -206,7 +205,7 @@ func (f *fault) assert(t *testing.T, report *check.Report, over time.Time) {
 		}
 	}
 	for _, v := range report.History.Violations {
-		t.Log(v) // also of what is not asserted: the row says that it does not hold
+		t.Log(v) // promises that are not asserted too: the row shows that they do not hold
 	}
 	var delayed int64
 	for _, e := range report.Errors {

@@ -7,17 +7,17 @@ import (
 	"time"
 )
 
-// form is how long a run takes: the short one is what CI has time for, the long
-// one is what the published table is made of.
+// form is the length of a run. CI uses the short form. The published table is made with
+// the long one.
 type form struct {
 	timing
-	// Before, Fault and After are the parts of each row. What a fault needs to
-	// show, such as the end of a fence, comes on top.
+	// Before, Fault and After are the lengths of the parts of each row. The time that a
+	// fault needs, such as for a fence to expire, is added.
 	Before, Fault, After time.Duration
 	Clients, Keys        int
 	Writes               float64
-	// Short: as many rows at one time as there are processors. Much of a row is
-	// waiting; but they slow each other down, so the figures are of less worth.
+	// Short: as many rows in parallel as there are processors. They slow each other down, so
+	// their figures are less exact.
 	Short bool
 }
 
@@ -30,7 +30,7 @@ var (
 		Before: 500 * time.Millisecond, Fault: 1200 * time.Millisecond, After: time.Second,
 		Clients: 24, Keys: 8, Writes: 0.03, Short: true,
 	}
-	// The time-outs are those that aside serve has without flags.
+	// The timeouts are the defaults of aside serve.
 	long = form{
 		timing: timing{
 			Load: 5 * time.Second, Write: 5 * time.Second, Fence: 10 * time.Second,
@@ -41,14 +41,14 @@ var (
 	}
 )
 
-// formOf reads ASIDE_E2E: "short", the default, or "long"; with a factor behind
-// it, as in "long*2", the parts of each row are that much longer.
+// formOf reads ASIDE_E2E: "short", the default, or "long". With a factor, as in "long*2",
+// the parts of each row are longer by that factor.
 func formOf(t *testing.T) form {
 	t.Helper()
 	name, factor, scaled := cutFactor(os.Getenv("ASIDE_E2E"))
 	f, ok := map[string]form{"": short, "short": short, "long": long}[name]
 	if !ok || scaled && factor <= 0 {
-		t.Fatalf("ASIDE_E2E is %q, want short or long, perhaps with a factor as in long*2", os.Getenv("ASIDE_E2E"))
+		t.Fatalf("ASIDE_E2E must be short or long, possibly with a factor as in long*2, is %q", os.Getenv("ASIDE_E2E"))
 	}
 	if scaled {
 		for _, d := range []*time.Duration{&f.Before, &f.Fault, &f.After} {
@@ -68,5 +68,5 @@ func cutFactor(s string) (name string, factor float64, scaled bool) {
 	return s, 0, false
 }
 
-// lease is how long that of a load lasts, see leaseTTL in read.go.
+// lease returns how long the lease of a load lasts.
 func (c timing) lease() time.Duration { return c.Load + 2*c.L2 + time.Second }

@@ -9,10 +9,10 @@ import (
 	"github.com/asidecache/aside/cmd/aside/internal/mongostore"
 )
 
-// P5: what a write leaves behind that came to no proper end is neither an old
-// record in any tier nor a lock that stays. Without load, so that no later write
-// of the record clears up. Caught: a fence that was not put; one that was lifted
-// although the outcome was unknown; no release after an unknown outcome.
+// P5: a write that ends abnormally leaves no old record in any tier and no lasting lock.
+// There is no load, so that no later write of the record repairs it. Caught: a missing
+// fence; a fence that was removed although the outcome was unknown; a fence that was not
+// released after an unknown outcome.
 func TestNothingStaleIsLeft(t *testing.T) {
 	for _, tt := range []struct {
 		name string
@@ -61,7 +61,7 @@ func TestNothingStaleIsLeft(t *testing.T) {
 			w.awaitEndOfFence()
 			w.writer.Disarm("write.before")
 			w.await(written)
-			// The release comes behind the answer.
+			// The release comes after the response.
 			testsync.Poll(patience, func() bool { return w.agree() == nil })
 		}},
 	} {
@@ -77,9 +77,9 @@ func TestNothingStaleIsLeft(t *testing.T) {
 	}
 }
 
-// P5 and P1: a node that never fills what it has leased is waited for as long as
-// the lease lasts and no longer, and one that comes too late is refused. Caught: a
-// lease without an end; a fill that does not look at the lease.
+// P5 and P1: if a node never fills a key that it has leased, others wait only until the
+// lease expires. A late fill is refused. Caught: a lease that never expires; a fill that
+// does not check the lease.
 func TestLoaderThatStops(t *testing.T) {
 	for _, action := range []string{"kill", "stop"} {
 		t.Run(action, func(t *testing.T) {
@@ -87,7 +87,7 @@ func TestLoaderThatStops(t *testing.T) {
 			w := startStruck(t)
 			w.writer.Arm("load.after", `{"id":"1","action":"`+action+`"}`)
 			w.Nodes[0].Flush()
-			loaded := testsync.Async(func() string { return w.writer.Get("1", "no-cache") }) // its memory may not be told yet
+			loaded := testsync.Async(func() string { return w.writer.Get("1", "no-cache") }) // its memory may not have the invalidation yet
 			if action == "kill" {
 				w.writer.AwaitDeath()
 				if got := w.Nodes[0].Get("1", "max-age=60"); got != "old" { // in time for a request
@@ -110,8 +110,8 @@ func TestLoaderThatStops(t *testing.T) {
 	}
 }
 
-// struck is a system in which one node meets a failpoint as it reads or writes
-// record 1, which all nodes have in memory.
+// struck is a system in which one node has a failpoint in its reads or writes of record 1.
+// All nodes have this record in memory.
 type struck struct {
 	*testing.T
 	*system
@@ -133,7 +133,7 @@ func startStruck(t *testing.T) *struck {
 	return w
 }
 
-// begin begins a write, whose status comes on the channel.
+// begin starts a write. Its status comes on the channel.
 func (w *struck) begin(point, spec string) <-chan int {
 	w.Helper()
 	w.writer.Arm(point, `{"id":"1",`+spec+`}`)
@@ -145,7 +145,8 @@ func (w *struck) await(written <-chan int) {
 	w.Logf("the write was answered with status %d", testsync.Await(w.T, "the write", written))
 }
 
-// awaitEndOfFence waits for it, and has the other nodes store what they then find.
+// awaitEndOfFence waits until the fence has expired, and lets the other nodes cache the
+// record.
 func (w *struck) awaitEndOfFence() {
 	w.Helper()
 	testsync.Eventually(w.T, "the fence has ended", func() bool {
@@ -163,7 +164,7 @@ func (w *struck) readAtOthers() {
 	}
 }
 
-// agree returns nil if all nodes answer what the database has.
+// agree returns nil if all nodes return the record of the database.
 func (w *struck) agree() error {
 	want, err := w.db.Get(w.Context(), "1")
 	if err != nil {

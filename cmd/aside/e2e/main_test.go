@@ -10,9 +10,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// Nodes are talked to seldom, and come and go.
+	// Requests to nodes are rare, and nodes start and stop: keep no connections.
 	http.DefaultTransport.(*http.Transport).DisableKeepAlives = true
-	// A toxiproxy that is stopped with bytes on their way leaves who holds them.
+	// A toxiproxy that is stopped during a transfer leaves a goroutine.
 	holds := goleak.IgnoreAnyFunction("github.com/Shopify/toxiproxy/v2/toxics.(*ToxicStub).Run")
 	reads := goleak.IgnoreAnyFunction("github.com/Shopify/toxiproxy/v2.(*ToxicLink).read")
 	goleak.VerifyTestMain(m, holds, reads, goleak.Cleanup(func(code int) {

@@ -6,12 +6,12 @@ import (
 	"testing"
 )
 
-// Redis has less memory than it is asked to fill.
+// Redis gets more data than fits into its memory.
 func TestMemory(t *testing.T) {
 	for _, f := range []fault{
 		{
-			// With one sample "least recently used" is a key at random, so that
-			// fences and leases go as often as what nobody asks for.
+			// With one sample, "least recently used" is a random key. So fences and leases
+			// are evicted as often as unused records.
 			name: "Redis evicts keys (allkeys-lru)", lossy: true,
 			redis: []string{"--maxmemory-policy", "allkeys-lru", "--maxmemory-samples", "1"},
 			do: func(r *run) {

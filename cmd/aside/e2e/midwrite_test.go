@@ -2,8 +2,8 @@ package e2e
 
 import "testing"
 
-// Redis loses the fence of a write that is under way. The write goes on only
-// when readers have had the time to store what they read before it.
+// Redis loses the fence of a running write. The write continues only after readers had time
+// to cache the old record.
 func TestFenceLost(t *testing.T) {
 	for _, f := range []struct {
 		name string
@@ -19,7 +19,8 @@ func TestFenceLost(t *testing.T) {
 			lose: func(r *run, _ *node) { r.Redis.Restart() },
 		},
 		{
-			// The writer's release is lost too: it cannot know that the fence is.
+			// The writer's release is lost too, so the writer cannot notice that the
+			// fence is lost.
 			name: "the same, and the writing node cut off from Redis",
 			lose: func(r *run, writer *node) {
 				writer.Proxy.Cut()

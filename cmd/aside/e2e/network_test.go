@@ -2,7 +2,7 @@ package e2e
 
 import "testing"
 
-// One node does not reach Redis, the others do.
+// One node cannot reach Redis, the others can.
 func TestPartition(t *testing.T) {
 	for _, f := range []fault{
 		{
@@ -26,7 +26,7 @@ func TestPartition(t *testing.T) {
 	}
 }
 
-// The way to Redis is slow, or bad.
+// The connection to Redis is slow or bad.
 func TestNetwork(t *testing.T) {
 	restore := func(r *run) {
 		for _, n := range r.Nodes {

@@ -22,7 +22,7 @@ import (
 	"github.com/asidecache/aside/tests/testserver"
 )
 
-// patience is how long a test waits for what must happen, on the slowest machine.
+// patience is how long a test waits for an expected event, on the slowest machine.
 const patience = 30 * time.Second
 
 // node is one "aside serve" process, with failpoints.
@@ -31,9 +31,9 @@ type node struct {
 	program func() (path string, err error)
 	name    string
 	args    []string
-	port    int // kept over restarts
+	port    int // the same after restarts
 
-	// Proxy is this node's own way to Redis; nil if it has none.
+	// Proxy is the proxy between this node and Redis; nil if it has none.
 	Proxy *testserver.Proxy
 
 	cmd   *exec.Cmd
@@ -44,12 +44,12 @@ type node struct {
 	log []string
 }
 
-// binary is the program under test, built once: with the failpoints, and with
-// the race detector if ASIDE_E2E_RACE is 1.
+// binary is the program under test. It is built once, with failpoints, and with the race
+// detector if ASIDE_E2E_RACE is 1.
 var binary = sync.OnceValues(func() (string, error) { return build("aside") })
 
-// build builds today's program under a name of its own; args are further ones of
-// go build.
+// build builds the current program under a given name; args are further arguments of go
+// build.
 func build(name string, args ...string) (string, error) {
 	dir, err := buildDir()
 	if err != nil {
@@ -61,14 +61,14 @@ func build(name string, args ...string) (string, error) {
 	}
 	args = append([]string{"build", "-tags", "failpoints", "-o", path}, args...)
 	cmd := exec.Command("go", append(args, "github.com/asidecache/aside/cmd/aside")...)
-	cmd.Env = append(os.Environ(), "GOWORK=") // the workspace, whatever the tests were built with
+	cmd.Env = append(os.Environ(), "GOWORK=") // use the workspace, however the tests were built
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("%v: %w\n%s", cmd, err, out)
 	}
 	return path, nil
 }
 
-// builds is buildDir, for TestMain to remove; "" if nothing was built.
+// builds is the directory of the builds, which TestMain removes; "" if there is none.
 var builds string
 
 var buildDir = sync.OnceValues(func() (string, error) {
@@ -77,8 +77,8 @@ var buildDir = sync.OnceValues(func() (string, error) {
 	return dir, err
 })
 
-// todaysArgs are those that the release before does not know. What is checked is
-// the cache, not who may ask it.
+// todaysArgs are arguments that the previous release does not know. The tests check the
+// cache, not the limits on requests.
 var todaysArgs = []string{"--max-strong-loads", "unlimited"}
 
 // startNode starts a node that is killed when the test ends.
@@ -87,11 +87,11 @@ func startNode(t *testing.T, name string, args ...string) *node {
 	return startNodeOf(t, binary, name, append(args, todaysArgs...)...)
 }
 
-// startNodeOf starts one of another program.
+// startNodeOf starts a node of a given program.
 func startNodeOf(t *testing.T, program func() (string, error), name string, args ...string) *node {
 	t.Helper()
 	n := &node{t: t, program: program, name: name, args: args}
-	// Another process may take the port between our look and the node's bind.
+	// Another process may take the port before the node binds it.
 	for try := 0; ; try++ {
 		n.port = freePort(t)
 		err := n.start()
@@ -116,8 +116,8 @@ func startNodeOf(t *testing.T, program func() (string, error), name string, args
 	return n
 }
 
-// freePort returns a port nobody listens on, below those from which systems pick
-// ports for outgoing connections, so that none takes it while the node is down.
+// freePort returns a free port. It is below the range for outgoing connections, so that
+// none of them takes it while the node is down.
 func freePort(t *testing.T) int {
 	t.Helper()
 	for range 100 {
@@ -131,10 +131,10 @@ func freePort(t *testing.T) int {
 	return 0
 }
 
-// URL is where it serves.
+// URL returns the base URL of the node.
 func (n *node) URL() string { return fmt.Sprintf("http://127.0.0.1:%d", n.port) }
 
-// start returns once the node serves.
+// start starts the process and returns when the node serves requests.
 func (n *node) start() error {
 	path, err := n.program()
 	if err != nil {
@@ -170,7 +170,7 @@ func (n *node) start() error {
 			n.log = append(n.log, lines.Text())
 			n.mu.Unlock()
 			switch entry.Msg {
-			case "serving the operator":
+			case "admin listener started", "serving the operator": // the second in old releases
 				admin = entry.URL
 			case "serving":
 				close(ready)
@@ -196,13 +196,13 @@ func (n *node) logged() string {
 	return strings.Join(n.log, "\n")
 }
 
-// Kill ends the process as kill -9 does.
+// Kill ends the process like kill -9.
 func (n *node) Kill() {
 	_ = n.cmd.Process.Kill()
 	<-n.ended
 }
 
-// AwaitDeath waits for the process to be killed by a failpoint of its own.
+// AwaitDeath waits until a failpoint has killed the process.
 func (n *node) AwaitDeath() {
 	n.t.Helper()
 	testsync.Await(n.t, n.name+" to be killed", n.ended)
@@ -217,8 +217,8 @@ func (n *node) Restart() {
 	}
 }
 
-// Replace ends the process as an operator does, with a SIGTERM that it obeys, and
-// starts another program on the same port.
+// Replace ends the process gracefully, with SIGTERM, and starts another program on the same
+// port.
 func (n *node) Replace(program func() (string, error), args ...string) {
 	n.t.Helper()
 	n.signal(syscall.SIGTERM)
@@ -232,7 +232,7 @@ func (n *node) Replace(program func() (string, error), args ...string) {
 	}
 }
 
-// AwaitStop waits until the process is stopped, as by a failpoint of its own.
+// AwaitStop waits until the process is stopped, for example by a failpoint.
 func (n *node) AwaitStop() {
 	n.t.Helper()
 	testsync.Eventually(n.t, n.name+" is stopped", func() bool {
@@ -240,16 +240,16 @@ func (n *node) AwaitStop() {
 		if err != nil {
 			n.t.Fatal(err)
 		}
-		// The state stands behind the name, which is in parentheses.
+		// The state comes after the name, which is in parentheses.
 		_, rest, _ := strings.Cut(string(stat), ") ")
 		return strings.HasPrefix(rest, "T")
 	})
 }
 
-// Stop stops the process, wherever it is.
+// Stop stops the process with SIGSTOP.
 func (n *node) Stop() { n.t.Helper(); n.signal(syscall.SIGSTOP) }
 
-// Continue lets a stopped process go on.
+// Continue continues a stopped process.
 func (n *node) Continue() { n.t.Helper(); n.signal(syscall.SIGCONT) }
 
 func (n *node) signal(s os.Signal) {
@@ -259,30 +259,30 @@ func (n *node) signal(s os.Signal) {
 	}
 }
 
-// Arm arms a failpoint; spec is the JSON that cmd/aside/internal/failpoint takes.
+// Arm arms a failpoint. spec is the JSON for package failpoint.
 func (n *node) Arm(point, spec string) {
 	n.t.Helper()
 	n.control(http.MethodPut, "/failpoints/"+point, spec)
 }
 
-// Disarm disarms a failpoint and releases what it holds.
+// Disarm disarms a failpoint and releases the operations that it holds.
 func (n *node) Disarm(point string) {
 	n.t.Helper()
 	n.control(http.MethodDelete, "/failpoints/"+point, "")
 }
 
-// AwaitHits waits until a failpoint has been hit so often since it was armed.
+// AwaitHits waits until a failpoint has had this number of hits since it was armed.
 func (n *node) AwaitHits(point string, hits int) {
 	n.t.Helper()
 	n.control(http.MethodGet, fmt.Sprintf("/failpoints/%s?hits=%d", point, hits), "")
 }
 
-// Flush empties the cache, so that records are loaded anew.
+// Flush flushes the cache, so that records are loaded again.
 func (n *node) Flush() {
 	n.t.Helper()
 	testsync.Eventually(n.t, n.name+" empties the cache", func() bool {
 		status, _, _ := send(http.MethodPost, n.admin+"/flush", "")
-		return status == http.StatusNoContent // not while it takes a busy Redis for a dead one
+		return status == http.StatusNoContent // it fails while the node regards a busy Redis as down
 	})
 }
 
@@ -294,19 +294,19 @@ func (n *node) control(method, path, body string) {
 	}
 }
 
-// Do sends a request to the API and returns the answer's status, 0 if there was
-// none. headers are names and values by turns.
+// Do sends a request to the API and returns the status of the response, 0 without a
+// response. headers are names and values in turn.
 func (n *node) Do(method, path, body string, headers ...string) int {
 	status, _, _ := send(method, n.URL()+path, body, headers...)
 	return status
 }
 
-// Create waits until the node takes the creation of a record.
+// Create creates a record, and retries until the node accepts it.
 func (n *node) Create(id, name string) {
 	n.t.Helper()
 	testsync.Eventually(n.t, n.name+" takes a write", func() bool {
 		status := n.Do(http.MethodPost, "/todos", fmt.Sprintf(`{"id":%q,"name":%q}`, id, name))
-		return status == http.StatusCreated || status == http.StatusConflict // of an earlier try
+		return status == http.StatusCreated || status == http.StatusConflict // from an earlier attempt
 	})
 }
 

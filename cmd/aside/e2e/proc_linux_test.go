@@ -2,8 +2,7 @@ package e2e
 
 import "syscall"
 
-// dieWithParent has the system kill the process when this one is gone, however
-// it went.
+// dieWithParent makes the system kill the process when this process ends for any reason.
 func dieWithParent() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 }

@@ -13,7 +13,7 @@ func TestNoFault(t *testing.T) {
 	try(t, fault{group: nothing, name: "none", do: func(r *run) { r.hold(r.Fault) }})
 }
 
-// Redis as a whole is gone for a while, then back.
+// All of Redis is down for a while, then back.
 func TestRedisOutage(t *testing.T) {
 	for _, f := range []fault{
 		{
@@ -49,8 +49,8 @@ func TestRedisOutage(t *testing.T) {
 	}
 }
 
-// What Redis brings back with its snapshot is older than what was acknowledged since.
-// Caught: nodes that take it for what is there.
+// After a restart from a snapshot, Redis has older records than those acknowledged since.
+// Caught: nodes that served these records.
 func TestRedisRestartsFromItsSnapshot(t *testing.T) {
 	try(t, fault{
 		group: redis, name: "Redis killed, restarted from its snapshot", outage: true, lossy: true, errors: writesRefused,
@@ -62,8 +62,8 @@ func TestRedisRestartsFromItsSnapshot(t *testing.T) {
 	})
 }
 
-// restartFromSnapshot kills Redis after it has saved, and the quiet records have been
-// changed. Beside what the load sees, no node may read one as it was saved.
+// restartFromSnapshot lets Redis save, changes the quiet records, and kills Redis. After
+// the restart no node may return a quiet record as it was saved.
 func (r *run) restartFromSnapshot(round int) {
 	r.Helper()
 	put := func(n *node, id, name string) {
@@ -80,7 +80,7 @@ func (r *run) restartFromSnapshot(round int) {
 	for i, id := range quiet {
 		put(r.Nodes[i%len(r.Nodes)], id, old)
 	}
-	for range 3 { // it is stored off the reader's path
+	for range 3 { // it is stored after the response
 		for _, id := range quiet {
 			for _, n := range r.Nodes {
 				n.Get(id, "max-age=60")
@@ -105,8 +105,8 @@ func (r *run) restartFromSnapshot(round int) {
 	}
 }
 
-// bothPolicies tries a fault under which nodes do not reach Redis. Reads never
-// fail, and with the policy open writes do not either.
+// bothPolicies tries a fault during which nodes cannot reach Redis, with both policies.
+// Reads never fail. With the policy open, writes do not fail either.
 func bothPolicies(t *testing.T, g group, f fault) {
 	f.group, f.outage = g, true
 	for _, p := range []policy{closed, open} {
@@ -118,7 +118,7 @@ func bothPolicies(t *testing.T, g group, f fault) {
 	}
 }
 
-// Commands of an operator, while everything else goes on.
+// Commands of an operator, under load.
 func TestCommands(t *testing.T) {
 	for _, f := range []fault{
 		{

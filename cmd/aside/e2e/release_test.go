@@ -21,13 +21,13 @@ import (
 	"github.com/asidecache/aside/tests/testserver"
 )
 
-// oldCommit is the release before: the first whose keys in Redis are the same
-// for all schema versions. Once a release has a tag, it may be that of the last.
+// oldCommit is the previous release: the first one whose keys in Redis are the same for all
+// schema versions. When releases have tags, it can be the tag of the last one.
 const oldCommit = "4b255b0880ac61774f6eec9e6be008cd767c3d4e"
 
 const oldSchema, newSchema = 1, 2
 
-// release is a program, and what only it takes as arguments.
+// release is a program with its own arguments.
 type release struct {
 	name    string
 	program func() (path string, err error)
@@ -44,7 +44,7 @@ var (
 	}
 )
 
-// buildOld builds the old release from the sources that git has of it.
+// buildOld builds the old release from its sources in git.
 func buildOld() (string, error) {
 	dir, err := buildDir()
 	if err != nil {
@@ -66,20 +66,20 @@ func buildOld() (string, error) {
 	return path, err
 }
 
-// archiveCommit writes a commit's files into a tar file. dir is a directory of
-// the clone.
+// archiveCommit writes the files of a commit into a tar file. dir is a directory of the
+// clone.
 func archiveCommit(dir, commit, file string) error {
 	git := func(args ...string) *exec.Cmd {
-		// The clone's owner may be another user. Its tests are run, so it is trusted.
+		// The clone may belong to another user. This test runs from it, so it is trusted.
 		return exec.Command("git", append([]string{"-c", "safe.directory=*", "-C", dir}, args...)...)
 	}
 	top, err := output(git("rev-parse", "--show-toplevel"))
 	if err != nil {
-		return fmt.Errorf("this test builds commit %s, and finds no git clone here: run it in a clone with its whole history (git clone, not an archive of the files): %w", commit, err)
+		return fmt.Errorf("this test builds commit %s, but there is no git clone here: run it in a clone with its whole history (git clone, not an archive of the files): %w", commit, err)
 	}
-	dir = top // of another directory the archive would hold that alone
+	dir = top // from a subdirectory the archive would contain only that
 	if _, err := output(git("cat-file", "-e", commit+"^{commit}")); err != nil {
-		return fmt.Errorf("this test builds commit %s, which the clone in %s does not have: fetch the whole history (git fetch --unshallow, or in CI a clone without a limit of depth): %w", commit, top, err)
+		return fmt.Errorf("this test builds commit %s, but the clone in %s does not have it: fetch the whole history (git fetch --unshallow, or in CI a clone with unlimited depth): %w", commit, top, err)
 	}
 	_, err = output(git("archive", "--format=tar", "-o", file, commit))
 	return err
@@ -97,7 +97,7 @@ func output(cmd *exec.Cmd) (string, error) {
 	return strings.TrimSpace(string(out)), nil
 }
 
-// A clone without the old commit says what to do; it does not pass in silence.
+// Without the old commit the test fails, with a message that says what to do.
 func TestReleaseNeedsTheHistory(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "old.tar")
 	none := t.TempDir()
@@ -112,12 +112,12 @@ func TestReleaseNeedsTheHistory(t *testing.T) {
 	}
 }
 
-// Two nodes of the release before are replaced by today's, one after the other,
-// and back again, under load. Today's have another schema version besides.
-// Caught: keys that hold the schema version, so that the releases do not hear of
-// each other's writes.
+// Under load, two nodes of the previous release are replaced by the current one, one after
+// the other, and back again. The current release also has another schema version. Caught:
+// keys that contained the schema version, so that the releases did not get each other's
+// invalidations.
 func TestReleases(t *testing.T) {
-	// Before other rows run beside this one: it takes all processors.
+	// Build before other rows run in parallel: it uses all processors.
 	for _, r := range []release{oldRelease, newRelease} {
 		if _, err := r.program(); err != nil {
 			t.Fatalf("building the %s release: %v", r.name, err)
@@ -129,7 +129,7 @@ func TestReleases(t *testing.T) {
 	try(t, fault{
 		group: nodes, name: "nodes replaced by those of another release, and back", struck: []int{0, 1},
 		tune: func(f *form) {
-			// No time-out passes, so no request may fail.
+			// There are no timeouts, so no request may fail.
 			f.Load, f.Write, f.Fence, f.L2 = 10*time.Second, 10*time.Second, 11*time.Second, 2*time.Second
 			f.Clients, f.Writes = 12, 0.05
 		},
@@ -178,7 +178,7 @@ func TestReleases(t *testing.T) {
 					t.Errorf("%d times a %s at node %d failed, and no node's stop explains it: %s: %s", e.Count, e.Request, e.Target, e.Problem, e.Example)
 				}
 			}
-			const slack = 100 * time.Millisecond // what the timeline tells apart
+			const slack = 100 * time.Millisecond // the resolution of the timeline
 			from := time.Duration(0)
 			for _, s := range append(stops, span{begin: report.Start.Add(report.Elapsed + time.Minute)}) {
 				until := report.Timeline.At(s.begin) - slack
@@ -194,18 +194,18 @@ func TestReleases(t *testing.T) {
 // span is the time from a node's stop until the other release serves.
 type span struct{ begin, end time.Time }
 
-// byStop expects what a node's clients see of its planned stop: a connection that
-// is refused, or closed.
+// byStop expects the errors of a planned stop: refused and closed connections.
 func byStop(e check.Error) bool {
 	return slices.Contains([]string{string(httpwire.Refused), string(httpwire.Closed), "status 503 shutting_down"}, e.Problem)
 }
 
-// Two records that the load leaves alone. Strong reads would bring up to date what
-// default ones find.
+// Two records that the load does not use: its strong reads would update the records that
+// default reads find.
 const keptStrong, keptDefault = "kept-strong", "kept-default"
 
-// crossWrites has each node write what all have in their caches, and all read it:
-// strong reads see it at once, default ones when they have heard of it.
+// crossWrites lets each node write records that all nodes have cached, and reads them
+// through all nodes. Strong reads see a write at once, default reads after the
+// invalidation.
 func (r *run) crossWrites(when string) {
 	r.Helper()
 	for _, writer := range r.Nodes {
@@ -231,7 +231,7 @@ func (r *run) crossWrites(when string) {
 	}
 }
 
-// awaitSchemas waits until Redis has held records of just these schema versions.
+// awaitSchemas waits until Redis contains records of exactly these schema versions.
 func (r *run) awaitSchemas(want ...uint32) {
 	r.Helper()
 	var seen []uint32
@@ -248,7 +248,7 @@ func (r *run) awaitSchemas(want ...uint32) {
 	}
 }
 
-// schemas are the schema versions of the records that Redis holds now.
+// schemas returns the schema versions of the records in Redis.
 func (r *run) schemas() []uint32 {
 	r.Helper()
 	keys, err := r.Redis.Do("KEYS", "aside:*").AsStrSlice()
@@ -259,7 +259,7 @@ func (r *run) schemas() []uint32 {
 	for _, key := range keys {
 		b, err := r.Redis.Do("GET", key).AsBytes()
 		if err != nil {
-			continue // it is gone, or no string
+			continue // the key is gone, or is not a string
 		}
 		for _, s := range []uint32{oldSchema, newSchema} {
 			if entry.HasSchema(b, s) {

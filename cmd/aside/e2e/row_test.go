@@ -15,7 +15,7 @@ import (
 	"github.com/asidecache/aside/cmd/aside/internal/check"
 )
 
-// group is what a fault strikes. The table is in this order.
+// group is the part that a fault affects. The table has this order.
 type group string
 
 const (
@@ -29,7 +29,7 @@ const (
 
 var groups = []group{nothing, redis, network, nodes, store, topology}
 
-// row is what was seen under one fault.
+// row is the result of one fault.
 type row struct {
 	Group  group  `json:"group"`
 	Fault  string `json:"fault"`
@@ -42,29 +42,29 @@ type row struct {
 	ErrorKinds map[string]int64 `json:"error_kinds,omitempty"`
 	Unknown    int64            `json:"unknown_outcomes"` // writes
 
-	// AddedLatency is that of the slowest operation that succeeded, less that of
-	// the slowest before the fault. Clients of a node that was killed or stopped
-	// are left out: those waited for as long as the fault was made to last.
+	// AddedLatency is the latency of the slowest successful operation minus that of the
+	// slowest one before the fault. Clients of a killed or stopped node do not count:
+	// they waited as long as the test made the fault last.
 	AddedLatency ms `json:"added_latency_ms"`
 
 	Strong  levelRow `json:"strong"`
 	Default levelRow `json:"default"`
 
-	// Times from the fault's end on; nil: not before the load ended. Recovered:
-	// until nothing failed any more or took more than 100 ms longer than twice the
-	// slowest before the fault. Coherent: until no default read was staler than
-	// 100 ms any more. Fresh: until no strong read was stale any more.
+	// Times since the end of the fault; nil: not before the end of the load. Recovered:
+	// until no operation failed, or took longer than 100 ms plus twice the slowest one
+	// before the fault. Coherent: until no default read was staler than 100 ms. Fresh:
+	// until no strong read was stale.
 	Recovered *ms `json:"recovered_ms"`
 	Coherent  *ms `json:"coherent_ms"`
 	Fresh     *ms `json:"fresh_ms"`
 
-	// Broken counts violations by promise, also of those that are not Asserted.
+	// Broken counts violations by promise, including promises that are not Asserted.
 	Broken   map[history.Promise]int64 `json:"broken,omitempty"`
 	Asserted []history.Promise         `json:"asserted"`
 }
 
-// levelRow is the staleness of the reads at one level. The percentiles are those
-// of the stale reads.
+// levelRow is the staleness of the reads of one level. The percentiles are of stale reads
+// only.
 type levelRow struct {
 	Reads int64   `json:"reads"`
 	Stale int64   `json:"stale"`
@@ -138,7 +138,7 @@ func (r row) String() string {
 	return string(b)
 }
 
-// results gathers the rows of a run, in the order in which they were begun.
+// results collects the rows of a run, in the order of their start.
 type results struct {
 	mu   sync.Mutex
 	n    int
@@ -147,7 +147,7 @@ type results struct {
 
 var table = results{rows: map[int]row{}}
 
-// next is the place of another row.
+// next reserves the place of another row.
 func (t *results) next() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -7,7 +7,7 @@ import (
 	"github.com/asidecache/aside/tests/testserver"
 )
 
-// onSentinel completes a fault of a master with a replica and three sentinels.
+// onSentinel completes a fault that runs on a master with a replica and three sentinels.
 func onSentinel(f fault, do func(r *run, g *testserver.SentinelGroup), args ...string) fault {
 	var g *testserver.SentinelGroup
 	f.group = topology
@@ -17,12 +17,12 @@ func onSentinel(f fault, do func(r *run, g *testserver.SentinelGroup), args ...s
 	}
 	f.do = func(r *run) {
 		do(r, g)
-		r.Redis = g.Master() // where to look for leftovers
+		r.Redis = g.Master() // for the check of leftovers
 	}
 	return f
 }
 
-// Caught: redisl2 not telling the cache of a lost connection.
+// Caught: redisl2 did not report a lost connection to the cache.
 func TestSentinel(t *testing.T) {
 	inStep := func(r *run, g *testserver.SentinelGroup) {
 		r.quietly(func() {

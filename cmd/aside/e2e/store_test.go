@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// The store, or the way to it, fails a node in the ways that matter to a cache.
+// The store, or the connection to it, fails in the ways that matter to a cache.
 func TestStore(t *testing.T) {
 	for _, f := range []fault{
 		{

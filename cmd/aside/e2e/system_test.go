@@ -10,7 +10,7 @@ import (
 	"github.com/asidecache/aside/tests/testserver"
 )
 
-// timing is the time-outs that the nodes run with.
+// timing has the timeouts of the nodes.
 type timing struct {
 	Load, Write, Fence    time.Duration
 	L2, Silence, Degraded time.Duration
@@ -23,18 +23,18 @@ func (c timing) args() []string {
 	}
 }
 
-// system is several nodes over one database and one Redis, to which each has a
-// way of its own.
+// system is several nodes with one database and one Redis. Each node has its own
+// connection to Redis.
 type system struct {
 	t     *testing.T
-	Redis *testserver.RedisServer // nil if it is not one server
+	Redis *testserver.RedisServer // nil if Redis is more than one server
 	Mongo *testserver.MongoServer
 	Nodes []*node
 }
 
 const nodeCount = 3
 
-// policy is what becomes of writes while Redis is down.
+// policy is the value of --on-redis-down.
 type policy string
 
 const (
@@ -42,7 +42,7 @@ const (
 	open   policy = "open"
 )
 
-// startSystem starts all of it; redisArgs are further arguments of redis-server.
+// startSystem starts a system. redisArgs are further arguments of redis-server.
 func startSystem(t *testing.T, c timing, p policy, redisArgs ...string) *system {
 	t.Helper()
 	redis := testserver.Redis(t, redisArgs...)
@@ -58,7 +58,7 @@ func startSystem(t *testing.T, c timing, p policy, redisArgs ...string) *system 
 	return s
 }
 
-// startNodes starts the nodes; redisURL is where the i-th finds Redis.
+// startNodes starts the nodes. redisURL returns the URL of Redis for the i-th node.
 func (s *system) startNodes(c timing, p policy, redisURL func(i int) string) {
 	s.t.Helper()
 	s.Mongo = testserver.Mongo(s.t)
@@ -69,7 +69,7 @@ func (s *system) startNodes(c timing, p policy, redisURL func(i int) string) {
 	}
 }
 
-// Targets are the URLs of the nodes.
+// Targets returns the URLs of the nodes.
 func (s *system) Targets() []string {
 	targets := make([]string, len(s.Nodes))
 	for i, n := range s.Nodes {
@@ -78,7 +78,7 @@ func (s *system) Targets() []string {
 	return targets
 }
 
-// AwaitWork waits until each node takes a write, and has the others read it.
+// AwaitWork waits until each node accepts a write and the other nodes can read it.
 func (s *system) AwaitWork() {
 	s.t.Helper()
 	for i, writer := range s.Nodes {
@@ -92,8 +92,8 @@ func (s *system) AwaitWork() {
 	}
 }
 
-// leftovers returns the keys in Redis that will stay longer than they may: a
-// fence or a lease beyond its time, or anything for ever.
+// leftovers returns the keys in Redis with too long a TTL: fences and leases with more than
+// their time, and keys without a TTL.
 const leftovers = `
 local found = {}
 for _, key in ipairs(redis.call('KEYS', 'aside:*')) do
@@ -104,8 +104,7 @@ for _, key in ipairs(redis.call('KEYS', 'aside:*')) do
 end
 return found`
 
-// CheckLeftovers asserts P5: no fence and no lease outlives its stated time,
-// whoever put it there.
+// CheckLeftovers asserts P5: fences and leases expire on their own.
 func (s *system) CheckLeftovers(c timing) {
 	s.t.Helper()
 	found, err := s.Redis.Do("EVAL", leftovers, "0", fmt.Sprint(c.Fence.Milliseconds()), fmt.Sprint(c.lease().Milliseconds())).AsStrSlice()

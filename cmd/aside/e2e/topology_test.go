@@ -11,22 +11,21 @@ import (
 	"github.com/asidecache/aside/tests/testserver"
 )
 
-// failover is how long one may take: death is noticed after two seconds, then
-// there are elections, perhaps more than one, and the nodes are told.
+// failover is how long a failover may take: the death is noticed after two seconds, then
+// there are one or more elections, and then the nodes learn the new master.
 const failover = 15 * time.Second
 
-// shortTTL is what records live for where old ones come back: longer than a
-// failover takes as a rule, or none would be left.
+// shortTTL is the TTL of records in tests where old ones come back. It is longer than most
+// failovers take, so that some records are left.
 const shortTTL = 6 * time.Second
 
-// lagTime is for how long a replica lags before it takes over.
+// lagTime is how long a replica lags before it takes over.
 const lagTime = time.Second
 
-// losing completes a fault that is a failover to a replica that lags: what Redis
-// had acknowledged is lost, and old records come back, each for what is left of
-// its TTL. A lease may come back too, and stands for its own time; what is stored
-// under it stays for a TTL more. The fault is over only then, and then strong
-// reads must be fresh. Until then nothing holds but that bound.
+// losing completes a fault that is a failover to a lagging replica. Redis loses acknowledged
+// data, and old records come back for the rest of their TTL. A lease may come back too, for
+// the rest of its time, and a record stored with it lives for another TTL. Only then is the
+// fault over, and strong reads must be fresh. Until then only this bound is asserted.
 func losing(f fault) fault {
 	f.outage, f.lossy, f.errors = true, true, writesRefused
 	f.promises = []history.Promise{history.Bounded, history.Intact}
@@ -39,7 +38,7 @@ func staleAfterLoss(size form) time.Duration {
 	return lagTime + failover + size.lease() + shortTTL + time.Second
 }
 
-// startOn starts three nodes on a Redis that is more than one server.
+// startOn starts three nodes with a Redis of several servers.
 func startOn(t *testing.T, c timing, p policy, redisURL string, args ...string) *system {
 	t.Helper()
 	s := &system{t: t, Mongo: testserver.Mongo(t)}
@@ -51,24 +50,24 @@ func startOn(t *testing.T, c timing, p policy, redisURL string, args ...string) 
 	return s
 }
 
-// killInStep kills a master whose replica has all that it acknowledged.
+// killInStep kills a master whose replica has all acknowledged data.
 func killInStep(master, replica *testserver.RedisServer) {
 	master.Do("CLIENT", "PAUSE", "60000", "WRITE")
 	replica.InStep(master)
 	master.Kill()
 }
 
-// quiet are records that the load leaves alone: an old one that stays in a node's
-// memory is not put right by the next write or strong read.
+// quiet are records that the load does not use. So an old one in the memory of a node is
+// not repaired by the next write or strong read.
 var quiet = []string{"quiet-0", "quiet-1", "quiet-2", "quiet-3", "quiet-4", "quiet-5"}
 
-// quietly has every node keep the quiet records in memory, makes a fault, changes
-// the records, and waits until every node has heard of it.
+// quietly lets every node cache the quiet records in memory, causes a fault, changes the
+// records, and waits until every node returns the new ones.
 func (r *run) quietly(fault func()) {
 	r.Helper()
 	for _, id := range quiet {
-		// Beside the load the store may take longer than a write has: then it is asked
-		// again, and may say that the record is there.
+		// Under load the store may be slower than the write timeout. Then the request is
+		// repeated, and the record may exist already.
 		for tries := 1; ; tries++ {
 			status := r.Nodes[0].Do(http.MethodPost, "/todos", `{"id":"`+id+`","name":"old"}`)
 			if status == http.StatusCreated || status == http.StatusConflict && tries > 1 {
@@ -79,7 +78,7 @@ func (r *run) quietly(fault func()) {
 			}
 		}
 		for _, n := range r.Nodes {
-			for range 3 { // it is stored off the reader's path
+			for range 3 { // it is stored after the response
 				if name := n.Get(id, "max-age=60"); name != "old" {
 					r.Errorf("%s reads %q for %s", n.name, name, id)
 				}

@@ -2,17 +2,18 @@ package bench
 
 import "bytes"
 
-// Tier is what answered a request, as its Cache-Status header (RFC 9211) says.
+// Tier is the tier that answered a request, according to its header Cache-Status (RFC
+// 9211).
 type Tier uint8
 
 // The tiers.
 const (
-	TierUnknown  Tier = iota // no Cache-Status header, or one that cannot be read
+	TierUnknown  Tier = iota // no Cache-Status header, or an invalid one
 	TierL1                   // a hit in the server's memory
-	TierL2                   // a hit in the tier that servers share
-	TierOtherHit             // a hit, in a cache that does not say in which tier
-	TierMiss                 // the primary, after the cache was asked
-	TierBypass               // the primary, and no cache was asked
+	TierL2                   // a hit in the tier that all servers share
+	TierOtherHit             // a hit in an unknown tier
+	TierMiss                 // the primary, after a cache miss
+	TierBypass               // the primary, without a cache
 	tiers
 )
 
@@ -20,7 +21,7 @@ func (t Tier) String() string {
 	return [...]string{"unknown", "L1", "L2", "hit", "miss", "bypass"}[t]
 }
 
-// Tiers lists the tiers, that which is unknown last.
+// Tiers returns all tiers, the unknown one last.
 func Tiers() []Tier { return []Tier{TierL1, TierL2, TierOtherHit, TierMiss, TierBypass, TierUnknown} }
 
 // Hit reports whether a cache answered.
@@ -32,8 +33,8 @@ type cacheStatus struct {
 	collapsed, negative, stale bool
 }
 
-// parseCacheStatus reads the member of the cache that is nearest to the origin,
-// the first one: caches on the way add theirs behind it.
+// parseCacheStatus reads the first member of the header. It is that of the cache nearest to
+// the origin: caches on the way append theirs.
 func parseCacheStatus(header []byte) cacheStatus {
 	var s cacheStatus
 	var hit bool
@@ -86,8 +87,8 @@ func parseCacheStatus(header []byte) cacheStatus {
 	return s
 }
 
-// cutParam cuts at the first semicolon or comma outside of quotes. end is that
-// byte, or 0 at the end.
+// cutParam cuts s at the first semicolon or comma outside of quotes. end is that byte, or
+// 0 at the end of s.
 func cutParam(b []byte) (param, rest []byte, end byte) {
 	quoted := false
 	for i := 0; i < len(b); i++ {

@@ -17,7 +17,7 @@ func TestParseCacheStatus(t *testing.T) {
 		"aside; fwd=request; detail=load":                  {tier: TierMiss},
 		"aside; fwd=request":                               {tier: TierMiss},
 		"aside; fwd=bypass":                                {tier: TierBypass},
-		// Of other caches.
+		// Headers of other caches.
 		`ExampleCache; hit; ttl=376`:                    {tier: TierOtherHit},
 		`"a; hit, b"; fwd=uri-miss; stored`:             {tier: TierMiss},
 		`aside; hit; detail=L1, CDN; fwd=uri-miss`:      {tier: TierL1},

@@ -12,8 +12,8 @@ const (
 	cleanUpUsers = 16
 )
 
-// cleanUp deletes what the run has created, if it should, and counts what
-// remains. A run that was interrupted is cleaned up all the same.
+// cleanUp deletes the records that the run has created, also after an interrupt, unless
+// Config.KeepCreated is set. It counts those that remain.
 func (r *run) cleanUp(ctx context.Context, report *Report) {
 	left := r.created.rest()
 	report.Created.Prefix = r.created.prefix

@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"github.com/asidecache/aside/cmd/aside/internal/pause"
 )
 
 const (
@@ -11,13 +13,13 @@ const (
 	maxPause = time.Second
 )
 
-// spawn starts the users. No request begins after begin has ended; one under way
-// is cut off when ctx ends.
+// spawn starts the users. No request begins after begin has ended. A running request is
+// aborted when ctx ends.
 func (r *run) spawn(ctx, begin context.Context, users *sync.WaitGroup) {
 	for i := range r.Users {
 		if r.SpawnRate > 0 && r.schedule == nil {
 			at := r.start.Add(time.Duration(float64(i) / r.SpawnRate * float64(time.Second)))
-			if !sleep(begin, time.Until(at)) {
+			if !pause.For(begin, time.Until(at)) {
 				return
 			}
 		}
@@ -37,9 +39,9 @@ func (r *run) spawn(ctx, begin context.Context, users *sync.WaitGroup) {
 	}
 }
 
-// closed sends the next request when the last is answered.
+// closed sends the next request when the previous one has its response.
 func (u *user) closed(ctx, begin context.Context) {
-	pause := minPause
+	delay := minPause
 	stopped := begin.Done()
 	for {
 		select {
@@ -52,35 +54,20 @@ func (u *user) closed(ctx, begin context.Context) {
 			return
 		}
 		if !u.choose() {
-			u.stop() // users that are still to come would only make the run longer
+			u.stop() // users that have not started yet would only make the run longer
 			return
 		}
 		switch v, _ := u.send(ctx, time.Now(), time.Time{}); v {
 		case cutOff:
 			return
 		case noServer:
-			// It must not be asked a million times a second.
-			if !sleep(begin, pause) {
+			// Do not send a million requests per second to it.
+			if !pause.For(begin, delay) {
 				return
 			}
-			pause = min(2*pause, maxPause)
+			delay = min(2*delay, maxPause)
 		case answered:
-			pause = minPause
+			delay = minPause
 		}
-	}
-}
-
-// sleep reports whether it lasted as long as it should.
-func sleep(ctx context.Context, d time.Duration) bool {
-	if d <= 0 {
-		return ctx.Err() == nil
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
 	}
 }

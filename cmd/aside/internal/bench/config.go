@@ -9,59 +9,59 @@ import (
 	"github.com/asidecache/aside/cmd/aside/internal/httpwire"
 )
 
-// Config describes a run. URL, Users and Workload are required.
+// Config configures a run. URL, Users and Workload are required.
 type Config struct {
-	// URL is where the records are: a record is at URL/ID. http or https.
+	// URL is the URL of the records, http or https. The URL of a record is URL/ID.
 	URL string
-	// Users is how many requests are under way at one time, each on its own
-	// connection. In an open loop it is how many there may be at most.
+	// Users is the number of concurrent users, each with one connection and one request
+	// at a time. In an open loop it is the maximum number of concurrent requests.
 	Users int
-	// SpawnRate is how many users begin in a second; 0: all begin at once. An
-	// open loop does not use it.
+	// SpawnRate is how many users start per second; 0: all at once. An open loop does
+	// not use it.
 	SpawnRate float64
-	// Rate, if it is not 0, makes it an open loop: so many requests are due in a
-	// second, however fast the answers come.
+	// Rate, if it is not 0, makes it an open loop: Rate requests are due per second,
+	// even if the responses are slow.
 	Rate float64
-	// Poisson spaces the requests of an open loop at random, as those of many
-	// independent clients are, rather than evenly. The rate is its mean.
+	// Poisson sends the requests of an open loop at random times, as many independent
+	// clients do, instead of at equal intervals. Rate is then the mean.
 	Poisson bool
-	// Workload says which records are asked for.
+	// Workload chooses the records.
 	Workload ids.Workload
-	// Mix says what is done with them; the zero one reads.
+	// Mix chooses the operations. The zero Mix only reads.
 	Mix Mix
-	// Seed makes the same choices of operations, and of arrivals, in every run.
+	// Seed is the seed of the choices of operations and of arrivals.
 	Seed uint64
-	// Round tells runs with the same seed apart: those of another round make other
-	// choices. From 0 on.
+	// Round makes runs with the same seed different: each round makes other choices.
+	// Rounds start at 0.
 	Round int
 
-	// WarmUp is what happens before anything is measured.
+	// WarmUp runs before the measurement.
 	WarmUp WarmUp
-	// KeepCreated leaves the records that the run has created; else they are
-	// deleted at the end, after the measurement.
+	// KeepCreated keeps the records that the run has created. Otherwise they are
+	// deleted after the measurement.
 	KeepCreated bool
 
-	// The run ends at the first of these: after Duration, after Requests
-	// requests (0: no such limit), with the workload, or with the context.
+	// The run ends at the first of these: after Duration, after Requests requests (0:
+	// no limit), at the end of the workload, or with the context.
 	Duration time.Duration
 	Requests int64
 
-	// Timeout is the longest time for one request, its connection included, and
-	// in an open loop also the longest wait for a free connection; 0 means 30 s.
+	// Timeout is the timeout for one request, including the time to connect. In an open
+	// loop it is also the timeout for the wait for a free connection. 0 means 30 s.
 	Timeout time.Duration
 
-	// Progress, if set, is called every Interval (0 means 1 s) by a goroutine
-	// of Run, and never after Run returned.
+	// Progress, if set, is called every Interval (0 means 1 s) by a goroutine of Run,
+	// and not after Run has returned.
 	Progress func(Progress)
 	Interval time.Duration
 }
 
-// Progress is what happened lately, and so far.
+// Progress is the progress of a run: the last interval, and the total.
 type Progress struct {
-	WarmUp   bool          // nothing of this will be in the report
+	WarmUp   bool          // not part of the report
 	Elapsed  time.Duration // since the start of the run, or of the warm-up
-	Users    int           // that are at work
-	Backlog  int64         // requests that are due and not begun, in an open loop
+	Users    int           // users that have started
+	Backlog  int64         // requests that are due but not sent, in an open loop
 	Took     time.Duration // the length of Interval
 	Interval *Tally        // since the last call
 	Total    *Tally        // since the start; read-only, and only during the call

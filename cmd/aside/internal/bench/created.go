@@ -9,22 +9,23 @@ import (
 	"sync/atomic"
 )
 
-// record is one that the run has created, or has tried to.
+// record is a record that the run has created, or has tried to create.
 type record struct {
 	id string
-	// gone is set before its deletion is sent: from then on it may be absent.
+	// gone is set before the deletion is sent. From then on the record may be absent.
 	gone atomic.Bool
 }
 
-// created keeps the records of a run, so that its users can read, change and
-// delete each other's.
+// created has the records that a run has created, so that its users can read, change and
+// delete them.
 type created struct {
-	prefix string // of all ids; another one in every run, whatever the seed
+	prefix string // of all ids; different in every run, even with the same seed
 	serial atomic.Int64
 
 	mu   sync.Mutex
 	live []*record
-	// doubtful may exist: their creation, or their deletion, got no clear answer.
+	// doubtful records may exist: the outcome of their creation or deletion is
+	// unknown.
 	doubtful []*record
 }
 
@@ -32,7 +33,7 @@ func newCreated() *created {
 	return &created{prefix: "bench-" + strings.ToLower(rand.Text()[:8]) + "-"}
 }
 
-// invent returns a record that does not exist yet.
+// invent returns a new record, which does not exist on the server yet.
 func (c *created) invent() *record {
 	return &record{id: fmt.Sprintf("%s%d", c.prefix, c.serial.Add(1))}
 }
@@ -59,8 +60,8 @@ func (c *created) pick(rng *mrand.Rand) *record {
 	return c.live[rng.IntN(len(c.live))]
 }
 
-// take returns any record that exists for its caller to delete, or nil. Nobody
-// else gets it from then on.
+// take removes any existing record and returns it, for its caller to delete. It returns
+// nil if there is none.
 func (c *created) take(rng *mrand.Rand) *record {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -76,7 +77,7 @@ func (c *created) take(rng *mrand.Rand) *record {
 	return r
 }
 
-// rest empties it of all that may exist.
+// rest removes and returns all records that may exist.
 func (c *created) rest() []*record {
 	c.mu.Lock()
 	defer c.mu.Unlock()

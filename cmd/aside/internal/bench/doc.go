@@ -1,25 +1,21 @@
-// Package bench drives a server of records over HTTP and measures it.
+// Package bench sends load to a server of records over HTTP and measures it.
 //
-// [Run] does it in one of two ways.
+// [Run] has two modes.
 //
-// Closed loop: a number of users, each with one keep-alive connection, send a
-// request when the answer to their last is complete. A slow server is therefore
-// asked less often, and the requests that it would have had to answer meanwhile
-// are in no percentile (coordinated omission): the latencies tell what the users
-// of such a loop saw, not what arrivals at a fixed rate would see.
+// Closed loop: each user has one keep-alive connection and sends a request when the
+// response to its previous one is complete. So a slow server gets fewer requests, and the
+// missing ones are in no percentile (coordinated omission). The latencies are those of
+// such users, not those of clients that send at a fixed rate.
 //
-// Open loop: requests arrive on a schedule that the server cannot slow down. The
-// latency of each counts from when it was to be sent, so that waiting for one of
-// the connections, whose number is bounded, is part of it: it is free of
-// coordinated omission. Every arrival within the run's duration is accounted
-// for: it succeeds, fails, or is dropped when it has waited for as long as a
-// request may take; what has piled up at the end is still sent.
+// Open loop: requests are due at fixed times, however slow the server is. A latency starts
+// when the request was due. So it includes the wait for one of the limited number of
+// connections, and there is no coordinated omission. Every request that was due during the
+// run counts: it succeeds, fails, or is dropped after a wait as long as the timeout. The
+// backlog at the end is still sent.
 //
-// Which records are asked for, package ids says, and [Mix] how many of the
-// requests are writes. What was measured is in intervals, each a [Tally], that
-// Run adds up to a [Report].
+// Package ids chooses the records, and [Mix] sets the shares of writes. Each interval of a
+// run has a [Tally]. Run adds them up to a [Report].
 //
-// It shares the machine with the server under test more often than not, so it
-// is made to need little: a request costs it a few microseconds of CPU, most of
-// them in the kernel. What it needed is in the report.
+// The package often shares the machine with the server, so it needs little CPU: a few
+// microseconds per request, most of them in the kernel. The report shows how much it used.
 package bench

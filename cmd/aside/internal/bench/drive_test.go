@@ -21,8 +21,8 @@ import (
 	"github.com/asidecache/aside/cmd/aside/internal/todo/todotest"
 )
 
-// staticTarget answers every request with the same bytes, and with as little
-// work as a server on TCP can: what is measured against it is the generator.
+// staticTarget answers every request with the same bytes, with as little work as possible.
+// A measurement against it measures the generator.
 func staticTarget(t testing.TB) (url string) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -68,8 +68,8 @@ func driveTodos(n int) (todos []todo.Todo) {
 	return todos
 }
 
-// bare is the least that a service in Go can be: net/http, a map, and the same
-// record, marshalled for each request.
+// bare is a minimal service in Go: net/http, a map, and the same record, marshalled for each
+// request.
 func bare(b *testing.B, records int) (url string) {
 	byID := map[string]todo.Todo{}
 	for _, t := range driveTodos(records) {
@@ -91,7 +91,7 @@ func bare(b *testing.B, records int) (url string) {
 	return s.URL + "/todos"
 }
 
-// service is the todo service with all that is asked for in L1.
+// service is the todo service with all requested records in L1.
 func service(b *testing.B, records int) (url string) {
 	cache, err := aside.New(aside.Options[string, todo.Todo]{L1Size: 2 * records})
 	if err != nil {
@@ -108,12 +108,11 @@ func service(b *testing.B, records int) (url string) {
 	return s.URL + "/todos"
 }
 
-// What the generator drives against a target that costs next to nothing, beside
-// what it drives against the service, both in this process: the generator is no
-// bottleneck if the first is several times the second. Between the two is a bare
-// handler, which the service is to be compared with.
+// BenchmarkDrive compares the throughput of the generator against a target that costs nearly
+// nothing, against a minimal handler, and against the service, all in this process. If the
+// first is several times the last, the generator is not the bottleneck.
 //
-//	go test ./internal/loadtest -run '^$' -bench Drive -benchtime 200000x -count 5
+//	go test ./internal/bench -run '^$' -bench Drive -benchtime 200000x -count 5
 func BenchmarkDrive(b *testing.B) {
 	const records = 1000
 	all := ids.Range{First: 1, Last: records}
@@ -133,8 +132,8 @@ func BenchmarkDrive(b *testing.B) {
 	}
 }
 
-// The most that any generator could drive here: the same bytes to and fro over as
-// many connections, sent and received by goroutines that do nothing else.
+// BenchmarkLoopback is the upper limit for any generator: goroutines that only send and
+// receive the same bytes over the same number of connections.
 func BenchmarkLoopback(b *testing.B) {
 	url := staticTarget(b)
 	host := strings.TrimSuffix(strings.TrimPrefix(url, "http://"), "/todos")
@@ -173,8 +172,8 @@ func BenchmarkLoopback(b *testing.B) {
 	}
 }
 
-// One more request costs the generator no memory. Caught: the body of an answer
-// read into a new buffer.
+// A request allocates no memory in the generator. Caught: the body of a response was read
+// into a new buffer.
 func TestRequestsDoNotAllocate(t *testing.T) {
 	c := Config{URL: staticTarget(t), Users: 1, Workload: ids.Uniform(ids.Range{First: 1, Last: 200_000}, 1), Timeout: defaultTimeout}
 	e, err := c.endpoint()
@@ -195,7 +194,7 @@ func TestRequestsDoNotAllocate(t *testing.T) {
 	for range 100 {
 		once()
 	}
-	// The target's goroutine is counted too, and the runtime's work now and then.
+	// This also counts the goroutine of the target, and sometimes work of the runtime.
 	if n := testing.AllocsPerRun(2000, once); n >= 1 {
 		t.Errorf("%v allocations a request", n)
 	}

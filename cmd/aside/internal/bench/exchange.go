@@ -8,27 +8,26 @@ import (
 	"github.com/asidecache/aside/cmd/aside/internal/httpwire"
 )
 
-// request is the next one of a user. Its buffers are used again.
+// request is the next request of a user. Its buffers are reused.
 type request struct {
 	op   Op
 	path []byte
 	body []byte  // of Create and Update
-	own  *record // if it is about a record of the run
+	own  *record // set for a record that the run has created
 }
 
-// answer is a complete one.
+// answer is a complete response.
 type answer struct {
 	status int
 	size   int // of the body
 	cache  cacheStatus
-	ended  time.Time // when its last byte was there
+	ended  time.Time // when its last byte was read
 }
 
 // exchanger sends the requests of one user, one at a time.
 type exchanger interface {
 	exchange(ctx context.Context, r *request) (answer, *httpwire.Failure)
-	// abort breaks off the request under way and all later ones; any goroutine
-	// may call it.
+	// abort aborts the running request and all later ones. Any goroutine may call it.
 	abort()
 	close()
 	dialed() int64
@@ -37,9 +36,9 @@ type exchanger interface {
 // line is the connection of one user.
 type line struct {
 	c   *httpwire.Conn
-	has Op // what the request's header was made for
+	has Op // the values for which the request header was built
 
-	// Most answers have the same header as the last one.
+	// Most responses have the same header as the previous one.
 	header []byte
 	cache  cacheStatus
 }

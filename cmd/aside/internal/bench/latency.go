@@ -6,13 +6,13 @@ import (
 	hdr "github.com/HdrHistogram/hdrhistogram-go"
 )
 
-// Latencies are recorded in microseconds, from 1 us to an hour, to three digits.
+// Latencies are recorded in microseconds, from 1 us to an hour, with three digits.
 const (
 	maxLatency = time.Hour
 	digits     = 3
 )
 
-// hist is a histogram that takes no memory while it is empty.
+// hist is a histogram that needs no memory while it is empty.
 type hist struct{ h *hdr.Histogram }
 
 func (h *hist) record(d time.Duration) {
@@ -53,8 +53,8 @@ func (h *hist) count() int64 {
 	return h.h.TotalCount()
 }
 
-// Latency is a distribution. Without requests it has no figures: whoever shows one
-// must look at Count first, since all are 0 then.
+// Latency is a distribution of latencies. Check Count first: without requests all values
+// are 0 and mean nothing.
 type Latency struct{ h hist }
 
 // Count is the number of requests.
@@ -68,7 +68,7 @@ func (l Latency) Percentile(p float64) time.Duration {
 	return micros(l.h.h.ValueAtPercentile(p))
 }
 
-// Percentiles are those of several p at once, which costs as much as one.
+// Percentiles returns several percentiles at once, at the cost of one.
 func (l Latency) Percentiles(p ...float64) []time.Duration {
 	ds := make([]time.Duration, len(p))
 	if l.Count() > 0 {
@@ -105,15 +105,14 @@ func (l Latency) Max() time.Duration {
 	return micros(l.h.h.Max())
 }
 
-// Bar is a part of a distribution.
+// Bar is a bar of a distribution.
 type Bar struct {
 	UpTo  time.Duration
 	Count int64
 }
 
-// Bars is the distribution in parts, of which each ends at a latency that is
-// about a tenth longer than the end of the last; empty ones at both ends are
-// left out.
+// Bars returns the distribution as bars. Each bar ends at a latency about a tenth longer
+// than the end of the previous one. Empty bars at both ends are omitted.
 func (l Latency) Bars() []Bar {
 	if l.Count() == 0 {
 		return nil

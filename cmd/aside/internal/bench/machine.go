@@ -8,13 +8,13 @@ import (
 	"strings"
 )
 
-// Machine is where the generator ran. What is not known there is empty.
+// Machine describes the machine of the load generator. Unknown values are empty.
 type Machine struct {
 	System    string `json:"system"` // such as linux/amd64
 	Go        string `json:"go"`
 	Processor string `json:"processor"`
 	Memory    int64  `json:"memory_bytes"`
-	// Load is the averages over 1, 5 and 15 minutes at the end of the run.
+	// Load has the load averages of 1, 5 and 15 minutes at the end of the run.
 	Load string `json:"load_average"`
 }
 
@@ -35,7 +35,7 @@ func thisMachine() Machine {
 	return m
 }
 
-// procLine is the value of the first line "name: value" of a file of Linux.
+// procLine returns the value of the first line "name: value" in a file of /proc.
 func procLine(path, name string) string {
 	f, err := os.Open(path)
 	if err != nil {

@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// records is a server of records that keeps to the contract: what exists can be
-// read and changed, what is deleted is absent.
+// records is a correct server: existing records can be read and changed, deleted ones are
+// absent.
 type records struct {
 	mu      sync.Mutex
 	names   map[string]string
@@ -77,12 +77,11 @@ func (s *records) len() int {
 	return len(s.names)
 }
 
-// The shares are kept to, no record is deleted that the run has not created, no
-// request fails on a record that another user deletes, and what was created is
-// gone at the end. Caught: deletions from the workload's ids; absence of a
-// record under deletion taken for a failure; the body of a write sent along with
-// the next read; an update to the name that is there; a clean-up that left the
-// records out whose deletion had failed.
+// The shares of operations are right, only records of the run are deleted, no request fails
+// because another user deletes the record, and all created records are deleted at the end.
+// Caught: deletions of the workload's ids; a failure because a record was being deleted; the
+// body of a write sent with the next read; an update to the same name; a cleanup without the
+// records whose deletion had failed.
 func TestMix(t *testing.T) {
 	const n = 8_000
 	s := newRecords(1, 50)
@@ -112,7 +111,7 @@ func TestMix(t *testing.T) {
 			t.Errorf("the server saw %d of %s, the report has %d", s.ops[op.Method()], op, r.Latency(op).Count())
 		}
 	}
-	if int64(s.ops["DELETE"]) != created { // those of the clean-up too
+	if int64(s.ops["DELETE"]) != created { // including those of the cleanup
 		t.Errorf("%d records were created and %d deleted", created, s.ops["DELETE"])
 	}
 	for _, method := range []string{"GET", "PATCH"} {
@@ -141,9 +140,9 @@ func TestKeepCreated(t *testing.T) {
 	}
 }
 
-// An interrupted run cleans up as well, also what may have been created by a
-// request that was cut off, and says what it could not remove. Caught: a
-// clean-up under the context that had ended.
+// An interrupted run cleans up too, including records that an aborted request may have
+// created. It reports what it could not delete. Caught: a cleanup with the context that had
+// ended.
 func TestCleanUpAfterAnInterrupt(t *testing.T) {
 	for _, refuse := range []bool{false, true} {
 		s := newRecords(1, 5)
@@ -177,8 +176,7 @@ func TestCleanUpAfterAnInterrupt(t *testing.T) {
 	}
 }
 
-// The same seed makes the same operations. Caught: operations drawn from the
-// source of the ids.
+// The same seed makes the same operations. Caught: operations and ids from one random source.
 func TestMixIsRepeatable(t *testing.T) {
 	ops := func(seed uint64) map[string]int {
 		s := newRecords(1, 1000)
@@ -192,8 +190,8 @@ func TestMixIsRepeatable(t *testing.T) {
 	}
 }
 
-// What is done next does not depend on which records there are. Caught: one
-// source for operations and for the records that they are about.
+// The choice of the operation does not depend on the existing records. Caught: one random
+// source for operations and for created records.
 func TestOperationsDoNotDependOnRecords(t *testing.T) {
 	methods := func(own float64) string {
 		s := newRecords(1, 100)

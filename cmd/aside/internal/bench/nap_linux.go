@@ -5,8 +5,7 @@ import (
 	"time"
 )
 
-// nap sleeps more exactly than time.Sleep, and occupies a thread meanwhile. It
-// may end early.
+// nap sleeps more exactly than time.Sleep, but blocks a thread. It may end early.
 func nap(d time.Duration) {
 	t := syscall.NsecToTimespec(int64(d))
 	_ = syscall.Nanosleep(&t, nil)

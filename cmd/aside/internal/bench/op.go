@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Op is what a request does.
+// Op is the operation of a request.
 type Op uint8
 
 // The operations.
@@ -24,23 +24,23 @@ func Ops() []Op { return []Op{Read, Create, Update, Delete} }
 
 func (o Op) String() string { return [...]string{"read", "create", "update", "delete"}[o] }
 
-// Method is the one of HTTP.
+// Method returns the HTTP method.
 func (o Op) Method() string {
 	return [...]string{http.MethodGet, http.MethodPost, http.MethodPatch, http.MethodDelete}[o]
 }
 
-// Mix says what share of the requests writes; the others read. All are from 0 to
-// 1, together at most 1. The zero Mix only reads.
+// Mix has the shares of writes among the requests. The other requests are reads. All shares
+// are from 0 to 1, and together at most 1. The zero Mix only reads.
 type Mix struct {
-	// Create makes a record under an id of the run's own.
+	// Create creates a record with a new id.
 	Create float64
-	// Update changes the name of the record that the workload picks.
+	// Update changes the name of a record that the workload chooses.
 	Update float64
-	// Delete removes a record that the run has created; while there is none, one
-	// is created instead. Other records are never deleted.
+	// Delete deletes a record that the run has created. If there is none, the request
+	// creates one instead. Other records are never deleted.
 	Delete float64
-	// Own is the share of the reads and updates that go to a record which the
-	// run has created, if there is one, rather than to one of the workload's.
+	// Own is the share of the reads and updates that go to a record that the run has
+	// created, if there is one, instead of a record of the workload.
 	Own float64
 }
 
@@ -53,7 +53,7 @@ func (m Mix) validate() error {
 		share float64
 	}{{"create", m.Create}, {"update", m.Update}, {"delete", m.Delete}, {"own", m.Own}} {
 		if !(s.share >= 0 && s.share <= 1) { // NaN too
-			errs = append(errs, fmt.Errorf("the share %q must be 0 to 1, is %v", s.name, s.share))
+			errs = append(errs, fmt.Errorf("the share of %q must be 0 to 1, is %v", s.name, s.share))
 		}
 	}
 	if sum := m.Create + m.Update + m.Delete; len(errs) == 0 && sum > 1+1e-9 {

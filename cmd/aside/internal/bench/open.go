@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// open sends each request when it is due, or as soon after as this user is free.
+// open sends each request when it is due, or later, as soon as this user is free.
 func (u *user) open(ctx, begin context.Context) {
-	free := u.start // since when this user has had nothing to do
+	free := u.start // time since when this user is free
 	for {
 		due, now, ok := u.schedule.next(begin.Done())
 		if !ok {

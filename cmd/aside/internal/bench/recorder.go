@@ -6,14 +6,14 @@ import (
 	"time"
 )
 
-// recorder takes what some of the users measure. There are a few for each
-// processor rather than one for each user: histograms are large, and a thousand
-// of them would push the server under test out of the processor's caches.
+// recorder records the measurements of some users. There are a few recorders for each
+// processor, not one for each user: histograms are large, and a thousand of them would
+// evict the server's data from the CPU caches.
 type recorder struct {
 	mu    sync.Mutex
-	tally *Tally // of the interval under way
+	tally *Tally // of the current interval
 
-	spare *Tally // only the collector's
+	spare *Tally // used only by the collector
 }
 
 func newRecorders(users int) []*recorder {
@@ -42,8 +42,8 @@ func (r *recorder) depart(waited, lag time.Duration) {
 	r.mu.Unlock()
 }
 
-// collect adds what was recorded since the last time to into. Users wait for a
-// swap of pointers, not for the adding.
+// collect adds the measurements since the previous call to into. Users wait only while
+// pointers are swapped, not during the addition.
 func (r *recorder) collect(into *Tally) {
 	r.mu.Lock()
 	r.tally, r.spare = r.spare, r.tally

@@ -12,11 +12,10 @@ import (
 	"github.com/asidecache/aside/cmd/aside/internal/httpwire"
 )
 
-// Run warms up and then runs until the first limit of the Config, or until ctx
-// ends. Requests that are under way when the run ends are finished and counted,
-// but those that ctx cuts off are neither: the report has their number. The
-// error is that of a Config that cannot be used, and then nothing was asked;
-// failed requests are in the report.
+// Run warms up and then runs until the first limit of the Config, or until ctx ends.
+// Running requests are finished and counted at the end of the run. If ctx ends, they are
+// aborted and not counted; the report has their number. Run returns an error only if the
+// Config is invalid. Then nothing was sent. Failed requests are in the report.
 func Run(ctx context.Context, c Config) (*Report, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
@@ -40,7 +39,7 @@ type run struct {
 	connect   func() exchanger
 	nap       func(time.Duration)
 	pickers   func(stream uint64) ids.Picker
-	streams   uint64 // where the numbers of its streams begin
+	streams   uint64 // number of its first stream
 	warmingUp bool
 	recorders []*recorder
 	created   *created
@@ -49,12 +48,12 @@ type run struct {
 	stop     func()    // no request begins after it
 	schedule *schedule // nil in a closed loop
 
-	begun      atomic.Int64 // requests, if their number is limited
+	begun      atomic.Int64 // requests left, if their number is limited
 	atWork     atomic.Int64 // users
 	unfinished atomic.Int64
 	dialed     atomic.Int64
 
-	// Only watch's.
+	// Used only by watch.
 	total    Tally
 	timeline []Point
 	latest   time.Time
@@ -72,7 +71,7 @@ func newRun(c Config, e httpwire.Endpoint) *run {
 	}
 }
 
-// measure is the run itself.
+// measure runs the measurement.
 func (r *run) measure(ctx context.Context) *Report {
 	cpuBefore, _ := cpuTime()
 	r.start = time.Now()
@@ -81,7 +80,7 @@ func (r *run) measure(ctx context.Context) *Report {
 	r.stop = stop
 	switch {
 	case r.Rate > 0:
-		// It ends with its last arrival, which may be begun later.
+		// It ends after its last arrival, which may be sent later.
 		r.schedule = newSchedule(&r.Config, r.start, r.nap)
 	case r.Duration > 0:
 		defer time.AfterFunc(r.Duration, stop).Stop()

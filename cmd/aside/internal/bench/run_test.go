@@ -24,7 +24,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// asked counts the requests of a server by path.
+// asked counts the requests to a server by path.
 type asked struct {
 	mu    sync.Mutex
 	paths map[string]int
@@ -69,9 +69,9 @@ func mustRun(t *testing.T, ctx context.Context, c Config) *Report {
 	return r
 }
 
-// Each id is asked for once, whichever user asks; all of them are counted, and
-// each user keeps its connection. Caught: a connection made for every request;
-// an id behind the last; users cut off when the workload was at its end.
+// Each id is requested once, all requests are counted, and each user keeps its connection.
+// Caught: a new connection for every request; an id after the last one; users aborted at the
+// end of the workload.
 func TestScanAsksForEveryIDOnce(t *testing.T) {
 	url, a := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		tier := "load"
@@ -149,9 +149,9 @@ func TestUniformIsRepeatable(t *testing.T) {
 	}
 }
 
-// A latency is at least the time that the server held the request. Caught: time
-// taken before the answer was read.
-func TestLatencyCoversTheAnswer(t *testing.T) {
+// A latency includes the time in the server. Caught: the end time taken before the response
+// was read.
+func TestLatencyIncludesTheResponse(t *testing.T) {
 	const hold = 30 * time.Millisecond
 	url, _ := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Length", "2")
@@ -199,9 +199,8 @@ func TestStatusesAreCountedApart(t *testing.T) {
 	}
 }
 
-// An answer that is cut off is a failure, and the next request goes out on a new
-// connection.
-func TestCutOffAnswers(t *testing.T) {
+// A truncated response is a failure, and the next request uses a new connection.
+func TestTruncatedResponses(t *testing.T) {
 	url, _ := serve(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Length", "10")
 		fmt.Fprint(w, "ab")
@@ -235,8 +234,8 @@ func TestTimeout(t *testing.T) {
 	}
 }
 
-// Requests that a cancelled run cuts off are neither successes nor failures,
-// and what was measured before is reported. Caught: the cut-off ones as failures.
+// If a run is cancelled, aborted requests are neither successes nor failures, and the report
+// has the measurement until then. Caught: aborted requests counted as failures.
 func TestCancelReportsWhatWasMeasured(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var served, held atomic.Int64
@@ -260,9 +259,9 @@ func TestCancelReportsWhatWasMeasured(t *testing.T) {
 	}
 }
 
-// When the duration is over no request begins, and those under way are waited
-// for: leaving out the slow ones would flatter. Caught: a cut at the duration.
-func TestDurationEndsTheRunAndWaitsForAnswers(t *testing.T) {
+// After the duration no request begins, and running requests are finished: without the slow
+// ones the result would look better. Caught: requests aborted at the end of the duration.
+func TestDurationEndsTheRunAndWaitsForResponses(t *testing.T) {
 	const duration = 100 * time.Millisecond
 	begun := time.Now()
 	url, _ := serve(t, func(http.ResponseWriter, *http.Request) { <-time.After(time.Until(begun.Add(2 * duration))) })
@@ -272,9 +271,8 @@ func TestDurationEndsTheRunAndWaitsForAnswers(t *testing.T) {
 	}
 }
 
-// Users begin one after the other, and those that are still to come when the
-// last id was asked for do not make the run longer. Caught: a run that waited
-// for them.
+// Users start one after the other. Users that have not started when the last id was requested
+// do not make the run longer. Caught: a run that waited for them.
 func TestSpawnRate(t *testing.T) {
 	url, a := serve(t, func(http.ResponseWriter, *http.Request) {})
 	r := mustRun(t, t.Context(), Config{URL: url, Users: 1000, SpawnRate: 0.001, Workload: scan(1, 200)})
@@ -283,7 +281,7 @@ func TestSpawnRate(t *testing.T) {
 	}
 }
 
-// The intervals add up to the report, but for the last, which is cut short.
+// The intervals add up to the report, except the last one, which may be too short.
 func TestProgressAddsUp(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	url, _ := serve(t, func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Cache-Status", "aside; hit; detail=L2") })
@@ -308,7 +306,7 @@ func TestProgressAddsUp(t *testing.T) {
 
 func TestUntrustedCertificate(t *testing.T) {
 	s := httptest.NewUnstartedServer(http.NotFoundHandler())
-	s.Config.ErrorLog = log.New(io.Discard, "", 0) // it complains of the handshake, as it should
+	s.Config.ErrorLog = log.New(io.Discard, "", 0) // it logs the failed handshake, as expected
 	s.StartTLS()
 	defer s.Close()
 	r := mustRun(t, t.Context(), Config{URL: s.URL, Users: 1, Requests: 1, Workload: scan(1, 1)})

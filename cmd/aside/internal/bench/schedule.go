@@ -6,13 +6,13 @@ import (
 	"time"
 )
 
-// arrivals says when requests are due, counted from the start of the run.
+// arrivals computes when requests are due, as the time since the start of the run.
 type arrivals struct {
 	rate float64    // in a second
 	rng  *rand.Rand // of a Poisson process; nil: at even intervals
 
-	n  int64         // how many came before
-	at time.Duration // when the next comes
+	n  int64         // number of previous arrivals
+	at time.Duration // time of the next one
 }
 
 func newArrivals(rate float64, poisson bool, seed uint64) *arrivals {
@@ -34,25 +34,25 @@ func (a *arrivals) pass() {
 		a.at += a.gap()
 		return
 	}
-	a.at = time.Duration(float64(a.n) / a.rate * float64(time.Second)) // in a sum, errors would add up
+	a.at = time.Duration(float64(a.n) / a.rate * float64(time.Second)) // a sum would accumulate rounding errors
 }
 
-// schedule gives out the arrivals of an open loop, each to one user.
+// schedule hands out the arrivals of an open loop, each to one user.
 type schedule struct {
 	start    time.Time
-	duration time.Duration       // 0: without end
+	duration time.Duration       // 0: no limit
 	limit    int64               // of arrivals; 0: none
 	nap      func(time.Duration) // nil: only timers
 
-	// One user waits for the clock, the others for that one. So a request leaves
-	// when it is due if anybody is free, and at once if it is overdue. Who has
-	// the turn may use coming and latest.
+	// One user waits for the clock, and the others wait for this user. So if a user is
+	// free, a request is sent when it is due, or at once if it is overdue. Only the
+	// user whose turn it is may use coming and latest.
 	turn   chan struct{}
 	coming *arrivals
-	latest time.Time // when the last arrival was given out
+	latest time.Time // when the last arrival was handed out
 	taken  atomic.Int64
 
-	counted *arrivals // the same once more; only backlog's
+	counted *arrivals // the same arrivals again; used only by backlog
 }
 
 func newSchedule(c *Config, start time.Time, nap func(time.Duration)) *schedule {
@@ -69,8 +69,8 @@ func (s *schedule) more(a *arrivals) bool {
 	return (s.duration == 0 || a.at < s.duration) && (s.limit == 0 || a.n < s.limit)
 }
 
-// next returns when the next request is due, once it is, and the time it is
-// then. ok is false if there is none left, or when stop is closed.
+// next waits until the next request is due. It returns the time when it was due and the
+// current time. ok is false if there are no more requests, or if stop is closed.
 func (s *schedule) next(stop <-chan struct{}) (due, now time.Time, ok bool) {
 	select {
 	case s.turn <- struct{}{}:
@@ -91,12 +91,12 @@ func (s *schedule) next(stop <-chan struct{}) (due, now time.Time, ok bool) {
 	return due, now, true
 }
 
-// napTime is for how long before a request is due timers are not trusted: those
-// of Go are up to a millisecond late in an idle process, which would be taken
-// for the server's.
+// napTime is how long before a request is due the wait changes from a timer to nap. Timers
+// of Go are up to a millisecond late in an idle process. This delay would look like a
+// delay of the server.
 const napTime = 2 * time.Millisecond
 
-// wait reports whether due came before stop was closed.
+// wait waits until due. It returns false if stop is closed before.
 func (s *schedule) wait(due time.Time, stop <-chan struct{}) (now time.Time, ok bool) {
 	for {
 		select {
@@ -125,7 +125,7 @@ func (s *schedule) wait(due time.Time, stop <-chan struct{}) (now time.Time, ok 
 	}
 }
 
-// overtime is for how long after the end arrivals were given out. It is called
+// overtime returns how long after the end of the run arrivals were handed out. Call it
 // when no user is left.
 func (s *schedule) overtime() time.Duration {
 	if s.duration == 0 {
@@ -134,8 +134,8 @@ func (s *schedule) overtime() time.Duration {
 	return max(s.latest.Sub(s.start)-s.duration, 0)
 }
 
-// backlog is the number of requests that were due at now and are not begun. One
-// goroutine calls it, with times that do not go back.
+// backlog returns the number of requests that were due at now but not sent. Only one
+// goroutine may call it, with increasing times.
 func (s *schedule) backlog(now time.Time) int64 {
 	for s.more(s.counted) && !s.start.Add(s.counted.at).After(now) {
 		s.counted.pass()

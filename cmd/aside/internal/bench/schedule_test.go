@@ -12,8 +12,7 @@ import (
 	"github.com/asidecache/aside/cmd/aside/internal/httpwire"
 )
 
-// fakeLine answers after as long as took says; its time is that of a synctest
-// bubble.
+// fakeLine answers after the time that took returns, in the time of a synctest bubble.
 type fakeLine struct {
 	took func() time.Duration
 	note func()
@@ -35,11 +34,11 @@ func (*fakeLine) abort()        {}
 func (*fakeLine) close()        {}
 func (*fakeLine) dialed() int64 { return 1 }
 
-// openLoop runs c against a server whose requests take as long as took says, in
-// fake time. sent is when each was sent, since the start.
+// openLoop runs c in fake time against a server whose latencies took returns. sent has the
+// time of each request since the start.
 func openLoop(t *testing.T, ctx context.Context, c Config, took func() time.Duration) (r *Report, sent []time.Duration) {
 	t.Helper()
-	return openLoopBy(t, ctx, nil, c, took) // a system call knows nothing of fake time
+	return openLoopBy(t, ctx, nil, c, took) // a system call does not use fake time
 }
 
 func openLoopBy(t *testing.T, ctx context.Context, nap func(time.Duration), c Config, took func() time.Duration) (r *Report, sent []time.Duration) {
@@ -74,10 +73,10 @@ func openLoopBy(t *testing.T, ctx context.Context, nap func(time.Duration), c Co
 
 func always(d time.Duration) func() time.Duration { return func() time.Duration { return d } }
 
-// A server that keeps up gets its requests exactly when they are due, and a
-// latency is its own. Caught: users that each wait for the clock and take the
-// arrival when they wake, so that the schedule was as slow as the slowest.
-func TestRequestsLeaveWhenTheyAreDue(t *testing.T) {
+// A fast server gets its requests exactly when they are due, and the latencies are its own.
+// Caught: each user waited for the clock and took an arrival after it woke up, so that the
+// schedule was as slow as the slowest user.
+func TestRequestsAreSentWhenDue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, sent := openLoop(t, t.Context(), Config{Users: 5, Rate: 100, Duration: 2 * time.Second}, always(30*time.Millisecond))
 		if len(sent) != 200 || r.Succeeded != 200 || r.Failures() != 0 {
@@ -92,16 +91,16 @@ func TestRequestsLeaveWhenTheyAreDue(t *testing.T) {
 		if l.Min() != 30*time.Millisecond || l.Percentile(99) > 31*time.Millisecond {
 			t.Errorf("latency from %v to %v, want 30ms", l.Min(), l.Percentile(99))
 		}
-		// One may be due in the very instant at which an interval ends.
+		// A request may be due exactly at the end of an interval.
 		if o.Sent != 200 || o.Late != 0 || o.Dropped != 0 || o.MaxBacklog > 1 || r.Overtime != 0 {
 			t.Errorf("%+v, overtime %v", o, r.Overtime)
 		}
 	})
 }
 
-// A server that stands still for a second is not spared the requests of that
-// second: each counts from when it was due, which is what coordinated omission
-// leaves out. Caught: latencies that count from when a request was sent.
+// If a server hangs for a second, the requests of this second count, each from the time when
+// it was due. With coordinated omission they would not. Caught: latencies that start when a
+// request is sent.
 func TestOpenLoopOmitsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		stall := time.Now().Add(time.Second)
@@ -115,9 +114,9 @@ func TestOpenLoopOmitsNothing(t *testing.T) {
 		if r.Succeeded != 400 {
 			t.Fatalf("%d succeeded, want 400", r.Succeeded)
 		}
-		// After the stall about 100 requests are due and 100 a second come; one
-		// takes 1 ms, so it has caught up after some 0.11 s. 111 requests of 400
-		// saw the stall, and in the whole they waited about 55 s.
+		// After the stall about 100 requests are due, and 100 per second follow. One request takes
+		// 1 ms, so the backlog ends after about 0.11 s. 111 of 400 requests are affected. Together
+		// they waited about 55 s.
 		l, o := r.Latency(), r.OpenLoop()
 		if p50, p73, p99 := l.Percentile(50), l.Percentile(73), l.Percentile(99); p50 > 2*time.Millisecond || p73 < time.Millisecond || p99 < 950*time.Millisecond {
 			t.Errorf("p50 %v, p73 %v, p99 %v", p50, p73, p99)
@@ -137,9 +136,8 @@ func TestOpenLoopOmitsNothing(t *testing.T) {
 	})
 }
 
-// A server that cannot keep up shows as a backlog that grows, all of which is
-// sent in the end. Caught: a run that ended with its duration, and left out the
-// requests that had waited longest.
+// If a server is too slow, the backlog grows, and all of it is sent in the end. Caught: a run
+// that ended with its duration and dropped the requests that had waited longest.
 func TestBacklog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var seen []int64
@@ -166,8 +164,8 @@ func TestBacklog(t *testing.T) {
 	})
 }
 
-// A request that waits for as long as one may take is given up, and counted.
-// Caught: dropped ones left out of the requests, so that the error ratio was 0.
+// A request that waits longer than the timeout is dropped and counted. Caught: dropped
+// requests were not counted, so that the error ratio was 0.
 func TestDropped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, sent := openLoop(t, t.Context(), Config{Users: 1, Rate: 100, Duration: 10 * time.Second, Timeout: time.Second}, always(100*time.Millisecond))
@@ -187,7 +185,7 @@ func TestDropped(t *testing.T) {
 	})
 }
 
-// What was due and not begun when the run was interrupted is counted.
+// Requests that were due but not sent when the run was interrupted are counted.
 func TestInterruptedOpenLoop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -208,9 +206,8 @@ func TestOpenLoopEndsAfterItsRequests(t *testing.T) {
 	})
 }
 
-// Arrivals at random come at the rate in the mean, with gaps that are
-// distributed exponentially, the same ones with the same seed. Caught: gaps that
-// were uniform.
+// Random arrivals have the right mean rate and exponentially distributed gaps. The same seed
+// gives the same arrivals. Caught: uniform gaps.
 func TestPoissonArrivals(t *testing.T) {
 	gaps := func(seed uint64) (ds []float64) {
 		a := newArrivals(1000, true, seed)
@@ -239,14 +236,14 @@ func TestPoissonArrivals(t *testing.T) {
 		}
 	}
 	n := float64(len(a))
-	// Mean 1, mean of squares 2, median ln 2: within some 6 standard errors.
+	// Mean 1, mean of squares 2, median ln 2: within about 6 standard errors.
 	if math.Abs(sum/n-1) > 0.02 || math.Abs(squares/n-2) > 0.09 || math.Abs(short/n-0.5) > 0.01 || same > 10 {
 		t.Errorf("mean %.3f, mean of squares %.3f, share below ln 2 %.3f, %d equal with another seed", sum/n, squares/n, short/n, same)
 	}
 }
 
-// Evenly spaced arrivals do not drift. Caught: a gap rounded to a nanosecond and
-// added up.
+// Arrivals at equal intervals do not drift. Caught: gaps that were rounded to a nanosecond
+// and added up.
 func TestEvenArrivals(t *testing.T) {
 	a := newArrivals(3, false, 0)
 	for range 3_000_000 {
@@ -257,15 +254,15 @@ func TestEvenArrivals(t *testing.T) {
 	}
 }
 
-// That a clock was late is not taken for a want of connections: it is the
-// generator's lag, and part of the latency. Caught: the time from when a request
-// was due until it was sent, counted as a wait for a connection.
+// A late clock does not count as a wait for a connection. It is a delay of the generator, and
+// part of the latency. Caught: the time until a request was sent counted as a wait for a
+// connection.
 func TestLateClockIsNotAWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		late := func(d time.Duration) { time.Sleep(d + 3*time.Millisecond) }
 		r, sent := openLoopBy(t, t.Context(), late, Config{Users: 3, Rate: 100, Requests: 50}, always(time.Millisecond))
 		o := r.OpenLoop()
-		// The first is due at the start, when nobody has to wait for the clock.
+		// The first request is due at the start, so no user waits for the clock.
 		if len(sent) != 50 || sent[0] != 0 || sent[1] != 13*time.Millisecond || o.Late != 0 || o.Lag.Count() != 50 {
 			t.Errorf("%d sent, after %v; %d late", len(sent), sent[:min(len(sent), 3)], o.Late)
 		}
@@ -280,8 +277,7 @@ func TestLateClockIsNotAWait(t *testing.T) {
 	})
 }
 
-// The nap ends near its time, whatever interrupts it, and users that are told to
-// stop do.
+// A nap ends near its time, even if it is interrupted. Users stop when stop is closed.
 func TestWaitOnTheRealClock(t *testing.T) {
 	s := newSchedule(&Config{Rate: 1000, Requests: 20}, time.Now(), nap)
 	for i := range 20 {

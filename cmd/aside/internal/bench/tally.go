@@ -7,18 +7,18 @@ import (
 	"github.com/asidecache/aside/cmd/aside/internal/httpwire"
 )
 
-// What can be wrong with a request, beyond the failures of a connection.
+// Kinds of failures in addition to those of a connection.
 const (
-	// BadStatus is a complete answer whose status is not 2xx. Redirects are not
-	// followed: the time for two requests is not that of one.
+	// BadStatus is a complete response whose status is not 2xx. Redirects are not
+	// followed: a latency must be that of one request.
 	BadStatus httpwire.Kind = "status"
-	// Dropped is a request of an open loop that was never sent: it waited for a
-	// free connection for as long as a request may take.
+	// Dropped is a request of an open loop that was never sent: it waited longer than
+	// the timeout for a free connection.
 	Dropped httpwire.Kind = "dropped"
 )
 
-// FailureKey is what failures are counted by. Status is 0 but for BadStatus; Op
-// is Read for what was dropped, since it is not decided so early.
+// FailureKey is the key by which failures are counted. Status is set only for BadStatus. Op
+// is Read for dropped requests, since their operation was not chosen yet.
 type FailureKey struct {
 	Kind   httpwire.Kind
 	Status int
@@ -32,33 +32,32 @@ func (k FailureKey) String() string {
 	return string(k.Kind)
 }
 
-// Failures are those of one key, with the first one's details.
+// Failures counts the failures of one key, with details of the first one.
 type Failures struct {
 	Count       int64
 	Example     string
 	First, Last time.Time
 }
 
-// Tally counts the requests of a part of a run. The latencies are those of the
-// requests that succeeded: failures are counted, but a connection that is
-// refused at once would make the percentiles look better.
+// Tally counts the requests of a part of a run. Its latencies are of successful requests
+// only: refused connections are fast and would make the percentiles look better.
 type Tally struct {
 	Succeeded int64
-	Coalesced int64 // answered from a load that another request had begun
+	Coalesced int64 // answered by the load of another request
 	Negative  int64
 	Stale     int64
 	Failed    map[FailureKey]Failures
 
-	bytes  [ops]int64                      // of the bodies of answers
+	bytes  [ops]int64                      // of the response bodies
 	series [int(tiers) + int(ops) - 1]hist // of reads by tier, then of the other operations
 
-	// Only of an open loop.
-	waited hist // for a free connection
-	lag    hist // until the generator sent it, when it could
-	served hist // from then until the answer
+	// Only in an open loop.
+	waited hist // until a connection was free
+	lag    hist // from then until the generator sent the request
+	served hist // from then until the response
 }
 
-// seriesOf is the place of an operation's latencies in Tally.series.
+// seriesOf returns the index of an operation's latencies in Tally.series.
 func seriesOf(o Op, t Tier) int {
 	if o == Read {
 		return int(t)
@@ -66,7 +65,7 @@ func seriesOf(o Op, t Tier) int {
 	return int(tiers) + int(o) - 1
 }
 
-// Failures is the number of failed requests of these operations, or of all.
+// Failures returns the number of failed requests of these operations, or of all.
 func (t *Tally) Failures(of ...Op) int64 {
 	var n int64
 	for k, f := range t.Failed {
@@ -77,13 +76,13 @@ func (t *Tally) Failures(of ...Op) int64 {
 	return n
 }
 
-// Dropped is the number of those that were never sent.
+// Dropped returns the number of requests that were never sent.
 func (t *Tally) Dropped() int64 { return t.Failed[FailureKey{Kind: Dropped}].Count }
 
-// Requests is the number of requests that ended, well or not.
+// Requests returns the number of finished requests, successful and failed.
 func (t *Tally) Requests() int64 { return t.Succeeded + t.Failures() }
 
-// Bytes is the size of the answers' bodies, of these operations or of all.
+// Bytes returns the size of the response bodies of these operations, or of all.
 func (t *Tally) Bytes(of ...Op) int64 {
 	var n int64
 	for o, b := range t.bytes {
@@ -103,11 +102,11 @@ func isOneOf[T comparable](v T, of []T) bool {
 	return len(of) == 0
 }
 
-// Hits is the number of reads that the tier answered.
+// Hits returns the number of reads that the tier answered.
 func (t *Tally) Hits(tier Tier) int64 { return t.series[tier].count() }
 
-// HitRatio is the share of the successful reads that any tier of a cache
-// answered, 0 to 1. ok is false if none said.
+// HitRatio returns the share of successful reads that a cache answered, 0 to 1. ok is false
+// if no response told its tier.
 func (t *Tally) HitRatio() (ratio float64, ok bool) {
 	var hits, known int64
 	for tier := range tiers {
@@ -125,7 +124,7 @@ func (t *Tally) HitRatio() (ratio float64, ok bool) {
 	return float64(hits) / float64(known), true
 }
 
-// Latency is that of the successful requests of these operations, or of all.
+// Latency returns the latency of successful requests of these operations, or of all.
 func (t *Tally) Latency(of ...Op) Latency {
 	var l Latency
 	for i := range t.series {
@@ -138,20 +137,20 @@ func (t *Tally) Latency(of ...Op) Latency {
 
 func opOf(series int) Op { return Op(max(series-int(tiers)+1, 0)) }
 
-// TierLatency is that of the reads which the tier answered.
+// TierLatency returns the latency of the reads that the tier answered.
 func (t *Tally) TierLatency(tier Tier) Latency { return Latency{t.series[tier].clone()} }
 
-// Sample is a request that succeeded.
+// Sample is a successful request.
 type Sample struct {
 	Op                         Op
 	Tier                       Tier // of a read
 	Took                       time.Duration
-	Served                     time.Duration // from sending; of an open loop, else 0
-	Bytes                      int           // of the answer's body
+	Served                     time.Duration // from sending, in an open loop; otherwise 0
+	Bytes                      int           // of the response body
 	Coalesced, Negative, Stale bool
 }
 
-// Record counts a request that succeeded.
+// Record counts a successful request.
 func (t *Tally) Record(s *Sample) {
 	t.Succeeded++
 	t.bytes[s.Op] += int64(s.Bytes)
@@ -164,13 +163,13 @@ func (t *Tally) Record(s *Sample) {
 	}
 }
 
-// Fail counts a request that failed.
+// Fail counts a failed request.
 func (t *Tally) Fail(k FailureKey, example string, at time.Time) {
 	t.addFailures(k, Failures{1, example, at, at})
 }
 
-// Depart tells what kept a request of an open loop from being sent when it was
-// due: that no connection was free, and then the generator itself.
+// Depart records the delays of a request of an open loop: first the wait for a free
+// connection, then the delay of the generator itself.
 func (t *Tally) Depart(waited, lag time.Duration) {
 	if waited > 0 {
 		t.waited.record(waited)
@@ -200,7 +199,7 @@ func (t *Tally) addFailures(k FailureKey, f Failures) {
 	t.Failed[k] = have
 }
 
-// AddFailures adds those of o, and nothing else of it.
+// AddFailures adds only the failures of o.
 func (t *Tally) AddFailures(o *Tally) {
 	for k, f := range o.Failed {
 		t.addFailures(k, f)
@@ -224,7 +223,7 @@ func (t *Tally) add(o *Tally) {
 	t.served.merge(&o.served)
 }
 
-// reset empties it and keeps its memory.
+// reset empties t and keeps its memory.
 func (t *Tally) reset() {
 	for i := range t.series {
 		t.series[i].reset()

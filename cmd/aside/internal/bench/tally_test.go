@@ -8,8 +8,7 @@ import (
 	"github.com/asidecache/aside/cmd/aside/internal/httpwire"
 )
 
-// Histograms are used again for the next interval. Caught: one that was not
-// emptied before.
+// Histograms are reused for the next interval. Caught: a histogram that was not emptied.
 func TestRecorderCollectsEachRequestOnce(t *testing.T) {
 	rec := newRecorders(1)[0]
 	var total Tally
@@ -44,8 +43,8 @@ func TestLatenciesOutOfRangeAreKept(t *testing.T) {
 	}
 }
 
-// The first and the last of a kind are known whatever the order in which the
-// recorders are added up. Caught: the example of the last.
+// The first and the last failure of a kind do not depend on the order of the recorders.
+// Caught: the example of the last failure.
 func TestFirstAndLastFailure(t *testing.T) {
 	var sum Tally
 	start := time.Unix(1000, 0)
@@ -69,8 +68,7 @@ func TestFirstAndLastFailure(t *testing.T) {
 	}
 }
 
-// Each operation and tier has latencies of its own, and all of them are in the
-// whole.
+// Each operation and each tier has its own latencies, and the total has all of them.
 func TestSeries(t *testing.T) {
 	var tally Tally
 	n := 0
@@ -101,8 +99,8 @@ func TestSeries(t *testing.T) {
 	}
 }
 
-// The bars hold every request once, and end where the latencies do. Caught: the
-// bar in which the width changes counted twice; empty bars in between left out.
+// The bars count every request once and cover all latencies. Caught: the bar where the width
+// changes was counted twice; missing empty bars in the middle.
 func TestBars(t *testing.T) {
 	var tally Tally
 	for i := range 1000 {

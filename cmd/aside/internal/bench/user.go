@@ -17,8 +17,8 @@ type user struct {
 	line   exchanger
 	rec    *recorder
 	picker ids.Picker
-	rng    *rand.Rand // of what is done; nil if all requests read
-	picks  *rand.Rand // of the run's own records
+	rng    *rand.Rand // for the choice of operations; nil if all requests read
+	picks  *rand.Rand // for the choice of created records
 	req    request
 }
 
@@ -28,14 +28,14 @@ func (r *run) newUser(n int) *user {
 		picker: r.pickers(uint64(n) + r.streams),
 	}
 	if r.Mix.writes() {
-		// Other sequences than the workload's, which may have the same seed.
+		// These must differ from the workload's sequences, which may have the same seed.
 		u.rng = rand.New(rand.NewPCG(r.Seed^0x9e3779b97f4a7c15, uint64(n)+r.streams))
 		u.picks = rand.New(rand.NewPCG(r.Seed^0xbf58476d1ce4e5b9, uint64(n)+r.streams))
 	}
 	return u
 }
 
-// choose makes up the next request; it reports false if there is none left.
+// choose prepares the next request. It returns false if there are no more.
 func (u *user) choose() bool {
 	q := &u.req
 	q.op, q.own, q.body = Read, nil, q.body[:0]
@@ -45,7 +45,7 @@ func (u *user) choose() bool {
 	switch {
 	case q.op == Create:
 		q.path = append(q.path[:0], u.endpoint.Path...)
-		q.body = fmt.Appendf(q.body, `{"id":%q,"name":"Load test record","description":"Made by aside bench, and of no use to anybody once that has ended."}`, q.own.id)
+		q.body = fmt.Appendf(q.body, `{"id":%q,"name":"Load test record","description":"Created by aside bench. You can delete it when the run has ended."}`, q.own.id)
 		return true
 	case q.own != nil:
 		q.path = append(append(append(q.path[:0], u.endpoint.Path...), '/'), q.own.id...)
@@ -57,14 +57,14 @@ func (u *user) choose() bool {
 		}
 	}
 	if q.op == Update {
-		// A name that it never had: a change that changes nothing is not written.
+		// A new name each time: the server does not write if nothing changes.
 		q.body = fmt.Appendf(q.body, `{"name":"Load test change %s%d"}`, u.created.prefix, u.created.serial.Add(1))
 	}
 	return true
 }
 
-// chooseOp draws twice whatever comes out, and from another source for records,
-// so that what a seed chooses does not depend on what other users have created.
+// chooseOp always draws twice, and uses another source for the choice of records. So the
+// choices of a seed do not depend on the records that other users have created.
 func (u *user) chooseOp() {
 	q := &u.req
 	x, own, m := u.rng.Float64(), u.rng.Float64() < u.Mix.Own, &u.Mix
@@ -87,17 +87,17 @@ func (u *user) chooseOp() {
 	}
 }
 
-// verdict is what became of a request.
+// verdict is the result of a request.
 type verdict uint8
 
 const (
-	answered verdict = iota // well or not
-	noServer                // there was none to send it to
-	cutOff                  // by ctx; it is counted nowhere
+	answered verdict = iota // successful or failed
+	noServer                // no server was there
+	cutOff                  // ctx ended; not counted
 )
 
-// send sends the request and records it. Its latency counts from from; sent is
-// the zero time in a closed loop, where that is the same.
+// send sends the request and records it. Its latency starts at from. sent is the time of
+// sending in an open loop, and zero in a closed loop.
 func (u *user) send(ctx context.Context, from, sent time.Time) (verdict, time.Time) {
 	q := &u.req
 	a, failed := u.line.exchange(ctx, q)
@@ -118,11 +118,11 @@ func (u *user) send(ctx context.Context, from, sent time.Time) (verdict, time.Ti
 		u.doubt(q)
 		return answered, now
 	}
-	// A record that somebody deletes meanwhile may be absent; that is an answer.
+	// Another user may have deleted the record. Then 404 is a success.
 	absent := a.status == http.StatusNotFound && q.own != nil && q.own.gone.Load()
 	if a.status/100 != 2 && !absent {
 		u.rec.fail(FailureKey{BadStatus, a.status, q.op}, q.op.Method()+" "+string(q.path), a.ended)
-		// A server's error tells nothing of what was written.
+		// After a server error the outcome of a write is unknown.
 		if a.status >= 500 || q.op == Delete {
 			u.doubt(q)
 		}
@@ -142,7 +142,7 @@ func (u *user) send(ctx context.Context, from, sent time.Time) (verdict, time.Ti
 	return answered, a.ended
 }
 
-// doubt keeps in mind that a record may exist.
+// doubt records that a record may exist.
 func (u *user) doubt(q *request) {
 	if q.op == Create || q.op == Delete {
 		u.created.doubt(q.own)

@@ -7,13 +7,12 @@ import (
 	"github.com/asidecache/aside/cmd/aside/internal/httpwire"
 )
 
-// WarmUp is what is asked for before anything is measured. The zero one is
-// nothing.
+// WarmUp configures the requests before the measurement. The zero WarmUp sends none.
 type WarmUp struct {
-	// Once asks for each id of the workload one time.
+	// Once reads each id of the workload once.
 	Once bool
-	// Duration is how long the workload itself runs, with other choices of the
-	// same kind than those that are measured.
+	// Duration is how long to run the workload, with other choices than in the
+	// measurement.
 	Duration time.Duration
 }
 
@@ -29,12 +28,11 @@ func (w WarmUp) String() string {
 	return "none"
 }
 
-// warmStreams is where the streams of a warm-up begin: the choices that follow
-// must not be the same ones, which a cache would have.
+// warmStreams is the number of the first stream of a warm-up. The measurement must make
+// other choices: otherwise the cache would have all of its ids.
 const warmStreams = 1 << 32
 
-// warmUp does not report what failed: what is amiss still fails when it is
-// measured.
+// warmUp does not report failures: a lasting fault shows in the measurement.
 func warmUp(ctx context.Context, c Config, e httpwire.Endpoint) {
 	once := func(c Config) {
 		r := newRun(c, e)

@@ -2,22 +2,22 @@ package bench
 
 import "time"
 
-// Point is what one interval of a run measured.
+// Point is the measurement of one interval of a run.
 type Point struct {
-	At    time.Duration // of its end, since the start of the run
+	At    time.Duration // end of the interval, since the start of the run
 	Took  time.Duration
 	Users int
 
 	Succeeded, Failed  int64
 	P50, P95, P99, Max time.Duration
 	Hits               [tiers]int64 // reads by the tier that answered
-	Backlog            int64        // at its end; of an open loop
+	Backlog            int64        // at its end, in an open loop
 
 	// From the start of the run to the end of the interval.
 	Total Totals
 }
 
-// Totals sums up all requests until a moment.
+// Totals summarises all requests up to a time.
 type Totals struct {
 	Succeeded, Failed, Bytes int64
 	Mean, Min, Max           time.Duration
@@ -36,7 +36,7 @@ func totals(t *Tally, l Latency) Totals {
 	return s
 }
 
-// watch collects until done.
+// watch collects the measurements until done.
 func (r *run) watch(done <-chan struct{}) {
 	tick := time.NewTicker(r.Interval)
 	defer tick.Stop()
@@ -52,8 +52,8 @@ func (r *run) watch(done <-chan struct{}) {
 				r.Progress(p)
 			}
 		case <-done:
-			// The last collection is not reported as progress: it is part of an
-			// interval, and too short a part tells nothing of a rate.
+			// The last collection is not reported as progress: its interval may be too short
+			// for a rate.
 			now := time.Now()
 			r.collect(now, &latency)
 			if n := len(r.timeline) - 1; n > 0 && r.timeline[n].Took < r.Interval/4 {

@@ -1,9 +1,8 @@
-// Package boltstore keeps todos in one file, with bbolt: the store that needs no
-// server.
+// Package boltstore stores todos in one file, with bbolt. It needs no server.
 //
-// A write is acknowledged once it is on disk. Writes that arrive while one is
-// being synced are committed together, in one transaction. Reads run beside
-// writes and never wait for the disk's writes.
+// A write is acknowledged when it is on disk. Writes that arrive during a sync are
+// committed together, in one transaction. Reads run in parallel with writes and never
+// wait for them.
 package boltstore
 
 import (
@@ -28,11 +27,11 @@ import (
 	"github.com/asidecache/aside/cmd/aside/internal/todo"
 )
 
-// FileName is the file's name if Open is given a directory.
+// FileName is the name of the file if Open gets a directory.
 const FileName = "todos.db"
 
-// lockTimeout bounds the wait for another process to let go of the file; it is
-// there for one that is shutting down.
+// lockTimeout is how long Open waits for another process, such as one that is shutting
+// down, to release the file.
 const lockTimeout = 500 * time.Millisecond
 
 var (
@@ -43,14 +42,14 @@ var (
 	layoutV1    = []byte{1}
 )
 
-// Options of a Store; the zero value is fine.
+// Options of a Store. The zero value works.
 type Options struct {
-	// MaxSize bounds the file, in bytes; it grows in steps of up to 16 MiB. A
-	// write that would pass it fails with todo.ErrUnavailable. 0 means no bound
-	// but the disk's.
+	// MaxSize is the maximum size of the file in bytes. The file grows in steps of up
+	// to 16 MiB. A write that needs more fails with todo.ErrUnavailable. 0 means no
+	// limit except the disk's.
 	MaxSize int64
-	// Logger is told if users other than this one may write to the file or its
-	// directory; nil means slog.Default().
+	// Logger gets a warning if other users may write to the file or its directory; nil
+	// means slog.Default().
 	Logger *slog.Logger
 }
 
@@ -61,7 +60,7 @@ type Store struct {
 	count atomic.Int64
 
 	identity    string
-	identityErr error // why there is none; nothing else needs one
+	identityErr error // why there is no identity; nothing else needs it
 
 	ops     chan *op      // unbuffered: an op that was received will run
 	closing chan struct{} // closed by Close
@@ -72,9 +71,9 @@ type Store struct {
 
 var _ todo.Store = (*Store)(nil)
 
-// Open opens the store in the directory path, or in the file path if that is an
-// existing file or ends in ".db". What is missing is created, readable by its
-// owner alone. It fails at once if another process has the file open.
+// Open opens the store in the directory path. If path is an existing file or ends with
+// ".db", it is the file of the store. Open creates what is missing, readable only by
+// its owner. It fails at once if another process has the file open.
 func Open(path string, opts Options) (*Store, error) {
 	file, err := locate(path)
 	if err != nil {
@@ -117,13 +116,13 @@ func locate(path string) (string, error) {
 		return "", err
 	}
 	if info, err := os.Stat(file); err == nil && !info.Mode().IsRegular() {
-		return "", fmt.Errorf("%s is no regular file (%v)", file, info.Mode().Type())
+		return "", fmt.Errorf("%s is not a regular file (%v)", file, info.Mode().Type())
 	}
 	return file, nil
 }
 
-// warnExposed says what an operator should mend. It refuses nothing: a volume of
-// a container may belong to a group, or to nobody in particular.
+// warnExposed warns about file permissions that an operator should fix. It refuses
+// nothing: the volume of a container may belong to a group or to another user.
 func warnExposed(log *slog.Logger, file string) {
 	for _, path := range []string{filepath.Dir(file), file} {
 		info, err := os.Stat(path)
@@ -131,7 +130,7 @@ func warnExposed(log *slog.Logger, file string) {
 			continue
 		}
 		if why := files.Exposed(info); why != "" {
-			log.Warn("other users can change or destroy the records of the embedded store: take the right to write away from them",
+			log.Warn("other users can change or delete the records of the embedded store: remove their write permission",
 				"path", path, "reason", why, "mode", info.Mode().String())
 		}
 	}
@@ -141,7 +140,7 @@ func openFile(file string, opts Options) (db *bbolt.DB, err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true)) // see recoverDamage
 	defer func() {
 		if p := recover(); p != nil {
-			db, err = nil, fmt.Errorf("%s is damaged: %v; restore it from a copy, or move it away to start empty", file, p)
+			db, err = nil, fmt.Errorf("%s is damaged: %v; restore it from a backup, or move it away to start with an empty store", file, p)
 		}
 	}()
 	_, statErr := os.Stat(file)
@@ -153,15 +152,15 @@ func openFile(file string, opts Options) (db *bbolt.DB, err error) {
 	})
 	switch {
 	case errors.Is(err, bolterrors.ErrTimeout):
-		return nil, fmt.Errorf("%s is in use by another process: stop that one, or use another data directory", file)
+		return nil, fmt.Errorf("%s is in use by another process: stop that process, or use another data directory", file)
 	case errors.Is(err, bolterrors.ErrInvalid), errors.Is(err, bolterrors.ErrChecksum),
 		errors.Is(err, bolterrors.ErrVersionMismatch), errors.Is(err, bolterrors.ErrInvalidMapping):
-		return nil, fmt.Errorf("%s is damaged, or no data file of aside (%w); restore it from a copy, or move it away to start empty", file, err)
+		return nil, fmt.Errorf("%s is damaged, or is not a data file of aside (%w); restore it from a backup, or move it away to start with an empty store", file, err)
 	case err != nil:
 		return nil, fmt.Errorf("open %s: %w", file, err)
 	}
 	if errors.Is(statErr, os.ErrNotExist) {
-		// A new file is only safe once its directory entry is.
+		// A new file is durable only when its directory entry is synced too.
 		if err := syncDir(filepath.Dir(file)); err != nil {
 			return nil, errors.Join(err, db.Close())
 		}
@@ -181,7 +180,8 @@ func syncDir(dir string) error {
 	return nil
 }
 
-// prepare makes the buckets in a new file and looks whether an old one is ours.
+// prepare creates the buckets in a new file, and checks that an old file is one of
+// aside.
 func (s *Store) prepare() (err error) {
 	defer s.recoverDamage(&err)()
 	fresh := false
@@ -191,7 +191,7 @@ func (s *Store) prepare() (err error) {
 			return err
 		}
 		if tx.Size() > info.Size() {
-			return fmt.Errorf("%s is cut short: %d bytes of at least %d; restore it from a copy", s.path, info.Size(), tx.Size())
+			return fmt.Errorf("%s is truncated: it has %d bytes instead of at least %d; restore it from a backup", s.path, info.Size(), tx.Size())
 		}
 		meta, todos := tx.Bucket(bucketMeta), tx.Bucket(bucketTodos)
 		if meta == nil && todos == nil {
@@ -202,10 +202,10 @@ func (s *Store) prepare() (err error) {
 			return nil
 		}
 		if meta == nil || todos == nil {
-			return fmt.Errorf("%s lacks a bucket; restore it from a copy", s.path)
+			return fmt.Errorf("%s is damaged: a bucket is missing; restore it from a backup", s.path)
 		}
 		if layout := meta.Get(keyLayout); string(layout) != string(layoutV1) {
-			return fmt.Errorf("%s has layout %v, this program knows %v: use a newer one", s.path, layout, layoutV1)
+			return fmt.Errorf("%s has layout %v, but this version of aside supports only layout %v: use a newer version", s.path, layout, layoutV1)
 		}
 		s.count.Store(int64(todos.Sequence()))
 		s.identity = string(meta.Get(keyIdentity))
@@ -216,7 +216,7 @@ func (s *Store) prepare() (err error) {
 	}
 	identity := rand.Text()
 	err = s.db.Update(func(tx *bbolt.Tx) error {
-		if !fresh { // of a release that had no identities
+		if !fresh { // created by a release without identities
 			return tx.Bucket(bucketMeta).Put(keyIdentity, []byte(identity))
 		}
 		meta, err := tx.CreateBucket(bucketMeta)
@@ -230,14 +230,14 @@ func (s *Store) prepare() (err error) {
 		return err
 	})
 	if err != nil && !fresh && diskFull(err) {
-		s.identityErr = fmt.Errorf("%w: there is no room for it in %s: %w", todo.ErrNoIdentity, s.path, err)
+		s.identityErr = fmt.Errorf("%w: not enough space for it in %s: %w", todo.ErrNoIdentity, s.path, err)
 		return nil
 	}
 	s.identity = identity
 	return err
 }
 
-// Path is the file's.
+// Path returns the path of the file.
 func (s *Store) Path() string { return s.path }
 
 // Get returns the record with that ID, or todo.ErrNotFound.
@@ -285,7 +285,7 @@ func (s *Store) GetMany(ctx context.Context, ids []string) (map[string]todo.Todo
 	return found, nil
 }
 
-// List returns up to limit records behind after.
+// List returns up to limit records with IDs greater than after.
 func (s *Store) List(ctx context.Context, after string, limit int) (todo.Page, error) {
 	if limit < 1 {
 		return todo.Page{}, fmt.Errorf("%w: limit %d, must be at least 1", todo.ErrInvalid, limit)
@@ -323,7 +323,7 @@ func (s *Store) List(ctx context.Context, after string, limit int) (todo.Page, e
 	return page, nil
 }
 
-// checkEvery is how many records pass between two looks at the context.
+// checkEvery is how many records are read between two checks of the context.
 const checkEvery = 1024
 
 // Count returns the exact number of records.
@@ -334,8 +334,8 @@ func (s *Store) Count(ctx context.Context) (int64, error) {
 	return s.count.Load(), nil
 }
 
-// Identity returns what is kept in the file; it was made with the file, or when the
-// file was first opened by a release that has identities.
+// Identity returns the identity that is stored in the file. It was created with the
+// file, or when a release with identities first opened the file.
 func (s *Store) Identity(ctx context.Context) (string, error) {
 	if err := s.usable(ctx); err != nil {
 		return "", err
@@ -354,8 +354,8 @@ func (s *Store) Ping(ctx context.Context) error {
 	return nil
 }
 
-// Close waits for reads and writes that have begun, and lets go of the file.
-// Whatever comes later fails with todo.ErrUnavailable. Close may be called again.
+// Close waits for running reads and writes, and releases the file. Later calls fail
+// with todo.ErrUnavailable. Close may be called again.
 func (s *Store) Close() error { return s.close() }
 
 func (s *Store) errClosed() error {
@@ -387,10 +387,10 @@ func (s *Store) view(ctx context.Context, fn func(todos *bbolt.Bucket) error) (e
 	return err
 }
 
-// recoverDamage turns what happens on a damaged file into an error: bbolt asserts
-// what it reads, by panicking, and memory that is mapped to a bad sector, or
-// behind the file's end, faults. That must cost the records there and not the
-// process. Defer what it returns.
+// recoverDamage turns panics caused by a damaged file into an error. bbolt panics if
+// the file is inconsistent, and an access to mapped memory faults at a bad sector or
+// after the end of the file. Then only the damaged records must fail, not the process.
+// Defer the function that it returns.
 func (s *Store) recoverDamage(err *error) func() {
 	old := debug.SetPanicOnFault(true)
 	return func() {
@@ -409,7 +409,7 @@ func (s *Store) get(b *bbolt.Bucket, id string) (todo.Todo, dates, error) {
 	return s.decode(id, v)
 }
 
-// show returns the record, or why it cannot be shown.
+// show returns the record, or the reason why it cannot be shown.
 func (s *Store) show(id string, v []byte) (todo.Todo, error) {
 	t, _, err := s.decode(id, v)
 	if err == nil {

@@ -112,7 +112,7 @@ func TestOpenSaysThatAnotherHasTheFile(t *testing.T) {
 	}
 }
 
-// TestOpenDamagedFile has each kind of file that is not, or no longer, ours.
+// TestOpenDamagedFile tries each kind of file that is damaged or belongs to another program.
 func TestOpenDamagedFile(t *testing.T) {
 	full := func(t *testing.T) string {
 		s := mustOpen(t, t.TempDir())
@@ -135,12 +135,12 @@ func TestOpenDamagedFile(t *testing.T) {
 	}{
 		{"text", func(t *testing.T, path string) {
 			mustWrite(t, path, []byte(strings.Repeat("not a database\n", 1000)))
-		}, "damaged, or no data file"},
+		}, "damaged, or is not a data file"},
 		{"both heads overwritten", func(t *testing.T, path string) {
 			b := mustRead(t, path)
 			clear(b[:2*os.Getpagesize()])
 			mustWrite(t, path, b)
-		}, "damaged, or no data file"},
+		}, "damaged, or is not a data file"},
 		{"cut short", func(t *testing.T, path string) {
 			mustWrite(t, path, mustRead(t, path)[:6*os.Getpagesize()])
 		}, "damaged"},
@@ -171,7 +171,7 @@ func TestOpenDamagedFile(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-		}, "use a newer one"},
+		}, "use a newer version"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			path := full(t)
@@ -192,10 +192,10 @@ func TestOpenDamagedFile(t *testing.T) {
 	}
 }
 
-// TestFileCutShortWhileOpen: mapped memory behind the end of the file, or on a
-// bad sector, faults; that must not end the process. It fails without
+// TestFileTruncatedWhileOpen: an access to mapped memory faults after the end of the file and
+// on a bad sector. It must not end the process. Seen to fail without
 // debug.SetPanicOnFault.
-func TestFileCutShortWhileOpen(t *testing.T) {
+func TestFileTruncatedWhileOpen(t *testing.T) {
 	s := mustOpen(t, t.TempDir())
 	if err := s.Insert(t.Context(), todo.Todo{ID: "1", Name: "n"}); err != nil {
 		t.Fatal(err)
@@ -211,8 +211,8 @@ func TestFileCutShortWhileOpen(t *testing.T) {
 	}
 }
 
-// TestDamagedRecord: one bad record, or one bad page, is an error for what lies
-// on it and leaves the process and the other records alone.
+// TestDamagedRecord: a damaged record or page causes errors only for its own records, and
+// does not end the process.
 func TestDamagedRecord(t *testing.T) {
 	s := mustOpen(t, t.TempDir())
 	if err := s.Insert(t.Context(), todo.Todo{ID: "good", Name: "n"}); err != nil {
@@ -245,8 +245,8 @@ func TestDamagedRecord(t *testing.T) {
 	}
 }
 
-// TestPanickingChange: the panic belongs to the caller, and neither the writer
-// nor the writes that share its transaction suffer.
+// TestPanickingChange: a panic of a callback reaches its caller. The writer and the other
+// writes of the transaction are not affected.
 func TestPanickingChange(t *testing.T) {
 	s := mustOpen(t, t.TempDir())
 	if err := s.Insert(t.Context(), todo.Todo{ID: "1", Name: "n"}); err != nil {
@@ -290,9 +290,9 @@ func mustWrite(t *testing.T, path string, b []byte) {
 	}
 }
 
-// Whoever may write to the directory or the file can destroy the records, and the
-// log says so. Caught: a directory with mode 0777, used without a word.
-func TestExposedFileIsSaid(t *testing.T) {
+// A user with write permission on the directory or the file can destroy the records. The log
+// has a warning. Caught: no warning about a directory with mode 0777.
+func TestExposedFileIsReported(t *testing.T) {
 	var b strings.Builder
 	log := slog.New(slog.NewTextHandler(&b, nil))
 	dir := filepath.Join(t.TempDir(), "data")
@@ -323,7 +323,7 @@ func TestExposedFileIsSaid(t *testing.T) {
 	if said := open(); strings.Count(said, "level=WARN") != 1 || !strings.Contains(said, FileName) || !strings.Contains(said, "its group may write to it") {
 		t.Errorf("of a file for the group: %s", said)
 	}
-	if _, err := Open(os.DevNull, Options{}); err == nil || !strings.Contains(err.Error(), "no regular file") {
+	if _, err := Open(os.DevNull, Options{}); err == nil || !strings.Contains(err.Error(), "not a regular file") {
 		t.Errorf("a device: %v", err)
 	}
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/asidecache/aside/cmd/aside/internal/todo"
 )
 
-// A record's value. The ID is the key and is not repeated. Numbers are the
+// The format of a record's value. The ID is the key and is not repeated. Numbers are
 // varints of encoding/binary.
 //
 //	byte     format, 1
@@ -20,7 +20,7 @@ import (
 //	uvarint, bytes    name
 //	uvarint, bytes    description; if flagDescription, to the value's last byte
 //
-// JSON would take twice the time of a whole read from the file.
+// JSON decoding would take twice the time of a whole read from the file.
 const formatV1 = 1
 
 const (
@@ -62,13 +62,12 @@ func appendRecord(b []byte, t todo.Todo) []byte {
 	return b
 }
 
-// dates are those of a record that cannot be shown: earlier versions stored
-// dates of any year.
+// dates are dates of a record that cannot be shown: earlier versions stored dates of
+// any year.
 type dates struct{ created, updated time.Time }
 
-// decodeRecord copies what it keeps: b is the file's mapped memory, which is
-// only valid until the transaction ends. The record is without the dates that are
-// hidden.
+// decodeRecord copies the data: b is mapped memory of the file, which is only valid
+// until the transaction ends. The returned record does not have the hidden dates.
 func decodeRecord(id string, b []byte) (t todo.Todo, hidden dates, err error) {
 	if t, err = decodeAll(id, b); err != nil {
 		return todo.Todo{}, dates{}, err
@@ -118,13 +117,13 @@ func decodeAll(id string, b []byte) (todo.Todo, error) {
 	return t, nil
 }
 
-// reader takes fields off the front of b; after an error it returns zeros.
+// reader reads fields from the front of b. After an error it returns zeros.
 type reader struct {
 	b   []byte
 	err error
 }
 
-var errShort = errors.New("cut short")
+var errShort = errors.New("truncated")
 
 func (r *reader) byte() byte {
 	if r.err != nil || len(r.b) == 0 {

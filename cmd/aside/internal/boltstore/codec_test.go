@@ -8,8 +8,8 @@ import (
 	"github.com/asidecache/aside/cmd/aside/internal/todo"
 )
 
-// The bytes of format 1 as they lie in users' files: a change here needs a new
-// format byte and a reader for both.
+// The bytes of format 1, which are in users' files. A change needs a new format byte and a
+// decoder for both formats.
 func TestRecordGolden(t *testing.T) {
 	d := "two\nlines"
 	for _, tc := range []struct {

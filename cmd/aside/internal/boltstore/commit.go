@@ -15,25 +15,25 @@ import (
 )
 
 const (
-	// maxGroup bounds the writes that share one commit.
+	// maxGroup is the maximum number of writes in one commit.
 	maxGroup = 1024
-	// commitGrace is how long a write whose context has ended is waited for once
-	// it has begun: nearly always the disk answers, and a definite answer is
-	// worth more to the caller than a prompt one.
+	// commitGrace is how long to wait for a running write after its context has ended.
+	// Nearly always the write finishes in this time, and a definite answer is worth
+	// more to the caller than a fast one.
 	commitGrace = 2 * time.Second
-	// fillPercent is how full a page is left when it is split. Most records come
-	// in ascending order, by a load or with UUIDv7 as their ID: 200,000 of 126
-	// bytes take 32 MB with this and 51 MB with bbolt's 0.5.
+	// fillPercent is how full a page stays when it is split. Most records come in
+	// ascending order, from a load or with a UUIDv7 as ID. 200,000 records of 126
+	// bytes need 32 MB with this value and 51 MB with bbolt's default, 0.5.
 	fillPercent = 0.9
 )
 
-// op is one write on its way through the writer.
+// op is one write for the writer goroutine.
 //
-// bbolt's own Batch is not used: it holds a lone writer back for 10 ms, and runs
-// a function again when another one in its batch fails.
+// bbolt's Batch is not used: it delays a single write for 10 ms, and repeats a function
+// when another function of the same batch fails.
 type op struct {
 	run  func(*writeTx) error
-	took atomic.Bool // set by who is first: the writer to run it, or the caller to leave
+	took atomic.Bool // set once: by the writer to run it, or by the caller to give up
 	done chan result // of capacity 1: the writer never waits for a caller
 }
 
@@ -42,9 +42,10 @@ type result struct {
 	panicked any
 }
 
-// write has run executed by the writer, in a transaction that it may share, and
-// returns when that is on disk. An error that run returns before it changes
-// anything is its own affair. A panic of a callback comes out here.
+// write lets the writer goroutine execute run in a transaction, which other writes may
+// share, and returns when the transaction is on disk. If run returns an error before it
+// changes anything, the other writes are not affected. A panic of a callback is
+// repeated here.
 func (s *Store) write(ctx context.Context, run func(*writeTx) error) error {
 	if ctx.Err() != nil {
 		return notBegun(ctx)
@@ -71,14 +72,14 @@ func (s *Store) write(ctx context.Context, run func(*writeTx) error) error {
 	case r := <-o.done:
 		return r.unwrap()
 	case <-grace.C:
-		return fmt.Errorf("%w: the disk has not answered: %w", todo.ErrUnknownOutcome, ctx.Err())
+		return fmt.Errorf("%w: the write has not reached the disk yet: %w", todo.ErrUnknownOutcome, ctx.Err())
 	}
 }
 
-// notBegun says that the write did not, and will not: more than the context's
-// error alone.
+// notBegun returns the error for a write that has not begun and never will. It tells
+// more than the context's error.
 func notBegun(ctx context.Context) error {
-	return fmt.Errorf("%w: the write did not begin: %w", todo.ErrUnavailable, ctx.Err())
+	return fmt.Errorf("%w: the write did not start: %w", todo.ErrUnavailable, ctx.Err())
 }
 
 func (r result) unwrap() error {
@@ -88,7 +89,7 @@ func (r result) unwrap() error {
 	return r.err
 }
 
-// writeLoop is the only writer. Close ends it.
+// writeLoop is the only goroutine that writes. Close ends it.
 func (s *Store) writeLoop() {
 	defer close(s.stopped)
 	group := make([]*op, 0, maxGroup)
@@ -113,13 +114,13 @@ func (s *Store) writeLoop() {
 	}
 }
 
-// commit runs the ops in one transaction and answers them.
+// commit runs the ops in one transaction and reports the result to each.
 func (s *Store) commit(group []*op) {
 	results := make([]result, len(group))
 	err := s.transact(func(w *writeTx) error {
 		for i, o := range group {
 			if !o.took.CompareAndSwap(false, true) {
-				continue // nobody waits for it any more
+				continue // its caller has given up
 			}
 			if results[i] = w.run(o.run); w.failed != nil {
 				return w.failed
@@ -128,8 +129,8 @@ func (s *Store) commit(group []*op) {
 		return nil
 	})
 	for i, o := range group {
-		// Also an op that had failed by itself gets err: what it saw, a record
-		// that was there already, may be an earlier op's that is undone now.
+		// An op that failed by itself gets err too: the record that it found may come
+		// from an earlier op of this transaction, which is rolled back now.
 		if err != nil && results[i].panicked == nil {
 			results[i].err = err
 		}
@@ -141,9 +142,9 @@ func (s *Store) commit(group []*op) {
 type writeTx struct {
 	s          *Store
 	todos      *bbolt.Bucket
-	added      int64 // records, less those deleted
+	added      int64 // records added minus records deleted
 	changed    bool
-	failed     error // what spoilt the transaction for all
+	failed     error // the error that fails the whole transaction
 	inCallback bool
 }
 
@@ -169,22 +170,22 @@ func (s *Store) transact(fn func(*writeTx) error) (err error) {
 	}
 	id := tx.ID()
 	if err := tx.Commit(); err != nil {
-		_ = tx.Rollback() // some errors of Commit leave it open, and applied looks at the file
+		_ = tx.Rollback() // after some errors of Commit the outcome is unknown; applied checks the file
 		return s.commitFailed(err, s.applied(id))
 	}
 	s.count.Store(count)
 	return nil
 }
 
-// run executes one op. An error or a panic before its first change concerns it
-// alone; later, or outside a callback, it spoils the transaction.
+// run executes one op. An error or a panic before its first change fails only this op.
+// A later one, or one outside of a callback, fails the whole transaction.
 func (w *writeTx) run(fn func(*writeTx) error) (r result) {
 	before := w.changed
 	w.changed = false
 	defer func() {
 		if p := recover(); p != nil {
 			if !w.inCallback {
-				panic(p) // bbolt's; recoverDamage knows what to do
+				panic(p) // a panic of bbolt; recoverDamage handles it
 			}
 			w.inCallback = false
 			r.panicked = p
@@ -197,15 +198,14 @@ func (w *writeTx) run(fn func(*writeTx) error) (r result) {
 	return result{err: fn(w)}
 }
 
-// callback runs code of the caller's, whose panics are the caller's too.
+// callback runs a function of the caller. Its panics are passed to the caller.
 func (w *writeTx) callback(fn func()) {
 	w.inCallback = true
 	fn()
 	w.inCallback = false
 }
 
-// put stores t. Dates of the record before that could not be shown stay, unless t
-// has others.
+// put stores t. Hidden dates of the previous record are kept, unless t has other dates.
 func (w *writeTx) put(t todo.Todo, hidden dates) error {
 	if t.CreatedAt.IsZero() {
 		t.CreatedAt = hidden.created
@@ -213,7 +213,7 @@ func (w *writeTx) put(t todo.Todo, hidden dates) error {
 	if t.UpdatedAt.IsZero() {
 		t.UpdatedAt = hidden.updated
 	}
-	// bbolt keeps the value until the transaction ends, so each has its own memory.
+	// bbolt keeps the value until the transaction ends, so each needs its own memory.
 	size := 64 + len(t.Name)
 	if t.Description != nil {
 		size += len(*t.Description)
@@ -242,12 +242,11 @@ func (w *writeTx) delete(id string) error {
 	return nil
 }
 
-// applied reports whether a transaction that failed to commit is in the file
-// nevertheless.
+// applied reports whether a transaction is in the file although its commit failed.
 func (s *Store) applied(id int) (yes bool) {
 	defer func() {
 		if recover() != nil {
-			yes = true // cannot tell; the caller will say so
+			yes = true // unknown; the caller reports that
 		}
 	}()
 	_ = s.db.View(func(tx *bbolt.Tx) error {
@@ -259,10 +258,10 @@ func (s *Store) applied(id int) (yes bool) {
 
 func (s *Store) commitFailed(err error, applied bool) error {
 	if !applied && diskFull(err) {
-		return fmt.Errorf("%w: no room for %s: %w", todo.ErrUnavailable, s.path, err)
+		return fmt.Errorf("%w: not enough space for %s: %w", todo.ErrUnavailable, s.path, err)
 	}
-	// After a failed sync the system may take pages for clean that never reached
-	// the disk; what a later commit builds on them would be lost with them.
+	// After a failed sync the system may treat pages as clean that never reached the
+	// disk. A later commit that uses these pages could be lost with them.
 	broken := &brokenError{path: s.path, cause: err}
 	s.broken.Store(broken)
 	if applied {
@@ -276,15 +275,15 @@ func diskFull(err error) bool {
 		errors.Is(err, syscall.EFBIG) || errors.Is(err, bolterrors.ErrMaxSizeReached)
 }
 
-// brokenError answers every write after a failed sync, until the file is opened
-// again.
+// brokenError is the error of every write after a failed sync, until the file is
+// reopened.
 type brokenError struct {
 	path  string
 	cause error
 }
 
 func (e *brokenError) Error() string {
-	return fmt.Sprintf("%v: %s is read-only since a write to it failed (%v): check the disk, then restart",
+	return fmt.Sprintf("%v: %s is read-only because a write to it failed (%v): check the disk, then restart",
 		todo.ErrUnavailable, e.path, e.cause)
 }
 

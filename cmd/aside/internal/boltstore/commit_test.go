@@ -12,7 +12,7 @@ import (
 	"github.com/asidecache/aside/cmd/aside/internal/todo"
 )
 
-// holdWriter keeps the writer busy, with nothing changed, until release is called.
+// holdWriter keeps the writer busy, without changes, until release is called.
 func holdWriter(t *testing.T, s *Store) (release func()) {
 	t.Helper()
 	entered, leave, done := make(chan struct{}), make(chan struct{}), make(chan error, 1)
@@ -37,9 +37,9 @@ func txID(s *Store) (id int) {
 	return id
 }
 
-// TestWritesShareACommit: what waits while the writer is busy goes to disk with
-// one sync, each write with its own answer. It fails if the writer takes one op
-// at a time.
+// TestWritesShareACommit: writes that wait while the writer is busy are written with one
+// sync, and each gets its own result. Seen to fail with a writer that takes one op at a
+// time.
 func TestWritesShareACommit(t *testing.T) {
 	s := mustOpen(t, t.TempDir())
 	if err := s.Insert(t.Context(), todo.Todo{ID: "taken", Name: "n"}); err != nil {
@@ -80,8 +80,7 @@ func TestWritesShareACommit(t *testing.T) {
 	}
 }
 
-// TestContextEndsWhileWaiting: a write that has not begun is left, and never
-// runs afterwards.
+// TestContextEndsWhileWaiting: a write that has not begun is given up and never runs.
 func TestContextEndsWhileWaiting(t *testing.T) {
 	s := mustOpen(t, t.TempDir())
 	release := holdWriter(t, s)
@@ -102,7 +101,7 @@ func TestContextEndsWhileWaiting(t *testing.T) {
 	}
 }
 
-// TestContextEndsWhileCommitting: a write that has begun gets its definite answer.
+// TestContextEndsWhileCommitting: a write that has begun gets a definite result.
 func TestContextEndsWhileCommitting(t *testing.T) {
 	s := mustOpen(t, t.TempDir())
 	if err := s.Insert(t.Context(), todo.Todo{ID: "1", Name: "n"}); err != nil {
@@ -119,7 +118,7 @@ func TestContextEndsWhileCommitting(t *testing.T) {
 	}
 }
 
-// TestHungDisk: the caller's deadline bounds the wait, and the outcome is unknown.
+// TestHungDisk: the wait ends at the caller's deadline, and the outcome is unknown.
 func TestHungDisk(t *testing.T) {
 	s := mustOpen(t, t.TempDir())
 	ctx, cancel := context.WithCancel(t.Context())
@@ -135,8 +134,8 @@ func TestHungDisk(t *testing.T) {
 	}
 }
 
-// TestFailedCommit: what an op saw of another op in its transaction is undone
-// with it, so no answer may rest on that.
+// TestFailedCommit: if a commit fails, changes that an op saw of another op in the same
+// transaction are rolled back. So the result of an op must not depend on them.
 func TestFailedCommit(t *testing.T) {
 	s := mustOpen(t, t.TempDir())
 	cause := errors.New("page cannot be written")
@@ -167,7 +166,7 @@ func TestFailedCommit(t *testing.T) {
 	}
 }
 
-// TestFailedSync: after a sync that failed nothing more is written.
+// TestFailedSync: after a failed sync nothing is written any more.
 func TestFailedSync(t *testing.T) {
 	cause := errors.New("input/output error")
 	for _, applied := range []bool{false, true} {
@@ -192,8 +191,8 @@ func TestFailedSync(t *testing.T) {
 	}
 }
 
-// TestCloseWaits: a write that has begun is finished and answered, one that waits
-// is refused, and the file is free afterwards.
+// TestCloseWaits: Close finishes a running write and refuses a waiting one. Afterwards the
+// file is released.
 func TestCloseWaits(t *testing.T) {
 	s := mustOpen(t, t.TempDir())
 	release := holdWriter(t, s)

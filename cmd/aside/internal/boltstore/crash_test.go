@@ -16,15 +16,15 @@ import (
 
 const childDirEnv = "ASIDE_BOLTSTORE_CHILD_DIR"
 
-// The steps that the child takes with each record, in order. It prints a line
-// for each once the store has acknowledged it.
+// The steps of the child for each record, in order. It prints a line for each step when the
+// store has acknowledged it.
 const (
 	stepInserted = "inserted"
 	stepUpdated  = "updated"
 	stepDeleted  = "deleted"
 )
 
-// writeUntilKilled is the child of TestAcknowledgedWritesSurviveKill.
+// writeUntilKilled runs in the child of TestAcknowledgedWritesSurviveKill.
 func writeUntilKilled(dir string) {
 	s, err := Open(dir, Options{})
 	if err != nil {
@@ -60,8 +60,9 @@ func writeUntilKilled(dir string) {
 	wg.Wait()
 }
 
-// TestAcknowledgedWritesSurviveKill kills a process that writes and looks for
-// what it had been promised. It fails if commit answers before tx.Commit.
+// TestAcknowledgedWritesSurviveKill kills a process that writes, and checks that all
+// acknowledged writes are in the file. Seen to fail with a commit that answers before
+// tx.Commit.
 func TestAcknowledgedWritesSurviveKill(t *testing.T) {
 	dir := t.TempDir()
 	last := map[string]string{} // ID -> last acknowledged step
@@ -77,7 +78,7 @@ func TestAcknowledgedWritesSurviveKill(t *testing.T) {
 			t.Fatal(err)
 		}
 		lines := bufio.NewScanner(stdout)
-		for n := 1; lines.Scan(); n++ { // on after the kill, for what the pipe still holds
+		for n := 1; lines.Scan(); n++ { // continue after the kill, to read the rest of the pipe
 			step, id, ok := strings.Cut(lines.Text(), " ")
 			if !ok {
 				t.Fatalf("the child printed %q", lines.Text())

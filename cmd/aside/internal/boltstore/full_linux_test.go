@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestFullDisk runs on a file system of its own, of 4 MiB. Only root may mount
-// one, and not in every container; TestFileAtItsMaxSize runs everywhere.
+// TestFullDisk runs on its own file system of 4 MiB. Only root can mount one, and not in
+// every container. TestFileAtItsMaxSize runs everywhere.
 func TestFullDisk(t *testing.T) {
 	dir := t.TempDir()
 	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=4m"); err != nil {

@@ -25,8 +25,8 @@ func fill(t *testing.T, s *Store) (inserted int, err error) {
 	return 0, nil
 }
 
-// fullStoreWorksOn: a full store answers reads, counts right, refuses writes as
-// unavailable, and takes them again once there is room.
+// fullStoreWorksOn: a full store answers reads, counts correctly and refuses writes as
+// unavailable. It accepts writes again when there is space.
 func fullStoreWorksOn(t *testing.T, s *Store, cause error) {
 	inserted, err := fill(t, s)
 	if !errors.Is(err, todo.ErrUnavailable) || errors.Is(err, todo.ErrUnknownOutcome) || !errors.Is(err, cause) {
@@ -47,8 +47,8 @@ func fullStoreWorksOn(t *testing.T, s *Store, cause error) {
 	if err := s.Ping(t.Context()); err != nil {
 		t.Errorf("Ping: %v", err)
 	}
-	// Room for pages of the tree must come from somewhere: a delete copies them too,
-	// so some of these may fail, but the store must dig itself out.
+	// A delete copies pages of the tree and needs space too. So some deletes may fail, but
+	// in the end the store must be usable again.
 	deleted := 0
 	for i := range inserted {
 		if s.Delete(t.Context(), fmt.Sprint(i), func(todo.Todo) error { return nil }) == nil {

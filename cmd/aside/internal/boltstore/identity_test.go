@@ -22,7 +22,7 @@ func TestIdentity(t *testing.T) {
 	})
 }
 
-// A file of a release that had no identities gets one when it is opened.
+// A file of a release without identities gets one when it is opened.
 func TestIdentityOfAnOldFile(t *testing.T) {
 	dir := t.TempDir()
 	s := mustOpen(t, dir)

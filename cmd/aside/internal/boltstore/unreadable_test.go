@@ -12,7 +12,7 @@ import (
 	"github.com/asidecache/aside/cmd/aside/internal/todo"
 )
 
-// mustPut stores a record as earlier versions did, which looked at nothing.
+// mustPut stores a record without checks, as earlier versions did.
 func mustPut(t *testing.T, s *Store, r todo.Todo) {
 	t.Helper()
 	err := s.db.Update(func(tx *bbolt.Tx) error {
@@ -23,10 +23,9 @@ func mustPut(t *testing.T, s *Store, r todo.Todo) {
 	}
 }
 
-// A record that cannot be shown, or not whole, costs no other: dates that JSON
-// cannot hold are left out, and stay in the file; what is too large or damaged is
-// an error for itself. Caught: a page that failed, or could not be encoded, since
-// one record of it could not.
+// A record that cannot be shown completely does not affect others. Dates that JSON does not
+// support are omitted, but stay in the file. A record that is too large or damaged is an
+// error of its own. Caught: one such record made its whole page fail.
 func TestUnreadableRecords(t *testing.T) {
 	s := mustOpen(t, t.TempDir())
 	late := time.Date(10000, 1, 1, 0, 59, 59, 0, time.UTC)
@@ -62,7 +61,7 @@ func TestUnreadableRecords(t *testing.T) {
 		t.Errorf("List: %q, %v", page.Next, err)
 	}
 	check("List", page.Todos, page.Unreadable)
-	// They count towards the limit, so that a page of them alone ends.
+	// They count towards the limit, so a page with only such records ends too.
 	page, err = s.List(t.Context(), "b", 2)
 	if err != nil || len(page.Todos) != 0 || len(page.Unreadable) != 2 || page.Next != "d" {
 		t.Errorf("List of c and d: %+v, %v", page, err)
@@ -95,7 +94,7 @@ func TestUnreadableRecords(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
-	// The large one can be mended, or removed.
+	// The large record can be repaired or deleted.
 	if _, err := s.Update(t.Context(), "c", func(c todo.Todo) (todo.Todo, error) { c.Completed = true; return c, nil }); !errors.Is(err, todo.ErrInvalid) {
 		t.Errorf("an update that leaves it large: %v", err)
 	}

@@ -9,8 +9,8 @@ import (
 	"github.com/asidecache/aside/cmd/aside/internal/todo"
 )
 
-// insertChunk is how many records of InsertMany share a transaction: enough that
-// syncs do not count, and few enough that other writers get a turn.
+// insertChunk is how many records of InsertMany share a transaction: enough to make the
+// cost of syncs small, and few enough to let other writes run in between.
 const insertChunk = 20_000
 
 // Insert adds a record, or returns todo.ErrExists.
@@ -40,7 +40,7 @@ func (s *Store) Update(ctx context.Context, id string, change func(current todo.
 			return err
 		}
 		if next.ID != id {
-			return fmt.Errorf("%w: an update changes id %q to %q", todo.ErrInvalid, id, next.ID)
+			return fmt.Errorf("%w: an update must not change the id (%q to %q)", todo.ErrInvalid, id, next.ID)
 		}
 		if err := next.Check(); err != nil {
 			return err

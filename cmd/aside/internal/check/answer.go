@@ -12,7 +12,7 @@ import (
 	"github.com/asidecache/aside/cmd/aside/internal/httpwire"
 )
 
-// act is what a request is to do.
+// act is the kind of a request.
 type act uint8
 
 const (
@@ -30,35 +30,35 @@ func (a act) String() string {
 
 func (a act) write() bool { return a >= create }
 
-// outcome is what is known after a request.
+// outcome is the result of a request.
 type outcome struct {
 	sure    sure
-	version int64  // that was read (0: absent) or made
-	tag     uint64 // that was read; 0 if it is not one of ours
-	problem string // what kind of error it was; "" if none
-	status  int    // of an answer that is an error
-	code    string // of its problem details, if it has some
-	detail  string // of the problem, for people
+	version int64  // version that was read (0: absent) or created
+	tag     uint64 // tag that was read; 0 if no write of this run made it
+	problem string // kind of error; "" if none
+	status  int    // status of an error response
+	code    string // code of its problem details, if any
+	detail  string // description of the problem
 }
 
-// sure is how sure the effect of a request is.
+// sure tells what is known about the effect of a request.
 type sure uint8
 
 const (
-	// told: the answer is one, and goes into the history.
+	// told: the effect is known and goes into the history.
 	told sure = iota
 	// nothing was read or written.
 	nothing
-	// unknown: the write may have been applied, or may be applied yet.
+	// unknown: the write may have been applied, or may still be applied.
 	unknown
 )
 
-// nameOf is the name of the record that the write with this tag makes.
+// nameOf returns the name that the write with this tag gives to its record.
 func nameOf(tag uint64) string { return namePrefix + strconv.FormatUint(tag, 10) }
 
 const namePrefix = "aside check, write "
 
-// tagOf is nameOf's inverse; 0 for a name that nameOf did not make.
+// tagOf is the inverse of nameOf. It returns 0 for other names.
 func tagOf(name string) uint64 {
 	digits, ok := strings.CutPrefix(name, namePrefix)
 	if !ok {
@@ -71,24 +71,23 @@ func tagOf(name string) uint64 {
 	return tag
 }
 
-// record is what the answers hold.
+// record is the body of a successful response.
 type record struct {
 	ID      string `json:"id"`
 	Name    string `json:"name"`
 	Version *int64 `json:"version"`
 }
 
-// good is the status of an answer that goes into the history.
+// good is the expected status of each kind of request.
 var good = [acts]int{readStrong: http.StatusOK, readDefault: http.StatusOK, create: http.StatusCreated, put: http.StatusOK, remove: http.StatusNoContent}
 
-// refusals are the codes of answers with 503 that say that nothing was written.
-// They are from the table in cmd/aside/internal/httpapi/problem.go, and no others are:
-// timeout, or the 503 of a proxy, leave it open. So does the 504 unacknowledged.
-// Such a write was applied, but nobody was promised to see it: that is what a
-// write of unknown outcome is that a read may show.
+// refusals are the codes of responses with 503 after which nothing was written. They are
+// from the table in cmd/aside/internal/httpapi/problem.go. After other responses, such as
+// the code timeout or the 503 of a proxy, the outcome is unknown. The 504 unacknowledged
+// counts as unknown too: the write was applied, but no read must show it yet.
 var refusals = []string{"store_unavailable", "cache_unavailable", "overloaded", "shutting_down"}
 
-// judge says what an answer to a request for the record id means.
+// judge returns the outcome of a request for the record id, from its response.
 func judge(a act, id string, answer httpwire.Answer) outcome {
 	if answer.Status == good[a] {
 		if a == remove {
@@ -108,14 +107,14 @@ func judge(a act, id string, answer httpwire.Answer) outcome {
 	return o
 }
 
-// refused reports whether the answer says that nothing was written.
+// refused reports whether the response means that nothing was written.
 func refused(status int, code string) bool {
 	switch {
 	case status == http.StatusServiceUnavailable:
 		return slices.Contains(refusals, code)
 	case status == http.StatusRequestTimeout:
-		// One of our server's is about a body that did not arrive. Proxies send
-		// it for more.
+		// The todo API sends it if the body did not arrive. Proxies send it for other
+		// reasons too.
 		return code == "slow_request"
 	}
 	return status/100 == 4
@@ -132,15 +131,15 @@ func judgeRecord(a act, id string, body []byte) outcome {
 	}
 	o := outcome{version: *r.Version, tag: tagOf(r.Name)}
 	if r.ID != id {
-		o.tag = 0 // another record, whoever wrote that
+		o.tag = 0 // another record
 	}
 	if o.version == 0 {
-		o.version = -1 // a record is there; 0 would say that there is none
+		o.version = -1 // the record exists; 0 would mean absent
 	}
 	return o
 }
 
-// judgeFailure says what a request without an answer means.
+// judgeFailure returns the outcome of a request without a response.
 func judgeFailure(a act, f *httpwire.Failure) outcome {
 	o := outcome{sure: nothing, problem: string(f.Kind), detail: f.Detail}
 	if a.write() && f.Sent {
@@ -149,17 +148,17 @@ func judgeFailure(a act, f *httpwire.Failure) outcome {
 	return o
 }
 
-// problemOf reads problem details, which all error answers of the API are.
+// problemOf reads problem details. All error responses of the API have them.
 func problemOf(answer httpwire.Answer) (code, detail string) {
 	if contentType, _, _ := strings.Cut(string(answer.Header("Content-Type")), ";"); contentType != "application/problem+json" {
 		return "", ""
 	}
 	var p struct{ Code, Detail string }
-	_ = json.Unmarshal(answer.Body(), &p) // what is none has no code
+	_ = json.Unmarshal(answer.Body(), &p) // other bodies have no code
 	return cut(p.Code), p.Detail
 }
 
-// cut keeps what a server says short enough for a report.
+// cut shortens a text of a server for the report.
 func cut(s string) string {
 	const limit = 200
 	if len(s) > limit {

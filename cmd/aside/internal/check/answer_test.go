@@ -29,7 +29,7 @@ func TestTags(t *testing.T) {
 	}
 }
 
-// failing is a store whose writes and reads fail.
+// failing is a store whose reads and writes fail.
 type failing struct {
 	todo.Store
 	err error
@@ -42,9 +42,9 @@ func (f failing) Update(context.Context, string, func(todo.Todo) (todo.Todo, err
 }
 func (f failing) Delete(context.Context, string, func(todo.Todo) error) error { return f.err }
 
-// The service's answers are taken for what they mean: a write for not done only
-// where the service knows that it was not, and a read for absent only where the
-// record is. Caught: unacknowledged taken for a refusal.
+// The check interprets the service's responses correctly: a write counts as refused only if
+// the service knows that, and a read as absent only if the record is absent. Caught:
+// unacknowledged counted as refused.
 func TestJudgeTheService(t *testing.T) {
 	for _, tt := range []struct {
 		err  error
@@ -83,7 +83,7 @@ func TestJudgeTheService(t *testing.T) {
 	}
 }
 
-// callService returns a caller of the service over that store.
+// callService returns a caller of a service with that store.
 func callService(t *testing.T, store todo.Store) *caller {
 	t.Helper()
 	api, err := httpapi.New(httpapi.Options{Service: todo.NewService(todo.ServiceOptions{Store: store})})
@@ -101,7 +101,7 @@ func callService(t *testing.T, store todo.Store) *caller {
 	return c
 }
 
-// What the service answers to what succeeds is understood too.
+// The responses to successful requests are interpreted correctly too.
 func TestJudgeSuccess(t *testing.T) {
 	store, err := boltstore.Open(t.TempDir(), boltstore.Options{})
 	if err != nil {

@@ -1,14 +1,13 @@
-// Package check puts running nodes under a load of reads and writes and checks
-// what they answered against the promises of docs/guarantees.md.
+// Package check puts running nodes under a load of reads and writes and checks their
+// responses against the promises in docs/guarantees.md.
 //
-// Clients ask all nodes, over HTTP, for the same few records and change them.
-// Every write has a tag of its own in the record, and its answer has the version
-// that it made; so each read tells which write it saw. When a record's life is
-// over, package history holds all that was seen of it against the promises.
+// Clients read and change the same few records through all nodes, over HTTP. Every write
+// stores its own tag in the record, and its response has the new version. So each read
+// shows which write it saw. When a record has been deleted, package history checks its
+// whole history.
 //
-// A server that fails is no liar: requests that fail are counted as errors and
-// break no promise, and a write whose outcome nobody knows may have been applied
-// or not.
+// Failed requests are counted as errors and break no promise. If the outcome of a write is
+// unknown, both outcomes are accepted.
 package check
 
 import (
@@ -24,52 +23,52 @@ import (
 	"github.com/asidecache/aside/cmd/aside/internal/httpwire"
 )
 
-// Config describes a run. Targets is required; zero means the default.
+// Config configures a run. Targets is required. Zero means the default.
 type Config struct {
-	// Targets are the nodes, each the URL under which /todos is. They must share
-	// one Redis and one database.
+	// Targets are the base URLs of the nodes, without /todos. The nodes must share one
+	// Redis and one database.
 	Targets []string
-	// Clients is how many requests are under way at one time; default 32.
+	// Clients is the number of concurrent clients, each with one request at a time;
+	// default 32.
 	Clients int
-	// Keys is how many records are written and read at one time; default 8. A
-	// record is created, lives for some thousands of operations, is deleted, and
-	// replaced by another.
+	// Keys is how many records are in use at the same time; default 8. A record is
+	// created, used for some thousands of operations, deleted, and replaced by a new
+	// one.
 	Keys int
-	// Life is about how many operations a record lives for, if it does not get
-	// too old; default 2500.
+	// Life is the approximate number of operations on a record; default 2500. A record
+	// is replaced earlier if it gets too old.
 	Life int
-	// Writes is the share of operations that write, Strong the share of the
-	// reads that ask for the newest value; default 0.1 and 0.5. Negative: none.
-	// Up to a third of the records get no strong reads at all, the others more.
+	// Writes is the share of writes among the operations; default 0.1. Strong is the
+	// share of strong reads among the reads; default 0.5. Negative: none. Up to a third
+	// of the records get no strong reads, the others get more.
 	Writes, Strong float64
-	// Sticky has each client ask one target alone, so that one that hangs holds up
-	// its own clients and not, before long, all of them.
+	// Sticky assigns each client to one target. Then a target that hangs delays only
+	// its own clients.
 	Sticky bool
-	// The run ends at the first of these, or with the context. Stop ends it by
-	// being closed. What is under way is then finished; the end of the context
-	// breaks it off.
+	// The run ends at the first of these limits, when Stop is closed, or with the
+	// context. Running requests are then finished, but aborted at the end of the
+	// context.
 	Duration   time.Duration
 	Operations int64
 	Stop       <-chan struct{}
-	// MaxStale is how stale a default read may be before that counts as a
-	// violation; default 5s, negative: any.
+	// MaxStale is the maximum staleness of a default read; default 5s, negative: no
+	// limit. A staler read is a violation.
 	MaxStale time.Duration
-	// Promises are those to check; default all. Staleness is measured in any
-	// case.
+	// Promises are the promises to check; default all. Staleness is always measured.
 	Promises []history.Promise
-	// Timeout is the longest time for one request; default 10s.
+	// Timeout is the timeout for one request; default 10s.
 	Timeout time.Duration
-	// Seed makes the same choices again, as far as timing allows; zero: another
-	// one each time.
+	// Seed is the seed of the random choices. The same seed makes the same choices, as
+	// far as the timing of the responses allows. Zero: a new seed for each run.
 	Seed uint64
-	// Pictures is the directory where violations are drawn; "" draws none.
+	// Pictures is the directory for pictures of violations; "" means none.
 	Pictures string
-	// Progress, if set, is called every second by a goroutine of Run, and never
-	// after Run returned.
+	// Progress, if set, is called every second by a goroutine of Run, and not after Run
+	// has returned.
 	Progress func(Progress)
 }
 
-// Progress is how far a run is.
+// Progress is the progress of a run.
 type Progress struct {
 	Elapsed    time.Duration
 	Operations int64
@@ -91,8 +90,7 @@ const (
 	maxLife    = 100_000
 )
 
-// Validate reports all mistakes at once, without the passwords that a URL may
-// hold.
+// Validate reports all mistakes at once. The error does not contain passwords.
 func (c *Config) Validate() error {
 	_, err := c.endpoints()
 	errs := []error{err}
@@ -126,7 +124,7 @@ func (c *Config) Validate() error {
 	}
 	for _, p := range c.Promises {
 		if !slices.Contains(history.Promises(), p) {
-			fault("there is no promise %q", p)
+			fault("promise %q does not exist", p)
 		}
 	}
 	return errors.Join(errs...)
@@ -134,7 +132,7 @@ func (c *Config) Validate() error {
 
 func (c *Config) endpoints() ([]httpwire.Endpoint, error) {
 	if len(c.Targets) == 0 {
-		return nil, errors.New("a target is required")
+		return nil, errors.New("at least one target is required")
 	}
 	var errs []error
 	endpoints := make([]httpwire.Endpoint, len(c.Targets))
@@ -145,7 +143,7 @@ func (c *Config) endpoints() ([]httpwire.Endpoint, error) {
 			continue
 		}
 		if slices.Contains(endpoints[:i], e) {
-			errs = append(errs, fmt.Errorf("target %d: %s is there already", i+1, raw))
+			errs = append(errs, fmt.Errorf("target %d: %s is given twice", i+1, raw))
 		}
 		endpoints[i] = e
 	}

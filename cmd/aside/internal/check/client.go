@@ -9,13 +9,14 @@ import (
 
 	"github.com/asidecache/aside/asidetest/history"
 	"github.com/asidecache/aside/cmd/aside/internal/httpwire"
+	"github.com/asidecache/aside/cmd/aside/internal/pause"
 )
 
-// caller sends the requests of one client: one connection to each target, one
-// request at a time.
+// caller sends the requests of one client. It has one connection to each target, and sends
+// one request at a time.
 type caller struct {
 	conns   []*httpwire.Conn
-	records []string // by target, the path of the records
+	records []string // path of the records, by target
 }
 
 func newCaller(endpoints []httpwire.Endpoint, timeout time.Duration) *caller {
@@ -36,7 +37,7 @@ func (c *caller) close() {
 	}
 }
 
-// abortWith breaks off the request under way and all later ones, when ctx ends.
+// abortWith aborts the running request and all later ones when ctx ends.
 func (c *caller) abortWith(ctx context.Context) (stop func() bool) {
 	return context.AfterFunc(ctx, func() {
 		for _, conn := range c.conns {
@@ -45,13 +46,13 @@ func (c *caller) abortWith(ctx context.Context) (stop func() bool) {
 	})
 }
 
-// exchange is a request and what became of it.
+// exchange is a request and its outcome.
 type exchange struct {
 	outcome
-	call, end time.Time // just before it was written, and when it was over
+	call, end time.Time // just before it was written, and when it ended
 }
 
-// do sends one request for the record id, once. tag is for those that write.
+// do sends one request for the record id, once. tag is the tag of a write.
 func (c *caller) do(ctx context.Context, target int, a act, id string, tag uint64) exchange {
 	conn := c.conns[target]
 	h := &conn.Request.Header
@@ -97,7 +98,7 @@ func mustEncode(d draft) []byte {
 	return b
 }
 
-// client is one of the run's.
+// client is one client of the run.
 type client struct {
 	*run
 	*caller
@@ -105,27 +106,26 @@ type client struct {
 	rng *rand.Rand
 }
 
-// loop begins operations until begin ends. When ctx ends it breaks off the one
-// under way.
+// loop starts operations until begin ends. When ctx ends, it aborts the running one.
 func (c *client) loop(ctx, begin context.Context) {
 	defer c.close()
 	defer c.abortWith(ctx)()
-	pause := minPause
+	delay := minPause
 	for begin.Err() == nil {
 		if c.Operations > 0 && c.begun.Add(1) > c.Operations {
 			c.stop()
 			return
 		}
 		if c.operation(ctx) {
-			pause = minPause
+			delay = minPause
 			continue
 		}
-		// A system in trouble must not be asked a million times a second, and one
-		// that is well again must be seen to be.
-		if !sleep(begin, pause) {
+		// Do not send a million requests per second to a failing system, but notice
+		// soon that it works again.
+		if !pause.For(begin, delay) {
 			return
 		}
-		pause = min(2*pause, maxPause)
+		delay = min(2*delay, maxPause)
 	}
 }
 
@@ -134,18 +134,7 @@ const (
 	maxPause = 80 * time.Millisecond
 )
 
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
-// operation does one operation and reports whether it went well.
+// operation does one operation and reports whether it succeeded.
 func (c *client) operation(ctx context.Context) bool {
 	target := c.rng.IntN(len(c.conns))
 	if c.Sticky {
@@ -159,10 +148,10 @@ func (c *client) operation(ctx context.Context) bool {
 		tag = c.tags.Add(1)
 	}
 
-	begun := c.since(time.Now()) // again, since the checker may have kept it waiting
+	begun := c.since(time.Now()) // again, since it may have waited for the checker
 	x := c.do(ctx, target, a, l.id, tag)
 	if x.problem != "" && ctx.Err() != nil {
-		x.problem = "" // our own doing
+		x.problem = "" // the run aborted it
 		c.recorder.cutOff()
 	}
 	c.record(l.key, target, a, tag, x)
@@ -187,7 +176,7 @@ var kinds = [acts]history.Kind{
 	create: history.Write, put: history.Write, remove: history.Delete,
 }
 
-// record puts an operation into the record's history if it tells anything.
+// record adds an operation to the record's history, unless it tells nothing.
 func (c *client) record(key *history.Key, target int, a act, tag uint64, x exchange) {
 	if x.sure == nothing {
 		return

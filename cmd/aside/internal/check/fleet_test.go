@@ -16,39 +16,38 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// fleet is some nodes over one database that answer as the service does. What
-// it is given to do instead makes it a liar, or an outage.
+// fleet is some correct nodes with one database. The fields make it break promises or fail.
 type fleet struct {
 	t    *testing.T
 	urls []string
 
-	// answer, if set, may answer a request in place of the fleet; it runs under
-	// the lock and reports whether it did.
+	// answer, if set, may answer a request instead of the fleet, and reports whether it
+	// did. It runs under the lock.
 	answer func(w http.ResponseWriter, q query) bool
-	// see, if set, chooses the state that a read sees, an index of q.life.states.
+	// see, if set, chooses the state that a read returns, an index of q.life.states.
 	see func(q query) int
-	// enter, if set, is called for each request before it takes the lock.
+	// enter, if set, is called for each request without the lock.
 	enter func(q query)
 
 	mu      sync.Mutex
 	records map[string]*truth
-	n       map[string]int // for what is done now and then
+	n       map[string]int // counters of nth
 	sent    map[string]bool
 	asked   int
 	later   []delayed
 }
 
-// delayed is a write that is applied when that many requests were asked.
+// delayed is a write that is applied after a number of requests.
 type delayed struct {
 	at int
 	query
 }
 
-// truth is all states of a record so far; nil is absent.
+// truth has all states of a record so far; nil is absent.
 type truth struct {
 	id     string
 	states []*stored
-	by     []int // the node through which the state came about
+	by     []int // the node that wrote the state
 }
 
 type stored struct {
@@ -63,7 +62,7 @@ type query struct {
 	node   int
 	method string
 	strong bool
-	body   stored // its id is that of the path, or of the body
+	body   stored // the id is in the path or in the body
 	life   *truth
 }
 
@@ -77,7 +76,7 @@ func newFleet(t *testing.T, nodes int) *fleet {
 	return f
 }
 
-// life is the record with that id. The lock is held.
+// life returns the record with that id. The caller holds the lock.
 func (f *fleet) life(id string) *truth {
 	l := f.records[id]
 	if l == nil {
@@ -87,7 +86,7 @@ func (f *fleet) life(id string) *truth {
 	return l
 }
 
-// apply does what a write asks for, and answers nothing.
+// apply applies a write without a response.
 func (f *fleet) apply(q query) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -95,14 +94,14 @@ func (f *fleet) apply(q query) {
 	q.write()
 }
 
-// now is the record as it is, nil if there is none.
+// now returns the current record, nil if there is none.
 func (l *truth) now() *stored { return l.states[len(l.states)-1] }
 
 func (l *truth) add(node int, s *stored) {
 	l.states, l.by = append(l.states, s), append(l.by, node)
 }
 
-// write applies a write and returns the status of its answer.
+// write applies a write and returns the status of its response.
 func (q *query) write() int {
 	now := q.life.now()
 	switch {
@@ -127,7 +126,7 @@ func (q *query) write() int {
 // after applies a write when n more requests have come.
 func (f *fleet) after(n int, q query) { f.later = append(f.later, delayed{f.asked + n, q}) }
 
-// nth reports true every n-th time that it is called with that name.
+// nth returns true for every n-th call with that name.
 func (f *fleet) nth(name string, n int) bool {
 	f.n[name]++
 	return f.n[name]%n == 0
@@ -209,7 +208,7 @@ func problem(w http.ResponseWriter, status int, code string) {
 	fmt.Fprintf(w, `{"title":"x","status":%d,"code":%q}`, status, code)
 }
 
-// remaining are the ids of the records that are still there.
+// remaining returns the ids of the existing records.
 func (f *fleet) remaining() (ids []string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

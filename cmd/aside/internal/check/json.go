@@ -8,7 +8,7 @@ import (
 	"github.com/asidecache/aside/asidetest/history"
 )
 
-// jsonReport is a Report for programs. Names end in their unit.
+// jsonReport is the JSON form of a Report. Names end with their unit.
 type jsonReport struct {
 	Verdict  verdict `json:"verdict"`
 	Broken   string  `json:"broken,omitempty"`
@@ -21,7 +21,7 @@ type jsonReport struct {
 	Keys        int       `json:"keys"`
 	Writes      float64   `json:"writes"`
 	Strong      float64   `json:"strong"`
-	MaxStale    *float64  `json:"max_staleness_ms"` // null: no bound
+	MaxStale    *float64  `json:"max_staleness_ms"` // null: no limit
 	Seed        uint64    `json:"seed"`
 	Prefix      string    `json:"prefix"`
 
@@ -107,8 +107,7 @@ type jsonOp struct {
 	Return  *float64 `json:"return_seconds"` // null: of unknown outcome
 }
 
-// WriteJSON writes the report for programs, indented by two spaces. The timeline
-// is left out.
+// WriteJSON writes the report as JSON, indented by two spaces, without the timeline.
 func (r *Report) WriteJSON(w io.Writer) error {
 	c, h := &r.Config, &r.History
 	j := jsonReport{

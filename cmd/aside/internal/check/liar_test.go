@@ -11,12 +11,12 @@ import (
 	"github.com/asidecache/aside/asidetest/history"
 )
 
-// Every promise is reported by the liar that breaks it, with the piece of
-// history that shows it. Caught: each of the checkers left out; default reads
-// recorded as strong ones; absences not recorded; the id of an answer not looked
-// at; version 0 taken for absent; no reads after the deletion.
+// For each promise, a fleet that breaks it is detected, with the part of the history that
+// shows it. Caught: each checker left out; default reads recorded as strong ones; absences
+// not recorded; the id of a response not checked; version 0 read as absent; no reads after
+// the deletion.
 func TestLiars(t *testing.T) {
-	// seldom lies to reads on one node now and then.
+	// seldom changes a few of the reads on one node.
 	seldom := func(node int, strong bool, saw func(q query) int) func(q query) int {
 		return func(q query) int {
 			now := len(q.life.states) - 1
@@ -33,7 +33,7 @@ func TestLiars(t *testing.T) {
 		see    func(q query) int
 		answer func(w http.ResponseWriter, q query) bool
 		want   []history.Promise
-		not    []history.Promise // that it does not break
+		not    []history.Promise // promises that it does not break
 	}{
 		"old answers to strong reads": {
 			see:  seldom(1, true, before),
@@ -244,10 +244,10 @@ func TestLiars(t *testing.T) {
 	}
 }
 
-// A node that is told of no change, and whose memory only its own strong reads
-// renew, is found out, although there is one of them every few milliseconds.
-// Caught: strong reads of all records.
-func TestNodeThatIsToldNothing(t *testing.T) {
+// A node gets no invalidations, and only its own strong reads update its memory. The check
+// detects it, although there is a strong read every few milliseconds. Caught: strong reads of
+// all records.
+func TestNodeWithoutInvalidations(t *testing.T) {
 	f := newFleet(t, 3)
 	f.see = func(q query) int {
 		now := len(q.life.states) - 1

@@ -16,16 +16,16 @@ import (
 	"github.com/asidecache/aside/asidetest/testsync"
 )
 
-// Whatever fails, no promise is broken by it, and it is counted for what it is.
-// Caught: a write of unknown outcome left out of the history, and one that was
-// refused put into it; a 404 of a proxy read as an absence; any 503, or a 408,
-// taken for a refusal; a 404 to a write behind the deletion counted as an error;
-// a read that failed recorded; a record deleted whose creation was still open.
-func TestOutagesAreNoLies(t *testing.T) {
-	// nowAndThen answers one request in ten of a method.
+// Errors break no promise and are counted by their kind. Caught: a write with unknown outcome
+// missing in the history; a refused write in the history; a 404 of a proxy read as an
+// absence; any 503, or a 408, counted as refused; a 404 of a write after the deletion counted
+// as an error; a failed read in the history; a deletion of a record whose creation had an
+// unknown outcome.
+func TestErrorsAreNotViolations(t *testing.T) {
+	// nowAndThen answers one in ten requests of a method.
 	nowAndThen := func(method string, answer func(w http.ResponseWriter, q query)) func(http.ResponseWriter, query) bool {
 		return func(w http.ResponseWriter, q query) bool {
-			// The first ones are those by which the run gets to know the nodes.
+			// The first requests are those of the probe.
 			if q.method != method || !q.f.nth(method, 10) {
 				return false
 			}
@@ -37,7 +37,7 @@ func TestOutagesAreNoLies(t *testing.T) {
 
 	for name, tt := range map[string]struct {
 		answer  func(w http.ResponseWriter, q query) bool
-		request string // that fails
+		request string // method that fails
 		problem string // and how
 		unknown bool
 	}{
@@ -46,11 +46,11 @@ func TestOutagesAreNoLies(t *testing.T) {
 		"reads that a proxy answers": {nowAndThen("GET", func(w http.ResponseWriter, _ query) { http.Error(w, "no such upstream", http.StatusNotFound) }),
 			"read", "status 404", false},
 		"reads that are cut off": {nowAndThen("GET", func(w http.ResponseWriter, _ query) { cut(w) }),
-			"read", "closed without an answer", false},
+			"read", "closed without a response", false},
 		"reads of something else": {nowAndThen("GET", func(w http.ResponseWriter, _ query) { fmt.Fprint(w, "<html>") }),
-			"read", "malformed answer", false},
+			"read", "malformed response", false},
 		"reads without a version": {nowAndThen("GET", func(w http.ResponseWriter, q query) { fmt.Fprintf(w, `{"id":%q}`, q.body.ID) }),
-			"read", "malformed answer", false},
+			"read", "malformed response", false},
 		"writes that are refused": {nowAndThen("PUT", func(w http.ResponseWriter, _ query) { problem(w, 503, "cache_unavailable") }),
 			"write", "status 503 cache_unavailable", false},
 		"writes that are malformed": {nowAndThen("PUT", func(w http.ResponseWriter, _ query) { problem(w, 422, "invalid") }),
@@ -66,9 +66,9 @@ func TestOutagesAreNoLies(t *testing.T) {
 		"writes not acknowledged": {nowAndThen("PUT", func(w http.ResponseWriter, q query) { q.write(); problem(w, 504, "unacknowledged") }),
 			"write", "status 504 unacknowledged", true},
 		"writes cut off, applied": {nowAndThen("PUT", func(w http.ResponseWriter, q query) { q.write(); cut(w) }),
-			"write", "closed without an answer", true},
+			"write", "closed without a response", true},
 		"writes cut off, not applied": {nowAndThen("PUT", func(w http.ResponseWriter, _ query) { cut(w) }),
-			"write", "closed without an answer", true},
+			"write", "closed without a response", true},
 		"writes that a proxy answers": {nowAndThen("PUT", func(w http.ResponseWriter, q query) { q.write(); http.Error(w, "bad gateway", http.StatusBadGateway) }),
 			"write", "status 502", true},
 		"writes that a proxy gave up": {nowAndThen("PUT", func(w http.ResponseWriter, q query) {
@@ -81,7 +81,7 @@ func TestOutagesAreNoLies(t *testing.T) {
 		"writes that broke the server": {nowAndThen("PUT", func(w http.ResponseWriter, q query) { q.write(); problem(w, 500, "internal") }),
 			"write", "status 500 internal", true},
 		"writes answered with something else": {nowAndThen("PUT", func(w http.ResponseWriter, q query) { q.write(); fmt.Fprint(w, "ok") }),
-			"write", "malformed answer", true},
+			"write", "malformed response", true},
 		"creations of unknown outcome, applied": {nowAndThen("POST", func(w http.ResponseWriter, q query) { q.write(); problem(w, 504, "unknown_outcome") }),
 			"create", "status 504 unknown_outcome", true},
 		"creations of unknown outcome, applied late": {nowAndThen("POST", func(w http.ResponseWriter, q query) {
@@ -101,7 +101,7 @@ func TestOutagesAreNoLies(t *testing.T) {
 			t.Parallel()
 			f := newFleet(t, 2)
 			f.answer = tt.answer
-			// Lives that are short make creations and deletions frequent.
+			// Short lives mean many creations and deletions.
 			r := mustRun(t, Config{Targets: f.urls, Operations: 2_500, Keys: 4, Clients: 16, Writes: 0.2, MaxStale: -1, Life: 60})
 			if err := r.Broken(); err != nil {
 				t.Error(err, r.History.Violations)
@@ -133,11 +133,11 @@ func TestOutagesAreNoLies(t *testing.T) {
 	}
 }
 
-// Nobody answers anything but errors: that is no violation, and shows nothing.
+// If all responses are errors, there is no violation, and nothing was checked.
 func TestOnlyErrors(t *testing.T) {
 	f := newFleet(t, 2)
 	f.answer = func(w http.ResponseWriter, q query) bool {
-		if q.f.nth("any", 1); q.f.n["any"] <= 2 { // by which the run gets to know the nodes
+		if q.f.nth("any", 1); q.f.n["any"] <= 2 { // the probe
 			return false
 		}
 		problem(w, 503, "store_unavailable")
@@ -156,7 +156,7 @@ func TestOnlyErrors(t *testing.T) {
 	if err := r.Broken(); err != nil || r.History.Total() != 0 {
 		t.Errorf("%v, %d in histories", err, r.History.Total())
 	}
-	if err := r.Unproven(); err == nil || !strings.Contains(err.Error(), "nothing could be checked") {
+	if err := r.Unproven(); err == nil || !strings.Contains(err.Error(), "nothing was checked") {
 		t.Errorf("%v", err)
 	}
 	if r.Failed != r.Operations || r.Failed == 0 {
@@ -167,8 +167,7 @@ func TestOnlyErrors(t *testing.T) {
 	}
 }
 
-// A node that is never reached is an outage too, but what was to be seen of it
-// was not seen.
+// If a node is never reached, no promise is broken, but the check is incomplete.
 func TestOneNodeIsDown(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -194,11 +193,10 @@ func TestOneNodeIsDown(t *testing.T) {
 	}
 }
 
-// When the context ends, what is under way is broken off and what was seen until
-// then is checked and reported. Writes that were broken off may have been applied.
-// Caught: the requests that the end cut off counted as errors; the writes among
-// them left out, so that what reads saw of them was by nobody; records left
-// behind.
+// When the context ends, running requests are aborted, and the history until then is checked
+// and reported. Aborted writes may have been applied. Caught: aborted requests counted as
+// errors; aborted writes missing in the history, so that reads saw unknown writes; records
+// that were not deleted.
 func TestCancel(t *testing.T) {
 	const clients = 8
 	f := newFleet(t, 2)
@@ -207,7 +205,7 @@ func TestCancel(t *testing.T) {
 	held := testsync.NewGate(t)
 	var asked atomic.Int64
 	f.enter = func(q query) {
-		// The others go on reading until they write, too.
+		// The other clients continue to read until they write too.
 		if asked.Add(1) > 500 && q.method == "PUT" {
 			f.apply(q)
 			held.Pass("a write")
@@ -239,7 +237,7 @@ func TestCancel(t *testing.T) {
 	}
 }
 
-// A context that has ended before anything was asked is not the targets' fault.
+// If the context ended before the first request, the targets are not to blame.
 func TestCancelledBefore(t *testing.T) {
 	f := newFleet(t, 1)
 	ctx, cancel := context.WithCancelCause(t.Context())

@@ -11,12 +11,13 @@ import (
 	"time"
 
 	"github.com/asidecache/aside/cmd/aside/internal/httpwire"
+	"github.com/asidecache/aside/cmd/aside/internal/pause"
 )
 
-// TargetError: a target is no todo API, or cannot be reached, or has a database
-// of its own, so that there is nothing to check.
+// TargetError: a target is not a todo API, is unreachable, or has a different database, so
+// nothing can be checked.
 type TargetError struct {
-	URL  string // "" if it is all of them
+	URL  string // "" if it concerns all of them
 	Text string
 }
 
@@ -28,22 +29,21 @@ func (e *TargetError) Error() string {
 }
 
 const (
-	// probeTimeout is the longest for one request before the load and after it:
-	// they are few, and one that hangs keeps all others waiting.
+	// probeTimeout is the timeout of a request before and after the load. There are few of
+	// them, and they are sent one after the other.
 	probeTimeout = 2 * time.Second
 	probePause   = 50 * time.Millisecond
 )
 
-// grace is how long nodes may take to come up before the load, and to come back
-// after it.
+// grace is how long to wait for nodes to start before the load, and to come back after it.
 func (r *run) grace() time.Duration { return min(2*r.Timeout, 5*time.Second) }
 
-// probe finds out whether the targets are todo APIs over one database: a record
-// that was created through one of them cannot be created again through another.
-// That answer is the database's own, whatever the caches hold.
+// probe checks whether the targets are todo APIs with one database: a record that was
+// created through one target cannot be created again through another one. This answer
+// comes from the database and does not depend on caches.
 //
-// It asks until all have answered, or for a few seconds; unshared then names
-// those that did not. The error is a *TargetError.
+// It repeats the check until all targets have answered, at most for a few seconds.
+// unshared names those that did not answer. The error is a *TargetError.
 func (r *run) probe(ctx context.Context) (unshared, err error) {
 	ctx, cancel := context.WithTimeout(ctx, r.grace())
 	defer cancel()
@@ -55,14 +55,14 @@ func (r *run) probe(ctx context.Context) (unshared, err error) {
 	for t := range r.Targets {
 		p.order = append(p.order, t)
 	}
-	for pause := probePause; ; pause *= 2 {
+	for delay := probePause; ; delay *= 2 {
 		if err := p.round(ctx); err != nil {
 			return nil, err
 		}
 		if len(p.joined) == len(r.Targets) {
 			return nil, nil
 		}
-		if !sleep(ctx, pause) {
+		if !pause.For(ctx, delay) {
 			return p.unshared()
 		}
 	}
@@ -71,12 +71,12 @@ func (r *run) probe(ctx context.Context) (unshared, err error) {
 type prober struct {
 	*run
 	*caller
-	order   []int        // in which targets are asked: those that answer first
-	answers []outcome    // by target, the last one
-	joined  map[int]bool // the targets that are known to share one database
+	order   []int        // order of the requests: targets that answer come first
+	answers []outcome    // last answer, by target
+	joined  map[int]bool // targets that are known to share one database
 }
 
-// round has every target create the same record.
+// round creates the same record through every target.
 func (p *prober) round(ctx context.Context) error {
 	id := p.newID()
 	p.leave(id)
@@ -89,7 +89,7 @@ func (p *prober) round(ctx context.Context) error {
 		switch {
 		case x.sure == told && creator >= 0:
 			return &TargetError{p.Targets[t], fmt.Sprintf(
-				"it shares no database with %s: a record that had been created there could be created here again", p.Targets[creator])}
+				"it does not share a database with %s: a record that was created there could be created here again", p.Targets[creator])}
 		case x.sure == told:
 			creator = t
 			same = append(same, t)
@@ -97,13 +97,13 @@ func (p *prober) round(ctx context.Context) error {
 			same = append(same, t)
 		case !exists && x.foreign():
 			return &TargetError{p.Targets[t], fmt.Sprintf(
-				"this is no todo API: POST %s/todos was answered with %s: %s", p.endpoints[t].Path, x.problem, x.detail)}
+				"this is not a todo API: the response to POST %s/todos was %s: %s", p.endpoints[t].Path, x.problem, x.detail)}
 		default:
 			silent = append(silent, t)
 		}
 		if x.sure == unknown {
-			// It may have created the record without saying so: what the others
-			// answer from now on tells nothing.
+			// It may have created the record although it did not confirm it. So the
+			// answers of the other targets tell nothing.
 			silent = slices.Concat(p.order[i+1:], silent)
 			break
 		}
@@ -113,7 +113,7 @@ func (p *prober) round(ctx context.Context) error {
 	return nil
 }
 
-// join adds targets that share a database with each other.
+// join records targets that share a database.
 func (p *prober) join(same []int) {
 	if len(p.joined) > 0 && !slices.ContainsFunc(same, func(t int) bool { return p.joined[t] }) {
 		return
@@ -123,23 +123,23 @@ func (p *prober) join(same []int) {
 	}
 }
 
-// unshared names the targets that did not answer.
+// unshared returns an error with the targets that did not answer.
 func (p *prober) unshared() (unshared, err error) {
 	var silent []string
 	for t, url := range p.Targets {
 		if !p.joined[t] {
-			silent = append(silent, fmt.Sprintf("%s (%s)", url, cmp.Or(p.answers[t].problem, "cut off")))
+			silent = append(silent, fmt.Sprintf("%s (%s)", url, cmp.Or(p.answers[t].problem, "aborted")))
 		}
 	}
 	list := strings.Join(silent, ", ")
 	if len(silent) == len(p.Targets) {
 		return nil, &TargetError{Text: "no target answers: " + list}
 	}
-	return errors.New("whether these share the others' database is not known, since they did not answer: " + list), nil
+	return errors.New("these targets did not answer, so it is unknown whether they share the database of the others: " + list), nil
 }
 
-// foreign reports whether the outcome is none of a todo API, not even of one in
-// trouble.
+// foreign reports whether the outcome cannot come from a todo API, not even from one with
+// errors.
 func (o *outcome) foreign() bool {
 	switch o.status {
 	case http.StatusRequestTimeout, http.StatusTooManyRequests:

@@ -11,7 +11,7 @@ import (
 	"github.com/asidecache/aside/asidetest/testsync"
 )
 
-// mustFail runs a check that finds nothing to check.
+// mustFail runs a check that must fail with a TargetError.
 func mustFail(t *testing.T, c Config) *TargetError {
 	t.Helper()
 	r, err := Run(t.Context(), c)
@@ -22,9 +22,8 @@ func mustFail(t *testing.T, c Config) *TargetError {
 	return e
 }
 
-// Targets with databases of their own are told apart at once, whichever they
-// are, and nothing is left in any. Caught: what was created deleted in the first
-// database only.
+// Targets with different databases are detected at once, in any order, and no record is left
+// in a database. Caught: records were deleted only in the first database.
 func TestDatabasesApart(t *testing.T) {
 	a, b := newFleet(t, 2), newFleet(t, 1)
 	for name, targets := range map[string][]string{
@@ -33,7 +32,7 @@ func TestDatabasesApart(t *testing.T) {
 		"the middle": {a.urls[0], b.urls[0], a.urls[1]},
 	} {
 		e := mustFail(t, Config{Targets: targets})
-		if !slices.Contains(targets, e.URL) || !strings.Contains(e.Text, "shares no database with "+targets[0]) {
+		if !slices.Contains(targets, e.URL) || !strings.Contains(e.Text, "does not share a database with "+targets[0]) {
 			t.Errorf("%s: %v", name, e)
 		}
 		if len(a.remaining())+len(b.remaining()) > 0 {
@@ -56,16 +55,15 @@ func TestNoTodoAPI(t *testing.T) {
 	} {
 		f := newFleet(t, 1)
 		f.answer = answer
-		if e := mustFail(t, Config{Targets: f.urls}); e.URL != f.urls[0] || !strings.Contains(e.Text, "no todo API") {
+		if e := mustFail(t, Config{Targets: f.urls}); e.URL != f.urls[0] || !strings.Contains(e.Text, "not a todo API") {
 			t.Errorf("%s: %v", name, e)
 		}
 	}
 }
 
-// A target that hangs, or whose answers tell nothing, keeps the others from being
-// known no longer than it must, and it alone is named. Caught: targets asked in
-// the same order each time, so that the others never had their turn; what they
-// answered after an unknown outcome of the first taken for a proof.
+// A target that hangs, or whose responses tell nothing, delays the probe of the others only
+// briefly, and only this target is reported. Caught: a fixed order of targets, so that the
+// others never had their turn; responses after an unknown outcome used as a proof.
 func TestOneTargetSaysNothing(t *testing.T) {
 	for name, enter := range map[string]func(g *testsync.Gate, q query){
 		"it hangs":    func(g *testsync.Gate, _ query) { g.Pass("a request") },
@@ -102,9 +100,8 @@ func TestOneTargetSaysNothing(t *testing.T) {
 	}
 }
 
-// A target that cannot create records at first, and turns out to have a database
-// of its own when it can, breaks no promise: it is no part of the system.
-// Caught: reported as broken promises, of which there were plenty.
+// A target fails at first and later turns out to have a different database. It breaks no
+// promise, since it is not part of the system. Caught: many violations were reported.
 func TestDatabasesApartSeenLate(t *testing.T) {
 	a, b := newFleet(t, 1), newFleet(t, 1)
 	b.answer = func(w http.ResponseWriter, q query) bool {
@@ -129,7 +126,7 @@ func TestDatabasesApartSeenLate(t *testing.T) {
 	}
 }
 
-// known is how many requests have come.
+// known returns the number of requests so far.
 func (f *fleet) known() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()

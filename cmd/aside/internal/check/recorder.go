@@ -11,8 +11,8 @@ import (
 	"github.com/asidecache/aside/asidetest/history"
 )
 
-// recorder counts what happened. It is held for moments only, so one lock does
-// for all clients.
+// recorder counts the results. Its lock is held only briefly, so one lock is enough for all
+// clients.
 type recorder struct {
 	mu         sync.Mutex
 	timeline   Timeline
@@ -43,7 +43,7 @@ func newRecorder(start time.Time, targets int) *recorder {
 	}
 }
 
-// succeeded counts an operation that got its answer.
+// succeeded counts a successful operation.
 func (r *recorder) succeeded(target int, a act, call, took time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -53,7 +53,7 @@ func (r *recorder) succeeded(target int, a act, call, took time.Duration) {
 	r.latency[target][a].record(took)
 }
 
-// cameLate counts an operation that was refused, as it should be.
+// cameLate counts an operation that was refused as expected.
 func (r *recorder) cameLate(call, took time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -63,7 +63,7 @@ func (r *recorder) cameLate(call, took time.Duration) {
 	r.late++
 }
 
-// erred counts an operation that failed.
+// erred counts a failed operation.
 func (r *recorder) erred(target int, a act, call, took time.Duration, o outcome) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -84,14 +84,14 @@ func (r *recorder) erred(target int, a act, call, took time.Duration, o outcome)
 	}
 }
 
-// cutOff counts an operation that the end of the context broke off.
+// cutOff counts an operation that was aborted at the end of the context.
 func (r *recorder) cutOff() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.unfinished++
 }
 
-// stale puts a stale read on the timeline.
+// stale adds a stale read to the timeline.
 func (r *recorder) stale(read history.Op, by time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -105,14 +105,14 @@ func (r *recorder) stale(read history.Op, by time.Duration) {
 	}
 }
 
-// violated puts a violation on the timeline.
+// violated adds a violation to the timeline.
 func (r *recorder) violated(_ history.Promise, op history.Op) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.timeline.bucketLocked(op.Call).Violations++
 }
 
-// checked adds what the check of a key found.
+// checked adds the result of the check of a key.
 func (r *recorder) checked(result history.Result) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -132,7 +132,7 @@ func (r *recorder) progress(elapsed time.Duration) Progress {
 	return p
 }
 
-// report sums up. Nothing is recorded any more.
+// report returns the report. Nothing may be recorded afterwards.
 func (r *recorder) report(c *Config) *Report {
 	p := r.progress(0)
 	report := &Report{
@@ -170,12 +170,11 @@ func (r *recorder) report(c *Config) *Report {
 	return report
 }
 
-// histogram holds latencies in microseconds, from 1 us to an hour, to two
-// digits: there is one for each target and kind, and large ones would push the
-// servers, which are on the same machine more often than not, out of the
-// processor's caches. The zero value is empty.
+// histogram records latencies in microseconds, from 1 us to an hour, with two digits. There
+// is one for each target and kind. Larger ones would evict data of the servers, which often
+// run on the same machine, from the CPU caches. The zero value is empty.
 type histogram struct {
-	h   *hdr.Histogram // made when first needed
+	h   *hdr.Histogram // created when first needed
 	max time.Duration
 }
 
@@ -216,7 +215,7 @@ func (h *histogram) latency() Latency {
 		return Latency{}
 	}
 	at := func(percentile float64) time.Duration {
-		// A bucket's upper end may lie above the largest value in it.
+		// The upper end of a bucket may be above its largest value.
 		return min(time.Duration(h.h.ValueAtPercentile(percentile))*time.Microsecond, h.max)
 	}
 	return Latency{h.count(), at(50), at(99), h.max}

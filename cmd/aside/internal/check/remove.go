@@ -1,13 +1,17 @@
 package check
 
-import "context"
+import (
+	"context"
 
-// everywhere is for targets that do not share one database.
+	"github.com/asidecache/aside/cmd/aside/internal/pause"
+)
+
+// everywhere makes removeAll use all targets, if they do not share one database.
 const everywhere = true
 
-// removeAll deletes what the run may have left in the database, also after ctx
-// has ended, through the first target that does it, or through all of them. It
-// returns the ids of the records for which that could not be done.
+// removeAll deletes the records that the run may have left in the database, even after ctx
+// has ended. It uses the first target that works, or all targets. It returns the ids of the
+// records that could not be deleted.
 func (r *run) removeAll(ctx context.Context, all bool) (left []string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.grace())
 	defer cancel()
@@ -17,8 +21,8 @@ func (r *run) removeAll(ctx context.Context, all bool) (left []string) {
 
 	open := r.left
 	r.left = nil
-	first := 0 // the target that did it last
-	for pause := probePause; len(open) > 0; pause *= 2 {
+	first := 0 // the target that worked last
+	for delay := probePause; len(open) > 0; delay *= 2 {
 		var again []string
 		for _, id := range open {
 			done, hope := false, ctx.Err() != nil
@@ -38,7 +42,7 @@ func (r *run) removeAll(ctx context.Context, all bool) (left []string) {
 				left = append(left, id)
 			}
 		}
-		if open = again; len(open) > 0 && !sleep(ctx, pause) {
+		if open = again; len(open) > 0 && !pause.For(ctx, delay) {
 			break
 		}
 	}

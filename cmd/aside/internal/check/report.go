@@ -9,7 +9,7 @@ import (
 	"github.com/asidecache/aside/asidetest/history"
 )
 
-// Report is what a run saw.
+// Report is the result of a run.
 type Report struct {
 	Config Config // with its defaults, and the seed that was used
 	Prefix string // of the ids of the run's records
@@ -18,13 +18,13 @@ type Report struct {
 	Elapsed     time.Duration // of the load
 	Interrupted bool          // by the context
 
-	// Operations is the number of requests that ended, Failed of those that
-	// failed, Late of those that were refused as they should be: writes that came
-	// behind the deletion of their record, and creations behind one of unknown
-	// outcome.
+	// Operations is the number of finished requests. Failed is the number of those
+	// that failed. Late is the number of writes that were refused as expected: their
+	// record had been deleted before, or it had been created by an earlier creation
+	// with unknown outcome.
 	Operations, Failed, Late int64
-	// Unfinished requests were cut off when the context ended. They are counted
-	// nowhere else.
+	// Unfinished requests were aborted when the context ended. They are not counted
+	// elsewhere.
 	Unfinished int64
 
 	Targets  []Target           // as in Config
@@ -32,42 +32,42 @@ type Report struct {
 	Latency  map[string]Latency // of the operations that succeeded, by kind
 	Timeline Timeline
 
-	// History is what the checkers found: staleness, violations.
+	// History is the result of the checkers: staleness and violations.
 	History history.Result
 
-	// Apart tells that targets do not share one database: what was found means
-	// nothing then. Unshared tells that some targets could not be asked whether
-	// they do.
+	// Apart is set if the targets do not share one database. Then the results mean
+	// nothing. Unshared is set if some targets did not answer, so that it is unknown
+	// whether they share it.
 	Apart, Unshared error
 	// Left are the ids of records that may still be in the database.
 	Left []string
 }
 
-// Target is what one of the targets did.
+// Target is the result of one target.
 type Target struct {
 	URL     string
 	Failed  int64
 	Latency Latency // of all operations that succeeded
 }
 
-// Latency sums up operations.
+// Latency summarises the latencies of operations.
 type Latency struct {
 	Count         int64
 	P50, P99, Max time.Duration
 }
 
-// Error is what went wrong with requests of one kind to one target, all in the
-// same way. It breaks no promise.
+// Error counts requests of one kind to one target that failed in the same way. Errors do
+// not count as violations.
 type Error struct {
 	Target  int    // its index
-	Request string // what it was to do
+	Request string // kind of the request
 	Problem string // such as "timeout", or "status 503 store_unavailable"
 	Count   int64
-	Unknown int64  // of them, writes that may have been applied
-	Example string // what the first one came with
+	Unknown int64  // writes among them that may have been applied
+	Example string // details of the first one
 }
 
-// Rate is in successful operations per second.
+// Rate returns the successful operations per second.
 func (r *Report) Rate() float64 {
 	if r.Elapsed <= 0 {
 		return 0
@@ -75,10 +75,10 @@ func (r *Report) Rate() float64 {
 	return float64(r.Operations-r.Failed) / r.Elapsed.Seconds()
 }
 
-// Broken tells which promises were broken, nil if all that was seen is in order.
+// Broken returns an error that names the broken promises, or nil if there are none.
 func (r *Report) Broken() error {
 	if r.Apart != nil {
-		return nil // they are not one system, so they promise nothing
+		return nil // the targets are not one system, so there are no guarantees
 	}
 	var names []string
 	for _, p := range r.Config.Promises {
@@ -89,26 +89,26 @@ func (r *Report) Broken() error {
 	if names == nil {
 		return nil
 	}
-	return errors.New("promises were broken: " + strings.Join(names, ", "))
+	return errors.New("guarantees were broken: " + strings.Join(names, ", "))
 }
 
-// Unproven tells why the run shows nothing, or less than it was to show, although
-// no promise was seen broken; nil if it shows all.
+// Unproven returns an error that tells why not everything could be checked, or nil if
+// everything was checked.
 func (r *Report) Unproven() error {
 	var errs []error
 	switch {
 	case r.Apart != nil:
 		return r.Apart
 	case r.Operations == r.Failed:
-		return errors.New("nothing could be checked: no operation succeeded")
+		return errors.New("nothing was checked: no operation succeeded")
 	}
 	for _, t := range r.Targets {
 		if t.Latency.Count == 0 {
-			errs = append(errs, fmt.Errorf("nothing could be checked of %s: no operation succeeded there", t.URL))
+			errs = append(errs, fmt.Errorf("nothing was checked on %s: no operation succeeded there", t.URL))
 		}
 	}
 	if n := r.History.Undecided; n > 0 {
-		errs = append(errs, fmt.Errorf("of %d of %d records it could not be decided in time whether %s", n, r.History.Keys, history.Linearizable.Guarantee()))
+		errs = append(errs, fmt.Errorf("for %d of %d records the check took too long to decide whether %s", n, r.History.Keys, history.Linearizable.Guarantee()))
 	}
 	return errors.Join(append(errs, r.Unshared)...)
 }

@@ -14,10 +14,10 @@ import (
 	"github.com/asidecache/aside/asidetest/history"
 )
 
-var rewrite = flag.Bool("rewrite", false, "write the golden files anew")
+var rewrite = flag.Bool("rewrite", false, "rewrite the golden files")
 
-// sample is a report of two targets with a stale strong read, a read of nobody's
-// record, a stale default read within the bound, and errors.
+// sample is a report of two targets with a stale strong read, a read of an unknown write, a
+// stale default read within the limit, and errors.
 func sample() *Report {
 	ms := func(n int) time.Duration { return time.Duration(n) * time.Millisecond }
 	key := history.NewKey("check-abc-1")
@@ -43,7 +43,7 @@ func sample() *Report {
 	for range 3 {
 		rec.erred(1, put, ms(500), ms(2), refused)
 	}
-	rec.erred(1, put, ms(501), ms(10_000), outcome{sure: unknown, problem: "timeout", detail: "no complete answer within 10s"})
+	rec.erred(1, put, ms(501), ms(10_000), outcome{sure: unknown, problem: "timeout", detail: "no complete response within 10s"})
 	rec.erred(0, readStrong, ms(502), ms(1), outcome{sure: nothing, problem: "connection refused"})
 	rec.cameLate(ms(900), ms(1))
 	rec.cutOff()
@@ -51,7 +51,7 @@ func sample() *Report {
 	r := rec.report(&c)
 	r.Config, r.Prefix, r.Start, r.Elapsed, r.Interrupted = c, "check-abc-", rec.timeline.Start, 2*time.Second, true
 	r.Left = []string{"check-abc-1"}
-	// How a violation is worded is that package's own business.
+	// The text of a violation comes from package history and is tested there.
 	r.History.Violations = []history.Violation{{
 		Promise: history.StrongReads, Key: "check-abc-1", Text: "it was stale", Picture: "pictures/1.html", Ops: []history.Op{
 			{Client: 2, Kind: history.Write, Call: ms(4), Unknown: true, Tag: 2},
@@ -99,7 +99,7 @@ func TestReportJSON(t *testing.T) {
 	golden(t, "report.json", func(b *bytes.Buffer) error { return sample().WriteJSON(b) })
 }
 
-// A report of nothing can be written too, and says that it shows nothing.
+// An empty report can be written too, and says that nothing was checked.
 func TestEmptyReport(t *testing.T) {
 	c := Config{Targets: []string{"http://a"}, MaxStale: -1}.withDefaults()
 	r := newRecorder(time.Now(), 1).report(&c)
@@ -108,7 +108,7 @@ func TestEmptyReport(t *testing.T) {
 	if err := errors.Join(r.WriteText(&text), r.WriteJSON(&js)); err != nil {
 		t.Fatal(err)
 	}
-	if strings.Contains(text.String()+js.String(), "NaN") || !strings.Contains(text.String(), "not checked: no bound was given") {
+	if strings.Contains(text.String()+js.String(), "NaN") || !strings.Contains(text.String(), "not checked, since --max-staleness is negative") {
 		t.Errorf("%s\n%s", &text, &js)
 	}
 	var j struct {
@@ -120,8 +120,8 @@ func TestEmptyReport(t *testing.T) {
 	}
 }
 
-// What was not decided is not held. Caught: a run in which porcupine ran out of
-// time reported as one in which all promises held.
+// If a check was not decided, the promise is not proven. Caught: porcupine ran out of time,
+// and the report said that all promises held.
 func TestUndecidedIsUnproven(t *testing.T) {
 	r := sample()
 	r.History = history.Result{Keys: 3}
@@ -129,11 +129,11 @@ func TestUndecidedIsUnproven(t *testing.T) {
 		t.Error(err)
 	}
 	r.History.Undecided = 1
-	if err := r.Unproven(); err == nil || !strings.Contains(err.Error(), "of 1 of 3 records") || r.Broken() != nil {
+	if err := r.Unproven(); err == nil || !strings.Contains(err.Error(), "for 1 of 3 records") || r.Broken() != nil {
 		t.Errorf("%v", err)
 	}
 	r.Unshared = errors.New("not known")
-	if err := r.Unproven(); !strings.Contains(err.Error(), "not known") || !strings.Contains(err.Error(), "of 1 of 3 records") {
+	if err := r.Unproven(); !strings.Contains(err.Error(), "not known") || !strings.Contains(err.Error(), "for 1 of 3 records") {
 		t.Errorf("%v", err)
 	}
 }

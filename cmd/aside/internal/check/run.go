@@ -15,13 +15,12 @@ import (
 	"github.com/asidecache/aside/cmd/aside/internal/httpwire"
 )
 
-// Run checks until the first limit of the Config, or until ctx ends; then it
-// reports what was seen until then. It creates records, with ids that no other
-// run has, and deletes them.
+// Run checks until the first limit of the Config, or until ctx ends, and returns a report.
+// It creates records with new ids, and deletes them.
 //
-// The error is that of a Config that cannot be used, a *TargetError, or the cause
-// of a ctx that ended too soon: then no load was begun. What failed during the run, and what broke promises, is in the
-// report.
+// Run returns an error only if no load was started: the Config is invalid, a target is
+// unsuitable (*TargetError), or ctx ended before (its cause). Errors during the run and
+// violations are in the report.
 func Run(ctx context.Context, c Config) (*Report, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
@@ -42,7 +41,7 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 
 	report := r.load(ctx)
 	if unshared != nil && ctx.Err() == nil {
-		// They may answer what they did not at the beginning.
+		// Targets that did not answer at the beginning may answer now.
 		unshared, report.Apart = r.probe(ctx)
 	}
 	report.Unshared = unshared
@@ -50,7 +49,7 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 	return report, nil
 }
 
-// run is a run under way.
+// run is a running check.
 type run struct {
 	Config
 	endpoints []httpwire.Endpoint
@@ -61,7 +60,7 @@ type run struct {
 	recorder  *recorder
 	whole     chan *history.Key // for the checker
 
-	begun atomic.Int64 // operations, if their number is limited
+	begun atomic.Int64 // operations left, if their number is limited
 	tags  atomic.Uint64
 	ids   atomic.Uint64
 
@@ -69,7 +68,7 @@ type run struct {
 	left []string // ids of records that may be in the database
 }
 
-// newPrefix is what the ids of a run begin with.
+// newPrefix returns the prefix of the ids of a run.
 func newPrefix() string {
 	var b [5]byte
 	rand.Read(b[:]) // never fails
@@ -80,7 +79,7 @@ func (r *run) newID() string { return r.prefix + strconv.FormatUint(r.ids.Add(1)
 
 func (r *run) since(t time.Time) time.Duration { return t.Sub(r.start) }
 
-// waiting is how many records may wait for the checker before the clients do.
+// waiting is how many records may wait for the checker before clients have to wait.
 const waiting = 64
 
 func (r *run) load(ctx context.Context) *Report {
@@ -140,10 +139,10 @@ func (r *run) load(ctx context.Context) *Report {
 	return report
 }
 
-// patient is the index of the patient slot, if there are others.
+// patient returns the index of the patient slot, if there are other slots.
 const patient = 0
 
-// slot picks one for an operation.
+// slot picks a slot for an operation.
 func (r *run) slot(rng *mathrand.Rand) *slot {
 	others := len(r.slots) - 1
 	if others == 0 || rng.IntN(patience*others+1) == 0 {
@@ -152,8 +151,8 @@ func (r *run) slot(rng *mathrand.Rand) *slot {
 	return r.slots[1+rng.IntN(others)]
 }
 
-// finish hands histories that are whole to the checker, and forgets them. It
-// waits if the checker is behind, so that they cannot pile up.
+// finish passes complete histories to the checker. It waits if the checker is too slow, so
+// that histories do not pile up.
 func (r *run) finish(lives []*life) {
 	for _, l := range lives {
 		if l.remains {
@@ -163,18 +162,18 @@ func (r *run) finish(lives []*life) {
 	}
 }
 
-// leave notes a record that may be in the database, for removeAll.
+// leave remembers a record that may be in the database, for removeAll.
 func (r *run) leave(id string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.left = append(r.left, id)
 }
 
-// maxDrawn is how many records are drawn whose histories break promises: in a
-// run of hours each of many could.
+// maxDrawn is the maximum number of violations with a picture: a long run may have very
+// many violations.
 const maxDrawn = 20
 
-// check checks the histories that are whole.
+// check checks complete histories.
 func (r *run) check() {
 	drawn := 0
 	for key := range r.whole {
@@ -193,7 +192,7 @@ func (r *run) check() {
 	}
 }
 
-// show reports progress until the load is over.
+// show reports the progress until the load ends.
 func (r *run) show(over <-chan struct{}) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()

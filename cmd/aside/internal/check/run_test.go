@@ -12,8 +12,8 @@ import (
 	"github.com/asidecache/aside/asidetest/testsync"
 )
 
-// Nodes that answer as they should break nothing, records are created and
-// deleted during the run, and none of them stays.
+// Correct nodes break no promise. Records are created and deleted during the run, and none of
+// them is left.
 func TestHonestFleet(t *testing.T) {
 	const operations = 10_000
 	f := newFleet(t, 3)
@@ -45,8 +45,8 @@ func TestHonestFleet(t *testing.T) {
 	}
 }
 
-// The run ends with the last operation, no sooner and no later, and its choices
-// are those of the seed. Caught: the operation after the last.
+// The run ends exactly after its number of operations, and the seed decides its choices.
+// Caught: one operation too many.
 func TestOperationsAndSeed(t *testing.T) {
 	wants := func(seed uint64) string {
 		f := newFleet(t, 2)
@@ -71,9 +71,9 @@ func TestOperationsAndSeed(t *testing.T) {
 	}
 }
 
-// When the time is over nothing is begun any more, and what is under way is
-// waited for: it is often the slowest. Caught: a cut at the end.
-func TestDurationWaitsForAnswers(t *testing.T) {
+// At the end of the duration no request begins, and running requests are finished: they are
+// often the slowest. Caught: requests aborted at the end.
+func TestDurationWaitsForResponses(t *testing.T) {
 	f := newFleet(t, 1)
 	held := testsync.NewGate(t)
 	var asked atomic.Int64
@@ -104,7 +104,7 @@ func TestDurationWaitsForAnswers(t *testing.T) {
 	}
 }
 
-// Shares of 0 mean none when they are given as negative.
+// A negative share means none.
 func TestShares(t *testing.T) {
 	f := newFleet(t, 2)
 	r := mustRun(t, Config{Targets: f.urls, Operations: 500, Writes: -1, Strong: 1})
@@ -129,7 +129,7 @@ func TestValidateReportsAllMistakes(t *testing.T) {
 	if err == nil || strings.Contains(err.Error(), "secret") {
 		t.Fatalf("%v", err)
 	}
-	for _, want := range []string{"target 1", "target 2", "target 4: http://a/b/ is there already", "clients", "keys", "life", "writes", "strong", "duration", "operations", "timeout", `"P9"`} {
+	for _, want := range []string{"target 1", "target 2", "target 4: http://a/b/ is given twice", "clients", "keys", "life", "writes", "strong", "duration", "operations", "timeout", `"P9"`} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is missing in: %v", want, err)
 		}

@@ -8,26 +8,26 @@ import (
 	"github.com/asidecache/aside/asidetest/history"
 )
 
-// slot is a place for one record at a time. All clients work on it.
+// slot has one record at a time. All clients use it.
 type slot struct {
-	// patient: it is seldom used, and its records live until a default read could
-	// have been too stale. They get default reads alone; see strongShare.
+	// patient: the slot is rarely used, and its records live long enough for a default
+	// read to be too stale. They get only default reads; see strongShare.
 	patient  bool
 	newID    func() string
 	targets  int
-	ops      int           // of a life, about
+	ops      int           // of a life, approximately
 	strong   float64       // share of the reads
 	maxStale time.Duration // for default reads
 
 	mu   sync.Mutex
 	now  *life
-	last *life // deleted, and still read; or nil
+	last *life // deleted but still read; or nil
 	next int   // number of the next life among all of the run
 	step int   // from it to the one after it
 }
 
-// life is that of one record, from before its creation until after its deletion.
-// The slot's mutex guards it.
+// life is the life of one record, from before its creation until after its deletion. The
+// slot's mutex guards it.
 type life struct {
 	id  string
 	key *history.Key
@@ -35,20 +35,20 @@ type life struct {
 	strong   float64 // share of its reads
 	state    state
 	born     time.Duration // by the run's clock
-	maxBegun int           // it ends after so many operations,
+	maxBegun int           // it ends after this number of operations,
 	maxAge   time.Duration // or at that age
-	early    int           // reads still to go before its creation
-	late     int           // reads still to come after its deletion
+	early    int           // remaining reads before its creation
+	late     int           // remaining reads after its deletion
 
 	begun int // operations
-	busy  int // of them, under way
-	// closed: no operation will begin. With none under way its history is whole.
+	busy  int // operations that are running
+	// closed: no operation will start. When none is running, the history is complete.
 	closed bool
-	// turning: an operation under way creates or deletes the record.
+	// turning: a running operation creates or deletes the record.
 	turning bool
-	// doubtful: a creation had an unknown outcome. It may be applied at any time,
-	// and after a deletion it would bring the record back, which no promise
-	// forbids. So such a record is not deleted before the end of the run.
+	// doubtful: the outcome of a creation is unknown. It may be applied at any time. If
+	// this happened after a deletion, the record would be back, which breaks no
+	// promise. So such a record is not deleted before the end of the run.
 	doubtful bool
 	// remains: the record may be in the database.
 	remains bool
@@ -62,13 +62,12 @@ const (
 	deleted
 )
 
-// How old records get: old enough for several nodes to have them in memory, and
-// young enough for a history that is checked in well under a second, and for
-// many creations and deletions.
+// The age of records: long enough for several nodes to have them in memory, and short
+// enough to check a history in less than a second and to see many creations and deletions.
 const (
 	minAge = 2 * time.Second
 	maxAge = 10 * time.Second
-	// patience is how much seldomer a patient slot is used than another.
+	// patience is how many times less often a patient slot is used than others.
 	patience = 16
 )
 
@@ -83,19 +82,18 @@ func (s *slot) newLife(now time.Duration, rng *rand.Rand) *life {
 	if s.patient {
 		l.maxBegun, l.maxAge = 4*s.ops, max(2*s.maxStale, maxAge)
 		if s.strong < 1 {
-			// Seldom written too, so that no write of a node's own brings its
-			// memory up to date either.
+			// It is rarely written too: a write through a node would update the
+			// memory of that node.
 			l.strong = 0
 		}
 	}
 	return l
 }
 
-// strongShare is the share of strong reads on the n-th record, so that it is
-// share on all. One record in three gets default reads alone, or as far as share
-// lets it: a strong read brings the memory of its node up to date, and with one
-// of them every few milliseconds no default read would ever show that nobody had
-// told the node of a change.
+// strongShare returns the share of strong reads on the n-th record. On average it is share.
+// One record in three gets only default reads, as far as share allows: a strong read updates
+// the memory of its node. With a strong read every few milliseconds, no default read would
+// show that the node missed an invalidation.
 func strongShare(share float64, n int) float64 {
 	none := min(1.0/3, (1-share)*2/3) // of the records
 	if int(float64(n)*none) != int(float64(n-1)*none) {
@@ -108,9 +106,9 @@ func (l *life) due(now time.Duration) bool {
 	return l.begun >= l.maxBegun || now-l.born >= l.maxAge
 }
 
-// begin chooses the record for an operation, and what that does: it writes if it
-// is to and the record's state lets it, or else reads. Every begin is followed by
-// an end. Lives that are finished by the call are returned.
+// begin chooses the record and the kind of an operation. It writes if write is set and the
+// state of the record allows it. Otherwise it reads. Each begin must be followed by an end.
+// begin returns the lives that it has finished.
 func (s *slot) begin(write bool, now time.Duration, rng *rand.Rand) (l *life, a act, finished []*life) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -141,9 +139,9 @@ func (s *slot) begin(write bool, now time.Duration, rng *rand.Rand) (l *life, a 
 	return l, a, finished
 }
 
-// end takes in what became of an operation. Lives that are finished by it are
-// returned, and whether a refusal was to be expected: of a write that came
-// behind the deletion, or of a creation after one of unknown outcome.
+// end records the outcome of an operation. It returns the lives that it has finished, and
+// whether a refusal was expected: of a write after the deletion, or of a creation after
+// another creation with unknown outcome.
 func (s *slot) end(l *life, a act, o outcome, now time.Duration, rng *rand.Rand) (finished []*life, expected bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -173,8 +171,8 @@ func (s *slot) end(l *life, a act, o outcome, now time.Duration, rng *rand.Rand)
 	return finished, expected
 }
 
-// replaceLocked puts a new life in the place of the current one, which may still
-// be read if it was deleted.
+// replaceLocked replaces the current life with a new one. If the old record was deleted, it
+// may still be read.
 func (s *slot) replaceLocked(now time.Duration, rng *rand.Rand) (finished []*life) {
 	before := s.now
 	s.now = s.newLife(now, rng)
@@ -198,7 +196,7 @@ func (s *slot) replaceLocked(now time.Duration, rng *rand.Rand) (finished []*lif
 	return finished
 }
 
-// drain returns the lives that are not finished. No operation may be under way.
+// drain returns the lives that are not finished. No operation may be running.
 func (s *slot) drain() []*life {
 	s.mu.Lock()
 	defer s.mu.Unlock()

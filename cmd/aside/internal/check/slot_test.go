@@ -13,13 +13,12 @@ func newSlot(ops int) *slot {
 	return &slot{newID: func() string { n++; return fmt.Sprint(n) }, targets: 2, ops: ops, strong: 0.5, next: 1, step: 1}
 }
 
-// Whatever becomes of operations, in whatever order they end: a record is created
-// and deleted by one at a time, is written only while it is there, and is read
-// before and after; it is finished once, with nothing under way, and nothing is
-// begun on it afterwards. Caught: a creation, and a deletion, begun twice; a life
-// finished with operations under way; one never finished, since the next ended
-// before it had all its late reads; one deleted whose creation was still open; a
-// deletion that was refused taken for done.
+// With any outcomes and any order of operations: only one operation at a time creates or
+// deletes a record; writes happen only while it exists; reads also before and after; a life
+// is finished once, without running operations, and has no operations afterwards. Caught: a
+// creation and a deletion started twice; a life finished with running operations; a life
+// never finished, since the next one ended before its late reads; a deletion after a creation
+// with unknown outcome; a refused deletion counted as done.
 func TestSlotLives(t *testing.T) {
 	for seed := range uint64(200) {
 		rng := rand.New(rand.NewPCG(seed, 0))
@@ -106,7 +105,7 @@ func TestSlotLives(t *testing.T) {
 			finish(done)
 		}
 		finish(s.drain())
-		if len(finished) != len(order) && len(finished) != len(order)+1 { // the last may be unused
+		if len(finished) != len(order) && len(finished) != len(order)+1 { // the last life may be unused
 			t.Errorf("seed %d: %d of %d lives were finished", seed, len(finished), len(order))
 		}
 		for _, a := range []act{create, put, remove, readStrong, readDefault} {
@@ -125,8 +124,7 @@ func TestSlotLives(t *testing.T) {
 	}
 }
 
-// A write behind the deletion is refused, and that is no error; one that finds
-// nothing before it is.
+// If a write after the deletion is refused, that is not an error. Before the deletion it is.
 func TestSlotExpectsRefusals(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 1))
 	s := newSlot(2)
@@ -161,8 +159,8 @@ func TestSlotExpectsRefusals(t *testing.T) {
 	}
 }
 
-// The record of a patient slot lives until a read of it could have been too stale,
-// and others do not wait for that.
+// The record of a patient slot lives long enough for a read to be too stale. Other slots do
+// not wait for that.
 func TestSlotPatience(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 1))
 	s := newSlot(100)
@@ -193,9 +191,8 @@ func TestSlotPatience(t *testing.T) {
 	}
 }
 
-// Some records get no strong reads, and all reads together as many as they
-// should. Caught: a share that was left to chance, which for few records is
-// often none.
+// Some records get no strong reads, but the overall share of strong reads is right. Caught: a
+// random choice of records, which with few records often chose none.
 func TestStrongShare(t *testing.T) {
 	for _, share := range []float64{0, 0.1, 0.5, 0.8, 1} {
 		const records = 300
@@ -216,7 +213,7 @@ func TestStrongShare(t *testing.T) {
 			t.Errorf("%v: %d of %d records without strong reads", share, without, records)
 		}
 	}
-	for first := range 10 { // any three in a row
+	for first := range 10 { // any three records in a row
 		with := 0
 		for n := first + 1; n <= first+3; n++ {
 			if strongShare(0.5, n) > 0 {

@@ -8,8 +8,8 @@ import (
 	"github.com/asidecache/aside/asidetest/testsync"
 )
 
-// A node that hangs holds up its own clients alone. Caught: clients that chose a
-// target anew for each operation, of which none went on after a moment.
+// A node that hangs delays only its own clients. Caught: clients that chose a target for each
+// operation, so that soon all of them hung.
 func TestStickyClients(t *testing.T) {
 	f := newFleet(t, 3)
 	hang := testsync.NewGate(t)
@@ -28,7 +28,7 @@ func TestStickyClients(t *testing.T) {
 		}
 		return r
 	})
-	// All clients of node 1 hang, and the others do a thousand operations more.
+	// All clients of node 1 hang, and the others do another thousand operations.
 	for range 2 {
 		testsync.Await(t, "a client of node 1", hang.Arrived)
 	}
@@ -58,9 +58,9 @@ func TestStickyClients(t *testing.T) {
 	}
 }
 
-// Some records are read at the default level alone, and of all reads the share
-// that was asked for is strong. Caught: the same mixture for all records, under
-// which a node that is told of no change is never seen to be behind.
+// Some records get only default reads, and the overall share of strong reads is right.
+// Caught: the same mixture for all records, with which a node without invalidations was never
+// detected.
 func TestRecordsWithoutStrongReads(t *testing.T) {
 	f := newFleet(t, 1)
 	reads := map[string]*[2]int{} // by id, default and strong
@@ -77,7 +77,7 @@ func TestRecordsWithoutStrongReads(t *testing.T) {
 		}
 		return false
 	}
-	// 7 keys: with a multiple of 3 it would be the same slots' records each time.
+	// 7 keys: with a multiple of 3 it would always be the records of the same slots.
 	mustRun(t, Config{Targets: f.urls, Clients: 4, Keys: 7, Life: 200, Writes: 0.05, Strong: 0.5, Operations: 5_000})
 	var sum [2]int
 	alone, records := 0, 0

@@ -11,7 +11,7 @@ import (
 	"github.com/asidecache/aside/cmd/aside/internal/printable"
 )
 
-// WriteText writes the report for people.
+// WriteText writes the report as text.
 func (r *Report) WriteText(w io.Writer) error {
 	var b strings.Builder
 	r.head(&b)
@@ -23,9 +23,9 @@ func (r *Report) WriteText(w io.Writer) error {
 		fmt.Fprintf(&b, "\nviolation %d of %d shown: %v", i+1, len(r.History.Violations), v)
 	}
 	if len(r.Left) > 0 {
-		fmt.Fprintf(&b, "\nnot deleted, and perhaps in the database: %s: %s\n", plural(len(r.Left), "record"), someOf(r.Left, 10))
+		fmt.Fprintf(&b, "\n%s may still be in the database, because deleting failed: %s\n", plural(len(r.Left), "record"), someOf(r.Left, 10))
 	}
-	_, err := io.WriteString(w, printable.Text(b.String())) // a server has written some of it
+	_, err := io.WriteString(w, printable.Text(b.String())) // parts come from the servers
 	return err
 }
 
@@ -34,16 +34,16 @@ func (r *Report) head(b *strings.Builder) {
 	if r.Interrupted {
 		early = ", ended early"
 	}
-	fmt.Fprintf(b, "%s, %s, %s at a time, %s writes, %s of the reads strong, seed %d, %s%s\n",
+	fmt.Fprintf(b, "%s, %s, %s in use, %s writes, %s strong reads, seed %d, %s%s\n",
 		plural(len(r.Targets), "target"), plural(c.Clients, "client"), plural(c.Keys, "record"),
 		percent(c.Writes), percent(c.Strong), c.Seed, r.Elapsed.Round(10*time.Millisecond), early)
-	fmt.Fprintf(b, "%d operations, %d failed, %.1f successful/s; checked the lives of %s, %s...\n",
+	fmt.Fprintf(b, "%d operations, %d failed, %.1f successful/s; checked the history of %s, %s...\n",
 		r.Operations, r.Failed, r.Rate(), plural(int(r.History.Keys), "record"), r.Prefix)
 	if r.Late > 0 {
-		fmt.Fprintf(b, "%d of them came too late, behind their record's deletion mostly, and were refused as they should be\n", r.Late)
+		fmt.Fprintf(b, "%s refused as expected, mostly because the record had been deleted\n", plural(int(r.Late), "write"))
 	}
 	if r.Unfinished > 0 {
-		fmt.Fprintf(b, "cut off at the end, and not counted: %d\n", r.Unfinished)
+		fmt.Fprintf(b, "%s aborted at the end and not counted\n", plural(int(r.Unfinished), "operation"))
 	}
 }
 
@@ -74,17 +74,17 @@ func (r *Report) staleness(b *strings.Builder) {
 	}
 	row("strong", &r.History.Strong)
 	row("default", &r.History.Default)
-	b.WriteString("A read is stale by the time for which a newer write had been acknowledged when it was called.\n")
+	b.WriteString("The staleness of a read is the time from the acknowledgement of a newer write to the start of the read.\n")
 }
 
 func (r *Report) promises(b *strings.Builder) {
-	fmt.Fprintf(b, "\n%-24s %10s\n", "promises", "violations")
+	fmt.Fprintf(b, "\n%-24s %10s\n", "guarantees", "violations")
 	for _, p := range r.Config.Promises {
 		n := fmt.Sprint(r.History.Broken[p])
 		guarantee := p.Guarantee()
 		switch {
 		case p == history.Bounded && r.Config.MaxStale < 0:
-			n, guarantee = "-", "not checked: no bound was given"
+			n, guarantee = "-", "not checked, since --max-staleness is negative"
 		case p == history.Bounded:
 			guarantee += ", " + r.Config.MaxStale.String()
 		case p == history.Linearizable && r.History.Undecided > 0:
@@ -98,7 +98,7 @@ func (r *Report) errors(b *strings.Builder) {
 	if len(r.Errors) == 0 {
 		return
 	}
-	b.WriteString("\nerrors, which break no promise:\n")
+	b.WriteString("\nerrors (they do not count as violations):\n")
 	for _, e := range r.Errors {
 		open := ""
 		if e.Unknown > 0 {
@@ -122,7 +122,7 @@ func someOf(list []string, n int) string {
 	return strings.Join(list, ", ")
 }
 
-// percent shows a share. Nothing but 0 is shown as 0.
+// percent formats a share. Only 0 is shown as 0.
 func percent(share float64) string {
 	switch p := 100 * share; {
 	case p == 0:

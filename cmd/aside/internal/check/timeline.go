@@ -7,53 +7,52 @@ import (
 // bucket is the width of a Bucket.
 const bucket = 100 * time.Millisecond
 
-// Timeline is a run in steps of 100 ms. Each operation is in the step in which
-// it was called, however long it took: a step tells what became of what a client
-// began then. So a request that hangs from the middle of a fault until long
-// after it shows in the fault, by its latency.
+// Timeline is a run in steps of 100 ms. Each operation belongs to the step in which it
+// started, even if it took longer. So a request that starts during a fault and hangs counts
+// for the time of the fault, with its latency.
 type Timeline struct {
 	Start   time.Time // of the first bucket
 	Buckets []Bucket
 }
 
-// Bucket is what was begun within one step.
+// Bucket counts the operations that started in one step.
 type Bucket struct {
-	Operations int64 // Errors included
+	Operations int64 // including Errors
 	Errors     int64
-	MaxLatency time.Duration // of the operations that succeeded
-	MaxFailed  time.Duration // how long the slowest of the others took
+	MaxLatency time.Duration // of successful operations
+	MaxFailed  time.Duration // of failed operations
 
 	StaleDefault int64         // default reads that missed an acknowledged write
-	StaleStrong  int64         // the same of strong reads; each is a violation too
-	WorstDefault time.Duration // the staleness of the worst of them
+	StaleStrong  int64         // the same for strong reads; each is also a violation
+	WorstDefault time.Duration // the largest staleness among them
 	WorstStrong  time.Duration
-	Violations   int64 // by the operation that shows it
+	Violations   int64 // at the operation that shows it
 }
 
-// At is the time of the run's clock at t.
+// At returns the time of the run's clock at t.
 func (t *Timeline) At(at time.Time) time.Duration { return at.Sub(t.Start) }
 
-// Clean is the first moment from after on since which no operation failed. ok is
+// Clean returns the first time, not before after, since which no operation failed. ok is
 // false if there is none.
 func (t *Timeline) Clean(after time.Duration) (from time.Duration, ok bool) {
 	return t.From(after, func(b Bucket) bool { return b.Errors == 0 })
 }
 
-// Fast is the first moment from after on since which no operation failed or took
+// Fast returns the first time, not before after, since which no operation failed or took
 // longer than limit.
 func (t *Timeline) Fast(after, limit time.Duration) (from time.Duration, ok bool) {
 	return t.From(after, func(b Bucket) bool { return b.Errors == 0 && b.MaxLatency <= limit })
 }
 
-// Fresh is the first moment from after on since which no default read was staler
+// Fresh returns the first time, not before after, since which no default read was staler
 // than limit.
 func (t *Timeline) Fresh(after, limit time.Duration) (from time.Duration, ok bool) {
 	return t.From(after, func(b Bucket) bool { return b.WorstDefault <= limit })
 }
 
-// From is the first moment from after on since which every bucket is good, to a
-// bucket's width. Buckets in which nothing was begun prove nothing: the moment is
-// not in one, and if nothing was begun after it, there is none.
+// From returns the first time, not before after, since which every bucket is good. It is as
+// exact as the width of a bucket. Empty buckets prove nothing: the time is not in one of
+// them, and ok is false if all later buckets are empty.
 func (t *Timeline) From(after time.Duration, good func(Bucket) bool) (from time.Duration, ok bool) {
 	first := max(int(after/bucket), 0)
 	for i := len(t.Buckets) - 1; i >= first; i-- {
@@ -69,8 +68,7 @@ func (t *Timeline) From(after time.Duration, good func(Bucket) bool) (from time.
 	return from, ok
 }
 
-// Between adds up the buckets from the one that holds from to the one before
-// until, or to the last.
+// Between adds up the buckets from the one at from to the one before until, or to the last.
 func (t *Timeline) Between(from, until time.Duration) Bucket {
 	var sum Bucket
 	for i := max(int(from/bucket), 0); i < len(t.Buckets) && time.Duration(i)*bucket < until; i++ {
@@ -91,7 +89,7 @@ func (b *Bucket) add(o Bucket) {
 	b.Violations += o.Violations
 }
 
-// bucketLocked is the bucket of a call. The recorder's lock is held.
+// bucketLocked returns the bucket of a call. The caller holds the recorder's lock.
 func (t *Timeline) bucketLocked(call time.Duration) *Bucket {
 	i := max(int(call/bucket), 0)
 	for len(t.Buckets) <= i {

@@ -7,10 +7,10 @@ import (
 	"github.com/asidecache/aside/asidetest/history"
 )
 
-// A moment counts as good only if all later ones are, and only if something was
-// begun then: clients that hang begin nothing, and fail nothing. Caught: the
-// first good bucket rather than the one since which all are; empty buckets
-// counted as good; a moment before the one asked for.
+// A time counts as good only if all later ones are good too, and if an operation started
+// then: clients that hang start nothing and fail nothing. Caught: the first good bucket
+// instead of the first since which all are good; empty buckets counted as good; a time before
+// the start.
 func TestTimelineFrom(t *testing.T) {
 	const (
 		good  = 'g'
@@ -59,7 +59,8 @@ func TestTimelineFrom(t *testing.T) {
 	}
 }
 
-// Each thing is in the bucket of its call. Caught: stale reads by their return.
+// Each operation is in the bucket of its start. Caught: stale reads in the bucket of their
+// end.
 func TestTimelineBuckets(t *testing.T) {
 	start := time.Now()
 	r := newRecorder(start, 2)

@@ -1,6 +1,5 @@
-// Package failpoint stops, delays, deceives or kills a program at named points
-// of its work, for tests of what is left behind. Only a binary built with the
-// tag "failpoints" has it.
+// Package failpoint stops, delays, fails or kills a program at named points, to test what
+// state it leaves. Only binaries with the build tag "failpoints" contain it.
 package failpoint
 
 import (
@@ -17,61 +16,61 @@ import (
 	"github.com/asidecache/aside/cmd/aside/internal/todo"
 )
 
-// The points of a Store's calls.
+// The points in the calls of a Store.
 const (
 	LoadBefore  = "load.before"  // a record is about to be read
 	LoadAfter   = "load.after"   // it was read
-	WriteBefore = "write.before" // a write is about to be sent; an update has been read and computed
+	WriteBefore = "write.before" // a write is about to be sent; an update has read and computed its record
 	WriteAfter  = "write.after"  // it was committed
 )
 
 // Names are the points' names.
 func Names() []string { return []string{LoadAfter, LoadBefore, WriteAfter, WriteBefore} }
 
-// Action is what happens at a point.
+// Action is an action at a point.
 type Action string
 
 // The actions.
 const (
 	Kill     Action = "kill"     // SIGKILL to the process
-	Stop     Action = "stop"     // SIGSTOP to the process; goes on after SIGCONT
-	Hang     Action = "hang"     // wait for a while, or until released
+	Stop     Action = "stop"     // SIGSTOP to the process; it continues after SIGCONT
+	Hang     Action = "hang"     // wait for Spec.For, or until released
 	Wait     Action = "wait"     // wait until released
-	Unknown  Action = "unknown"  // fail with todo.ErrUnknownOutcome; of writes
+	Unknown  Action = "unknown"  // fail a write with todo.ErrUnknownOutcome
 	Deadline Action = "deadline" // fail with context.DeadlineExceeded
-	Late     Action = "late"     // at WriteBefore: fail as Unknown, and be written once released
+	Late     Action = "late"     // at WriteBefore: fail as Unknown, and write when released
 )
 
-// Spec arms a point.
+// Spec describes how to arm a point.
 type Spec struct {
 	Action Action
-	// ID of the record whose operations it happens to; "": any.
+	// ID of the record whose operations trigger the action; "" means any.
 	ID  string
 	For time.Duration // of Hang
-	// Times is how many operations it happens to; 0 means 1, negative all.
+	// Times is how many operations trigger the action; 0 means 1, negative means all.
 	Times int
-	// IgnoreContext: the operation goes on when its context has ended, as in a
-	// client that knows no deadlines. Hang and Wait end with the context otherwise.
+	// IgnoreContext: the operation ignores the end of its context, like a client
+	// without deadlines. Otherwise Hang and Wait end with the context.
 	IgnoreContext bool
 }
 
-// Status is how a point stands.
+// Status is the state of a point.
 type Status struct {
 	Spec        // zero if it is not armed
-	Hits   int  // operations it happened to since it was last armed
-	Held   int  // of these: operations that hang or wait now
-	Active bool // it will happen to further operations
+	Hits   int  // operations that triggered it since it was last armed
+	Held   int  // operations that hang or wait now
+	Active bool // further operations will trigger it
 }
 
-// Set is the points of one program. Make one with NewSet.
+// Set has the points of one program. Create it with NewSet.
 type Set struct {
 	mu     sync.Mutex
 	points map[string]*arming
 	change chan struct{} // closed and replaced at every change of a Status
 }
 
-// arming is a point from one Arm to the next. It is replaced, never reused, so
-// that an operation that began under an older one does not meet a newer one.
+// arming is the state of a point from one Arm to the next. Arm replaces it, so an operation
+// that began under an older arming is not affected by a newer one.
 type arming struct {
 	set *Set
 	Status
@@ -93,23 +92,23 @@ func (s *Set) newArming(spec Spec, times int) *arming {
 }
 
 // ErrSpec is matched by the error of Arm.
-var ErrSpec = errors.New("failpoint: cannot be armed so")
+var ErrSpec = errors.New("failpoint: invalid specification")
 
-// Arm arms a point for the operations that begin from now on. Those that an
-// older arming holds are released.
+// Arm arms a point for operations that begin from now on. It releases operations that an
+// older arming holds.
 func (s *Set) Arm(name string, spec Spec) error {
 	load := name == LoadBefore || name == LoadAfter
 	switch {
 	case !slices.Contains(Names(), name):
-		return fmt.Errorf("%w: no point is called %q", ErrSpec, name)
+		return fmt.Errorf("%w: there is no point %q", ErrSpec, name)
 	case !slices.Contains([]Action{Kill, Stop, Hang, Wait, Unknown, Deadline, Late}, spec.Action):
 		return fmt.Errorf("%w: unknown action %q", ErrSpec, spec.Action)
 	case spec.Action == Unknown && load:
-		return fmt.Errorf("%w: a read has no outcome that could be unknown", ErrSpec)
+		return fmt.Errorf("%w: the action unknown needs a write point", ErrSpec)
 	case spec.Action == Late && name != WriteBefore:
-		return fmt.Errorf("%w: only a write that was not made can be made later", ErrSpec)
+		return fmt.Errorf("%w: the action later needs the point write.before", ErrSpec)
 	case (spec.Action == Hang) != (spec.For > 0):
-		return fmt.Errorf("%w: a duration goes with hang, and hang with a duration", ErrSpec)
+		return fmt.Errorf("%w: the action hang needs a duration, other actions must not have one", ErrSpec)
 	}
 	if spec.Times == 0 {
 		spec.Times = 1
@@ -118,7 +117,7 @@ func (s *Set) Arm(name string, spec Spec) error {
 	return nil
 }
 
-// Disarm disarms a point, which must be one of Names, and releases what it
+// Disarm disarms a point, which must be one of Names, and releases the operations that it
 // holds. Its hits can still be read.
 func (s *Set) Disarm(name string) { s.replace(name, s.newArming(Spec{}, 0)) }
 
@@ -139,7 +138,7 @@ func (s *Set) changedLocked() {
 	s.change = make(chan struct{})
 }
 
-// Status returns how a point stands; it must be one of Names.
+// Status returns the state of a point, which must be one of Names.
 func (s *Set) Status(name string) Status {
 	st, _ := s.status(name)
 	return st
@@ -151,7 +150,7 @@ func (s *Set) status(name string) (Status, <-chan struct{}) {
 	return s.points[name].Status, s.change
 }
 
-// Await returns once the point has had n hits, or ctx has ended.
+// Await returns when the point has had n hits, or ctx has ended.
 func (s *Set) Await(ctx context.Context, name string, n int) (Status, error) {
 	for {
 		st, change := s.status(name)
@@ -166,9 +165,8 @@ func (s *Set) Await(ctx context.Context, name string, n int) (Status, error) {
 	}
 }
 
-// enter returns what is armed at a point as an operation on records begins, nil if
-// it is none of theirs, and the operation's context, which does not end if that is
-// to be ignored.
+// enter returns the arming of a point for an operation on these records, or nil. It also
+// returns the context of the operation, which never ends if IgnoreContext is set.
 func (s *Set) enter(ctx context.Context, name string, ids ...string) (context.Context, *arming) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -182,8 +180,8 @@ func (s *Set) enter(ctx context.Context, name string, ids ...string) (context.Co
 	return ctx, a
 }
 
-// pass is the point itself. It returns the error that the operation is to fail
-// with, or ctx's if that ended in the meantime.
+// pass runs the action of the point. It returns the error with which the operation must
+// fail, or the error of ctx if ctx has ended.
 func (a *arming) pass(ctx context.Context) error {
 	if a == nil || !a.hit() {
 		return nil
@@ -203,15 +201,15 @@ func (a *arming) pass(ctx context.Context) error {
 	return nil
 }
 
-// later has a write made once the point is released, if it is armed for that, and
-// reports whether it is.
+// later reports whether the point is armed with Later. If so, it runs the write when the
+// point is released.
 func (a *arming) later(ctx context.Context, write func(context.Context)) bool {
 	if a == nil || a.Action != Late || !a.hit() {
 		return false
 	}
 	ctx = context.WithoutCancel(ctx)
 	go func() {
-		_ = a.hold(ctx) // which does not end
+		_ = a.hold(ctx) // this context does not end
 		write(ctx)
 	}()
 	return true
@@ -257,15 +255,15 @@ func (a *arming) hold(ctx context.Context) error {
 	return nil
 }
 
-// die ends the process as kill -9 does. Signals are delivered a moment later,
-// and nothing may happen in it.
+// die ends the process like kill -9. The signal arrives a moment later, and nothing may
+// happen until then.
 func die() {
 	_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 	select {}
 }
 
-// stop returns after the process was stopped and told to continue. It does not
-// rely on being stopped before kill returns.
+// stop stops the process and returns after it was continued. It does not rely on being
+// stopped before kill returns.
 func stop() {
 	resumed := make(chan os.Signal, 1)
 	signal.Notify(resumed, syscall.SIGCONT)

@@ -19,7 +19,7 @@ import (
 	"github.com/asidecache/aside/cmd/aside/internal/todo/todotest"
 )
 
-// The test binary is also the program that is killed and stopped.
+// The test binary also runs as the program that is killed and stopped.
 const beVictim = "ASIDE_TEST_FAILPOINT_ACTION"
 
 func TestMain(m *testing.M) {
@@ -69,8 +69,8 @@ func victim(t *testing.T, action Action) (*exec.Cmd, *strings.Builder) {
 	return cmd, out
 }
 
-// The process is gone before it passes the point. Caught: SIGTERM, after which
-// the program went on for a moment.
+// The process ends before it passes the point. Caught: SIGTERM, after which the program
+// continued for a moment.
 func TestKill(t *testing.T) {
 	cmd, out := victim(t, Kill)
 	err := cmd.Wait()
@@ -80,8 +80,8 @@ func TestKill(t *testing.T) {
 	}
 }
 
-// It is stopped at the point, and passes it once told to continue. Caught: a stop
-// that was never sent.
+// The process stops at the point, and passes it after SIGCONT. Caught: a stop that was never
+// sent.
 func TestStop(t *testing.T) {
 	cmd, out := victim(t, Stop)
 	stopped := false
@@ -102,10 +102,9 @@ func TestStop(t *testing.T) {
 	}
 }
 
-// What was written when an operation is at a point, and what its error says of
-// that to todo.Service. Caught: a context that ended before the commit reported
-// as an unknown outcome, and the reverse.
-func TestWhatStandsAtAPoint(t *testing.T) {
+// What is written when an operation is at a point, and which error todo.Service gets. Caught:
+// a context that ended before the commit was reported as an unknown outcome, and the reverse.
+func TestStateAtAPoint(t *testing.T) {
 	for _, op := range []struct {
 		name    string
 		run     func(context.Context, todo.Store) error
@@ -132,7 +131,7 @@ func TestWhatStandsAtAPoint(t *testing.T) {
 				if _, err := set.Await(t.Context(), point, 1); err != nil {
 					t.Fatal(err)
 				}
-				// The in-memory store is locked while it changes a record.
+				// The store in memory holds its lock while it changes a record.
 				if point == WriteAfter && !op.applied(raw.Get(t.Context(), "1")) {
 					t.Error("not written after the commit")
 				}
@@ -153,10 +152,9 @@ func TestWhatStandsAtAPoint(t *testing.T) {
 	}
 }
 
-// An update is at its point with the new record in hand, and a delete has made up
-// its mind: what is stopped there acts on what it read before. Caught: the points
-// ahead of the reads.
-func TestPointBeforeAWriteIsBehindItsRead(t *testing.T) {
+// At the point before a write, an update has computed its record and a delete has decided. So
+// they act on what they read before. Caught: points before the reads.
+func TestWritePointComesAfterTheRead(t *testing.T) {
 	set := NewSet()
 	s := Store(todotest.New(todo.Todo{ID: "1", Name: "n", Version: 1}), set)
 	for name, op := range map[string]func(read func()) error{
@@ -178,8 +176,8 @@ func TestPointBeforeAWriteIsBehindItsRead(t *testing.T) {
 	}
 }
 
-// Caught: an operation that began before the point was armed and hit it; one
-// more hit than asked for; a release that left a waiter behind.
+// Caught: a hit by an operation that began before the point was armed; one hit too many; a
+// waiter that was not released.
 func TestArmAndDisarm(t *testing.T) {
 	set := NewSet()
 	s := Store(todotest.New(todo.Todo{ID: "1"}), set)
@@ -242,8 +240,8 @@ func TestArmAndDisarm(t *testing.T) {
 	}
 }
 
-// Caught: a hang that ended with its context although that was to be ignored;
-// a store that was handed the ended context; one that was not ended at all.
+// Caught: a hang that ended with its context despite IgnoreContext; a store that got the
+// ended context; a hang that did not end with its context.
 func TestHang(t *testing.T) {
 	for _, ignore := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
@@ -290,9 +288,9 @@ func TestErrorsAfterTheCommit(t *testing.T) {
 	}
 }
 
-// A write that is made after its outcome was said to be unknown. Caught: one made
-// at once, one never made, and one that ended with its caller.
-func TestLate(t *testing.T) {
+// A write is applied after its outcome was reported as unknown. Caught: a write that was
+// applied at once, one that was never applied, and one that ended with its caller.
+func TestLaterWrite(t *testing.T) {
 	for name, op := range map[string]func(context.Context, todo.Store) error{"insert": write, "update": update, "delete": remove} {
 		synctest.Test(t, func(t *testing.T) {
 			raw, set := todotest.New(), NewSet()
@@ -326,7 +324,7 @@ func TestLate(t *testing.T) {
 	}
 }
 
-// Caught: a point that operations on other records hit.
+// Caught: operations on other records hit the point.
 func TestArmForOneRecord(t *testing.T) {
 	set := NewSet()
 	s := Store(todotest.New(todo.Todo{ID: "1"}, todo.Todo{ID: "2"}), set)

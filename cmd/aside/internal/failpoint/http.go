@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// message is a Spec on its way in, and with the rest a Status on its way out.
+// message is the JSON form of a Spec in a request and of a Status in a response.
 type message struct {
 	Name          string `json:"name,omitempty"`
 	Action        Action `json:"action,omitempty"`
@@ -33,12 +33,12 @@ func (s *Set) message(name string, st Status) message {
 	return m
 }
 
-// Handler lets the points be armed over HTTP, beside what next answers:
+// Handler returns next with additional routes to arm the points over HTTP:
 //
 //	PUT    /failpoints/write.after   {"action":"hang","for":"3s","id":"7","times":1,"ignore_context":true}
-//	DELETE /failpoints/write.after   disarms it, and releases what it holds
-//	GET    /failpoints/write.after   how it stands; with ?hits=1 only once it has been hit so often
-//	GET    /failpoints               all of them
+//	DELETE /failpoints/write.after   disarm it, and release the operations that it holds
+//	GET    /failpoints/write.after   its state; with ?hits=1 wait until it has been hit so often
+//	GET    /failpoints               the state of all points
 func (s *Set) Handler(next http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/", next)
@@ -53,7 +53,7 @@ func (s *Set) Handler(next http.Handler) http.Handler {
 		return func(w http.ResponseWriter, r *http.Request) {
 			name := r.PathValue("name")
 			if !slices.Contains(Names(), name) {
-				http.Error(w, "no such point", http.StatusNotFound)
+				http.Error(w, "there is no such point", http.StatusNotFound)
 				return
 			}
 			h(w, r, name)

@@ -49,7 +49,7 @@ func TestHandler(t *testing.T) {
 	want("PUT", "/failpoints/write.after", `{"action":"hang","for":"1h","id":"1","times":2,"ignore_context":true}`, 200,
 		`{"name":"write.after","action":"hang","id":"1","for":"1h0m0s","times":2,"ignore_context":true,"hits":0,"held":0,"active":true}`)
 
-	// A read of the hits waits for them. Caught: one that answered at once.
+	// GET with ?hits waits for the hits. Caught: an immediate response.
 	hit := testsync.Async(func() string { _, text := do("GET", "/failpoints/write.after?hits=1", ""); return text })
 	ended := testsync.Async(func() error { return write(t.Context(), Store(todotest.New(), set)) })
 	if text := testsync.Await(t, "the hit", hit); !strings.Contains(text, `"hits":1,"held":1,"active":true`) {

@@ -7,8 +7,7 @@ import (
 	"github.com/asidecache/aside/cmd/aside/internal/todo"
 )
 
-// Store returns s with the points of points in its reads and writes of single
-// records, and in GetMany.
+// Store returns s with points in its reads and writes of single records, and in GetMany.
 func Store(s todo.Store, points *Set) todo.Store { return &store{s, points} }
 
 type store struct {
@@ -79,9 +78,8 @@ func (s *store) Delete(ctx context.Context, id string, check func(todo.Todo) err
 	})
 }
 
-// write runs a write. What ends early keeps the promise of todo.Store: nothing
-// was written if the context ended before the write was sent, and the outcome is
-// unknown if it ended after.
+// write runs a write. It keeps the contract of todo.Store: if the context ends before the
+// write is sent, nothing is written; if it ends later, the outcome is unknown.
 func (s *store) write(ctx context.Context, id string, write func(ctx context.Context, before func() error) error) error {
 	ctx, before := s.points.enter(ctx, WriteBefore, id)
 	ctx, after := s.points.enter(ctx, WriteAfter, id)

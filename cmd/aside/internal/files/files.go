@@ -1,5 +1,5 @@
-// Package files writes files where other users may have put links in the way, and
-// tells who else may write to them.
+// Package files writes files safely, even if other users may have placed links there, and
+// checks who else may write to a file.
 package files
 
 import (
@@ -13,15 +13,14 @@ import (
 	"path/filepath"
 )
 
-// Write makes the file path with what write writes, in place of one that is
-// there. It writes a new file beside it and gives that the name, so that no other
-// name of an old file (a hard link) changes with it, and a failure leaves the old
-// one as it was.
+// Write replaces the file path with the output of write. It writes a new file in the same
+// directory and renames it. So other hard links of an old file do not change, and after a
+// failure the old file is unchanged.
 //
-// A symbolic link of this user, or of root, is followed, and a warning says where
-// to. One of somebody else is refused: it may lead to any file of this user. What
-// is no regular file, such as /dev/stdout or a named pipe that somebody reads, is
-// written to as it is.
+// Write follows a symbolic link of this user or of root, and logs a warning with its
+// target. It refuses a link of another user, which could lead to any file of this user. If
+// path is not a regular file, such as /dev/stdout or a named pipe with a reader, Write
+// writes to it directly.
 func Write(path string, write func(io.Writer) error) error {
 	target, err := resolve(path)
 	if err != nil {
@@ -37,7 +36,7 @@ func Write(path string, write func(io.Writer) error) error {
 		return err
 	}
 	if target != path {
-		slog.Warn("the file is reached through a symbolic link", "file", path, "written", target)
+		slog.Warn("writing to the target of a symbolic link", "file", path, "written", target)
 	}
 	mode := fs.FileMode(0o666) // less the umask
 	tmp := filepath.Join(filepath.Dir(target), "."+filepath.Base(target)+"."+rand.Text()[:8])
@@ -58,25 +57,25 @@ func Write(path string, write func(io.Writer) error) error {
 	return err
 }
 
-// resolve returns what path leads to, if that is for this user to decide.
+// resolve returns the target of path. It refuses links of other users.
 func resolve(path string) (string, error) {
 	info, err := os.Lstat(path)
 	if err != nil || info.Mode()&os.ModeSymlink == 0 {
-		return path, nil // the opening tells what is wrong
+		return path, nil // opening the file returns the error
 	}
 	target, err := filepath.EvalSymlinks(path)
 	if err != nil {
-		// What /dev/stdout leads to can have no name, such as a pipe.
+		// The target of /dev/stdout may have no name, for example if it is a pipe.
 		if info, statErr := os.Stat(path); statErr == nil && !info.Mode().IsRegular() {
 			return path, nil
 		}
-		return "", fmt.Errorf("%s is a symbolic link that leads nowhere: remove it, or choose another name", path)
+		return "", fmt.Errorf("%s is a symbolic link to a file that does not exist: remove it, or choose another name", path)
 	}
 	if info, err := os.Stat(target); err == nil && !info.Mode().IsRegular() {
 		return path, nil
 	}
 	if foreign(info) {
-		return "", fmt.Errorf("%s is a symbolic link of another user, to %s: it is not followed; remove it, or choose another name", path, target)
+		return "", fmt.Errorf("%s is a symbolic link of another user to %s, and is not followed: remove it, or choose another name", path, target)
 	}
 	return target, nil
 }
@@ -84,11 +83,11 @@ func resolve(path string) (string, error) {
 func into(path string, info fs.FileInfo, write func(io.Writer) error) error {
 	flags := os.O_WRONLY
 	if info.Mode()&os.ModeNamedPipe != 0 {
-		flags |= nonBlocking // opening would wait for a reader for ever
+		flags |= nonBlocking // opening would wait for a reader
 	}
 	f, err := os.OpenFile(path, flags, 0)
 	if noReader(err) {
-		return fmt.Errorf("%s is a pipe that nobody reads", path)
+		return fmt.Errorf("%s is a pipe without a reader", path)
 	}
 	if err != nil {
 		return err
@@ -96,15 +95,15 @@ func into(path string, info fs.FileInfo, write func(io.Writer) error) error {
 	return errors.Join(write(f), f.Close())
 }
 
-// Exposed says why users other than this one and root may write to the file or
-// directory that info is of, or "".
+// Exposed returns the reason why users other than this one and root may write to the file
+// or directory with this info, or "".
 func Exposed(info fs.FileInfo) string {
 	mode := info.Mode()
 	switch {
 	case foreign(info):
 		return "it belongs to another user"
 	case mode.IsDir() && mode&os.ModeSticky != 0:
-		return "" // they may add files, but not touch this user's
+		return "" // they may add files, but not change files of this user
 	case mode.Perm()&0o002 != 0:
 		return "every user may write to it"
 	case mode.Perm()&0o020 != 0:

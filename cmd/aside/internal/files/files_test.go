@@ -44,8 +44,8 @@ func mustWrite(t *testing.T, path, s string) {
 	}
 }
 
-// A link that somebody has put in the way leads nowhere: caught: a report that
-// overwrote the file behind a symbolic link, or behind a hard one, without a word.
+// Write does not silently overwrite the target of a link. Caught: a report that overwrote the
+// target of a symbolic link, or of a hard link.
 func TestWriteThroughLinks(t *testing.T) {
 	log := said(t)
 	dir := t.TempDir()
@@ -95,7 +95,7 @@ func TestWriteThroughLinks(t *testing.T) {
 	if err := os.Symlink("nothing", at("dangling")); err != nil {
 		t.Fatal(err)
 	}
-	if err := Write(at("dangling"), text("5")); err == nil || !strings.Contains(err.Error(), "leads nowhere") {
+	if err := Write(at("dangling"), text("5")); err == nil || !strings.Contains(err.Error(), "does not exist") {
 		t.Errorf("a link to nothing: %v", err)
 	}
 	if err := Write(dir, text("6")); err == nil || !strings.Contains(err.Error(), "is a directory") {
@@ -124,14 +124,13 @@ func TestWriteThroughAForeignLink(t *testing.T) {
 	}
 }
 
-// Pipes and devices are written to, and a pipe without a reader does not hold the
-// program.
+// Write writes to pipes and devices. A pipe without a reader does not block the program.
 func TestWriteToPipes(t *testing.T) {
 	pipe := filepath.Join(t.TempDir(), "pipe")
 	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := Write(pipe, text("x")); err == nil || !strings.Contains(err.Error(), "nobody reads") {
+	if err := Write(pipe, text("x")); err == nil || !strings.Contains(err.Error(), "without a reader") {
 		t.Errorf("without a reader: %v", err)
 	}
 	r, err := os.OpenFile(pipe, os.O_RDONLY|syscall.O_NONBLOCK, 0)
@@ -148,7 +147,7 @@ func TestWriteToPipes(t *testing.T) {
 	if err := Write(os.DevNull, text("x")); err != nil {
 		t.Error(err)
 	}
-	// As /dev/stdout is in a pipeline: a link to a pipe that has no name.
+	// Like /dev/stdout in a pipeline: a link to a pipe without a name.
 	pr, pw, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)

@@ -8,5 +8,5 @@ const nonBlocking = 0
 
 func noReader(error) bool { return false }
 
-// Such systems have neither owners nor links that this package knows.
+// This package supports neither owners nor links on these systems.
 func foreign(fs.FileInfo) bool { return false }

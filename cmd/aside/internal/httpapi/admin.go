@@ -14,13 +14,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// AdminOptions are the parts of the admin handler.
+// AdminOptions configure the admin handler.
 type AdminOptions struct {
 	// Clear empties the cache; nil if there is none.
 	Clear func(context.Context) error
-	// Registry is shown at /metrics.
+	// Registry holds the metrics at /metrics.
 	Registry *prometheus.Registry
-	// Hosts are the names that requests may be for. Nil means any.
+	// Hosts are the host names that requests may use. Nil means any.
 	Hosts *Hosts
 	Log   *slog.Logger
 }
@@ -28,15 +28,15 @@ type AdminOptions struct {
 const (
 	// maxProfile is the longest profile or trace.
 	maxProfile = time.Minute
-	// maxProfiles is how many pages of /debug/pprof/ are made at one time. Each
-	// costs processor and memory.
+	// maxProfiles is the maximum number of concurrent requests to /debug/pprof/. Each
+	// of them needs CPU time and memory.
 	maxProfiles = 2
-	// flushTime is how long a flush is waited for.
+	// flushTime is the timeout of a flush.
 	flushTime = 10 * time.Minute
 )
 
-// Admin is what only the operator may reach: POST /flush, /debug/pprof/ and
-// /metrics. It checks nobody's identity, so it belongs on a loopback listener.
+// Admin returns the handler for operators: POST /flush, /debug/pprof/ and /metrics. It
+// has no authentication, so serve it on a loopback listener only.
 func Admin(o AdminOptions) http.Handler {
 	log := o.Log
 	if log == nil {
@@ -46,15 +46,15 @@ func Admin(o AdminOptions) http.Handler {
 	flushes := &slots{max: 1}
 	mux.HandleFunc("POST /flush", func(w http.ResponseWriter, r *http.Request) {
 		if o.Clear == nil {
-			http.Error(w, "this server runs without a cache: there is nothing to flush", http.StatusConflict)
+			http.Error(w, "this server has no cache, so there is nothing to flush", http.StatusConflict)
 			return
 		}
 		if !flushes.take() {
-			http.Error(w, "a flush is under way; wait for it to end", http.StatusConflict)
+			http.Error(w, "another flush is running; try again when it has ended", http.StatusConflict)
 			return
 		}
 		defer flushes.give()
-		// A Redis with many keys takes its time.
+		// This takes long if Redis has many keys.
 		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(flushTime))
 		err := o.Clear(r.Context())
 		if err != nil {
@@ -63,10 +63,10 @@ func Admin(o AdminOptions) http.Handler {
 			if errors.Is(err, context.DeadlineExceeded) {
 				status = http.StatusGatewayTimeout
 			}
-			http.Error(w, "flush failed, the cache may be partly cleared: "+err.Error(), status)
+			http.Error(w, "flush failed, the cache may be partly flushed: "+err.Error(), status)
 			return
 		}
-		log.Info("cache flushed by the admin endpoint", "remote", r.RemoteAddr)
+		log.Info("cache flushed through the admin listener", "remote", r.RemoteAddr)
 		w.WriteHeader(http.StatusNoContent)
 	})
 	mux.Handle("GET /metrics", metricsHandler(o.Registry))
@@ -81,7 +81,7 @@ func Admin(o AdminOptions) http.Handler {
 			}
 			if !profiles.take() {
 				w.Header().Set("Retry-After", "1")
-				http.Error(w, fmt.Sprintf("%d profiles are being made; wait for them to end", maxProfiles), http.StatusServiceUnavailable)
+				http.Error(w, fmt.Sprintf("%d profiles are running, which is the maximum; try again when one has ended", maxProfiles), http.StatusServiceUnavailable)
 				return
 			}
 			defer profiles.give()
@@ -94,18 +94,18 @@ func Admin(o AdminOptions) http.Handler {
 	profile("GET /debug/pprof/symbol", pprof.Symbol)
 	profile("GET /debug/pprof/trace", pprof.Trace)
 	hosts := cmp.Or(o.Hosts, AnyHost())
-	// Without these, any web page that the operator has open could flush the
+	// Without these checks, any web page in the operator's browser could flush the
 	// cache or start profiles.
 	origin := http.NewCrossOriginProtection()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		w.Header().Set("Cache-Control", "no-store")
 		if err := hosts.check(r); err != nil {
-			http.Error(w, "this server does not answer under the name in the request's Host header; --allowed-hosts adds names", http.StatusMisdirectedRequest)
+			http.Error(w, "the host name in the Host header is not allowed; the flag --allowed-hosts adds names", http.StatusMisdirectedRequest)
 			return
 		}
 		if site := r.Header.Get("Sec-Fetch-Site"); origin.Check(r) != nil || foreign(r) || site == "cross-site" || site == "same-site" {
-			http.Error(w, "a browser sent this request on behalf of another site; type its address instead", http.StatusForbidden)
+			http.Error(w, "a web page of another site sent this request; open the URL directly instead", http.StatusForbidden)
 			return
 		}
 		mux.ServeHTTP(w, r)

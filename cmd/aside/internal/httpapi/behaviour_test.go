@@ -56,8 +56,8 @@ func TestCacheStatus(t *testing.T) {
 	}
 }
 
-// A strong read must not be answered by L1: here the record changes behind the
-// cache's back, which L1 cannot know. Caught by passing aside.Default on.
+// L1 must not answer a strong read. Here the record changes without the cache, so L1 is out
+// of date. Seen to fail with aside.Default for all reads.
 func TestStrongReadSeesTheStore(t *testing.T) {
 	f := serve(t, []todo.Todo{legacy("1", "old")})
 	f.warm("1")
@@ -190,7 +190,7 @@ func TestReadyzDegraded(t *testing.T) {
 
 func TestErrorTable(t *testing.T) {
 	f := serve(t, []todo.Todo{legacy("1", "one")})
-	f.undocumented = true // some of these errors no store returns for a read
+	f.undocumented = true // a store does not return some of these errors for a read
 	leak := errors.New("secret-internals")
 	for _, tt := range []struct {
 		name              string
@@ -229,14 +229,14 @@ func TestErrorTable(t *testing.T) {
 			}
 			check(f.do("GET", "/todos", ""), tt.read, tt.readCode)
 			check(f.do("GET", "/todos/cold-"+tt.readCode, ""), tt.read, tt.readCode)
-			// A write with an open outcome leaves a fence, so each takes an id of its own.
+			// A write with unknown outcome leaves a fence, so each write needs its own id.
 			check(f.do("PUT", "/todos/put-"+tt.readCode, `{"name":"n"}`), tt.write, tt.wrtCode)
 			check(f.do("POST", "/todos", `{"name":"n"}`), tt.write, tt.wrtCode)
 		})
 	}
 }
 
-// The reason of an internal error is in the log, under the id that the client has.
+// The log has the reason of an internal error, with the request id that the client gets.
 func TestInternalErrorIsLogged(t *testing.T) {
 	f := serve(t, nil)
 	f.store.FailWith(errors.New("the real reason"))
@@ -285,8 +285,8 @@ func TestRequestTimeout(t *testing.T) {
 	f.want(f.do("POST", "/todos", `{"name":"n"}`), 504)
 }
 
-// A client that leaves must not cut off a write that has begun. Caught by
-// using the request's own context for writes.
+// If the client closes the connection, a running write continues. Seen to fail with the
+// request's own context for writes.
 func TestWriteOutlivesItsClient(t *testing.T) {
 	store := todotest.New()
 	h, err := httpapi.New(httpapi.Options{Service: todo.NewService(todo.ServiceOptions{Store: store})})
@@ -308,7 +308,7 @@ func TestWriteOutlivesItsClient(t *testing.T) {
 		t.Errorf("the write ended with %d: %s", w.Code, w.Body)
 	}
 
-	// A read has nobody to go on for, and ends.
+	// A read ends, since no client waits for it.
 	client, leave = context.WithCancel(context.Background())
 	defer leave()
 	w = httptest.NewRecorder()

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// body is a request's body as handlers see it. It notes how far it was read,
-// which decides how the answer must end.
+// body is a request's body as handlers see it. It records how far it was read. This
+// decides whether the connection can stay open after the response.
 type body struct {
 	io.ReadCloser
 	of    *http.Request
@@ -16,13 +16,12 @@ type body struct {
 	err   error
 }
 
-// withBody returns a copy of r whose body is bounded by limit. It is a copy
-// since net/http looks at the body of its own request to see whether the client
-// waits for a "100 Continue": given another there, it waits itself, for bytes
-// that the client will not send.
+// withBody returns a copy of r with a body of at most limit bytes. It must be a copy:
+// net/http uses the body of its own request to see whether the client waits for "100
+// Continue". With another body there, it would wait for bytes that never come.
 func withBody(w http.ResponseWriter, r *http.Request, limit int64) (*http.Request, *body) {
-	// Given the real writer, it also closes the connection of a client that
-	// goes on sending.
+	// With the real writer, it also closes the connection of a client that continues
+	// to send.
 	b := &body{ReadCloser: http.MaxBytesReader(w, r.Body, limit), of: r, limit: limit}
 	r2 := *r
 	r2.Body = b
@@ -42,19 +41,19 @@ func (b *body) Read(p []byte) (int, error) {
 }
 
 const (
-	// A body that no handler read is read to its end if it is short and at hand,
-	// so that the connection can be kept.
+	// If no handler read the body, it is read to its end when it is short and already
+	// here, so that the connection can stay open.
 	strayBytes = 64 << 10
 	strayWait  = 20 * time.Millisecond
-	// lingerTime is how long the rest is waited for behind the answer.
+	// lingerTime is how long to wait for the rest after the response.
 	lingerTime = time.Second
 )
 
-// leave is called before the header of an answer is written. If the body is not
-// at its end the answer closes the connection: otherwise net/http would wait for
-// the rest before it lets the answer go, up to the read timeout.
+// leave is called before the header of a response is written. If the body was not read
+// to its end, the response closes the connection. Otherwise net/http would wait for the
+// rest of the body before it sends the response, until the read timeout.
 func (b *body) leave(w http.ResponseWriter) {
-	if b.end || b.of.ProtoMajor > 1 { // in HTTP/2 a stream is left alone
+	if b.end || b.of.ProtoMajor > 1 { // HTTP/2 streams do not need this
 		return
 	}
 	c := http.NewResponseController(w)
@@ -64,8 +63,8 @@ func (b *body) leave(w http.ResponseWriter) {
 			limit = 0
 		}
 		_ = c.SetReadDeadline(time.Now().Add(strayWait))
-		// Past the limit, net/http notes that the client is still sending, and lets
-		// it read the answer before it resets the connection.
+		// With a body over the limit, net/http knows that the client is still sending, and lets
+		// it read the response before it resets the connection.
 		_, _ = io.Copy(io.Discard, http.MaxBytesReader(w, b, limit))
 		if b.end {
 			_ = c.SetReadDeadline(time.Time{})

@@ -40,7 +40,7 @@ func (c *raw) send(text string) {
 	}
 }
 
-// answer reads one answer, or returns nil if the connection ended.
+// answer reads one response. It returns nil if the connection is closed.
 func (c *raw) answer(method string) *http.Response {
 	c.t.Helper()
 	resp, err := http.ReadResponse(c.r, &http.Request{Method: method})
@@ -56,11 +56,10 @@ func (c *raw) answer(method string) *http.Response {
 	return resp
 }
 
-// A body that is not needed for the answer is not waited for, whether or not its
-// client asks first (Expect: 100-continue). The server of this test has no read
-// timeout: caught is the request's own body exchanged for a bounded one, which
-// made each of these wait for ever.
-func TestBodiesThatAreNotWaitedFor(t *testing.T) {
+// The server does not wait for a body that it does not need, with and without Expect:
+// 100-continue. The server of this test has no read timeout. Caught: replacing the body of
+// the request itself by a limited one, which made each of these wait for ever.
+func TestUnneededBodiesAreNotAwaited(t *testing.T) {
 	f := serve(t, []todo.Todo{legacy("1", "one"), legacy("2", "two")})
 	for _, tt := range []struct {
 		name, head string
@@ -118,9 +117,9 @@ func TestBodiesThatAreNotWaitedFor(t *testing.T) {
 	}
 }
 
-// A body that is too large by its own word is refused before it is sent.
+// If Content-Length is too large, the request is refused before the body is sent.
 // Caught: a "100 Continue" for a body of a gigabyte.
-func TestOversizedBodyIsNotAskedFor(t *testing.T) {
+func TestOversizedBodyIsRefusedEarly(t *testing.T) {
 	f := serve(t, nil)
 	for _, expect := range []string{"", "Expect: 100-continue\r\n"} {
 		c := f.dial()
@@ -131,7 +130,7 @@ func TestOversizedBodyIsNotAskedFor(t *testing.T) {
 	}
 }
 
-// A client that asks is told to go on where its body is needed.
+// A client that waits for 100 Continue gets it if the server needs the body.
 func TestContinue(t *testing.T) {
 	f := serve(t, nil)
 	c := f.dial()
@@ -146,8 +145,8 @@ func TestContinue(t *testing.T) {
 	}
 }
 
-// A short body that nobody reads costs no connection, and is never taken for the
-// next request. Caught: the connection closed after each DELETE with a body.
+// A short body that no handler reads does not close the connection, and is not parsed as the
+// next request. Caught: the connection was closed after each DELETE with a body.
 func TestStrayBodyKeepsTheConnection(t *testing.T) {
 	f := serve(t, []todo.Todo{legacy("1", "one")})
 	c := f.dial()
@@ -164,7 +163,7 @@ func TestStrayBodyKeepsTheConnection(t *testing.T) {
 	if a := f.do("GET", "/metrics", ""); strings.Contains(string(a.body), `route="/"`) {
 		t.Error("the body was taken for a request")
 	}
-	// The rest of a body that came late is not one either.
+	// The rest of a body that arrives late is not a request either.
 	c.send("POST /nope HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n12345")
 	if a := c.answer("POST"); a == nil || a.StatusCode != 404 {
 		t.Fatalf("%+v", a)

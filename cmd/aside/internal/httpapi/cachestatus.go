@@ -11,18 +11,19 @@ import (
 	"github.com/asidecache/aside/cmd/aside/internal/todo"
 )
 
-// Cache-Status (RFC 9211) has one member here, named aside. It says hit, or
-// fwd with the reason why the store was asked, never both; collapsed if the
-// answer was shared with another request's load; and in detail which tier
-// answered (L1, L2, load), with /negative for a remembered absence, /stale for an
-// answer past its time, and why a load was needed where it is not that no tier had
-// the record: /fenced (a write is under way), /degraded (Redis could not be asked),
-// /lease-wait (another server took too long to load it) or /too-large. fwd=request is a load because the client asked
-// for a strong read; fwd=bypass is an answer that no cache was asked for.
+// Cache-Status (RFC 9211) has one member here, named aside:
+//   - hit, or fwd with the reason why the store was read. Never both. fwd=request: the
+//     client asked for a strong read. fwd=bypass: there is no cache.
+//   - collapsed, if another request's load was shared.
+//   - detail, the tier that answered (L1, L2, load), followed by /negative for a cached
+//     absence, /stale for a value past its TTL, and the reason for a load if it was not
+//     a miss: /fenced (a write is running), /degraded (Redis is unavailable),
+//     /lease-wait (another server took too long to load) or /too-large.
 
 var statusBypass = []string{"aside; fwd=bypass"}
 
-// cacheStatuses holds every value for single reads: the hot path must not build strings.
+// cacheStatuses has every value for single reads, so that the hot path builds no
+// strings.
 var cacheStatuses = func() map[cacheStatusKey][]string {
 	m := make(map[cacheStatusKey][]string)
 	for _, source := range []aside.Source{aside.SourceNone, aside.SourceL1, aside.SourceL2, aside.SourceLoad} {
@@ -94,8 +95,8 @@ func cacheStatusOf(f todo.Found, level aside.Level) []string {
 	return cacheStatuses[cacheStatusKey{f.Source, f.Miss, f.Coalesced, f.Negative, f.Stale, level == aside.Strong}]
 }
 
-// cacheStatusOfMany sums up a batch: a hit if no record needed the store, else
-// a miss. The detail counts the records by who answered.
+// cacheStatusOfMany summarises a batch: it is a hit if no record was read from the
+// store, otherwise a miss. The detail counts the records by the tier that answered.
 func cacheStatusOfMany(f todo.FoundMany, level aside.Level) string {
 	if f.Bypassed {
 		return statusBypass[0]
@@ -128,8 +129,8 @@ func cacheStatusOfMany(f todo.FoundMany, level aside.Level) string {
 	return `aside; ` + how + `; detail="` + detail + `"`
 }
 
-// levelOf is the level that the request's Cache-Control asks for: no-cache, and
-// max-age=0, which means the same of a shared answer, ask for a strong read.
+// levelOf returns the level that the request's Cache-Control asks for. no-cache and
+// max-age=0 ask for a strong read.
 func levelOf(h http.Header) aside.Level {
 	for _, line := range h["Cache-Control"] {
 		for directive := range strings.SplitSeq(line, ",") {
@@ -142,10 +143,10 @@ func levelOf(h http.Header) aside.Level {
 	return aside.Default
 }
 
-// serverTiming is a Server-Timing value, durations in milliseconds: l2 and load
-// are what the read spent there, as far as it did, cache is the rest of the
-// read, total is all until the answer's header. A shared load may be longer
-// than the read that came to it late.
+// serverTiming returns a Server-Timing value with durations in milliseconds. l2 and load
+// are the time that the read spent there, cache is the rest of the read, and total is
+// the time until the response header. A shared load may take longer than the read,
+// which joined it later.
 func serverTiming(start time.Time, read, l2, load time.Duration) string {
 	b := make([]byte, 0, 96)
 	b = append(b, "cache;dur="...)

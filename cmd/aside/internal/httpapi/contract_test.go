@@ -41,7 +41,7 @@ func TestCreate(t *testing.T) {
 	if !regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`).MatchString(got.ID) {
 		t.Errorf("id %q is not a UUIDv7", got.ID)
 	}
-	// No Content-Type is taken for JSON.
+	// Without Content-Type the body is read as JSON.
 	f.want(f.do("POST", "/todos", `{"name":"n"}`, "Content-Type: "), 201)
 	f.want(f.do("POST", "/todos", `{"name":"n"}`, "Content-Type: application/json; charset=UTF-8"), 201)
 }
@@ -56,9 +56,9 @@ func TestRefusedBodies(t *testing.T) {
 		faults                   []string // "location: part of the detail"
 	}{
 		{"several faults at once", "POST", "/todos", `{"id":5,"description":[],"completed":"x","other":1}`, nil, 422,
-			[]string{"body.id: not a number", "body.name: is required", "body.description: not an array", "body.completed: true or false", "body.other: not a known field"}},
+			[]string{"body.id: not a number", "body.name: is required", "body.description: not an array", "body.completed: true or false", "body.other: unknown field"}},
 		{"read-only field", "POST", "/todos", `{"name":"n","version":3}`, nil, 422, []string{"body.version: set by the server"}},
-		{"name of another case", "POST", "/todos", `{"Name":"n"}`, nil, 422, []string{"body.Name: not a known field", "body.name: is required"}},
+		{"name of another case", "POST", "/todos", `{"Name":"n"}`, nil, 422, []string{"body.Name: unknown field", "body.name: is required"}},
 		{"duplicate key", "POST", "/todos", `{"name":"a","name":"b"}`, nil, 422, []string{"body.name: more than once"}},
 		{"blank name", "POST", "/todos", `{"name":" "}`, nil, 422, []string{"body.name: empty or blank"}},
 		{"null name", "POST", "/todos", `{"name":null}`, nil, 422, []string{"body.name: must be a string, not null"}},
@@ -66,7 +66,7 @@ func TestRefusedBodies(t *testing.T) {
 		{"long description", "POST", "/todos", `{"name":"n","description":"` + strings.Repeat("x", 65537) + `"}`, nil, 422, []string{"body.description: at most 65536"}},
 		{"empty id", "POST", "/todos", `{"id":"","name":"n"}`, nil, 422, []string{"body.id: empty"}},
 		{"null id", "POST", "/todos", `{"id":null,"name":"n"}`, nil, 422, []string{"body.id: must be a string, not null"}},
-		{"dot id", "POST", "/todos", `{"id":"..","name":"n"}`, nil, 422, []string{"body.id: cannot name"}},
+		{"dot id", "POST", "/todos", `{"id":"..","name":"n"}`, nil, 422, []string{"body.id: cannot contain them"}},
 		{"long id", "POST", "/todos", `{"id":"` + long + `","name":"n"}`, nil, 422, []string{"body.id: at most 256"}},
 		{"id with a control character", "POST", "/todos", `{"id":"a\nb","name":"n"}`, nil, 422, []string{"body.id: control"}},
 		{"half a surrogate pair", "POST", "/todos", `{"name":"a\ud800"}`, nil, 422, []string{"body.name: surrogate"}},
@@ -90,7 +90,7 @@ func TestRefusedBodies(t *testing.T) {
 		{"patch is a string", "PATCH", "/todos/1", `"x"`, nil, 422, []string{"body: not a string"}},
 		{"bad id in the path", "PUT", "/todos/%00", `{"name":"n"}`, nil, 422, []string{"path.id: control"}},
 		{"not UTF-8 in the path", "GET", "/todos/%ff", "", nil, 400, []string{"path.id: UTF-8"}},
-		{"dots in the path", "GET", "/todos/%2e%2e", "", nil, 422, []string{"path.id: cannot name"}},
+		{"dots in the path", "GET", "/todos/%2e%2e", "", nil, 422, []string{"path.id: cannot contain them"}},
 		{"long id in the path", "GET", "/todos/" + long, "", nil, 422, []string{"path.id: at most 256 bytes, is 300"}},
 		{"malformed If-Match", "DELETE", "/todos/1", "", []string{`If-Match: v1`}, 400, []string{"header.If-Match: double quotes"}},
 		{"limit 0", "GET", "/todos?limit=0", "", nil, 422, []string{"query.limit: >= 1"}},
@@ -147,7 +147,8 @@ func TestFaultPointer(t *testing.T) {
 	}
 }
 
-// A large bad body must not come back: neither whole nor as a list of faults.
+// The response to a large invalid body must be small: it does not repeat the body, and lists
+// only some faults.
 func TestErrorAnswersStaySmall(t *testing.T) {
 	f := serve(t, nil)
 	var b strings.Builder
@@ -287,7 +288,7 @@ func TestReplaceAndPatch(t *testing.T) {
 		t.Errorf("after PATCH with nulls: %+v", got)
 	}
 
-	// Nothing to change: the version stays, whatever the verb.
+	// If nothing changes, the version stays the same, with each method.
 	f.want(f.do("PATCH", "/todos/1", `{}`), 200)
 	a = f.want(f.do("PUT", "/todos/1", `{"name":"three"}`), 200)
 	if got, etag := get(); got.Version != 3 || etag != etag3 || a.Header.Get("ETag") != etag3 {
@@ -365,9 +366,9 @@ func TestConditionalWrites(t *testing.T) {
 	f.want(f.do("DELETE", "/todos/1", "", "If-Match: *"), 404)
 }
 
-// A record made again under its old id starts at version 1 once more. With the
-// version alone as the tag, a client would be told 304 for a record it never
-// saw; caught by returning `"v1"` from etagOf.
+// A record that is created again with its old id starts at version 1 again. With only the
+// version as the tag, a client would get 304 for a record that it never saw. Seen to fail
+// with `"v1"` from etagOf.
 func TestETagTellsARecreatedRecordApart(t *testing.T) {
 	f := serve(t, nil)
 	first := f.want(f.do("POST", "/todos", `{"id":"1","name":"a"}`), 201).Header.Get("ETag")
@@ -415,7 +416,7 @@ func TestListPages(t *testing.T) {
 		} else if link != nil {
 			t.Errorf("the last page has a Link: %v", link)
 		}
-		// A record that comes or goes before the cursor moves no page.
+		// Creating or deleting a record before the cursor does not change later pages.
 		f.store.Put(legacy("id/000", "late"))
 	}
 	if len(ids) != 120 {
@@ -463,7 +464,7 @@ func TestBatch(t *testing.T) {
 		t.Errorf("Cache-Status = %s", cs)
 	}
 
-	// The store goes: what is cached is answered, the rest is named.
+	// The store is down: cached records are returned, the others are in failed.
 	f.store.FailWith(todo.ErrUnavailable)
 	got.Todos, got.Missing, got.Failed = nil, nil, nil
 	a = f.want(f.do("GET", "/todos?ids=1,cold,none", ""), 200)
@@ -477,8 +478,8 @@ func TestBatch(t *testing.T) {
 	}
 }
 
-// Each id that a creation accepts is reachable where its Location says, by every
-// method. Caught: "/", which was created and then found by none.
+// Each id that a POST accepts can be used with every method at its Location. Caught: the id
+// "/" could be created, but not be read.
 func TestEveryIDHasItsPath(t *testing.T) {
 	f := serve(t, nil)
 	created := 0
@@ -515,9 +516,9 @@ func TestEveryIDHasItsPath(t *testing.T) {
 	}
 }
 
-// JSON is all there is, so an answer is JSON whatever Accept asks for, and a
-// failure a problem. Caught: a page as application/problem+json for a client
-// that names that type, and a 500 for a header that huma's reader panics on.
+// The service sends only JSON, so it ignores Accept. Errors are problem details. Caught: a
+// page as application/problem+json for a client that accepts this type; a 500 for a header
+// on which huma panics.
 func TestAccept(t *testing.T) {
 	f := serve(t, []todo.Todo{legacy("1", "one")})
 	for _, accept := range []string{

@@ -15,33 +15,32 @@ import (
 	"github.com/asidecache/aside/cmd/aside/internal/todo"
 )
 
-// Bodies are decoded here rather than by struct tags, since encoding/json
-// matches names whatever their case, lets the last of two equal names win,
-// mends broken UTF-8 silently and stops at the first wrong type. Each of these
-// would lose what a client sent without telling it.
+// This file decodes bodies without struct tags. encoding/json ignores the case of names,
+// takes the last of two equal names, replaces invalid UTF-8 silently and stops at the
+// first wrong type. Each of these loses data of a client without an error.
 
 // newTodo documents the body of POST; see decodeDraft.
 type newTodo struct {
-	ID          *string `json:"id,omitempty" minLength:"1" maxLength:"256" doc:"Chosen by the client; a UUIDv7 if it is left out. At most 256 bytes, no control characters, none that cannot be seen or that turn the direction of writing, not . or .."`
+	ID          *string `json:"id,omitempty" minLength:"1" maxLength:"256" doc:"Chosen by the client. If it is left out, the server creates a UUIDv7. At most 256 bytes. It must not be . or .. and must not contain control characters, invisible characters (such as a zero-width space, a soft hyphen or a tag character) or characters that change the direction of text."`
 	Name        string  `json:"name" minLength:"1" maxLength:"1024" doc:"At most 1024 bytes, not blank." example:"Water the plants"`
-	Description *string `json:"description,omitempty" nullable:"true" maxLength:"65536" doc:"At most 64 KiB; may be null." example:"The fern, too"`
+	Description *string `json:"description,omitempty" nullable:"true" maxLength:"65536" doc:"At most 64 KiB. Can be null." example:"The fern, too"`
 	Completed   bool    `json:"completed,omitempty" default:"false"`
 }
 
 // replacement documents the body of PUT; see decodeReplacement.
 type replacement struct {
-	ID          *string `json:"id,omitempty" doc:"May be left out; if given it must be the id in the path."`
+	ID          *string `json:"id,omitempty" doc:"Can be left out. Otherwise it must be the id in the path."`
 	Name        string  `json:"name" minLength:"1" maxLength:"1024" doc:"At most 1024 bytes, not blank." example:"Water the plants"`
-	Description *string `json:"description,omitempty" nullable:"true" maxLength:"65536" doc:"At most 64 KiB; null or left out removes it." example:"The fern, too"`
+	Description *string `json:"description,omitempty" nullable:"true" maxLength:"65536" doc:"At most 64 KiB. If it is null or left out, it is removed." example:"The fern, too"`
 	Completed   bool    `json:"completed,omitempty" default:"false"`
 }
 
 // mergePatch documents the body of PATCH; see decodePatch.
 type mergePatch struct {
-	ID          *string `json:"id,omitempty" doc:"May be left out; if given it must be the id in the path."`
+	ID          *string `json:"id,omitempty" doc:"Can be left out. Otherwise it must be the id in the path."`
 	Name        *string `json:"name,omitempty" minLength:"1" maxLength:"1024" doc:"At most 1024 bytes, not blank."`
-	Description *string `json:"description,omitempty" nullable:"true" maxLength:"65536" doc:"At most 64 KiB; null removes it."`
-	Completed   *bool   `json:"completed,omitempty" nullable:"true" doc:"null makes it false again."`
+	Description *string `json:"description,omitempty" nullable:"true" maxLength:"65536" doc:"At most 64 KiB. null removes it."`
+	Completed   *bool   `json:"completed,omitempty" nullable:"true" doc:"null sets it to false."`
 }
 
 const (
@@ -51,11 +50,11 @@ const (
 	fieldCompleted   = "completed"
 )
 
-// readOnly fields are ours to set. They are refused rather than ignored: a
-// client that sends a version may believe that it is checked.
+// readOnly fields are set by the server. A request with one is refused: a client that
+// sends a version might believe that the server compares it.
 var readOnly = map[string]bool{"created_at": true, "updated_at": true, "version": true}
 
-// fields is a decoded body. A nil pointer means that the member was not there.
+// fields is a decoded body. A nil pointer means that the member was absent.
 type fields struct {
 	id, name    *string
 	description **string
@@ -63,8 +62,8 @@ type fields struct {
 	faults      []Fault
 }
 
-// Answers stay small whatever was sent: beyond these bounds names are cut and
-// faults are not listed.
+// These limits keep error responses small: longer names are cut, and further faults are
+// not listed.
 const (
 	maxFaults     = 20
 	maxFaultyName = 64
@@ -88,10 +87,10 @@ func (f *fields) problem() *Problem {
 	if len(f.faults) == 0 {
 		return nil
 	}
-	return newProblem(http.StatusUnprocessableEntity, "invalid", "The request has fields that are not valid; see errors.", f.faults...)
+	return newProblem(http.StatusUnprocessableEntity, "invalid", "The request has invalid fields; see errors.", f.faults...)
 }
 
-// decodeDraft decodes the body of a creation.
+// decodeDraft decodes the body of a POST.
 func decodeDraft(body []byte) (todo.Draft, *Problem) {
 	f, p := decodeFields(body, false)
 	if p != nil {
@@ -110,7 +109,7 @@ func decodeDraft(body []byte) (todo.Draft, *Problem) {
 	return d, f.problem()
 }
 
-// decodeReplacement decodes the body that replaces the record id.
+// decodeReplacement decodes the body of a PUT of the record id.
 func decodeReplacement(body []byte, id string) (todo.Replacement, *Problem) {
 	f, p := decodeFields(body, false)
 	if p != nil {
@@ -120,8 +119,8 @@ func decodeReplacement(body []byte, id string) (todo.Replacement, *Problem) {
 	return f.replacement(), f.problem()
 }
 
-// decodePatch decodes a merge patch (RFC 7396) of the record id. Records are
-// flat, so a merge is: a member sets its field, null removes it.
+// decodePatch decodes a merge patch (RFC 7396) of the record id. Records have no nested
+// objects, so a member sets its field, and null removes it.
 func decodePatch(body []byte, id string) (todo.Patch, *Problem) {
 	f, p := decodeFields(body, true)
 	if p != nil {
@@ -163,8 +162,8 @@ func (f *fields) faulty(field string) bool {
 	return false
 }
 
-// decodeFields decodes the members that a client may send, and gathers the
-// faults of all of them. The Problem is for a body that is not one JSON object.
+// decodeFields decodes the members that a client may send, and collects the faults of
+// all of them. It returns a Problem if the body is not a JSON object.
 func decodeFields(body []byte, patch bool) (*fields, *Problem) {
 	members, p := decodeObject(body)
 	if p != nil {
@@ -207,23 +206,23 @@ func decodeFields(body []byte, patch bool) (*fields, *Problem) {
 			}
 		default:
 			if readOnly[m.name] {
-				f.fault(m.name, "is set by the server; leave it out (to change only a version that you know, send its ETag in If-Match)")
+				f.fault(m.name, "is set by the server; leave it out (to change only a certain version, send its ETag in If-Match)")
 			} else {
-				f.fault(m.name, "is not a known field; known are id, name, description and completed")
+				f.fault(m.name, "is an unknown field; the known fields are id, name, description and completed")
 			}
 		}
 	}
 	return f, nil
 }
 
-// text decodes a JSON string, or notes why it cannot.
+// text decodes a JSON string, or adds a fault.
 func (f *fields) text(m member) *string {
 	if m.value[0] != '"' {
 		f.fault(m.name, "must be a string, not %s", kindOf(m.value))
 		return nil
 	}
 	if loneSurrogate(m.value) {
-		f.fault(m.name, `must be valid Unicode: it has half of a \u surrogate pair`)
+		f.fault(m.name, `must be valid Unicode: it contains only one half of a \u surrogate pair`)
 		return nil
 	}
 	var s string
@@ -255,8 +254,8 @@ type member struct {
 	value json.RawMessage
 }
 
-// decodeObject splits a body that must be exactly one JSON object into its
-// members, in order and with duplicates.
+// decodeObject splits a body, which must be exactly one JSON object, into its members,
+// in order and with duplicates.
 func decodeObject(body []byte) ([]member, *Problem) {
 	bad := func(format string, args ...any) *Problem {
 		return newProblem(http.StatusBadRequest, "bad_json", "The request body is not valid JSON; see errors.",
@@ -274,7 +273,7 @@ func decodeObject(body []byte) ([]member, *Problem) {
 		return nil, bad("invalid UTF-8 at byte %d", at)
 	}
 	if len(bytes.Trim(body, " \t\r\n")) == 0 {
-		return nil, bad("the body is empty; a JSON object is required")
+		return nil, bad("the body is empty; send a JSON object")
 	}
 
 	dec := json.NewDecoder(bytes.NewReader(body))
@@ -282,7 +281,7 @@ func decodeObject(body []byte) ([]member, *Problem) {
 		var syntax *json.SyntaxError
 		switch {
 		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-			return bad("the body ends at byte %d, before the JSON does", len(body))
+			return bad("the JSON is incomplete: the body ends at byte %d", len(body))
 		case errors.As(err, &syntax):
 			return bad("at byte %d: %s", syntax.Offset, syntax.Error())
 		}
@@ -297,7 +296,7 @@ func decodeObject(body []byte) ([]member, *Problem) {
 		return nil, bad("data after the JSON object, at byte %d", len(body)-len(rest))
 	}
 	if whole[0] != '{' {
-		return nil, newProblem(http.StatusUnprocessableEntity, "invalid", "The request has fields that are not valid; see errors.",
+		return nil, newProblem(http.StatusUnprocessableEntity, "invalid", "The request has invalid fields; see errors.",
 			bodyFault("", "must be a JSON object, not "+kindOf(whole)))
 	}
 
@@ -320,8 +319,8 @@ func decodeObject(body []byte) ([]member, *Problem) {
 	return members, nil
 }
 
-// loneSurrogate reports whether a JSON string has a \u escape that is half of
-// a surrogate pair; encoding/json would make it U+FFFD without a word.
+// loneSurrogate reports whether a JSON string has a \u escape that is one half of a
+// surrogate pair. encoding/json would replace it by U+FFFD without an error.
 func loneSurrogate(s []byte) bool {
 	for i := 0; i < len(s); i++ {
 		if s[i] != '\\' {
@@ -345,7 +344,7 @@ func loneSurrogate(s []byte) bool {
 	return false
 }
 
-// hex4 reads four hexadecimal digits that the JSON scanner has accepted.
+// hex4 reads four hexadecimal digits. The JSON scanner has already checked them.
 func hex4(s []byte) rune {
 	r, _ := strconv.ParseUint(string(s), 16, 16)
 	return rune(r)

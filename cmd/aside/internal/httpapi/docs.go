@@ -14,15 +14,14 @@ import (
 	"github.com/cespare/xxhash/v2"
 )
 
-// The documentation page is swagger-ui, embedded so that it works without
-// internet access; docs/fetch.sh says which version and where from. Its two
-// large files are kept compressed and sent so.
+// The documentation page is swagger-ui. It is embedded, so it works without internet
+// access. docs/fetch.sh downloads it. Its two large files are stored and sent compressed.
 //
 //go:embed docs/index.html docs/init.js docs/swagger-ui-bundle.js.gz docs/swagger-ui.css.gz
 var docsFiles embed.FS
 
-// docsPolicy lets the page load and call nothing but this server, and run no
-// script or style that is written into a page. swagger-ui does with that.
+// docsPolicy lets the page use only this server, and forbids inline scripts and styles.
+// swagger-ui works with that.
 const docsPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; " +
 	"connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
@@ -50,7 +49,7 @@ func (s *Server) docsRoutes(spec []byte) error {
 		name, packed := strings.CutSuffix(name, ".gz")
 		if packed {
 			a.packed, a.plain = data, nil
-			// Few clients ask without gzip; for them it is unpacked once, and kept.
+			// Few clients do not accept gzip. For them the file is unpacked once and kept.
 			a.unpacked = sync.OnceValue(func() []byte { return mustUnpack(data) })
 		}
 		assets[name] = a.tagged()
@@ -84,7 +83,7 @@ func (a *asset) serve(ex *exchange, r *http.Request) {
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("Cache-Control", "no-cache")
 	h.Set("Content-Type", a.mime)
-	// Weak, since it stands for both encodings.
+	// It is weak because it stands for both encodings.
 	h.Set("ETag", "W/"+a.etag)
 	body := a.plain
 	if a.packed != nil {
@@ -122,7 +121,7 @@ func mustUnpack(packed []byte) []byte {
 	return body
 }
 
-// acceptsGzip reads Accept-Encoding; q=0 is a refusal.
+// acceptsGzip reads Accept-Encoding. q=0 means no.
 func acceptsGzip(h http.Header) bool {
 	for coding := range strings.SplitSeq(h.Get("Accept-Encoding"), ",") {
 		name, q, _ := strings.Cut(strings.ReplaceAll(coding, " ", ""), ";")

@@ -10,18 +10,25 @@ import (
 	"github.com/asidecache/aside/cmd/aside/internal/todo"
 )
 
-// The rules of the parser in words that programs understand: the document must
-// not promise what the server refuses. Each is written so that the regular
-// expressions of JSON Schema, Go and Python agree on it. Lengths are not exact:
-// the server counts bytes, JSON Schema characters.
+// The server's rules as patterns, so that the document does not allow what the server
+// refuses. Regular expressions of JSON Schema, Go and Python must agree on them. Lengths
+// are not exact: the server counts bytes, JSON Schema counts characters.
 const (
+	control = `\x00-\x1f\x7f-\x9f`
+	// The characters of todo.Invisible up to U+FFFF. The others are missing: in a
+	// regular expression of JavaScript without the flag u, which swagger-ui uses, a
+	// range of them is a syntax error. The description of the field names them.
+	invisible = "\u00ad\u034f\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u115f\u1160\u17b4\u17b5\u180b-\u180f" +
+		"\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb"
 	// todo.CheckID: no control characters, and neither "." nor "..".
-	idPattern = `^(?:[^.\x00-\x1f\x7f-\x9f]|\.[^.\x00-\x1f\x7f-\x9f]|\.\.[^\x00-\x1f\x7f-\x9f])[^\x00-\x1f\x7f-\x9f]*$`
-	// Not blank: one character at least that is none of Unicode's spaces.
+	idPattern = `^(?:[^.` + control + `]|\.[^.` + control + `]|\.\.[^` + control + `])[^` + control + `]*$`
+	// todo.CheckNewID: no invisible characters either.
+	newIDPattern = `^(?:[^.` + control + invisible + `]|\.[^.` + control + invisible + `]|\.\.[^` + control + invisible + `])[^` + control + invisible + `]*$`
+	// Not blank: at least one character that is not a space of Unicode.
 	namePattern = "[^\t-\r \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"
-	// parseTags, without the blanks around, which are no part of a header's value.
+	// parseTags, without spaces at the ends, which do not belong to a header's value.
 	tagsPattern = `^(?:\*|(?:,[ \t]*)*(?:W/)?"[^"]*"(?:[ \t]*,[ \t]*(?:W/)?"[^"]*"|[ \t]*,)*)$`
-	// base64url of what begins with cursorVersion.
+	// base64url of a text that begins with cursorVersion.
 	cursorPattern = `^M[Q-Za-f](?:[A-Za-z0-9_-]{1,2}|(?:[A-Za-z0-9_-]{4})+[A-Za-z0-9_-]{0,2})$`
 )
 
@@ -32,11 +39,11 @@ func idSchema(s *huma.Schema) *huma.Schema {
 }
 
 func retryAfter() *huma.Header {
-	return &huma.Param{Description: "Seconds until it is worth trying again.", Schema: &huma.Schema{Type: huma.TypeInteger}}
+	return &huma.Param{Description: "Seconds to wait before a retry.", Schema: &huma.Schema{Type: huma.TypeInteger}}
 }
 
-// document adds what huma cannot see: the plain handlers, and the bodies that
-// are decoded by hand.
+// document adds what huma does not know: the plain handlers, and the bodies that this
+// package decodes itself.
 func document(o *huma.OpenAPI, metrics bool) {
 	reg := o.Components.Schemas
 	schema := func(v any, name string) *huma.Schema { return reg.Schema(reflect.TypeOf(v), true, name) }
@@ -57,7 +64,8 @@ func document(o *huma.OpenAPI, metrics bool) {
 		of := reg.Map()[name].Properties
 		of[fieldID].Pattern, of[fieldName].Pattern = idPattern, namePattern
 	}
-	// New schemas, not those that huma found: it checks requests by them.
+	reg.Map()["NewTodo"].Properties[fieldID].Pattern = newIDPattern
+	// These are new schemas: huma checks requests by the ones that it made.
 	for _, op := range []*huma.Operation{itemPath.Put, itemPath.Patch, itemPath.Delete} {
 		for _, p := range op.Parameters {
 			switch {
@@ -100,24 +108,24 @@ func document(o *huma.OpenAPI, metrics bool) {
 	}
 	answerHeaders := map[string]*huma.Header{
 		"ETag":          text("The item's entity tag."),
-		"Cache-Status":  text("How the answer was found (RFC 9211): hit, or fwd with the reason; detail is L1, L2 or load."),
-		"Server-Timing": text("Where the time went, in milliseconds."),
-		"Cache-Control": text("private, no-cache: keep it, but ask before use."),
+		"Cache-Status":  text("Which tier answered (RFC 9211): hit, or fwd with the reason. detail is L1, L2 or load."),
+		"Server-Timing": text("How long each step took, in milliseconds."),
+		"Cache-Control": text("private, no-cache: a client may store the response, but must revalidate it before each use."),
 	}
 	read := func(id, method, summary string) *huma.Operation {
 		op := &huma.Operation{
 			OperationID: id, Method: method, Path: "/todos/{id}", Tags: []string{"todos"}, Summary: summary,
 			Parameters: []*huma.Param{
 				{Name: "id", In: "path", Required: true, Description: "The item's id, percent-encoded.", Example: "123", Schema: idSchema(&huma.Schema{Type: huma.TypeString})},
-				header("Cache-Control", "no-cache asks for a strong read: the answer has every write acknowledged, on any node, before the request."),
-				header("If-None-Match", "Entity tags that the client has; 304 if one is current."),
-				header("If-Match", "Entity tags that the client expects; 412 if none is current."),
+				header("Cache-Control", "no-cache asks for a strong read: the response includes every write that any node acknowledged before the request."),
+				header("If-None-Match", "Entity tags that the client has. The response is 304 if one of them is current."),
+				header("If-Match", "Entity tags that the client expects. The response is 412 if none of them is current."),
 			},
 			Responses: map[string]*huma.Response{
 				"200": {Description: "OK", Headers: answerHeaders},
 				"304": {Description: "Not Modified", Headers: answerHeaders},
-				"404": failure(404, "No such item; detail is \"Item not found\"."),
-				"422": failure(422, "The id cannot be that of an item."),
+				"404": failure(404, "There is no such item. detail is \"Item not found\"."),
+				"422": failure(422, "The id is invalid, so no item can have it."),
 			},
 		}
 		for _, status := range []int{400, 403, 412, 421, 500, 503} {
@@ -145,9 +153,9 @@ func document(o *huma.OpenAPI, metrics bool) {
 		o.AddOperation(op)
 	}
 	ready := schema(readiness{}, "Readiness")
-	plain("/healthz", "healthz", "Is the process alive?", mimeJSON, schema(health{}, "Health"), nil)
-	plain("/readyz", "readyz", "Can it answer? Without its shared cache it is degraded, not unready", mimeJSON, ready,
-		map[string]*huma.Response{"503": {Description: "The store cannot be reached, or the server is about to shut down.", Content: map[string]*huma.MediaType{mimeJSON: {Schema: ready}}}})
+	plain("/healthz", "healthz", "Liveness: the process runs", mimeJSON, schema(health{}, "Health"), nil)
+	plain("/readyz", "readyz", "Readiness: the service can answer requests", mimeJSON, ready,
+		map[string]*huma.Response{"503": {Description: "The store is unreachable, or the server is shutting down.", Content: map[string]*huma.MediaType{mimeJSON: {Schema: ready}}}})
 	if metrics {
 		plain("/metrics", "metrics", "Metrics for Prometheus", "text/plain", &huma.Schema{Type: huma.TypeString}, map[string]*huma.Response{"403": failure(403, ""), "503": failure(503, "")})
 	}

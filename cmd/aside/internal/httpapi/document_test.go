@@ -11,14 +11,19 @@ import (
 	"github.com/asidecache/aside/cmd/aside/internal/todo"
 )
 
-// The patterns of the document say what the server does. Caught: ids with
-// control characters and blank names, which the document took for good.
-func TestPatternsSayWhatTheServerTakes(t *testing.T) {
-	id, name, tags, cursor := regexp.MustCompile(idPattern), regexp.MustCompile(namePattern), regexp.MustCompile(tagsPattern), regexp.MustCompile(cursorPattern)
+// The patterns of the document accept what the server accepts. Caught: a document that
+// allowed ids with control characters, new ids with invisible ones, and blank names.
+func TestPatternsMatchTheServer(t *testing.T) {
+	id, newID, name, tags, cursor := regexp.MustCompile(idPattern), regexp.MustCompile(newIDPattern), regexp.MustCompile(namePattern), regexp.MustCompile(tagsPattern), regexp.MustCompile(cursorPattern)
 	checkID := func(s string) {
 		t.Helper()
 		if said, is := id.MatchString(s), todo.CheckID(s) == nil; said != is && utf8.ValidString(s) && len(s) <= todo.MaxIDBytes {
 			t.Errorf("id %q: the document says %v, the server %v", s, said, is)
+		}
+		// Beyond U+FFFF the description of the field says it, not the pattern.
+		beyond := strings.ContainsFunc(s, func(r rune) bool { return r > 0xffff && todo.Invisible(r) })
+		if said, is := newID.MatchString(s), todo.CheckNewID(s) == nil; said != is && !beyond && utf8.ValidString(s) && len(s) <= todo.MaxIDBytes {
+			t.Errorf("new id %q: the document says %v, the server %v", s, said, is)
 		}
 	}
 	for r := range rune(unicode.MaxRune + 1) {
@@ -26,7 +31,7 @@ func TestPatternsSayWhatTheServerTakes(t *testing.T) {
 			continue
 		}
 		if checkID("a" + string(r)); r > 0x3000 {
-			continue // they differ in no way that the patterns speak of
+			continue // the patterns treat the other positions alike
 		}
 		for _, s := range []string{string(r), "." + string(r), ".." + string(r), "..." + string(r)} {
 			checkID(s)
@@ -63,7 +68,7 @@ func TestPatternsSayWhatTheServerTakes(t *testing.T) {
 	}
 }
 
-// What a record takes in JSON is never more than the budget of a page counts.
+// The JSON of a record is never larger than sizeOf says.
 func FuzzSizeOf(f *testing.F) {
 	f.Add("1", "name", "text", false)
 	f.Add("\x00\x1f\"\\\u2028", "\xff<&>", strings.Repeat("é\n", 10), true)

@@ -16,15 +16,16 @@ const (
 	problemJSON    = "application/problem+json"
 )
 
-// encodeTodo is the one encoding of a record: entity tags are computed from it.
+// encodeTodo returns the JSON of a record. Entity tags are computed from it, so there is
+// only this encoding.
 func encodeTodo(t *todo.Todo) []byte {
 	return mustEncode(t)
 }
 
-// mustEncode encodes types of this package and Todo, which cannot fail. It does
-// not escape <, > and &, so that text looks in the answer as it was sent; but
-// characters that cannot be seen or that turn the direction of writing are escaped:
-// with them one id would look like another. A program reads both in the same way.
+// mustEncode encodes a Todo or a type of this package, which cannot fail. It does not
+// escape <, > and &, so that text looks as it was sent. It escapes invisible characters
+// and those that change the direction of text: with them one id can look like another.
+// JSON parsers read both forms in the same way.
 func mustEncode(v any) []byte {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
@@ -35,8 +36,8 @@ func mustEncode(v any) []byte {
 	return escapeInvisible(b.Bytes())
 }
 
-// escapeInvisible escapes characters in JSON that todo.Invisible names. Other than in
-// strings JSON has none.
+// escapeInvisible escapes the characters of todo.Invisible in JSON. They can only be in
+// strings.
 func escapeInvisible(json []byte) []byte {
 	at := nextInvisible(json, 0)
 	if at == len(json) {
@@ -57,7 +58,7 @@ func escapeInvisible(json []byte) []byte {
 	return append(out, json[from:]...)
 }
 
-// nextInvisible returns where the next such character begins, or b's length.
+// nextInvisible returns the index of the next such character, or the length of b.
 func nextInvisible(b []byte, from int) int {
 	for i := from; i < len(b); {
 		if b[i] < utf8.RuneSelf {

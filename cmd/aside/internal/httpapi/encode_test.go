@@ -10,8 +10,9 @@ import (
 	"github.com/asidecache/aside/cmd/aside/internal/todo"
 )
 
-// What cannot be seen, or turns the direction of writing, is escaped in every answer,
-// and means the same. Caught: the id of an older record that looks like another one's.
+// Invisible characters, and those that change the direction of text, are escaped in every
+// response. JSON parsers read the same text. Caught: the id of an older record that looks
+// like another id.
 func TestInvisibleIsEscaped(t *testing.T) {
 	for text, want := range map[string]string{
 		"a\u202eb":             `a\u202eb`,

@@ -11,9 +11,9 @@ import (
 	"github.com/asidecache/aside/cmd/aside/internal/todo"
 )
 
-// etagOf is the strong entity tag of a record whose JSON is body. The version
-// alone would not do: a record that was deleted and made again starts at 1
-// once more, and records of older systems stay at 0 whatever changes them.
+// etagOf returns the strong entity tag of a record with this JSON. The version alone is
+// not enough: a record that was deleted and created again starts at 1 again, and records
+// of older systems always have version 0.
 func etagOf(version int64, body []byte) string {
 	b := make([]byte, 0, 32)
 	b = append(b, '"', 'v')
@@ -37,8 +37,8 @@ type tag struct {
 
 var errMalformedTags = errors.New(`must be * or a list of entity tags such as "v3-1a2b", each in double quotes`)
 
-// parseTags reads the lines of one such header (RFC 9110, section 8.8.3). Nil
-// without an error means that the header is absent.
+// parseTags parses the lines of an If-Match or If-None-Match header (RFC 9110, section
+// 8.8.3). It returns nil and no error if the header is absent.
 func parseTags(lines []string) (*tags, error) {
 	if len(lines) == 0 {
 		return nil, nil
@@ -76,7 +76,7 @@ func parseTags(lines []string) (*tags, error) {
 	return t, nil
 }
 
-// matchStrong is the comparison of If-Match: weak tags never match.
+// matchStrong is the comparison for If-Match: weak tags never match.
 func (t *tags) matchStrong(etag string) bool {
 	if t.any {
 		return true
@@ -89,7 +89,7 @@ func (t *tags) matchStrong(etag string) bool {
 	return false
 }
 
-// matchWeak is the comparison of If-None-Match.
+// matchWeak is the comparison for If-None-Match.
 func (t *tags) matchWeak(etag string) bool {
 	if t.any {
 		return true
@@ -102,8 +102,7 @@ func (t *tags) matchWeak(etag string) bool {
 	return false
 }
 
-// precondition makes what a write must check of the request's headers; nil if
-// there is nothing to check.
+// precondition returns the check that the request's headers ask of a write, or nil.
 func precondition(h http.Header) (todo.Precondition, *Problem) {
 	match, err := parseTags(h.Values("If-Match"))
 	if err != nil {
@@ -123,6 +122,6 @@ func precondition(h http.Header) (todo.Precondition, *Problem) {
 }
 
 func malformedHeader(name string, err error) *Problem {
-	return newProblem(http.StatusBadRequest, "bad_request", "A header of the request is malformed; see errors.",
+	return newProblem(http.StatusBadRequest, "bad_request", "A request header is malformed; see errors.",
 		Fault{Location: "header." + name, Detail: err.Error()})
 }

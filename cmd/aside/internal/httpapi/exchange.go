@@ -14,22 +14,21 @@ import (
 	"time"
 )
 
-// exchange is one request and its answer; handlers find it as their
-// ResponseWriter.
+// exchange is one request and its response. Handlers get it as their ResponseWriter.
 type exchange struct {
 	http.ResponseWriter
 	id     string
-	ctx    context.Context // of the work: it has the server's deadline
+	ctx    context.Context // of the request, with the server's deadline
 	start  time.Time
 	status int // 0 until the header is written
 	bytes  int64
-	cause  error  // of an error answer; for the log
+	cause  error  // of an error response; for the log
 	body   *body  // of the request; nil if it has none
 	item   string // the id in the path /todos/{id}
 	send   time.Duration
-	after  func() // nil or what to do when the answer has been sent
+	after  func() // nil, or called when the response has been sent
 
-	// header values, here to spare each an allocation
+	// header values, kept here to save an allocation each
 	idValue, timing [1]string
 }
 
@@ -58,19 +57,18 @@ func (ex *exchange) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// sentAtOnce is how much of an answer goes out whether or not its client reads:
-// the buffers of the system hold it. Up to there the server's own time limit
-// will do.
+// sentAtOnce is the size up to which a response can be sent even if the client does not
+// read: the buffers of the system hold it. Larger responses need a timeout of their own.
 const sentAtOnce = 16 << 10
 
-// fail gives p the request's id and keeps its cause for the log.
+// fail adds the request's id to p and keeps the cause for the log.
 func (ex *exchange) fail(p *Problem) *Problem {
 	p.RequestID = ex.id
 	ex.cause = p.cause
 	return p
 }
 
-// writeProblem answers with p.
+// writeProblem sends p as the response.
 func (ex *exchange) writeProblem(p *Problem) {
 	ex.fail(p)
 	h := ex.Header()
@@ -84,8 +82,8 @@ func (ex *exchange) writeProblem(p *Problem) {
 	ex.Write(body)
 }
 
-// requestIDs makes ids that are unique among processes and cheap: a random
-// prefix per process and a counter.
+// requestIDs creates request ids: a random prefix per process and a counter. They are
+// cheap, and unique among processes.
 type requestIDs struct {
 	prefix string
 	count  atomic.Uint64
@@ -97,7 +95,7 @@ func newRequestIDs() *requestIDs {
 	return &requestIDs{prefix: strings.ToLower(base32.StdEncoding.EncodeToString(b[:])) + "-"}
 }
 
-// of returns the id that the client gave, if it is one we would print, or a new one.
+// of returns the id that the client sent if it is printable, otherwise a new one.
 func (ids *requestIDs) of(r *http.Request) string {
 	if given := r.Header["X-Request-Id"]; len(given) == 1 && printableID(given[0]) {
 		return given[0]
@@ -118,21 +116,21 @@ func printableID(s string) bool {
 	return true
 }
 
-// Shared header values: net/http only reads them.
+// Header values that all responses share. net/http only reads them.
 var (
 	valueNoStore = []string{"no-store"}
 	valueNoSniff = []string{"nosniff"}
 )
 
-// ServeHTTP implements http.Handler: it wraps the routes in what every request
-// gets, an id, a deadline, metrics, the log, and a net for panics.
+// ServeHTTP implements http.Handler. It gives every request an id, a deadline, metrics, a
+// log line and a recovery from panics, and then calls its route.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	ex := &exchange{ResponseWriter: w, id: s.ids.of(r), start: time.Now(), send: s.send}
 	h := w.Header()
 	ex.idValue[0] = ex.id
 	h["X-Request-Id"] = ex.idValue[:]
 	h["X-Content-Type-Options"] = valueNoSniff
-	// Handlers of what may be kept say so themselves.
+	// Handlers whose response may be stored replace this.
 	h["Cache-Control"] = valueNoStore
 
 	s.requests.used.Add(1)
@@ -145,14 +143,15 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		begun := ex.status != 0
 		if v != http.ErrAbortHandler {
-			s.log.Error("panic while serving", "request_id", ex.id, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+			s.log.Error("panic in a handler", "request_id", ex.id, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
 			if !begun {
 				ex.writeProblem(problemOf(fmt.Errorf("panic: %v", v), false))
 			}
 		}
 		s.finish(ex, r, pattern)
 		if begun || v == http.ErrAbortHandler {
-			// Half an answer is out: only cutting the connection tells the client.
+			// A part of the response is sent: only a closed connection tells the
+			// client that the rest is missing.
 			panic(http.ErrAbortHandler)
 		}
 	}()
@@ -168,7 +167,7 @@ func (s *Server) finish(ex *exchange, r *http.Request, pattern string) {
 	took := time.Since(ex.start)
 	status := ex.status
 	if status == 0 {
-		status = http.StatusOK // what net/http sends for a handler that wrote nothing
+		status = http.StatusOK // net/http sends it if the handler wrote nothing
 	}
 	s.metrics.observe(pattern, r.Method, status, took)
 
@@ -183,7 +182,7 @@ func (s *Server) finish(ex *exchange, r *http.Request, pattern string) {
 	if !s.log.Enabled(ctx, level) {
 		return
 	}
-	// A store that is down fails every request: the log must not be next.
+	// While the store is down every request fails: do not flood the log.
 	if level == slog.LevelWarn && !s.warnings.allow(ex.start) {
 		level = slog.LevelDebug
 		if !s.log.Enabled(ctx, level) {
@@ -209,7 +208,7 @@ func (s *Server) finish(ex *exchange, r *http.Request, pattern string) {
 	s.log.LogAttrs(ctx, level, "request", attrs...)
 }
 
-// perSecond lets through so many events in each second of the clock.
+// perSecond allows limit events in each second of the clock.
 type perSecond struct {
 	limit  uint32
 	second atomic.Int64
@@ -217,8 +216,8 @@ type perSecond struct {
 }
 
 func (l *perSecond) allow(now time.Time) bool {
-	// Two goroutines that see a new second at once may both reset the count;
-	// a few more lines in the log do no harm.
+	// Two goroutines may both reset the count at a new second. Then the log has a few
+	// more lines, which is harmless.
 	if s := now.Unix(); l.second.Swap(s) != s {
 		l.count.Store(0)
 	}

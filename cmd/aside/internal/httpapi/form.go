@@ -9,7 +9,7 @@ import (
 	"github.com/asidecache/aside/cmd/aside/internal/todo"
 )
 
-// form is a record as it is sent.
+// form is the encoded form of a record: its JSON and its header values.
 type form struct {
 	of           todo.Todo
 	body         []byte
@@ -22,13 +22,12 @@ func newForm(t *todo.Todo) *form {
 	return f
 }
 
-// forms remembers the forms of records that L1 answers again and again, where to
-// encode the record is most of the work. A form is used for the very record that
-// it was made of, so there is nothing here to go stale: the fields are compared,
-// which is quick, since a record in L1 shares its strings with the form.
+// forms caches the encoded forms of records in L1, since encoding is most of the work of
+// an L1 hit. A form is used only if its record equals the record found, so it cannot be
+// stale. The comparison is fast: a record in L1 shares its strings with the form.
 //
-// Each id has one place, and shares it with others: whoever comes last has it. A
-// map would need a bound, and a lock.
+// Each id has one slot, which it shares with other ids. The last one stored wins. A map
+// would need a size limit and a lock.
 type forms struct {
 	seed   maphash.Seed
 	places [formPlaces]atomic.Pointer[form]
@@ -36,8 +35,8 @@ type forms struct {
 
 const (
 	formPlaces = 1 << 14
-	// A form that is longer is not remembered, so that all of them, each with its
-	// record, take 64 MiB at most, and some 8 MiB if they are as short as most are.
+	// A longer form is not cached. So all forms with their records need at most 64
+	// MiB, and about 8 MiB with records of usual size.
 	longestForm = 2 << 10 // bytes
 )
 
@@ -46,7 +45,7 @@ func newForms() *forms { return &forms{seed: maphash.MakeSeed()} }
 // of returns the form of a record that was found.
 func (fs *forms) of(found *todo.Found) *form {
 	if found.Source != aside.SourceL1 {
-		return newForm(&found.Todo) // who knows whether it is asked for again
+		return newForm(&found.Todo) // it may never be read again
 	}
 	place := &fs.places[maphash.String(fs.seed, found.Todo.ID)%formPlaces]
 	if f := place.Load(); f != nil && f.of == found.Todo {

@@ -8,8 +8,8 @@ import (
 	"github.com/asidecache/aside/cmd/aside/internal/todo"
 )
 
-// A record that L1 answers is encoded once, and again when anything of it has
-// changed, whatever its version says. Caught: comparing id and version alone.
+// A record in L1 is encoded once, and again when any field has changed, even if its version
+// has not. Caught: a comparison of only id and version.
 func TestForms(t *testing.T) {
 	fs := newForms()
 	at := func(source aside.Source, r todo.Todo) *form {

@@ -6,8 +6,8 @@ import (
 	"unicode/utf8"
 )
 
-// What the decoder accepts is what a plain decoder reads from the same bytes:
-// it may refuse more than encoding/json, never understand something else.
+// If the decoder accepts a body, encoding/json reads the same values from it. The decoder may
+// refuse more than encoding/json.
 func FuzzDecodeDraft(f *testing.F) {
 	for _, seed := range []string{
 		`{"id":"1","name":"n","description":"d","completed":true}`,

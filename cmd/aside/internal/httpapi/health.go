@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// readyTimeout bounds the question to the store: an orchestrator's own
-// time-out is often a second or two.
+// readyTimeout is the timeout of the store's ping. Orchestrators often time out after a
+// second or two themselves.
 const readyTimeout = time.Second
 
 // health answers /healthz.
@@ -18,7 +18,7 @@ type health struct {
 
 // readiness answers /readyz.
 type readiness struct {
-	Status string         `json:"status" enum:"ready,degraded,unavailable,leaving" doc:"degraded still answers every request, at a cost to the store. leaving is about to shut down."`
+	Status string         `json:"status" enum:"ready,degraded,unavailable,leaving" doc:"degraded: every request is answered, but the shared cache is unavailable, so the store has more load. leaving: the server is shutting down."`
 	Store  componentState `json:"store"`
 	Cache  componentState `json:"cache"`
 }
@@ -49,11 +49,11 @@ func (s *Server) readyz(ex *exchange, r *http.Request) {
 	}
 	status := http.StatusOK
 	if err := s.svc.Ping(ctx); err != nil {
-		// The driver's text may name hosts and users: it is for the log.
+		// The error of the driver may contain hosts and users, so only the log has it.
 		ex.cause = err
 		status = http.StatusServiceUnavailable
 		state.Status = "unavailable"
-		state.Store = componentState{Status: "unavailable", Reason: "the store does not answer; the log has the reason under request id " + ex.id}
+		state.Store = componentState{Status: "unavailable", Reason: "the store does not answer; the server's log has the reason under request id " + ex.id}
 		ex.Header()["Retry-After"] = []string{"1"}
 	}
 	if s.leaving.Load() {

@@ -9,18 +9,18 @@ import (
 	"strings"
 )
 
-// Hosts are the names under which a listener may be asked. A page in a browser
-// can give its own name the address of this server (DNS rebinding), and is then,
-// to the browser, of one origin with it: the Host header alone tells.
+// Hosts are the host names that requests to a listener may use. They protect against DNS
+// rebinding: a web page lets its own name resolve to the address of this server, and
+// then has the same origin for the browser. Only the Host header shows it.
 type Hosts struct {
 	any      bool
 	names    map[string]bool
 	suffixes []string // ".example.com" for *.example.com
 }
 
-// NewHosts takes names, *.names for all that end so, and * for any. Names of the
-// loopback interface, and the address on which a request arrives, are always
-// good: no page can have them for its own.
+// NewHosts returns the Hosts of names. *.example.com stands for all names that end so, *
+// for any name. Loopback names, and the IP address that a request came to, are always
+// allowed: no web page can have them as its own name.
 func NewHosts(names []string) (*Hosts, error) {
 	h := &Hosts{names: map[string]bool{"localhost": true, "127.0.0.1": true, "[::1]": true, "": true}}
 	for _, name := range names {
@@ -30,7 +30,7 @@ func NewHosts(names []string) (*Hosts, error) {
 		case name == "*":
 			h.any = true
 		case rest == "" || strings.ContainsAny(rest, "*/@?# ") || strings.Contains(rest, ":") && !isIPv6(rest):
-			return nil, fmt.Errorf("%q is no host name: it must be like api.example.com, *.example.com or 192.0.2.1, without a port, or * for any", name)
+			return nil, fmt.Errorf("%q is not a host name: it must be like api.example.com, *.example.com or 192.0.2.1, without a port, or * for any name", name)
 		case wild:
 			h.suffixes = append(h.suffixes, "."+rest)
 		case isIPv6(rest):
@@ -42,7 +42,7 @@ func NewHosts(names []string) (*Hosts, error) {
 	return h, nil
 }
 
-// AnyHost lets every name pass.
+// AnyHost allows every name.
 func AnyHost() *Hosts { return &Hosts{any: true} }
 
 func isIPv6(s string) bool {
@@ -52,8 +52,8 @@ func isIPv6(s string) bool {
 
 var errHost = errors.New("not a name of this server")
 
-// check looks at the name that r asks for. It is empty if r has none, which only
-// a program leaves out.
+// check checks the host name of r. A request without a host name passes: only programs
+// leave it out, browsers never do.
 func (h *Hosts) check(r *http.Request) error {
 	if h.any {
 		return nil
@@ -85,14 +85,13 @@ func (h *Hosts) check(r *http.Request) error {
 	return errHost
 }
 
-// foreign reports whether a page of another site had a browser send r, other
-// than by a link that its reader followed. Such a page cannot read the answer,
-// so whatever r costs is spent for nothing.
+// foreign reports whether a web page of another site sent r, unless the user followed a
+// link. Such a page cannot read the response, so serving r would be useless work.
 func foreign(r *http.Request) bool {
 	switch r.Header.Get("Sec-Fetch-Site") {
 	case "same-origin", "none":
 		return false
-	case "": // no browser, or one that takes our address for an insecure one
+	case "": // not a browser, or a browser that regards the address as insecure
 		origin := r.Header.Get("Origin")
 		_, host, _ := strings.Cut(origin, "://")
 		return origin != "" && host != r.Host

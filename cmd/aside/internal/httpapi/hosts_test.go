@@ -22,7 +22,8 @@ func mustHosts(t *testing.T, names ...string) *httpapi.Hosts {
 	return h
 }
 
-// A page whose own name was made to point here is refused, whatever it asks for.
+// A web page whose host name resolves to this server (DNS rebinding) is refused, for every
+// request.
 func TestHosts(t *testing.T) {
 	good := []string{"localhost", "localhost:8000", "LOCALHOST.", "a.localhost:1", "127.0.0.1", "127.0.0.1:9", "127.8.9.1:9", "[::1]", "[::1]:80", "[::ffff:127.0.0.1]:80"}
 	bad := []string{
@@ -58,13 +59,13 @@ func TestHosts(t *testing.T) {
 				}
 			}
 		}
-		// The name in the request's own URL goes before the header.
+		// The host name in the request's URL takes precedence over the header.
 		c := f.dial()
 		c.send("GET http://other.example/todos/1 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
 		if a := c.answer("GET"); a == nil || (a.StatusCode == 200) != (len(tt.bad) == 0) {
 			t.Errorf("%v: %+v", tt.names, a)
 		}
-		// A program may leave the name out.
+		// A program may send no host name.
 		c = f.dial()
 		c.send("GET /todos/1 HTTP/1.0\r\n\r\n")
 		if a := c.answer("GET"); a == nil || a.StatusCode != 200 {
@@ -78,8 +79,8 @@ func TestHosts(t *testing.T) {
 	}
 }
 
-// What changes records, or makes the store work because it was asked to, is
-// refused to pages of other sites; a link that someone follows is not.
+// Web pages of other sites cannot change records or send strong reads. Following a link is
+// allowed.
 func TestOtherSites(t *testing.T) {
 	f := serve(t, []todo.Todo{legacy("1", "one")})
 	const image = "Sec-Fetch-Mode: no-cors"
@@ -119,8 +120,8 @@ func TestOtherSites(t *testing.T) {
 	}
 }
 
-// The admin listener has no password: its name, its pages and what it starts
-// are guarded.
+// The admin listener has no authentication, so it checks host names and the site of requests,
+// and limits profiles.
 func TestAdminGuards(t *testing.T) {
 	f := serve(t, nil)
 	f.undocumented = true
@@ -153,9 +154,9 @@ func TestAdminGuards(t *testing.T) {
 	}
 }
 
-// Two profiles at a time, and one flush. Caught: any number, each with its
-// processor time and memory.
-func TestAdminDoesOneThingAtATime(t *testing.T) {
+// At most two profiles and one flush run at the same time. Caught: any number of them, each
+// of which needs CPU time and memory.
+func TestAdminLimitsProfilesAndFlushes(t *testing.T) {
 	f := serve(t, nil)
 	f.undocumented = true
 	h := httpapi.Admin(httpapi.AdminOptions{Registry: prometheus.NewRegistry()})
@@ -179,7 +180,7 @@ func TestAdminDoesOneThingAtATime(t *testing.T) {
 	}
 }
 
-// A profile may take longer than other answers of the admin listener.
+// A profile may take longer than other responses of the admin listener.
 func TestAdminProfileOutlastsTheWriteTimeout(t *testing.T) {
 	f := serve(t, nil)
 	f.undocumented = true

@@ -24,7 +24,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// fixture is a server over an in-memory store.
+// fixture is a server with a store in memory.
 type fixture struct {
 	t     *testing.T
 	store *todotest.Store
@@ -32,7 +32,7 @@ type fixture struct {
 	url   string
 	log   *bytes.Buffer
 
-	undocumented bool // its answers are not those of the usual document
+	undocumented bool // its responses are not in the usual document
 }
 
 type option func(*aside.Options[string, todo.Todo], *httpapi.Options)
@@ -64,7 +64,7 @@ func serve(t *testing.T, records []todo.Todo, options ...option) *fixture {
 	return f
 }
 
-// noCache serves without a cache.
+// noCache is a server without a cache.
 func noCache(_ *aside.Options[string, todo.Todo], o *httpapi.Options) { o.Version = "no-cache" }
 
 type answer struct {
@@ -79,7 +79,7 @@ func (a *answer) json(t *testing.T, v any) {
 	}
 }
 
-// do sends a request and follows no redirect. Headers are "Name: value".
+// do sends a request without following redirects. Headers are "Name: value".
 func (f *fixture) do(method, path, body string, headers ...string) *answer {
 	f.t.Helper()
 	var r io.Reader
@@ -119,7 +119,7 @@ func (f *fixture) do(method, path, body string, headers ...string) *answer {
 	return &answer{resp, b}
 }
 
-// document is what the API says of itself: path, method, status, media types.
+// document is the OpenAPI document: path, method, status, media types.
 var document = sync.OnceValue(func() map[string]map[string]struct {
 	Responses map[string]struct{ Content map[string]any }
 } {
@@ -140,9 +140,9 @@ var document = sync.OnceValue(func() map[string]map[string]struct {
 	return doc.Paths
 })
 
-// named checks that the document names an answer. All answers of all tests of
-// this package come by here. Caught: 408, 403 and the 503 of a full server,
-// which the document did not know.
+// named checks that the document has this response. All responses in the tests of this
+// package are checked here. Caught: 408, 403 and the 503 of a full server were missing in
+// the document.
 func (f *fixture) named(resp *http.Response) {
 	f.t.Helper()
 	if f.undocumented {
@@ -190,11 +190,10 @@ func (f *fixture) want(a *answer, status int) *answer {
 
 func ptr[T any](v T) *T { return &v }
 
-// legacy is a record as the older system wrote it.
+// legacy returns a record as the older system wrote it.
 func legacy(id, name string) todo.Todo { return todo.Todo{ID: id, Name: name, Description: ptr("d")} }
 
-// settled waits until L1 answers path: a load answers its readers before it
-// fills.
+// settled waits until L1 answers path: a load returns to its readers before it fills L1.
 func (f *fixture) settled(path string) {
 	f.t.Helper()
 	eventually(f.t, "L1 has "+path, func() bool {

@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// slots bound how many of something there are at one time.
+// slots limit how many of something are in use at the same time.
 type slots struct {
-	max  int64 // negative: any number
+	max  int64 // negative: no limit
 	used atomic.Int64
 }
 
@@ -25,10 +25,9 @@ func (s *slots) take() bool {
 
 func (s *slots) give() { s.used.Add(-1) }
 
-// strongLoads bounds how many reads of the store a second clients may cause by
-// asking for the newest value. What a read costs shows afterwards: one that
-// Redis answers costs the store nothing. So a load is paid for when it was made,
-// and while there are debts no further one may begin.
+// strongLoads limits how many store reads per second strong reads may cause. Only after
+// a strong read is it known whether it read the store, since Redis may answer it. So
+// loads are counted afterwards, and while too many were made no strong read may begin.
 type strongLoads struct {
 	perSecond float64
 
@@ -51,23 +50,23 @@ func (l *strongLoads) spend(loads int) {
 	l.saved -= float64(loads)
 }
 
-// Connections bounds the connections of an http.Server. Those above the limit
-// are told so, each at its first request, and closed; health endpoints answer
-// on them too. Far above it they are closed at once.
+// Connections limits the connections of an http.Server. A connection above the limit
+// gets 503 for its first request and is closed. The health endpoints answer on it too.
+// Far above the limit, connections are closed at once.
 type Connections struct {
 	max  int64
 	open atomic.Int64
 }
 
-// NewConnections makes a limit of max connections.
+// NewConnections returns a limit of max connections.
 func NewConnections(max int) *Connections { return &Connections{max: int64(max)} }
 
-// spareConnections are for health checks, and to say that the limit is reached.
+// spareConnections are for health checks and for responses with 503.
 const spareConnections = 64
 
 type connectionKey struct{}
 
-// Limit makes s keep to the limit. It sets ConnContext and ConnState.
+// Limit applies the limit to s. It sets ConnContext and ConnState.
 func (c *Connections) Limit(s *http.Server) {
 	s.ConnContext = func(ctx context.Context, conn net.Conn) context.Context {
 		n := c.open.Add(1)
@@ -86,8 +85,8 @@ func (c *Connections) Limit(s *http.Server) {
 	}
 }
 
-// over reports whether r came on a connection above the limit, and the limit is
-// still reached.
+// over reports whether r came on a connection above the limit while the limit is still
+// reached.
 func (c *Connections) over(r *http.Request) bool {
 	return c != nil && c.open.Load() > c.max && r.Context().Value(connectionKey{}) != nil
 }

@@ -29,8 +29,8 @@ type listing struct {
 	Rest    []string    `json:"rest"`
 }
 
-// large makes n records as large as the rules allow: each character of the texts
-// takes six bytes in JSON.
+// large returns n records of the maximum size. Each character of the texts needs six bytes
+// in JSON.
 func large(n int) (records []todo.Todo) {
 	for i := range n {
 		records = append(records, todo.Todo{
@@ -41,14 +41,14 @@ func large(n int) (records []todo.Todo) {
 	return records
 }
 
-// A page ends before the record that would pass its bytes, a batch names the ids
-// that are left, and either way all are read in the end. Caught: a page of 78 MB
-// made of 200 records that the API accepts.
+// A page ends before it exceeds its size in bytes. A batch lists the ids that do not fit.
+// With further requests all records are read. Caught: a page of 78 MB with 200 valid
+// records.
 func TestPagesHaveALimitInBytes(t *testing.T) {
 	const count, most = 40, 1 << 20
 	records := append(large(count), legacy("9998", "small"), legacy("9999", "small"))
 	f := serve(t, records)
-	for round := range 2 { // the second knows how large they are
+	for round := range 2 { // the second request knows their size
 		seen := 0
 		for path := "/todos?limit=200"; path != ""; {
 			a := f.want(f.do("GET", path, ""), 200)
@@ -106,7 +106,7 @@ func TestPagesHaveALimitInBytes(t *testing.T) {
 	}
 }
 
-// A record that is larger than a page is a page.
+// A record that is larger than the maximum is a page alone.
 func TestPageOfOneGiant(t *testing.T) {
 	f := serve(t, []todo.Todo{legacy("1", strings.Repeat("x", 5000)), legacy("2", "n"), legacy("3", "n")}, with(func(o *httpapi.Options) { o.MaxPage = 1000 }))
 	var page listing
@@ -120,8 +120,8 @@ func TestPageOfOneGiant(t *testing.T) {
 	}
 }
 
-// Pages of usual records cost the store one question. Caught: pages read in
-// pieces for fear of large records.
+// A page of usual records needs one read from the store. Caught: all pages were read in
+// pieces because records might be large.
 func TestUsualPagesAreOnePiece(t *testing.T) {
 	var records []todo.Todo
 	for i := range 300 {
@@ -136,7 +136,7 @@ func TestUsualPagesAreOnePiece(t *testing.T) {
 	}
 }
 
-// Requests above the limit are told to come again, health endpoints are not.
+// Requests above the limit get 503 and Retry-After, except those to health endpoints.
 func TestRequestsInFlight(t *testing.T) {
 	f := serve(t, nil, with(func(o *httpapi.Options) { o.MaxRequests = 2 }))
 	g := testsync.NewGate(t)
@@ -165,8 +165,8 @@ func TestRequestsInFlight(t *testing.T) {
 	f.want(f.do("GET", "/todos/3", ""), 404)
 }
 
-// Pages and batches have a limit of their own, which reads of one record do not
-// feel. A place is free again after each kind of end.
+// Pages and batches have a separate limit, which does not affect reads of one record. A slot
+// is released however the request ends.
 func TestListsInFlight(t *testing.T) {
 	f := serve(t, []todo.Todo{legacy("1", "one")}, with(func(o *httpapi.Options) { o.MaxLists = 1 }))
 	f.warm("1")
@@ -197,7 +197,7 @@ func TestListsInFlight(t *testing.T) {
 	f.want(f.do("GET", "/todos", ""), 200)
 }
 
-// behind serves h by an http.Server that setup has changed.
+// behind serves h with an http.Server that setup has configured.
 func behind(t *testing.T, f *fixture, h http.Handler, setup func(*http.Server)) {
 	t.Helper()
 	srv := httptest.NewUnstartedServer(h)
@@ -217,8 +217,8 @@ func handler(t *testing.T, f *fixture, o httpapi.Options) *httpapi.Server {
 	return h
 }
 
-// A connection above the limit is told so, or its health endpoint answered, and
-// closed; far above it, it is closed at once. When others close, it is let in.
+// A connection above the limit gets 503, or the response of a health endpoint, and is closed.
+// Far above the limit, connections are closed at once. When others close, new ones work.
 func TestConnections(t *testing.T) {
 	f := serve(t, []todo.Todo{legacy("1", "one")})
 	conns := httpapi.NewConnections(3)
@@ -250,7 +250,7 @@ func TestConnections(t *testing.T) {
 	}
 	var more []*raw
 	cut := false
-	for range 80 { // none of them asks
+	for range 80 { // none of them sends a request
 		more = append(more, f.dial())
 	}
 	for _, c := range more {
@@ -270,7 +270,7 @@ func TestConnections(t *testing.T) {
 	})
 }
 
-// Connections that speak HTTP/2 are counted once, too, and not for ever.
+// HTTP/2 connections are counted once, and no longer when they are closed.
 func TestConnectionsOfHTTP2(t *testing.T) {
 	f := serve(t, []todo.Todo{legacy("1", "one")})
 	conns := httpapi.NewConnections(2)
@@ -290,7 +290,7 @@ func TestConnectionsOfHTTP2(t *testing.T) {
 		if resp.ProtoMajor != 2 {
 			t.Fatalf("HTTP/%d", resp.ProtoMajor)
 		}
-		if resp.StatusCode == 503 { // the server has not noticed yet that the ones before are closed
+		if resp.StatusCode == 503 { // the server has not noticed yet that the previous ones are closed
 			eventually(t, fmt.Sprintf("room for connection %d", i), func() bool {
 				tr := srv.Client().Transport.(*http.Transport).Clone()
 				defer tr.CloseIdleConnections()
@@ -305,7 +305,7 @@ func TestConnectionsOfHTTP2(t *testing.T) {
 	}
 }
 
-// A client that does not read is cut off, and its place given to others.
+// The connection of a client that does not read is closed, and its slot is released.
 func TestClientsThatDoNotRead(t *testing.T) {
 	f := serve(t, large(40))
 	h := handler(t, f, httpapi.Options{MaxPage: 32 << 20, MaxLists: 1, SendTimeout: 200 * time.Millisecond, Log: slog.New(slog.NewTextHandler(f.log, &slog.HandlerOptions{Level: slog.LevelWarn}))})
@@ -318,7 +318,7 @@ func TestClientsThatDoNotRead(t *testing.T) {
 	c := f.dial()
 	_ = c.Conn.(*net.TCPConn).SetReadBuffer(64 << 10)
 	c.send("GET /todos HTTP/1.1\r\nHost: x\r\n\r\n")
-	if _, err := c.r.Peek(1); err != nil { // the page is on its way
+	if _, err := c.r.Peek(1); err != nil { // the page is being sent
 		t.Fatal(err)
 	}
 	eventually(t, "the place is free", func() bool { return f.do("GET", "/todos?limit=1", "").StatusCode == 200 })
@@ -331,8 +331,8 @@ func TestClientsThatDoNotRead(t *testing.T) {
 	}
 }
 
-// Reads that ask for the newest value may cause so many loads a second. What is
-// over is refused; other reads, and strong ones that cost no load, are not.
+// Strong reads may cause a limited number of loads per second. Further ones are refused.
+// Default reads, and strong reads without a load, are not.
 func TestStrongLoads(t *testing.T) {
 	f := serve(t, []todo.Todo{legacy("1", "one"), legacy("2", "two")}, with(func(o *httpapi.Options) { o.StrongLoads = 3 }))
 	f.warm("1", "2")
@@ -380,8 +380,8 @@ func TestStrongLoads(t *testing.T) {
 	}
 }
 
-// Caught: /readyz that is well until the listener closes, so that a balancer
-// sends requests to a closed port.
+// Caught: /readyz answered 200 until the listener closed, so that a load balancer sent
+// requests to a closed port.
 func TestLeave(t *testing.T) {
 	f := serve(t, []todo.Todo{legacy("1", "one")})
 	h := handler(t, f, httpapi.Options{})

@@ -25,22 +25,22 @@ const (
 	maxBatch    = 200
 )
 
-// listInput is GET /todos: a page, or with ids a batch.
+// listInput is the request of GET /todos: a page, or, with ids, a batch.
 type listInput struct {
-	Limit        int      `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"Most items in a page. A page of large items has fewer; next_cursor tells whether there are more."`
-	Cursor       string   `query:"cursor" doc:"Where the page starts: next_cursor of the page before. Opaque."`
-	IDs          []string `query:"ids,explode" nullable:"false" doc:"Ids of a batch read, 1 to 200. Repeat the parameter, or separate ids by commas; a comma that belongs to an id is written %2C. Not with limit or cursor."`
-	CacheControl string   `header:"Cache-Control" doc:"no-cache asks for a strong read: the answer has every write acknowledged, on any node, before the request."`
+	Limit        int      `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"Maximum number of items in a page. A page with large items may have fewer. If there are more items, the page has a next_cursor."`
+	Cursor       string   `query:"cursor" doc:"Start of the page: the next_cursor of the previous page. It is opaque."`
+	IDs          []string `query:"ids,explode" nullable:"false" doc:"The ids of a batch read, 1 to 200. Repeat the parameter, or separate the ids with commas. Write a comma inside an id as %2C. Cannot be used with limit or cursor."`
+	CacheControl string   `header:"Cache-Control" doc:"no-cache asks for a strong read: the response includes every write that any node acknowledged before the request."`
 
 	after   string
 	request *http.Request
 	ex      *exchange
 }
 
-// listOutput is its answer.
+// listOutput is the response of GET /todos.
 type listOutput struct {
-	CacheStatus  string `header:"Cache-Status" doc:"How the answer was found (RFC 9211)."`
-	ServerTiming string `header:"Server-Timing" doc:"Where the time went, in milliseconds."`
+	CacheStatus  string `header:"Cache-Status" doc:"Which tier answered (RFC 9211)."`
+	ServerTiming string `header:"Server-Timing" doc:"How long each step took, in milliseconds."`
 	CacheControl string `header:"Cache-Control"`
 	Link         string `header:"Link" doc:"The next page, rel=next (RFC 8288)."`
 	Body         todoList
@@ -48,24 +48,24 @@ type listOutput struct {
 
 // todoList is a page or a batch.
 type todoList struct {
-	Todos      []todo.Todo `json:"todos" nullable:"false" doc:"A page in the order of the ids' bytes; a batch in the order asked."`
-	NextCursor string      `json:"next_cursor,omitempty" doc:"Of a page: the cursor of the next one. Absent on the last page."`
-	Missing    []string    `json:"missing,omitempty" nullable:"false" doc:"Of a batch: the ids that no item has."`
-	Rest       []string    `json:"rest,omitempty" nullable:"false" doc:"Of a batch: the ids that were left out, since the items before them fill the answer. Ask for them in another request."`
-	Failed     []failedID  `json:"failed,omitempty" nullable:"false" doc:"The items that could not be read: of a batch, those that may exist; of a page, those that the store holds and cannot show."`
+	Todos      []todo.Todo `json:"todos" nullable:"false" doc:"The items. A page is sorted by the bytes of the ids. A batch has the order of the request."`
+	NextCursor string      `json:"next_cursor,omitempty" doc:"In a page: the cursor of the next page. The last page has none."`
+	Missing    []string    `json:"missing,omitempty" nullable:"false" doc:"In a batch: the ids of items that do not exist."`
+	Rest       []string    `json:"rest,omitempty" nullable:"false" doc:"In a batch: ids that were not read because the response is full. Request them again."`
+	Failed     []failedID  `json:"failed,omitempty" nullable:"false" doc:"Items that could not be read. In a batch they may or may not exist. In a page they exist, but cannot be shown."`
 }
 
-// failedID is an id of a batch that could not be read.
+// failedID is an item that could not be read.
 type failedID struct {
 	ID     string `json:"id"`
-	Status int    `json:"status" doc:"What a read of this item alone would have answered."`
+	Status int    `json:"status" doc:"The status that a read of this item alone would get."`
 	Code   string `json:"code"`
 	Detail string `json:"detail"`
 }
 
 var _ huma.Resolver = (*listInput)(nil)
 
-// Resolve implements huma.Resolver: it checks what tags cannot say.
+// Resolve implements huma.Resolver. It checks what struct tags cannot express.
 func (in *listInput) Resolve(ctx huma.Context) []error {
 	r, w := humago.Unwrap(ctx)
 	in.request, in.ex = r, w.(*exchange)
@@ -85,7 +85,7 @@ func (in *listInput) Resolve(ctx huma.Context) []error {
 		case len(values) > 1:
 			fault(name, "is given more than once")
 		case values[0] == "":
-			fault(name, "must not be empty; leave it out instead")
+			fault(name, "must not be empty; leave the parameter out instead")
 		}
 	}
 	if in.Cursor != "" {
@@ -102,8 +102,8 @@ func (in *listInput) Resolve(ctx huma.Context) []error {
 	return errs
 }
 
-// batchIDs reads the ids parameters of a raw query. Commas separate ids before
-// percent-decoding, so that an id may contain one. Repeated ids are folded.
+// batchIDs reads the ids parameters of a raw query. It splits at commas before it decodes
+// percent-encoding, so an id can contain a comma. It drops repeated ids.
 func batchIDs(rawQuery string) ([]string, error) {
 	var ids []string
 	seen := make(map[string]bool)
@@ -132,7 +132,7 @@ func batchIDs(rawQuery string) ([]string, error) {
 	return ids, nil
 }
 
-// cursorVersion leads a cursor, so that a later release can tell its own apart.
+// cursorVersion begins a cursor, so that a later release can change the format.
 const cursorVersion = "1"
 
 func encodeCursor(after string) string {
@@ -142,8 +142,8 @@ func encodeCursor(after string) string {
 func decodeCursor(cursor string) (string, error) {
 	b, err := base64.RawURLEncoding.DecodeString(cursor)
 	after, ok := strings.CutPrefix(string(b), cursorVersion)
-	if err != nil || !ok || after == "" || strings.ContainsAny(cursor, "\r\n") { // which the decoder passes over
-		return "", errors.New("is not a cursor of this service; take next_cursor of a page, or leave it out for the first page")
+	if err != nil || !ok || after == "" || strings.ContainsAny(cursor, "\r\n") { // the decoder ignores line breaks
+		return "", errors.New("is not a cursor of this service; use the next_cursor of a page, or leave it out to get the first page")
 	}
 	return after, nil
 }

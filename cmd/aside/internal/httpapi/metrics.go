@@ -13,14 +13,14 @@ import (
 	"github.com/asidecache/aside/cmd/aside/internal/todo"
 )
 
-// metrics of the HTTP side. Labels are routes, methods and statuses from fixed
-// sets, never anything that a client can make up.
+// metrics are the HTTP metrics. All label values are from fixed sets of routes, methods
+// and statuses, so a client cannot create new series.
 type metrics struct {
 	requests *prometheus.CounterVec
 	duration *prometheus.HistogramVec
 
-	// series remembers the children of the two vectors: looking them up by
-	// label hashes three strings, twice, on every request.
+	// series caches the children of the two vectors: a lookup by labels would hash
+	// three strings, twice, for each request.
 	series sync.Map // seriesKey -> *series
 }
 
@@ -39,16 +39,16 @@ var durationBuckets = []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .0
 func newMetrics(reg prometheus.Registerer, inFlight func() float64) (*metrics, error) {
 	serving := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "aside_http_requests_in_flight",
-		Help: "Requests being served now.",
+		Help: "Requests in flight.",
 	}, inFlight)
 	m := &metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "aside_http_requests_total",
-			Help: "Requests answered, by route, method and status; code 499 is a client that left before there was an answer.",
+			Help: "Finished requests by route, method and status. Code 499: the client closed the connection before the response.",
 		}, []string{"route", "method", "code"}),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "aside_http_request_duration_seconds",
-			Help:    "Time from the request's header to the end of the answer, by route and method.",
+			Help:    "Time from the request header to the end of the response, by route and method.",
 			Buckets: durationBuckets,
 		}, []string{"route", "method"}),
 	}
@@ -85,12 +85,12 @@ func knownMethod(m string) string {
 	return "other"
 }
 
-// ObserveStore returns store with its calls timed in the histogram
-// aside_store_duration_seconds, by operation, registered with reg.
+// ObserveStore returns store with metrics: it registers the histogram
+// aside_store_duration_seconds, by operation, with reg.
 func ObserveStore(store todo.Store, reg prometheus.Registerer) (todo.Store, error) {
 	h := prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name:    "aside_store_duration_seconds",
-		Help:    "Time of a call to the primary store, by operation and by whether it was answered; a refusal such as a missing record is an answer.",
+		Help:    "Duration of calls to the primary store, by operation and result. A missing record and a failed precondition count as success.",
 		Buckets: durationBuckets,
 	}, []string{"op", "answered"})
 	if err := reg.Register(h); err != nil {

@@ -11,22 +11,21 @@ import (
 	"github.com/asidecache/aside/cmd/aside/internal/todo"
 )
 
-// A page or batch is read in pieces, so that neither the answer nor what is read
-// for it passes MaxPage by much, however large records are. How large they may
-// be is judged by the largest of late: with records of usual size a page is one
-// piece.
+// A page or batch is read in pieces. So neither the response nor the records read for it
+// are much larger than MaxPage, even if records are large. The size of a piece depends
+// on the largest recent record. With records of usual size, a page is one piece.
 
 const (
-	// recordBytes is what a record takes in JSON beside its texts, at most.
+	// recordBytes is the maximum size of a record in JSON without its texts.
 	recordBytes = 200
-	// A piece is of so many records at most, and the first of so many at least:
-	// a single giant must not make all pages slow.
+	// The maximum number of records in a piece, and the minimum in the first one: a
+	// single large record must not make all pages slow.
 	mostPiece, leastPiece = 100, 8
-	// likelyRecord is what a record is taken to be before any was seen.
+	// likelyRecord is the assumed size of a record before the first was read.
 	likelyRecord = 8 << 10
 )
 
-// sizeOf is what t takes in JSON at most, in bytes.
+// sizeOf returns the maximum size of t in JSON, in bytes.
 func sizeOf(t *todo.Todo) int64 {
 	n := recordBytes + jsonBytes(t.ID) + jsonBytes(t.Name)
 	if t.Description != nil {
@@ -35,7 +34,7 @@ func sizeOf(t *todo.Todo) int64 {
 	return n
 }
 
-// jsonBytes is the same for a string.
+// jsonBytes returns the maximum size of a string in JSON, in bytes.
 func jsonBytes(s string) int64 {
 	n := int64(0)
 	for i := 0; i < len(s); {
@@ -60,18 +59,18 @@ func jsonBytes(s string) int64 {
 	return n
 }
 
-// budget is the room that an answer has left for records.
+// budget is the space that a response has left for records.
 type budget struct {
 	left    int64
 	largest int64 // of the records that were read
 }
 
-// piece is how many records to read next, of want.
+// piece returns how many of want records to read next.
 func (b *budget) piece(want int) int {
 	return int(min(int64(want), mostPiece, max(b.left/max(b.largest, recordBytes), 1)))
 }
 
-// take reports whether a record has room, or is the first.
+// take reports whether a record fits, or is the first.
 func (b *budget) take(t *todo.Todo, first bool) bool {
 	size := sizeOf(t)
 	b.largest = max(b.largest, size)
@@ -79,20 +78,20 @@ func (b *budget) take(t *todo.Todo, first bool) bool {
 	return first || b.left >= 0
 }
 
-// budget begins an answer of want records, of which the first piece is of n.
+// budget begins a response of want records. The first piece has n records.
 func (s *Server) budget(want int) (room budget, n int) {
 	usual := budget{left: s.maxPage, largest: s.largest.Load()}
 	return budget{left: s.maxPage}, min(want, max(usual.piece(want), leastPiece))
 }
 
-// seen remembers how large records are. What was large once is forgotten after
-// some pages without.
+// seen records the size of the largest record. It forgets a large size after some pages
+// without large records.
 func (s *Server) seen(largest int64) {
 	before := s.largest.Load()
 	s.largest.Store(max(largest, before-before/4))
 }
 
-// page is one page of at most limit records.
+// page reads one page of at most limit records.
 func (s *Server) page(ctx context.Context, after string, limit int) (todo.Page, error) {
 	room, n := s.budget(limit)
 	var page todo.Page
@@ -123,8 +122,7 @@ func (s *Server) page(ctx context.Context, after string, limit int) (todo.Page, 
 	}
 }
 
-// many reads ids until their records fill the answer. rest are those that it has
-// no room for.
+// many reads ids until their records fill the response. rest are the ids that do not fit.
 func (s *Server) many(ctx context.Context, ids []string, level aside.Level) (found todo.FoundMany, rest []string, err error) {
 	room, n := s.budget(len(ids))
 	found.Results = make(map[string]aside.Result[todo.Todo], len(ids))
@@ -152,15 +150,15 @@ func (s *Server) many(ctx context.Context, ids []string, level aside.Level) (fou
 	return found, nil, nil
 }
 
-// begin takes a place among the pages and batches that are answered at one time;
-// it is given back when the answer has been sent.
+// begin takes a slot for a page or batch. The slot is released when the response has been
+// sent.
 func (s *Server) begin(ex *exchange, r *http.Request) *Problem {
 	if foreign(r) {
 		return crossSite()
 	}
 	if !s.lists.take() {
 		p := newProblem(http.StatusServiceUnavailable, "busy",
-			fmt.Sprintf("This server answers %d pages and batches at one time, and is at it. Try again later.", s.lists.max))
+			fmt.Sprintf("This server already answers %d pages and batches, which is its maximum. Try again later.", s.lists.max))
 		p.retryAfter = time.Second
 		return p
 	}

@@ -16,16 +16,16 @@ import (
 	"github.com/asidecache/aside/cmd/aside/internal/todo"
 )
 
-// Problem is the body of every error answer: problem details of RFC 9457 with
-// three members of our own, code, request_id and errors. It never holds what
-// the client sent, nor the text of an internal error.
+// Problem is the body of every error response: problem details (RFC 9457) with three more
+// members, code, request_id and errors. It never contains values that the client sent, or
+// the text of an internal error.
 type Problem struct {
-	Type      string  `json:"type" format:"uri-reference" doc:"Always about:blank: title and status say it all, code tells cases apart."`
+	Type      string  `json:"type" format:"uri-reference" doc:"Always about:blank. Use code to tell errors apart."`
 	Title     string  `json:"title" doc:"The text of the status code."`
 	Status    int     `json:"status" doc:"The HTTP status code."`
-	Detail    string  `json:"detail" doc:"What went wrong, and what to do about it."`
-	Code      string  `json:"code" doc:"Stable name of this kind of error, for programs."`
-	RequestID string  `json:"request_id,omitempty" doc:"The request's id in the server's log, as in the X-Request-Id header."`
+	Detail    string  `json:"detail" doc:"What went wrong, and what to do."`
+	Code      string  `json:"code" doc:"Name of this kind of error, for programs. It does not change between releases."`
+	RequestID string  `json:"request_id,omitempty" doc:"Id of the request in the server's log, as in the header X-Request-Id."`
 	Errors    []Fault `json:"errors,omitempty" nullable:"false" doc:"Every fault found in the request."`
 
 	retryAfter time.Duration
@@ -34,9 +34,9 @@ type Problem struct {
 
 // Fault is one fault of a request.
 type Fault struct {
-	Location string `json:"location" doc:"Where it is: body.NAME, path.NAME, query.NAME or header.NAME; body alone is the whole body."`
+	Location string `json:"location" doc:"Place of the fault: body.NAME, path.NAME, query.NAME or header.NAME. body alone means the whole body."`
 	Pointer  string `json:"pointer,omitempty" doc:"The same place in the body as a JSON Pointer in URI fragment form."`
-	Detail   string `json:"detail" doc:"What is wrong with it."`
+	Detail   string `json:"detail" doc:"What is wrong there."`
 }
 
 // Error implements error.
@@ -67,7 +67,7 @@ func newProblem(status int, code, detail string, faults ...Fault) *Problem {
 	}
 }
 
-// bodyFault is a fault of one member of the JSON body; field "" is the body.
+// bodyFault returns a fault of one member of the JSON body. Field "" is the whole body.
 func bodyFault(field, detail string) Fault {
 	if field == "" {
 		return Fault{Location: "body", Pointer: "#", Detail: detail}
@@ -94,12 +94,12 @@ func pointerToken(name string) string {
 	return b.String()
 }
 
-// statusClientGone is what the log and the metrics show when the client left
-// before there was an answer. Nobody receives it.
+// statusClientGone is the status in the log and the metrics if the client closed the
+// connection before the response. It is never sent.
 const statusClientGone = 499
 
-// statuses is the one place where errors become statuses. The first match
-// counts, so ErrUnknownOutcome comes before what it may wrap.
+// statuses maps errors to statuses. The first match counts, so ErrUnknownOutcome comes
+// before the errors that it may wrap.
 var statuses = []struct {
 	err        error
 	status     int
@@ -108,31 +108,31 @@ var statuses = []struct {
 	retryAfter time.Duration
 }{
 	{todo.ErrUnknownOutcome, http.StatusGatewayTimeout, "unknown_outcome",
-		"The store did not confirm the write. It may have been applied, or may be applied in a moment: read the record before trying again.", 0},
+		"The store did not confirm the write. The write may or may not have been applied, or may still be applied. Read the item before you try again.", 0},
 	{aside.ErrUnacknowledged, http.StatusGatewayTimeout, "unacknowledged",
-		"The write was applied, but the cache did not confirm it: other nodes may answer with the older record for a short time.", 0},
+		"The write was applied, but the cache did not confirm it. Other nodes may answer with the older item for a short time.", 0},
 	{todo.ErrInvalid, http.StatusUnprocessableEntity, "invalid",
-		"The request has fields that are not valid; see errors.", 0},
+		"The request has invalid fields; see errors.", 0},
 	{todo.ErrNotFound, http.StatusNotFound, "not_found",
 		"Item not found", 0},
 	{todo.ErrUnreadable, http.StatusInternalServerError, "unreadable",
-		"The store holds this item in a form that cannot be shown, such as a record that is too large. It can be deleted or replaced.", 0},
+		"This item is in the store but cannot be shown, for example because it is too large. You can delete or replace it.", 0},
 	{todo.ErrExists, http.StatusConflict, "already_exists",
-		"An item with this id already exists. Choose another id, leave it out to get one, or change the item with PUT or PATCH.", 0},
+		"An item with this id already exists. Choose another id, leave the id out to get a new one, or change the item with PUT or PATCH.", 0},
 	{todo.ErrPrecondition, http.StatusPreconditionFailed, "precondition_failed",
-		"The item is not at the version that the request expects. Read it again, then repeat the change with the new ETag.", 0},
+		"The item has another version than the request expects. Read it again, then repeat the change with the new ETag.", 0},
 	{todo.ErrUnavailable, http.StatusServiceUnavailable, "store_unavailable",
-		"The store cannot be reached now. Nothing was written. Try again later.", time.Second},
+		"The store is unreachable. Nothing was written. Try again later.", time.Second},
 	{aside.ErrOverloaded, http.StatusServiceUnavailable, "overloaded",
-		"Too many reads wait for the store. Try again later.", time.Second},
+		"Too many reads are waiting for the store. Try again later.", time.Second},
 	{aside.ErrL2Unavailable, http.StatusServiceUnavailable, "cache_unavailable",
-		"The shared cache cannot be reached, and this server is set to refuse what it could not keep coherent. Nothing was written. Try again later.", time.Second},
+		"The shared cache is unreachable, and this server is configured to refuse writes without it. Nothing was written. Try again later.", time.Second},
 	{aside.ErrClosed, http.StatusServiceUnavailable, "shutting_down",
 		"This server is shutting down. Try again.", time.Second},
 }
 
-// problemOf turns an error into an answer. write tells whether the request
-// changes a record: then a time-out leaves the outcome open.
+// problemOf returns the response to an error. write tells whether the request changes a
+// record: then the outcome is unknown after a timeout.
 func problemOf(err error, write bool) *Problem {
 	var p *Problem
 	if errors.As(err, &p) {
@@ -161,14 +161,14 @@ func problemOf(err error, write bool) *Problem {
 	case errors.Is(err, context.Canceled):
 		p = newProblem(statusClientGone, "client_gone", "The request was cancelled.")
 	default:
-		p = newProblem(http.StatusInternalServerError, "internal", "Something went wrong in the server. Its log has the reason under this request id.")
+		p = newProblem(http.StatusInternalServerError, "internal", "An internal error occurred. The server's log has the reason under this request id.")
 	}
 	p.cause = err
 	return p
 }
 
-// readProblem is problemOf for a read under ctx. If the read was cancelled but
-// not by its client, the server is giving up on what still runs.
+// readProblem is problemOf for a read under ctx. If the read was cancelled, but not by
+// its client, the server is shutting down.
 func readProblem(ctx context.Context, err error) *Problem {
 	if errors.Is(err, context.Canceled) && ctx.Err() == nil {
 		err = fmt.Errorf("%w: %w", aside.ErrClosed, err)
@@ -176,9 +176,8 @@ func readProblem(ctx context.Context, err error) *Problem {
 	return problemOf(err, false)
 }
 
-// huma makes its own errors through these two variables; they are its way to
-// set the error type of a program. Ours keep the submitted values out of the
-// answer, which huma's would echo.
+// huma creates errors through these two variables, so that a program can set its own
+// error type. Problem does not repeat the submitted values, as huma's own type does.
 func init() {
 	huma.NewError = func(status int, msg string, errs ...error) huma.StatusError {
 		return problemFromHuma(nil, status, msg, errs)
@@ -190,8 +189,8 @@ func init() {
 	}
 }
 
-// problemFromHuma takes over what our resolvers found, or translates a fault
-// that huma found in a parameter.
+// problemFromHuma returns the problem that a resolver of this package found, or translates
+// the faults that huma found in parameters.
 func problemFromHuma(ex *exchange, status int, msg string, errs []error) *Problem {
 	cause := errors.Join(errs...)
 	var p *Problem
@@ -212,7 +211,7 @@ func problemFromHuma(ex *exchange, status int, msg string, errs []error) *Proble
 			}
 		}
 		if len(p.Errors) > 0 {
-			p.Detail = "The request has parameters that are not valid; see errors."
+			p.Detail = "The request has invalid parameters; see errors."
 		}
 	}
 	if ex != nil {

@@ -11,8 +11,8 @@ import (
 
 var (
 	valueJSON = []string{mimeJSON}
-	// Clients may keep an answer for themselves, and must ask before each use;
-	// with the ETag that costs a 304.
+	// A client may store a response, but must revalidate it before each use. With the
+	// ETag it then gets a 304.
 	valueRevalidate = []string{"private, no-cache"}
 )
 
@@ -24,13 +24,13 @@ func (ex *exchange) pathID() (string, *Problem) {
 			Fault{Location: "path.id", Detail: "must be percent-encoded UTF-8"})
 	}
 	if err := todo.CheckID(id); err != nil {
-		return "", newProblem(http.StatusUnprocessableEntity, "invalid", "The id in the path cannot be the id of an item; see errors.",
+		return "", newProblem(http.StatusUnprocessableEntity, "invalid", "The id in the path is invalid, so no item can have it; see errors.",
 			Fault{Location: "path.id", Detail: err.Error()})
 	}
 	return id, nil
 }
 
-// level is the level at which r reads, or why it may not.
+// level returns the consistency level of r, or a problem if the level is not allowed.
 func (s *Server) level(r *http.Request) (aside.Level, *Problem) {
 	level := levelOf(r.Header)
 	if level != aside.Strong || s.noStrong {
@@ -41,14 +41,14 @@ func (s *Server) level(r *http.Request) (aside.Level, *Problem) {
 	}
 	if s.strong != nil && s.svc.Cached() && !s.strong.allow(time.Now()) {
 		p := newProblem(http.StatusServiceUnavailable, "strong_reads_limited",
-			"Too many reads that ask for the newest value (Cache-Control: no-cache or max-age=0) had to go to the store. Try again later, or without that header. Its operator sets the bound (aside serve --max-strong-loads).")
+			"Too many strong reads (Cache-Control: no-cache or max-age=0) had to read the store. Try again later, or without this header. The operator sets the limit (aside serve --max-strong-loads).")
 		p.retryAfter = time.Second
 		return level, p
 	}
 	return level, nil
 }
 
-// paid counts the loads that strong reads made themselves.
+// paid counts the loads that strong reads made.
 func (s *Server) paid(reads ...aside.Info) {
 	if s.strong == nil {
 		return
@@ -66,11 +66,11 @@ func (s *Server) paid(reads ...aside.Info) {
 
 func crossSite() *Problem {
 	return newProblem(http.StatusForbidden, "cross_origin",
-		"A browser sent this request on behalf of another site. This service works for its own pages and for programs only.")
+		"A web page of another site sent this request. This service answers only its own pages and programs.")
 }
 
-// getTodo answers GET and HEAD of one record. It is the hot path, hence a plain
-// handler: huma's would cost about a fifth of the requests per second.
+// getTodo answers GET and HEAD of one record. It is the hot path, so it is a plain
+// handler: with huma it would serve about a fifth fewer requests per second.
 func (s *Server) getTodo(ex *exchange, r *http.Request) {
 	id, p := ex.pathID()
 	if p != nil {
@@ -114,9 +114,9 @@ func (s *Server) getTodo(ex *exchange, r *http.Request) {
 	}
 }
 
-// conditional evaluates the request's conditions on a record in the order of
-// RFC 9110, section 13.2.2, and returns 304, 412, or 0 to go on. A malformed
-// condition of a read is as if absent: the client gets the record.
+// conditional evaluates the conditions of the request in the order of RFC 9110, section
+// 13.2.2. It returns 304, 412, or 0 to answer with the record. It ignores a malformed
+// condition of a read.
 func conditional(h http.Header, etag string) int {
 	if lines := h["If-Match"]; len(lines) > 0 {
 		if t, err := parseTags(lines); err == nil && !t.matchStrong(etag) {

@@ -13,13 +13,13 @@ import (
 
 func (s *Server) routes(o Options, reg *prometheus.Registry) error {
 	api := jsonAPI{humago.New(humaMux{s.mux}, humaConfig(o.Version))}
-	// Every answer of huma's own shape goes through NewErrorWithContext, in
-	// problem.go; nothing else may tell a client about a panic.
+	// All errors of huma go through NewErrorWithContext, in problem.go. Panics are
+	// answered elsewhere.
 	const item = "/todos/{id}"
 	huma.Register(api, huma.Operation{
 		OperationID: "list-todos", Method: http.MethodGet, Path: "/todos", Tags: []string{"todos"},
 		Summary:                      "List todos, or read several by id",
-		Description:                  "Without ids: a page, read from the store. With ids: those items, from the cache where it has them; items that do not exist are in missing, items that cannot be read now in failed. If none can be read the answer is an error.",
+		Description:                  "Without ids, the response is a page, read from the store. With ids, the response has these items, from the cache if it has them. Items that do not exist are in missing. Items that cannot be read now are in failed. If no item can be read, the response is an error.",
 		RejectUnknownQueryParameters: true,
 		Errors:                       []int{400, 403, 421, 503},
 	}, s.listTodos)
@@ -32,13 +32,13 @@ func (s *Server) routes(o Options, reg *prometheus.Registry) error {
 	huma.Register(api, huma.Operation{
 		OperationID: "replace-todo", Method: http.MethodPut, Path: item, Tags: []string{"todos"},
 		Summary:     "Replace a todo",
-		Description: "Fields that are left out become empty. Nothing is written if nothing changes.",
+		Description: "Fields that are left out become empty. If nothing changes, nothing is written.",
 		Errors:      []int{400, 403, 404, 408, 412, 413, 415, 421, 503, 504},
 	}, s.replaceTodo)
 	huma.Register(api, huma.Operation{
 		OperationID: "patch-todo", Method: http.MethodPatch, Path: item, Tags: []string{"todos"},
 		Summary:     "Change fields of a todo",
-		Description: "A JSON merge patch (RFC 7396): what is left out stays, null removes. Nothing is written if nothing changes.",
+		Description: "The body is a JSON merge patch (RFC 7396). Fields that are left out stay the same. null removes a field. If nothing changes, nothing is written.",
 		Errors:      []int{400, 403, 404, 408, 412, 413, 415, 421, 503, 504},
 	}, s.patchTodo)
 	huma.Register(api, huma.Operation{
@@ -83,24 +83,23 @@ func (s *Server) routes(o Options, reg *prometheus.Registry) error {
 	return nil
 }
 
-// jsonAPI answers in JSON whatever Accept says, as the plain handlers do: there
-// is nothing else to choose. huma's own reading of that header would send a
-// record as a problem to a client that names that type, and panics on some
-// values.
+// jsonAPI answers in JSON and ignores Accept, as the plain handlers do. With huma's own
+// negotiation, a record would be sent as application/problem+json to a client that
+// accepts this type, and some values cause a panic.
 type jsonAPI struct{ huma.API }
 
 func (jsonAPI) Negotiate(string) (string, error) { return mimeJSON, nil }
 
-// Marshal takes types of this package, todo.Todo and *Problem. A client that is
-// gone, or does not read, is no failure of ours: huma would panic on it.
+// Marshal encodes todo.Todo and the types of this package. It ignores write errors, on
+// which huma would panic: the client has closed the connection or does not read.
 func (jsonAPI) Marshal(w io.Writer, _ string, v any) error {
 	_, _ = w.Write(mustEncode(v))
 	return nil
 }
 
-// humaConfig is huma's without the routes that load scripts from elsewhere, and
-// without its $schema links, which cost a tenth of the requests per second and
-// add a member to records that is not theirs.
+// humaConfig is huma's default without its documentation routes, which load scripts from
+// other sites, and without $schema links, which add a member to the records and cost a
+// tenth of the requests per second.
 func humaConfig(version string) huma.Config {
 	if version == "" {
 		version = "dev"
@@ -109,12 +108,12 @@ func humaConfig(version string) huma.Config {
 	c.CreateHooks = nil
 	c.OpenAPIPath, c.DocsPath, c.SchemasPath = "", "", ""
 	c.Formats = map[string]huma.Format{mimeJSON: {}} // see jsonAPI
-	c.Info.Description = "Todos over a primary store, served cache-aside. Every read says in Cache-Status how it was answered. " +
-		"All paths may end in a slash. Errors are problem details (RFC 9457); their code tells cases apart."
+	c.Info.Description = "A todo service on a database, with a cache in two tiers. The header Cache-Status of a read tells which tier answered it. " +
+		"Every path may end with a slash. Errors are problem details (RFC 9457). Use their code to tell errors apart."
 	c.Info.License = &huma.License{Name: "Apache-2.0", Identifier: "Apache-2.0"}
 	c.Tags = []*huma.Tag{
 		{Name: "todos", Description: "The records."},
-		{Name: "operation", Description: "For those who run the service."},
+		{Name: "operation", Description: "Endpoints for operators."},
 	}
 	return c
 }

@@ -1,6 +1,6 @@
-// Package httpapi is the HTTP side of the todo service: routes, decoding, error
-// answers, conditional requests, health, metrics and documentation. It knows
-// todo.Service and no store.
+// Package httpapi is the HTTP API of the todo service: routes, decoding, error responses,
+// conditional requests, health, metrics and documentation. It uses todo.Service, and
+// knows no store.
 package httpapi
 
 import (
@@ -35,50 +35,46 @@ const (
 // Options of a Server; Service is required.
 type Options struct {
 	Service *todo.Service
-	// CacheStats tells the state of the cache for /readyz. Nil if there is no
-	// cache.
+	// CacheStats returns the state of the cache, for /readyz. Nil if there is no cache.
 	CacheStats func() aside.Stats
-	// Registry receives the HTTP metrics and is what /metrics shows. Nil means
-	// a new one.
+	// Registry receives the HTTP metrics, and /metrics shows it. Nil means a new one.
 	Registry *prometheus.Registry
-	// Log receives one line per request at debug, failures of the server at
-	// warn and error. Nil means no log.
+	// Log receives one line per request at level debug, and server errors at warn and
+	// error. Nil means no log.
 	Log *slog.Logger
 	// Version is shown in the API's description.
 	Version string
-	// MaxBody bounds a request's body in bytes; 0 means DefaultMaxBody.
+	// MaxBody is the maximum size of a request body in bytes; 0 means DefaultMaxBody.
 	MaxBody int64
-	// RequestTimeout bounds the work for one request; 0 means
-	// DefaultRequestTimeout, negative means no bound.
+	// RequestTimeout is the timeout for processing a request; 0 means
+	// DefaultRequestTimeout, negative means none.
 	RequestTimeout time.Duration
-	// SendTimeout bounds how long a client may take to receive a large answer;
-	// 0 means DefaultSendTimeout. The http.Server's WriteTimeout bounds the
-	// others.
+	// SendTimeout is the timeout for sending a large response; 0 means
+	// DefaultSendTimeout. For small responses the http.Server's WriteTimeout applies.
 	SendTimeout time.Duration
 
-	// Hosts are the names that requests may be for. Nil means any.
+	// Hosts are the host names that requests may use. Nil means any.
 	Hosts *Hosts
-	// Connections is the limit of the http.Server that the Server stands behind.
+	// Connections is the connection limit of the http.Server that uses this handler.
 	// Nil means none.
 	Connections *Connections
-	// MaxRequests bounds the requests that are served at one time, health
-	// endpoints left out; 0 means DefaultMaxRequests, negative means no bound.
+	// MaxRequests is the maximum number of concurrent requests, without those to the
+	// health endpoints; 0 means DefaultMaxRequests, negative means no limit.
 	MaxRequests int
-	// MaxLists bounds the pages and batches among them; 0 means DefaultMaxLists,
-	// negative means no bound.
+	// MaxLists is the maximum number of concurrent pages and batches; 0 means
+	// DefaultMaxLists, negative means no limit.
 	MaxLists int
-	// MaxPage is how many bytes of records a page or batch has; it ends before
-	// the record that would pass it, but has one at least. 0 means
-	// DefaultMaxPage.
+	// MaxPage is the maximum size of the records in a page or batch, in bytes. A page
+	// has at least one record, which may be larger. 0 means DefaultMaxPage.
 	MaxPage int64
-	// StrongLoads is how many reads of the store a second clients may cause by
-	// asking for the newest value; 0 means DefaultStrongLoads, negative means
-	// any number. Without a cache it means nothing: every read asks the store.
+	// StrongLoads is the maximum number of store reads per second that strong reads may
+	// cause; 0 means DefaultStrongLoads, negative means no limit. It has no effect
+	// without a cache, since then every read goes to the store.
 	StrongLoads int
-	// IgnoreStrong answers such reads like all others.
+	// IgnoreStrong treats strong reads like default reads.
 	IgnoreStrong bool
 
-	// NoDocs leaves out /docs and /openapi.json, NoMetrics leaves out /metrics.
+	// NoDocs removes /docs and /openapi.json. NoMetrics removes /metrics.
 	NoDocs, NoMetrics bool
 }
 
@@ -104,11 +100,11 @@ type Server struct {
 	strong     *strongLoads // nil: no bound
 	noStrong   bool
 	hasDocs    bool
-	largest    atomic.Int64 // bytes of the largest records of late; see pages.go
+	largest    atomic.Int64 // size of the largest recent records in bytes; see pages.go
 	leaving    atomic.Bool
 }
 
-// New makes a Server. It fails if Registry has metrics of the same names already.
+// New creates a Server. It fails if Registry already has metrics of the same names.
 func New(o Options) (*Server, error) {
 	if o.Service == nil {
 		return nil, errors.New("httpapi: Options.Service is required")
@@ -144,7 +140,7 @@ func New(o Options) (*Server, error) {
 	return s, nil
 }
 
-// route hands the request to its handler and returns the pattern that matched.
+// route calls the handler of the request and returns the pattern that matched.
 func (s *Server) route(ex *exchange, w http.ResponseWriter, r *http.Request) string {
 	if r.Body != nil && r.Body != http.NoBody {
 		r, ex.body = withBody(w, r, s.maxBody)
@@ -157,7 +153,7 @@ func (s *Server) route(ex *exchange, w http.ResponseWriter, r *http.Request) str
 			ex.hangUp()
 		}
 		if !isHealth(r) {
-			p := newProblem(http.StatusServiceUnavailable, "busy", "This server has as many requests or connections as it takes at one time. Try again later.")
+			p := newProblem(http.StatusServiceUnavailable, "busy", "This server has reached its maximum number of requests or connections. Try again later.")
 			p.retryAfter = time.Second
 			ex.writeProblem(p)
 			return ""
@@ -165,15 +161,15 @@ func (s *Server) route(ex *exchange, w http.ResponseWriter, r *http.Request) str
 	}
 	if err := s.hosts.check(r); err != nil {
 		ex.writeProblem(newProblem(http.StatusMisdirectedRequest, "unknown_host",
-			"This server does not answer under the name in the request's Host header. Its operator can add the name (aside serve --allowed-hosts)."))
+			"The host name in the Host header is not allowed. The operator can add it (aside serve --allowed-hosts)."))
 		return ""
 	}
 	if err := s.origin.Check(r); err != nil {
 		ex.writeProblem(crossSite())
 		return ""
 	}
-	// The mux answers a path that is not in its shortest form with a redirect;
-	// here such a path is not a resource. One slash at the end is welcome.
+	// The mux would redirect a path such as /a//b. Here it gets 404 instead. One slash at
+	// the end is allowed.
 	escaped := r.URL.EscapedPath()
 	if trimmed, ok := strings.CutSuffix(escaped, "/"); ok && trimmed != "" {
 		escaped = trimmed
@@ -192,13 +188,13 @@ func (s *Server) route(ex *exchange, w http.ResponseWriter, r *http.Request) str
 			return ""
 		}
 		if ex.item = id; id == "/" {
-			r = withPath(r, itemPrefix+"-", "") // the mux takes this segment for a slash at the end
+			r = withPath(r, itemPrefix+"-", "") // the mux treats this segment as a slash at the end
 		}
 	}
 	ex.ctx = r.Context()
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		// A write under way is finished even if its client leaves: cut off, it
-		// would leave its outcome open, and its fence in place.
+		// A write is finished even if its client closes the connection. If it were
+		// cancelled, its outcome would be unknown and its fence would stay.
 		ex.ctx = context.WithoutCancel(ex.ctx)
 	}
 	if s.timeout > 0 {
@@ -214,14 +210,14 @@ func (s *Server) route(ex *exchange, w http.ResponseWriter, r *http.Request) str
 	return pattern
 }
 
-// Leave tells balancers, by /readyz, to send no further requests here. Those that
-// come are answered, and their connections closed.
+// Leave makes /readyz answer 503, so that load balancers send no more requests. Requests
+// that still come are answered, and their connections closed.
 func (s *Server) Leave() { s.leaving.Store(true) }
 
-// hangUp closes the connection after the answer.
+// hangUp closes the connection after the response.
 func (ex *exchange) hangUp() { ex.Header()["Connection"] = valueClose }
 
-// isHealth reports whether r asks for an endpoint that answers whatever the load.
+// isHealth reports whether r is for an endpoint that answers under any load.
 func isHealth(r *http.Request) bool {
 	switch strings.TrimSuffix(r.URL.Path, "/") {
 	case "/healthz", "/readyz":
@@ -230,7 +226,7 @@ func isHealth(r *http.Request) bool {
 	return false
 }
 
-// itemPrefix stands before the id in the path of one record.
+// itemPrefix is the path of a record up to its id.
 const itemPrefix = "/todos/"
 
 func withPath(r *http.Request, path, raw string) *http.Request {
@@ -241,15 +237,15 @@ func withPath(r *http.Request, path, raw string) *http.Request {
 }
 
 func (s *Server) noSuchPath() *Problem {
-	detail := "There is nothing at this path."
+	detail := "This path does not exist."
 	if s.hasDocs {
-		detail += " See /docs for what there is."
+		detail += " See /docs for the API."
 	}
 	return newProblem(http.StatusNotFound, "no_such_path", detail)
 }
 
-// humaMux is the mux as huma sees it. Its handlers look for the request's deadline
-// in the request, which costs a copy of that; others find it in the exchange.
+// humaMux is the mux that huma uses. Handlers of huma take the deadline from the request,
+// which must be copied for that. Other handlers take it from the exchange.
 type humaMux struct{ *http.ServeMux }
 
 func (m humaMux) HandleFunc(pattern string, h func(http.ResponseWriter, *http.Request)) {
@@ -261,10 +257,10 @@ func (s *Server) handle(pattern string, h func(ex *exchange, r *http.Request)) {
 	s.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) { h(w.(*exchange), r) })
 }
 
-// allow answers all methods of a path that no other route takes.
+// allow answers the methods of a path that no other route handles, with 405.
 func (s *Server) allow(pattern, methods string) {
 	s.handle(pattern, func(ex *exchange, r *http.Request) {
 		ex.Header().Set("Allow", methods)
-		ex.writeProblem(newProblem(http.StatusMethodNotAllowed, "method_not_allowed", "This path takes "+methods+"."))
+		ex.writeProblem(newProblem(http.StatusMethodNotAllowed, "method_not_allowed", "This path supports only "+methods+"."))
 	})
 }

@@ -10,11 +10,11 @@ import (
 	"github.com/asidecache/aside/cmd/aside/internal/todo"
 )
 
-// The well-known tutorial of this pattern (FastAPI, pymongo, redis-py) has the
-// defects below. Its clients must be served unchanged; its defects must not
-// come back. Defects of its Redis and MongoDB use are tested beside those.
+// The well-known tutorial of this pattern (FastAPI, pymongo, redis-py) has the defects below.
+// Its clients must work unchanged. Its defects must not come back. Its defects in the use of
+// Redis and MongoDB are tested elsewhere.
 
-// Its load test asks GET /todos/<id> and its programs rely on three names.
+// Its load test sends GET /todos/<id>, and its programs rely on three field names.
 func TestTutorialClientIsServed(t *testing.T) {
 	f := serve(t, []todo.Todo{legacy("123", "name")})
 	a := f.want(f.do("GET", "/todos/123", ""), 200)

@@ -11,9 +11,8 @@ import (
 	"github.com/asidecache/aside/cmd/aside/internal/todo"
 )
 
-// A record that the store holds and cannot show is named in its page, which has the
-// others, however the page is cut; its own read says what it is.
-// Caught: it was missing without a word.
+// A page lists a record that cannot be shown in failed, with any page size, and has the other
+// records. A read of this record returns the reason. Caught: the record was silently missing.
 func TestUnreadableRecordsAreNamed(t *testing.T) {
 	large := strings.Repeat("x", todo.MaxRecordBytes+1)
 	var records []todo.Todo

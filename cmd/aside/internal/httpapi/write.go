@@ -18,9 +18,9 @@ import (
 	"github.com/asidecache/aside/cmd/aside/internal/todo"
 )
 
-// todoOutput answers a write with the record as it now is.
+// todoOutput is the response to a write: the record after the write.
 type todoOutput struct {
-	Location     string `header:"Location" doc:"The item's URL; after a creation."`
+	Location     string `header:"Location" doc:"URL of the item, after it was created."`
 	ETag         string `header:"ETag" doc:"The item's new entity tag."`
 	CacheControl string `header:"Cache-Control"`
 	Body         todo.Todo
@@ -34,12 +34,12 @@ func outputOf(t todo.Todo) *todoOutput {
 	}
 }
 
-// Target is the part that PUT, PATCH and DELETE have in common. Its name is
-// exported since huma passes over embedded structs whose name is not.
+// Target is the common part of PUT, PATCH and DELETE. It is exported because huma ignores
+// embedded structs with an unexported name.
 type Target struct {
 	ID          string `path:"id" maxLength:"256" doc:"The item's id, percent-encoded." example:"123"`
-	IfMatch     string `header:"If-Match" doc:"Entity tags of the versions that the change is meant for, or *; else 412."`
-	IfNoneMatch string `header:"If-None-Match" doc:"Entity tags of versions that the change is not meant for; else 412."`
+	IfMatch     string `header:"If-Match" doc:"Entity tags of the versions that may be changed, or * for any. The response is 412 if the item has another version."`
+	IfNoneMatch string `header:"If-None-Match" doc:"Entity tags of versions that must not be changed. The response is 412 if the item has one of them."`
 
 	pre todo.Precondition
 	ex  *exchange
@@ -73,8 +73,8 @@ type patchInput struct {
 
 type deleteInput struct{ Target }
 
-// Resolve implements huma.Resolver, here and below: bodies are read and
-// decoded by us; see decode.go.
+// Resolve implements huma.Resolver, here and below. It reads and decodes the body; see
+// decode.go.
 func (in *createInput) Resolve(ctx huma.Context) []error {
 	r, w := humago.Unwrap(ctx)
 	in.ex = w.(*exchange)
@@ -122,8 +122,8 @@ func asErrors(p *Problem) []error {
 	return []error{p}
 }
 
-// readBody reads a body of one of the given media types. A body without a
-// Content-Type is taken for JSON, as the API knows nothing else.
+// readBody reads a body of one of the given media types. A body without Content-Type is
+// read as JSON.
 func readBody(ex *exchange, r *http.Request, types ...string) ([]byte, *Problem) {
 	if given := r.Header.Get("Content-Type"); given != "" {
 		mediaType, params, err := mime.ParseMediaType(given)
@@ -148,9 +148,9 @@ func readBody(ex *exchange, r *http.Request, types ...string) ([]byte, *Problem)
 	}
 	tooLarge := func(limit int64) *Problem {
 		return newProblem(http.StatusRequestEntityTooLarge, "too_large",
-			fmt.Sprintf("The request body is larger than the %d bytes that this server accepts.", limit))
+			fmt.Sprintf("The request body is larger than %d bytes, which is the maximum of this server.", limit))
 	}
-	if b := ex.body; b != nil && r.ContentLength > b.limit { // a client that asks first need not send it
+	if b := ex.body; b != nil && r.ContentLength > b.limit { // a client that waits for 100 Continue does not send the body at all
 		return nil, tooLarge(b.limit)
 	}
 	body, err := io.ReadAll(r.Body)

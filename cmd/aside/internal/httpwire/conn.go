@@ -14,15 +14,15 @@ import (
 )
 
 const (
-	bufferSize = 8 << 10 // also the limit of an answer's header
+	bufferSize = 8 << 10 // also the limit of a response header
 	maxBody    = 64 << 20
 )
 
-// Conn is a connection, made when it is first needed and kept as long as it
-// works. One goroutine uses it, but for Abort.
+// Conn is a connection. It is opened when it is first needed, and kept as long as it
+// works. Only one goroutine may use it, except for Abort.
 type Conn struct {
-	// Request is what the next Do sends. Its Host and User-Agent are set, and Do
-	// sets the length of its body.
+	// Request is the request that the next Do sends. Host and User-Agent are set, and
+	// Do sets the length of the body.
 	Request fasthttp.Request
 
 	endpoint Endpoint
@@ -38,8 +38,8 @@ type Conn struct {
 	closed bool     // by Abort, for good
 }
 
-// NewConn returns a connection to e that is not made yet. timeout bounds each
-// request, with the making of its connection.
+// NewConn returns a connection to e that is not open yet. timeout applies to each
+// request, including the time to open its connection.
 func NewConn(e Endpoint, userAgent string, timeout time.Duration) *Conn {
 	c := &Conn{endpoint: e, timeout: timeout}
 	c.Request.Header.SetHost(e.host)
@@ -50,12 +50,12 @@ func NewConn(e Endpoint, userAgent string, timeout time.Duration) *Conn {
 	return c
 }
 
-// line keeps what fasthttp's errors do not tell: whether a request had gone out,
-// whether an answer had begun, and why it ended.
+// line records what fasthttp's errors do not tell: whether a request was sent, whether a
+// response had begun, and why it ended.
 type line struct {
 	net.Conn
-	sent int64 // bytes of the request under way
-	got  int64 // bytes of its answer
+	sent int64 // bytes of the current request
+	got  int64 // bytes of its response
 	err  error
 }
 
@@ -77,24 +77,24 @@ func (l *line) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// Answer is valid until the next Do.
+// Answer is a response. It is valid until the next Do.
 type Answer struct {
 	Status int
-	// Began is just before the request was written, Ended just after the answer
-	// was read.
+	// Began is the time just before the request was written, Ended the time just after
+	// the response was read.
 	Began, Ended time.Time
 
 	resp *fasthttp.Response
 }
 
-// Header is the value of a header, nil if there is none.
+// Header returns the value of a header, or nil.
 func (a Answer) Header(name string) []byte { return a.resp.Header.Peek(name) }
 
-// Body is the answer's body.
+// Body returns the body of the response.
 func (a Answer) Body() []byte { return a.resp.Body() }
 
-// Do sends the Request, once, and reads the answer, whatever its status. After
-// a Failure the next call connects anew.
+// Do sends the Request once and reads the response, whatever its status. After a Failure
+// the next call opens a new connection.
 func (c *Conn) Do(ctx context.Context) (Answer, *Failure) {
 	deadline := time.Now().Add(c.timeout)
 	if c.line.Conn == nil {
@@ -106,8 +106,8 @@ func (c *Conn) Do(ctx context.Context) (Answer, *Failure) {
 	err := c.line.SetDeadline(deadline)
 	began := time.Now()
 	if err == nil {
-		// fasthttp would send a GET with the length of the body before it, for
-		// which the server would wait.
+		// fasthttp would send a GET with the length of the previous body, and the server
+		// would wait for a body.
 		c.Request.Header.Del("Content-Length")
 		err = c.Request.Write(c.w)
 	}
@@ -133,7 +133,7 @@ func (c *Conn) Do(ctx context.Context) (Answer, *Failure) {
 	return Answer{c.resp.StatusCode(), began, ended, &c.resp}, nil
 }
 
-var errExcess = errors.New("bytes follow the end of the answer")
+var errExcess = errors.New("unexpected bytes after the end of the response")
 
 func (c *Conn) dial(ctx context.Context, deadline time.Time) *Failure {
 	var nc net.Conn
@@ -160,29 +160,29 @@ func (c *Conn) dial(ctx context.Context, deadline time.Time) *Failure {
 	return nil
 }
 
-// explain judges by what the connection said first: fasthttp reports a reset,
-// for one, as the end of input.
+// explain uses the first error of the connection: fasthttp reports a reset, for example,
+// as the end of input.
 func (c *Conn) explain(err error) *Failure {
 	f := &Failure{Kind: Malformed, Detail: err.Error(), Sent: c.line.sent > 0}
 	switch e := c.line.err; {
 	case e == nil:
-		// All bytes came, and they are no answer.
+		// All bytes came, but they are not a response.
 	case isTimeout(e):
-		f.Kind, f.Detail = TimedOut, "no complete answer within "+c.timeout.String()
+		f.Kind, f.Detail = TimedOut, "no complete response within "+c.timeout.String()
 	case c.line.got > 0:
-		f.Kind, f.Detail = Truncated, "the connection ended within the answer: "+e.Error()
+		f.Kind, f.Detail = Truncated, "the connection ended during the response: "+e.Error()
 	case errors.Is(e, io.EOF):
-		f.Kind, f.Detail = Closed, "the connection was closed in place of an answer"
+		f.Kind, f.Detail = Closed, "the server closed the connection without a response"
 	default:
 		f.Kind, f.Detail = Closed, e.Error()
 	}
 	return f
 }
 
-// Dialed is how many connections were made.
+// Dialed returns how many connections were opened.
 func (c *Conn) Dialed() int64 { return c.dialed }
 
-// Close hangs up. A later Do connects anew.
+// Close closes the connection. A later Do opens a new one.
 func (c *Conn) Close() {
 	if c.line.Conn != nil {
 		_ = c.line.Close()
@@ -190,8 +190,7 @@ func (c *Conn) Close() {
 	}
 }
 
-// Abort breaks off the request under way, and all later ones. It may be called
-// by any goroutine.
+// Abort aborts the running request and all later ones. Any goroutine may call it.
 func (c *Conn) Abort() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -32,7 +32,7 @@ func mustConn(t *testing.T, url string, timeout time.Duration) *Conn {
 	return c
 }
 
-// peer is a server that does to each of its connections what handle does.
+// peer is a server that calls handle for each connection.
 func peer(t *testing.T, handle func(c net.Conn, r *bufio.Reader)) (url string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -56,11 +56,10 @@ func peer(t *testing.T, handle func(c net.Conn, r *bufio.Reader)) (url string) {
 	return "http://" + l.Addr().String()
 }
 
-// What is no complete answer is a failure of its kind, and the next request goes
-// out on a new connection. Caught: bytes behind an answer, which would have been
-// read as the next one; a cut within the header reported as closed without an
-// answer; a connection used on after a failure.
-func TestBrokenAnswers(t *testing.T) {
+// Each kind of incomplete response has its kind of failure, and the next request uses a new
+// connection. Caught: bytes after a response, read as the next response; a truncated header
+// reported as closed without a response; a connection used again after a failure.
+func TestBrokenResponses(t *testing.T) {
 	for name, tt := range map[string]struct {
 		bytes string
 		close bool
@@ -113,7 +112,7 @@ func TestBrokenAnswers(t *testing.T) {
 	}
 }
 
-// Caught: the length of a body sent with the next request, which has none.
+// Caught: the next request, without a body, sent the length of the previous body.
 func TestDo(t *testing.T) {
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
@@ -147,9 +146,8 @@ func TestDo(t *testing.T) {
 	}
 }
 
-// The request that a caller may take for not sent is one that was not. Caught:
-// Sent judged by the kind of the failure, so that a request that timed out on
-// its way was taken for one that found no server.
+// If Failure.Sent is false, the request was not sent. Caught: Sent depended on the kind of
+// failure, so that a timeout during sending looked like a missing server.
 func TestSent(t *testing.T) {
 	t.Run("nobody listens", func(t *testing.T) {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -209,9 +207,8 @@ func TestSent(t *testing.T) {
 	})
 }
 
-// A request is sent once, even where the connection turns out to be dead: only
-// the caller knows whether it may be sent again. Caught: a second attempt on a
-// new connection.
+// A request is sent only once, even on a dead connection: only the caller knows whether it
+// can be repeated. Caught: a second attempt on a new connection.
 func TestNothingIsSentTwice(t *testing.T) {
 	var mu sync.Mutex
 	var seen bytes.Buffer
@@ -225,7 +222,7 @@ func TestNothingIsSentTwice(t *testing.T) {
 			fmt.Fprintln(&seen, req.URL.Path)
 			mu.Unlock()
 			if !first {
-				return // as a server does that ends an idle connection just now
+				return // like a server that closes an idle connection at this moment
 			}
 			_, _ = io.WriteString(c, "HTTP/1.1 204 No Content\r\n\r\n")
 		}

@@ -11,35 +11,35 @@ import (
 	"time"
 )
 
-// Endpoint is a URL taken apart for connections and requests.
+// Endpoint is a parsed URL, for connections and requests.
 type Endpoint struct {
-	// Path is the URL's, percent-encoded and without a slash at its end.
+	// Path is the path of the URL, percent-encoded and without a slash at its end.
 	Path string
 
 	address string // host:port
-	host    string // as the Host header has it
+	host    string // for the Host header
 	tls     bool
 }
 
-// Parse reads an http or https URL. Its errors begin with what the URL must be,
-// and never repeat a password that is in it.
+// Parse parses an http or https URL. Its errors begin with a requirement on the URL, such
+// as "must be", and never contain a password.
 func Parse(raw string) (Endpoint, error) {
 	u, err := url.Parse(raw)
 	if err != nil {
-		// url.Error repeats the URL, with whatever password is in it.
+		// url.Error contains the URL, which may have a password.
 		var detail *url.Error
 		if errors.As(err, &detail) {
 			err = detail.Err
 		}
-		return Endpoint{}, fmt.Errorf("cannot be read: %w", err)
+		return Endpoint{}, fmt.Errorf("is not a valid URL: %w", err)
 	}
 	switch {
 	case u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "":
 		return Endpoint{}, errors.New("must be like http://127.0.0.1:8000/path")
 	case u.User != nil:
-		return Endpoint{}, errors.New("must not hold a user or a password: requests are sent without")
+		return Endpoint{}, errors.New("must not contain a user or a password: requests are sent without authentication")
 	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
-		return Endpoint{}, errors.New("must end with its path: what is asked for is put behind it")
+		return Endpoint{}, errors.New("must end with its path, without a query or a fragment")
 	}
 	e := Endpoint{address: u.Host, host: u.Host, tls: u.Scheme == "https"}
 	if u.Port() == "" {
@@ -53,8 +53,8 @@ func Parse(raw string) (Endpoint, error) {
 	return e, nil
 }
 
-// Reach connects to the server once and hangs up, to tell early that nobody is
-// there. It does not shake hands.
+// Reach opens and closes a connection to the server, to report early that no server
+// listens. It does no TLS handshake.
 func (e Endpoint) Reach(ctx context.Context, timeout time.Duration) error {
 	c, err := (&net.Dialer{Timeout: timeout}).DialContext(ctx, "tcp", e.address)
 	switch {
@@ -64,7 +64,7 @@ func (e Endpoint) Reach(ctx context.Context, timeout time.Duration) error {
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Errorf("nobody listens at %s: start the server, or give its address", e.address)
+		return fmt.Errorf("no server listens on %s: start the server, or correct the address", e.address)
 	case isTimeout(err):
 		return fmt.Errorf("%s does not answer within %v: check the address, and whether a firewall lets connections through", e.address, timeout)
 	}

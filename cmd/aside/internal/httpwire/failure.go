@@ -7,27 +7,27 @@ import (
 	"time"
 )
 
-// Kind is what was wrong with a request that got no complete answer.
+// Kind is the kind of failure of a request without a complete response.
 type Kind string
 
-// The kinds. Nothing was sent with the first two.
+// The kinds. With the first two, nothing was sent.
 const (
 	Refused      Kind = "connection refused"
 	NotConnected Kind = "no connection"
 	TimedOut     Kind = "timeout"
-	Closed       Kind = "closed without an answer"
-	Truncated    Kind = "truncated answer"
-	Malformed    Kind = "malformed answer"
+	Closed       Kind = "closed without a response"
+	Truncated    Kind = "truncated response"
+	Malformed    Kind = "malformed response"
 )
 
-// Failure is a request that got no complete answer.
+// Failure is the error of a request without a complete response.
 type Failure struct {
 	Kind   Kind
 	Detail string
-	// Sent: at least a part of the request went out, so that the server may have
-	// acted on it, or may do so yet.
+	// Sent: at least a part of the request was sent, so the server may have processed
+	// it, or may still do so.
 	Sent bool
-	// Began is just before the request was written; zero if it came not so far.
+	// Began is the time just before the request was written; zero if it was not.
 	Began time.Time
 }
 

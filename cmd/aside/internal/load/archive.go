@@ -20,10 +20,9 @@ type Archive struct {
 	odd    odds
 }
 
-// OpenArchive reads in, plain or compressed with gzip, which has size bytes (0
-// if that is not known), and chooses the collection. It needs no seeking: what
-// it has to look at for the choice, at most lookAhead bytes, it keeps and reads
-// again.
+// OpenArchive opens the archive in, plain or compressed with gzip, and chooses the
+// collection. size is the size of in, 0 if unknown. It does not seek: it keeps the
+// bytes that it needs for the choice, at most lookAhead, in memory.
 func OpenArchive(in io.Reader, size int64, sel Selection) (*Archive, error) {
 	a := &Archive{count: &countingReader{in: in}, total: size, extra: extra{}}
 	plain, err := mongodump.Decompress(a.count)
@@ -42,22 +41,22 @@ func OpenArchive(in io.Reader, size int64, sel Selection) (*Archive, error) {
 	return a, err
 }
 
-// Chosen returns the collection that is loaded, and why that one.
+// Chosen returns the collection that is loaded, and the reason for this choice.
 func (a *Archive) Chosen() (namespace, reason string) { return a.chosen, a.reason }
 
 // Extent counts bytes of the file.
 func (a *Archive) Extent() Extent { return Extent{Done: a.count.n, Total: a.total, Unit: Bytes} }
 
-// Extra counts fields that a Todo does not have, _id aside. A store that keeps
-// the documents as they are keeps these too.
+// Extra counts unknown fields, except _id. A store that keeps the documents as they
+// are keeps these too.
 func (a *Archive) Extra() map[string]int64 { return a.extra }
 
-// Odd are the fields that were read otherwise than they are written. A store that
-// keeps the documents as they are keeps these too, and shows them so.
+// Odd are the unusual values. A store that keeps the documents as they are keeps
+// these too, and converts them in the same way.
 func (a *Archive) Odd() []Odd { return a.odd }
 
-// Next returns the collection's next todo. The documents of other collections
-// are passed over, but damage in them is reported.
+// Next returns the collection's next todo. It skips documents of other collections,
+// but reports damage in them.
 func (a *Archive) Next() (todo.Record, error) {
 	for {
 		d, err := a.in.Next()

@@ -7,9 +7,9 @@ import (
 	"github.com/asidecache/aside/cmd/aside/internal/todo/loose"
 )
 
-// decodeBSON reads a document as MongoDB's store shows it.
+// decodeBSON reads a document in the same way as the MongoDB store.
 func decodeBSON(raw bson.Raw, r *reading, unknown extra, odd *odds) (todo.Todo, error) {
-	// First, since the driver's accessors panic on a broken element.
+	// Validate first: the driver's accessors panic on an invalid element.
 	if err := raw.Validate(); err != nil {
 		r.add("", "is not valid BSON: %v", err)
 		return todo.Todo{}, &r.Fault

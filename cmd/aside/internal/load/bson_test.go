@@ -36,7 +36,7 @@ func TestDocumentsDecode(t *testing.T) {
 		name string
 		doc  []byte
 		want todo.Todo
-		says string // of the fault, instead
+		says string // part of the fault instead
 	}{
 		{"as the old system wrote it", dumptest.Doc("_id", oid, "id", "1", "name", "n", "description", "d"),
 			todo.Todo{ID: "1", Name: "n", Description: &text}, ""},
@@ -57,8 +57,8 @@ func TestDocumentsDecode(t *testing.T) {
 		{"empty id", dumptest.Doc("id", "", "name", "n"), todo.Todo{}, `: id must not be empty`},
 		{"long id", dumptest.Doc("id", strings.Repeat("i", 257), "name", "n"), todo.Todo{}, `id must be at most 256 bytes, is 257`},
 		{"id that no URL can name", dumptest.Doc("id", "..", "name", "n"), todo.Todo{}, `id must not be "."`},
-		{"too large", dumptest.Doc("id", "1", "name", strings.Repeat("n", todo.MaxRecordBytes)), todo.Todo{}, `(id "1"): has 66817 bytes of id, name and description together, and may have at most 66816`},
-		{"id twice", dumptest.Doc("id", "1", "id", "2", "name", "n"), todo.Todo{}, `id is there twice`},
+		{"too large", dumptest.Doc("id", "1", "name", strings.Repeat("n", todo.MaxRecordBytes)), todo.Todo{}, `(id "1"): is too large: id, name and description have 66817 bytes together, the maximum is 66816`},
+		{"id twice", dumptest.Doc("id", "1", "id", "2", "name", "n"), todo.Todo{}, `id is given twice`},
 		{"broken UTF-8", dumptest.Doc("id", "1\xff", "name", "n"), todo.Todo{}, `id must be valid UTF-8`},
 		{"not BSON inside", append([]byte{17, 0, 0, 0, 2}, "id\x00\xff\x00\x00\x001\x00..\x00"...), todo.Todo{}, `is not valid BSON`},
 	} {
@@ -81,10 +81,9 @@ func TestDocumentsDecode(t *testing.T) {
 	}
 }
 
-// What MongoDB's store serves can be restored: whatever is odd in a document is
-// read as it is shown, and told of, once for each kind. Caught: 5 documents of 6
-// left out that the service showed; a date after the year 9999 loaded, with which
-// no page could be shown.
+// Every document that the MongoDB store serves can be restored. Unusual values are converted
+// as the store does it, and each kind is reported once. Caught: 5 of 6 such documents were
+// skipped; a date after the year 9999 was loaded, and made it impossible to show its page.
 func TestOddDocumentsAreLoaded(t *testing.T) {
 	late := time.Date(10000, 1, 1, 0, 59, 59, 0, time.UTC)
 	docs := [][]byte{
@@ -93,7 +92,7 @@ func TestOddDocumentsAreLoaded(t *testing.T) {
 		dumptest.Doc("id", "3", "name", "n", "created_at", "2026-01-01T00:00:00Z"),
 		dumptest.Doc("id", "4", "name", 42, "completed", 1.0),
 		dumptest.Doc("id", "5", "created_at", late, "updated_at", "now"),
-		dumptest.Doc("id", 6, "name", 42), // no todo: what is odd in it does not count
+		dumptest.Doc("id", 6, "name", 42), // not a todo: its unusual values do not count
 		dumptest.Doc("id", "7\u202e", "name", "n"),
 	}
 	a := openArchive(t, dumptest.New("test.todos").Add("test.todos", docs...).End("test.todos").Bytes(), load.Selection{Collection: "todos"})
@@ -114,20 +113,19 @@ func TestOddDocumentsAreLoaded(t *testing.T) {
 		fmt.Fprintf(&got, "%s (%d, %s)\n", o.What, o.Count, o.First[strings.Index(o.First, "(id"):])
 	}
 	const want = `completed: a number, read as true or false (2, (id "2"))
-created_at: no BSON date, read as a date (1, (id "3"))
-name: no text, read as text (1, (id "4"))
-created_at: a date out of the years 1 to 9999, left out (1, (id "5"))
-updated_at: no date, left out (1, (id "5"))
+created_at: not a BSON date, read as a date (1, (id "3"))
+name: not a text, read as text (1, (id "4"))
+created_at: a date outside of the years 1 to 9999, ignored (1, (id "5"))
+updated_at: not a date, ignored (1, (id "5"))
 name: missing, read as empty (1, (id "5"))
-id: has characters that cannot be seen, or that turn the direction of writing (1, (id "7\u202e"))
+id: has invisible characters, or characters that change the direction of text (1, (id "7\u202e"))
 `
 	if got.String() != want {
 		t.Errorf("got\n%s\nwant\n%s", &got, want)
 	}
 }
 
-// TestFaultsSayWhere: the offset is that of the document in the decompressed
-// stream, whatever lies before it.
+// TestFaultsSayWhere: the offset is that of the document in the decompressed stream.
 func TestFaultsSayWhere(t *testing.T) {
 	w := dumptest.New("test.users", "test.todos").
 		Add("test.users", otherDocs(3)...).
@@ -165,7 +163,7 @@ func TestExtraFieldsAreCounted(t *testing.T) {
 	}
 }
 
-// TestRawDocumentIsKept: a store that keeps BSON gets the document byte for byte.
+// TestRawDocumentIsKept: a store of BSON documents gets the document unchanged.
 func TestRawDocumentIsKept(t *testing.T) {
 	doc := dumptest.Doc("_id", bson.NewObjectID(), "id", "1", "name", "n", "tags", []string{"x"})
 	a := openArchive(t, dumptest.New("test.todos").Add("test.todos", doc).End("test.todos").Bytes(), load.Selection{})
@@ -178,7 +176,7 @@ func TestRawDocumentIsKept(t *testing.T) {
 	}
 }
 
-// FuzzDocuments: no document makes it panic, and what it accepts keeps the rules.
+// FuzzDocuments: no document causes a panic, and every accepted record is valid.
 func FuzzDocuments(f *testing.F) {
 	for _, doc := range [][]byte{
 		dumptest.Doc("_id", bson.NewObjectID(), "id", "1", "name", "n", "description", "d"),

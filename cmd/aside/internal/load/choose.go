@@ -12,50 +12,51 @@ import (
 	"github.com/asidecache/aside/cmd/aside/internal/printable"
 )
 
-// Selection narrows the choice of a collection; "" is any.
+// Selection restricts the choice of a collection. "" means any.
 type Selection struct{ DB, Collection string }
 
 const (
-	// lookAhead bounds how much of an archive is kept in memory while the choice
-	// is made, in bytes. mongodump writes blocks of up to 16 MiB.
+	// lookAhead is the maximum number of bytes of an archive that are kept in memory
+	// for the choice. mongodump writes blocks of up to 16 MiB.
 	lookAhead = 32 << 20
-	// sampleSize is how many documents of a collection are looked at.
+	// sampleSize is how many documents of a collection are checked.
 	sampleSize = 20
 
 	defaultNamespace  = "test.todos"
 	defaultCollection = "todos"
 )
 
-// candidate is a collection that may be the one to load.
+// candidate is a collection that may contain the todos.
 type candidate struct {
 	mongodump.Namespace
 	sampled, todos int
-	empty          bool // as far as it was read, which was to its end
+	empty          bool // the whole collection was read
 }
 
-// isView: mongodump writes documents of a view with --viewsAsCollections alone.
+// isView reports whether it is a view. mongodump writes documents of a view only with
+// --viewsAsCollections.
 func (c *candidate) isView() bool { return c.Type == "view" }
 
 func (c *candidate) holdsTodos() bool { return c.sampled > 0 && 2*c.todos >= c.sampled }
 func (c *candidate) unknown() bool    { return c.sampled == 0 && !c.empty }
 
-// finding says in words what was seen of it.
+// finding describes what was found in the collection.
 func (c *candidate) finding() string {
 	switch {
 	case c.empty:
 		return "is empty"
 	case c.unknown():
-		return "does not begin in the part of the archive that was looked at"
+		return "is not in the part of the archive that was read"
 	case c.todos == 0:
-		return fmt.Sprintf("holds no todos (of %d documents looked at, none has a string id and a name)", c.sampled)
+		return fmt.Sprintf("contains no todos (none of %d documents has a string id and a name)", c.sampled)
 	default:
-		return fmt.Sprintf("%d of %d documents looked at have a string id and a name", c.todos, c.sampled)
+		return fmt.Sprintf("%d of %d documents have a string id and a name", c.todos, c.sampled)
 	}
 }
 
-// choose picks the collection that holds todos. It goes by what the documents
-// are, and by the name where several collections hold todos, or where their
-// documents come too late in the archive to be looked at.
+// choose picks the collection that contains todos. It looks at the documents. It uses
+// the name if several collections contain todos, or if their documents come too late
+// in the archive.
 func choose(r *mongodump.Reader, sel Selection) (namespace, reason string, err error) {
 	listed := r.Namespaces()
 	var list []*candidate
@@ -72,22 +73,22 @@ func choose(r *mongodump.Reader, sel Selection) (namespace, reason string, err e
 		return "", "", noCandidate(listed, sel)
 	}
 	if len(list) == 1 && sel.Collection != "" && !list[0].isView() {
-		return list[0].String(), "as told", nil
+		return list[0].String(), "as selected", nil
 	}
 	look(r, list)
-	// A view whose documents were not dumped is known by its definition alone.
+	// If the documents of a view were not dumped, only its definition is there.
 	list = slices.DeleteFunc(list, func(c *candidate) bool { return c.isView() && c.empty })
 	switch {
 	case len(list) == 0:
 		return "", "", noCandidate(listed, sel)
 	case len(list) == 1 && sel.Collection != "" && list[0].isView():
-		return list[0].String(), "as told; it is a view that was dumped as a collection", nil
+		return list[0].String(), "as selected; it is a view that was dumped as a collection", nil
 	}
 	return pick(withoutViews(list))
 }
 
-// withoutViews drops the views where others may be meant: they show documents of
-// a collection, and those that were not looked at have most likely none.
+// withoutViews removes the views if there are other candidates. A view shows documents
+// of a collection, and a view that was not read has most likely no documents.
 func withoutViews(list []*candidate) []*candidate {
 	collections := slices.DeleteFunc(slices.Clone(list), (*candidate).isView)
 	if slices.ContainsFunc(collections, (*candidate).holdsTodos) {
@@ -100,7 +101,7 @@ func withoutViews(list []*candidate) []*candidate {
 	return list
 }
 
-// isSystem is for collections that mongodump writes beside the users' own.
+// isSystem reports whether it is a collection of the server or of mongodump.
 func isSystem(ns mongodump.Namespace) bool {
 	switch ns.DB {
 	case "", "admin", "config", "local":
@@ -109,8 +110,8 @@ func isSystem(ns mongodump.Namespace) bool {
 	return strings.HasPrefix(ns.Collection, "system.") || strings.HasPrefix(ns.Collection, "$admin.")
 }
 
-// look samples the candidates until each is known, or lookAhead is reached. A
-// fault of the archive just ends it: the load meets it again, and reports it.
+// look samples the candidates until each is known, or lookAhead is reached. A fault of
+// the archive ends it without an error: the load finds the fault again and reports it.
 func look(r *mongodump.Reader, list []*candidate) {
 	byName := make(map[string]*candidate, len(list))
 	for _, c := range list {
@@ -176,21 +177,21 @@ func pick(list []*candidate) (namespace, reason string, err error) {
 		return holders[0].String(), "the only collection whose documents have a string id and a name", nil
 	default:
 		if c, why := byName(pool); c != nil {
-			return c.String(), fmt.Sprintf("%s, of those that may hold todos: %s", why, names(pool)), nil
+			return c.String(), fmt.Sprintf("%s, among the collections that may contain todos: %s", why, names(pool)), nil
 		}
 		if len(holders) == 1 {
-			return holders[0].String(), fmt.Sprintf("its documents have a string id and a name; not looked at, as they come later: %s",
+			return holders[0].String(), fmt.Sprintf("its documents have a string id and a name; not checked, since they come later: %s",
 				names(without(pool, holders[0]))), nil
 		}
 		if len(pool) == 1 {
-			return pool[0].String(), "the only collection that may hold todos; its documents come later in the archive", nil
+			return pool[0].String(), "the only collection that may contain todos; its documents come later in the archive", nil
 		}
 	}
 	return "", "", unclear(list)
 }
 
-// byName prefers the collection that the service uses by default, then the only
-// one called like it.
+// byName prefers the collection that the service uses by default, then the only one
+// of the same name in another database.
 func byName(list []*candidate) (*candidate, string) {
 	var named []*candidate
 	for _, c := range list {
@@ -202,7 +203,7 @@ func byName(list []*candidate) (*candidate, string) {
 		}
 	}
 	if len(named) == 1 {
-		return named[0], "it is the one called " + defaultCollection
+		return named[0], "it is the only one with the name " + defaultCollection
 	}
 	return nil, ""
 }
@@ -233,7 +234,7 @@ func abbreviate(list []string) string {
 	return strings.Join(list, ", ")
 }
 
-// ChoiceError says that no collection, or more than one, may be meant.
+// ChoiceError says that no collection matches, or more than one.
 type ChoiceError struct{ message string }
 
 func (e *ChoiceError) Error() string { return e.message }
@@ -244,14 +245,14 @@ func noCandidate(listed []mongodump.Namespace, sel Selection) error {
 		all[i] = printable.Name(ns.String())
 		if ns.Type == "view" {
 			all[i] += " (a view)"
-			views = "; of a view there are documents only after mongodump --viewsAsCollections"
+			views = "; mongodump writes documents of a view only with --viewsAsCollections"
 		}
 	}
 	if len(all) == 0 {
-		return &ChoiceError{"the archive lists no collections"}
+		return &ChoiceError{"the archive has no collections"}
 	}
 	if sel == (Selection{}) {
-		return &ChoiceError{"the archive has no collection of users; it lists " + abbreviate(all) + views}
+		return &ChoiceError{"the archive has no user collections; it has " + abbreviate(all) + views}
 	}
 	want := "collection " + printable.Name(sel.Collection)
 	switch {
@@ -260,12 +261,12 @@ func noCandidate(listed []mongodump.Namespace, sel Selection) error {
 	case sel.DB != "":
 		want = "collection " + printable.Name(sel.DB+"."+sel.Collection)
 	}
-	return &ChoiceError{fmt.Sprintf("the archive has no %s; it lists %s%s", want, abbreviate(all), views)}
+	return &ChoiceError{fmt.Sprintf("the archive has no %s; it has %s%s", want, abbreviate(all), views)}
 }
 
 func unclear(list []*candidate) error {
 	var b strings.Builder
-	b.WriteString("cannot tell which collection holds the todos; choose one with --db and --collection:")
+	b.WriteString("several collections may contain the todos; choose one with --db and --collection:")
 	for i, c := range list {
 		if i == 20 {
 			fmt.Fprintf(&b, "\n  and %d more", len(list)-i)

@@ -12,9 +12,9 @@ import (
 	"github.com/asidecache/aside/cmd/aside/internal/mongodump/dumptest"
 )
 
-// archive has one collection for each argument: "name", or "name:todos",
-// "name:other", "name:mixed", "name:late" (todos, after 33 MiB of the others). A
-// name that ends in "(view)" is that of a view.
+// archive returns an archive with one collection for each argument: "name", or "name:todos",
+// "name:other", "name:mixed", "name:late" (todos, after 33 MiB of the others). A name that
+// ends with "(view)" is a view.
 func archive(specs ...string) []byte {
 	var names []string
 	for _, s := range specs {
@@ -49,45 +49,45 @@ func TestChoice(t *testing.T) {
 		specs string
 		sel   load.Selection
 		want  string
-		says  string // of the reason, or of the error
+		says  string // part of the reason or of the error
 	}{
 		{"the only one", "shop.items:todos", load.Selection{}, "shop.items", "only collection whose documents"},
 		{"by its documents", "test.users:other a.b:todos test.notes:other", load.Selection{}, "a.b", "only collection whose documents"},
 		{"documents before names", "test.todos:other a.b:todos", load.Selection{}, "a.b", "only collection whose documents"},
-		{"the default name of two", "other.todos:todos test.todos:todos", load.Selection{}, "test.todos", "it has the default name, of those that may hold todos: other.todos, test.todos"},
-		{"the one called todos", "x.a:todos x.todos:todos", load.Selection{}, "x.todos", "called todos"},
+		{"the default name of two", "other.todos:todos test.todos:todos", load.Selection{}, "test.todos", "it has the default name, among the collections that may contain todos: other.todos, test.todos"},
+		{"the one called todos", "x.a:todos x.todos:todos", load.Selection{}, "x.todos", "the name todos"},
 		{"mostly todos", "x.a:mixed x.b:other", load.Selection{}, "x.a", "only collection"},
 		{"empty", "x.a:other test.todos", load.Selection{}, "test.todos", "it is empty"},
 		{"empty and alone", "x.a", load.Selection{}, "x.a", "it is empty"},
 		{"default name, too late to be looked at", "x.a:other test.todos:late", load.Selection{}, "test.todos", "default name"},
 		{"another name, too late to be looked at", "x.a:other x.b:late", load.Selection{}, "x.b", "come later"},
-		{"a holder and one too late", "x.a:todos x.b:late", load.Selection{}, "x.a", "not looked at, as they come later: x.b"},
+		{"a holder and one too late", "x.a:todos x.b:late", load.Selection{}, "x.a", "not checked, since they come later: x.b"},
 		{"system collections aside", "admin.todos:todos config.x:todos x.system.y:todos x.b:todos", load.Selection{}, "x.b", "only collection"},
 
-		{"as told", "test.todos:todos x.b:other", load.Selection{DB: "x", Collection: "b"}, "x.b", "as told"},
-		{"collection told", "test.todos:todos x.b:todos", load.Selection{Collection: "b"}, "x.b", "as told"},
+		{"as selected", "test.todos:todos x.b:other", load.Selection{DB: "x", Collection: "b"}, "x.b", "as selected"},
+		{"collection told", "test.todos:todos x.b:todos", load.Selection{Collection: "b"}, "x.b", "as selected"},
 		{"collection told, two databases", "test.b:other x.b:todos", load.Selection{Collection: "b"}, "x.b", "only collection whose"},
 		{"database told", "test.todos:todos x.a:other x.b:todos", load.Selection{DB: "x"}, "x.b", "only collection whose"},
 
 		{"a view dumped as a collection", "x.users:other x.open(view):todos", load.Selection{}, "x.open", "only collection whose"},
 		{"a view alone", "x.open(view):todos", load.Selection{}, "x.open", "only collection whose"},
-		{"a view told", "x.todos:todos x.open(view):todos", load.Selection{Collection: "open"}, "x.open", "as told; it is a view that was dumped as a collection"},
+		{"a view told", "x.todos:todos x.open(view):todos", load.Selection{Collection: "open"}, "x.open", "as selected; it is a view that was dumped as a collection"},
 		{"a collection before its view", "x.open(view):todos x.all:todos", load.Selection{}, "x.all", "only collection whose"},
 		{"a view without documents", "x.todos(view) x.all:todos", load.Selection{}, "x.all", "only collection whose"},
 		{"a collection that comes late, and views", "x.a:other x.b:late x.late(view):todos x.none(view)", load.Selection{}, "x.b", "come later"},
 		{"a view that was looked at, and a collection that was not", "x.open(view):todos x.users:other x.b:late", load.Selection{}, "x.open", "come later"},
-		{"no documents of the view told", "x.todos:todos x.open(view)", load.Selection{Collection: "open"}, "", "no collection open; it lists x.todos, x.open (a view); of a view there are documents only after mongodump --viewsAsCollections"},
-		{"views without documents only", "x.a(view)", load.Selection{}, "", "x.a (a view); of a view"},
+		{"no documents of the view told", "x.todos:todos x.open(view)", load.Selection{Collection: "open"}, "", "no collection open; it has x.todos, x.open (a view); mongodump writes documents of a view only with --viewsAsCollections"},
+		{"views without documents only", "x.a(view)", load.Selection{}, "", "x.a (a view); mongodump writes documents of a view"},
 
-		{"two, no name to go by", "x.a:todos x.b:todos x.c:other", load.Selection{}, "", "cannot tell which collection holds the todos; choose one with --db and --collection:\n  x.a 20 of 20 documents"},
-		{"two called todos", "x.todos:todos y.todos:todos", load.Selection{}, "", "cannot tell"},
-		{"none", "x.a:other x.b:other", load.Selection{}, "", "x.b holds no todos"},
-		{"two too late", "x.a:other x.b:late x.c:late", load.Selection{}, "", "cannot tell"},
-		{"not there", "x.a:todos x.b:todos", load.Selection{DB: "x", Collection: "c"}, "", "no collection x.c; it lists x.a, x.b"},
-		{"no such database", "x.a:todos", load.Selection{DB: "y"}, "", "no collection in database y; it lists x.a"},
-		{"no such collection", "x.a:todos", load.Selection{Collection: "y"}, "", "no collection y; it lists x.a"},
-		{"system collections only", "admin.a:todos", load.Selection{}, "", "no collection of users; it lists admin.a"},
-		{"none at all", "", load.Selection{}, "", "lists no collections"},
+		{"two, no name to go by", "x.a:todos x.b:todos x.c:other", load.Selection{}, "", "several collections may contain the todos; choose one with --db and --collection:\n  x.a 20 of 20 documents"},
+		{"two called todos", "x.todos:todos y.todos:todos", load.Selection{}, "", "several collections may contain the todos"},
+		{"none", "x.a:other x.b:other", load.Selection{}, "", "x.b contains no todos"},
+		{"two too late", "x.a:other x.b:late x.c:late", load.Selection{}, "", "several collections may contain the todos"},
+		{"not there", "x.a:todos x.b:todos", load.Selection{DB: "x", Collection: "c"}, "", "no collection x.c; it has x.a, x.b"},
+		{"no such database", "x.a:todos", load.Selection{DB: "y"}, "", "no collection in database y; it has x.a"},
+		{"no such collection", "x.a:todos", load.Selection{Collection: "y"}, "", "no collection y; it has x.a"},
+		{"system collections only", "admin.a:todos", load.Selection{}, "", "no user collections; it has admin.a"},
+		{"none at all", "", load.Selection{}, "", "has no collections"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			in := archive(strings.Fields(c.specs)...)
@@ -106,7 +106,7 @@ func TestChoice(t *testing.T) {
 			if got != c.want || !strings.Contains(reason, c.says) {
 				t.Fatalf("got %s, %q; want %s, %q", got, reason, c.want, c.says)
 			}
-			// What was looked at is read again.
+			// The documents that were read for the choice are read again.
 			r, err := mongodump.NewReader(bytes.NewReader(in))
 			if err != nil {
 				t.Fatal(err)
@@ -128,8 +128,8 @@ func TestChoice(t *testing.T) {
 	}
 }
 
-// TestDamageAheadOfTheChoice: a fault that the choice runs into is left to the
-// load, which keeps what lies before it.
+// TestDamageAheadOfTheChoice: the choice ignores a fault. The load finds it again, and loads
+// the records before it.
 func TestDamageAheadOfTheChoice(t *testing.T) {
 	in := dumptest.New("test.todos", "x.b").Add("test.todos", todoDocs(3)...).Bytes()
 	in = in[:len(in)-10]
@@ -145,8 +145,8 @@ func TestDamageAheadOfTheChoice(t *testing.T) {
 	}
 }
 
-// TestDamagedNeighbour: a wrong CRC is reported, whosever it is, and the todos
-// after it are read.
+// TestDamagedNeighbour: a wrong CRC of any collection is reported, and the todos after it are
+// read.
 func TestDamagedNeighbour(t *testing.T) {
 	in := dumptest.New("test.users", "test.todos").
 		Add("test.users", otherDocs(30)...).EndWith("test.users", 1).

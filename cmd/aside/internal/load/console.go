@@ -10,14 +10,14 @@ import (
 	"github.com/asidecache/aside/cmd/aside/internal/printable"
 )
 
-// Progress is how far a run is.
+// Progress is the progress of a run.
 type Progress struct {
 	Settled int64 // records that are in the report
 	Extent  Extent
 	Elapsed time.Duration
 }
 
-// Rate is in records per second since the start.
+// Rate returns the records per second since the start.
 func (p Progress) Rate() float64 {
 	if p.Elapsed <= 0 {
 		return 0
@@ -25,7 +25,7 @@ func (p Progress) Rate() float64 {
 	return float64(p.Settled) / p.Elapsed.Seconds()
 }
 
-// Left is the time left at the pace so far; ok is false if it is not known.
+// Left estimates the remaining time. ok is false if it is unknown.
 func (p Progress) Left() (d time.Duration, ok bool) {
 	e := p.Extent
 	if e.Total <= 0 || e.Done <= 0 || p.Elapsed <= 0 {
@@ -34,10 +34,10 @@ func (p Progress) Left() (d time.Duration, ok bool) {
 	return time.Duration(float64(p.Elapsed) * float64(max(e.Total-e.Done, 0)) / float64(e.Done)), true
 }
 
-// Console shows a run to a person. Its methods are called by one goroutine.
+// Console shows the progress of a run. Only one goroutine calls its methods.
 type Console interface {
-	// Println writes a line that stays. What a terminal would not show as it is,
-	// in a name of the source, is escaped.
+	// Println writes a line. It escapes control characters, which may come from the
+	// source.
 	Println(line string)
 	// Progress is called at the start and after every batch.
 	Progress(p Progress)
@@ -51,8 +51,8 @@ func (silent) Println(string)    {}
 func (silent) Progress(Progress) {}
 func (silent) Close()            {}
 
-// NewLines returns a Console for logs and pipes: a line of progress at most
-// every interval of the run's own clock.
+// NewLines returns a Console for logs and pipes. It writes at most one line of
+// progress per interval of the run's clock.
 func NewLines(w io.Writer, every time.Duration) Console { return &lines{w: w, every: every} }
 
 type lines struct {
@@ -79,13 +79,14 @@ func (l *lines) Progress(p Progress) {
 	fmt.Fprintln(l.w, s)
 }
 
-// NewBar returns a Console for a terminal: a bar with the rate and the time left.
+// NewBar returns a Console for a terminal. It shows a bar with the rate and the
+// remaining time.
 func NewBar(w io.Writer) Console { return &bar{w: w} }
 
 type bar struct {
 	w     io.Writer
-	bar   *progressbar.ProgressBar // made with the first progress, which knows the total
-	drawn bool                     // the cursor is behind it
+	bar   *progressbar.ProgressBar // created with the first progress, which has the total
+	drawn bool                     // the bar is on the screen, and the cursor is after it
 }
 
 func (b *bar) Println(line string) {
@@ -109,7 +110,7 @@ func (b *bar) Progress(p Progress) {
 			progressbar.OptionShowBytes(p.Extent.Unit == Bytes),
 			progressbar.OptionShowTotalBytes(true),
 			progressbar.OptionShowCount(),
-			// The spinner turns with each step, not in a goroutine of its own.
+			// The spinner turns with each step, without a goroutine.
 			progressbar.OptionSetSpinnerChangeInterval(0),
 			progressbar.OptionSetPredictTime(true),
 			progressbar.OptionSetElapsedTime(true),

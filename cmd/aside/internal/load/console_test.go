@@ -19,13 +19,13 @@ func TestPlainLines(t *testing.T) {
 	c := load.NewLines(&out, 5*time.Second)
 	c.Progress(progress(0, 0, 0, 1000))
 	c.Progress(progress(4, 400, 40, 1000))
-	c.Println("left out: something")
+	c.Println("skipped: something")
 	c.Progress(progress(5, 500, 50, 1000))
 	c.Progress(progress(9, 900, 90, 1000))
 	c.Progress(progress(12, 1200, 250, 1000))
 	c.Progress(progress(20, 2000, 300, 0))
 	c.Close()
-	want := `left out: something
+	want := `skipped: something
 500 records, 5 %, 100/s, 1m35s left
 1200 records, 25 %, 100/s, 36s left
 2000 records, 100/s
@@ -35,19 +35,19 @@ func TestPlainLines(t *testing.T) {
 	}
 }
 
-// TestBar looks at what a terminal gets, not at how it is drawn: lines that stay
-// are whole, and the last thing is a line's end.
+// TestBar checks the output of a bar, not its drawing: printed lines are complete, and the
+// output ends with a newline.
 func TestBar(t *testing.T) {
 	for name, total := range map[string]int64{"known total": 1000, "unknown total": 0} {
 		var out bytes.Buffer
 		c := load.NewBar(&out)
 		c.Progress(progress(0, 0, 0, total))
-		c.Println("left out: something")
+		c.Println("skipped: something")
 		c.Progress(progress(4, 400, 500, total))
 		c.Progress(progress(8, 800, 1000, total))
 		c.Close()
 		got := out.String()
-		if !strings.Contains(got, "\rleft out: something\n") {
+		if !strings.Contains(got, "\rskipped: something\n") {
 			t.Errorf("%s: the line is not alone: %q", name, got)
 		}
 		if total > 0 && !strings.Contains(got, "100%") {

@@ -1,4 +1,4 @@
-// Package load brings todos into a store in bulk: from a mongodump archive,
-// from JSON lines, or made up. A Source yields records one by one; Run decodes
-// ahead and inserts in batches, and says what became of every record.
+// Package load loads todos into a store in bulk: from a mongodump archive, from JSON
+// lines, or generated ones. A Source returns records one by one. Run decodes ahead,
+// inserts in batches, and reports the result for all records.
 package load

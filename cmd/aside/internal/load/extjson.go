@@ -11,8 +11,8 @@ import (
 	"github.com/asidecache/aside/cmd/aside/internal/todo/loose"
 )
 
-// jsonValue returns what a value of valid JSON means, in MongoDB's Extended JSON
-// too: version 2, relaxed and canonical, and what version 1 wrote.
+// jsonValue returns the meaning of a value in valid JSON. It also supports MongoDB's
+// Extended JSON: version 2, relaxed and canonical, and version 1.
 func jsonValue(raw json.RawMessage) loose.Value {
 	switch raw[0] {
 	case 'n':
@@ -38,8 +38,8 @@ func jsonValue(raw json.RawMessage) loose.Value {
 	return loose.Value{Kind: loose.Other, Text: b.String()}
 }
 
-// jsonText decodes a string. Half of a surrogate pair, which the decoder would
-// turn into U+FFFD without a word, becomes a broken byte, which is told.
+// jsonText decodes a string. One half of a surrogate pair becomes an invalid byte,
+// which is reported. The decoder would replace it by U+FFFD silently.
 func jsonText(raw json.RawMessage) string {
 	var s string
 	if json.Unmarshal(raw, &s) != nil {
@@ -63,8 +63,8 @@ func double(s string) (loose.Value, bool) {
 	return loose.Value{Kind: loose.Double, Float: f}, err == nil
 }
 
-// extended reads an object that stands for a value which JSON does not have, such
-// as {"$date": ...}.
+// extended reads an object that stands for a type that JSON does not have, such as
+// {"$date": ...}.
 func extended(raw json.RawMessage) (loose.Value, bool) {
 	var object map[string]json.RawMessage
 	if json.Unmarshal(raw, &object) != nil || len(object) != 1 {
@@ -103,8 +103,8 @@ func extended(raw json.RawMessage) (loose.Value, bool) {
 	return loose.Value{}, false
 }
 
-// date reads what stands in {"$date": ...}: text, a number of milliseconds, or
-// such a number as a {"$numberLong": ...}.
+// date reads the value of {"$date": ...}: a text, or a number of milliseconds, which
+// may be a {"$numberLong": ...}.
 func date(inner json.RawMessage, text string) (loose.Value, bool) {
 	if at, ok := loose.ParseTime(text); ok {
 		return loose.Value{Kind: loose.Date, Int: at.UnixMilli()}, true

@@ -12,9 +12,9 @@ import (
 	"github.com/asidecache/aside/cmd/aside/internal/todo"
 )
 
-// Generator makes up todos with the IDs "1" to "count". A record depends on the
-// seed and its own ID only, so another count, or a run that was broken off,
-// gives the same records again. It is not safe for concurrent use.
+// Generator generates todos with the IDs "1" to "count". A record depends only on the
+// seed and its ID. So a run with another count, or after an interruption, generates
+// the same records. A Generator is not safe for concurrent use.
 type Generator struct {
 	seed  uint64
 	next  int64
@@ -48,8 +48,8 @@ func (g *Generator) Next() (todo.Record, error) {
 	return todo.Record{Todo: t}, nil
 }
 
-// At returns record n, from 1. It leaves the times out: a record is then about as
-// large in JSON as those that the workloads were measured with (126 to 170 bytes).
+// At returns record n, from 1. The record has no times. So it is about as large in
+// JSON as the records that the workloads were measured with (126 to 170 bytes).
 func (g *Generator) At(n int64) todo.Todo {
 	g.rand.Seed(g.seed, uint64(n))
 	description := g.description()

@@ -20,8 +20,8 @@ func generate(t *testing.T, count int64, seed uint64) []todo.Todo {
 	return todos
 }
 
-// TestGeneratorIsDeterministic: a record depends on the seed and its ID alone. It
-// caught one stream of random numbers for all records.
+// TestGeneratorIsDeterministic: a record depends only on the seed and its ID. Caught: one
+// stream of random numbers for all records.
 func TestGeneratorIsDeterministic(t *testing.T) {
 	long, short := generate(t, 300, 1), generate(t, 100, 1)
 	if !reflect.DeepEqual(long[:100], short) {
@@ -43,8 +43,8 @@ func TestGeneratorIsDeterministic(t *testing.T) {
 	}
 }
 
-// TestGeneratedGolden fails when a new version of the library that makes up names
-// makes up others: data sets made before can then not be made again.
+// TestGeneratedGolden fails if a new version of the library generates other names: then older
+// data sets cannot be generated again.
 func TestGeneratedGolden(t *testing.T) {
 	const want = `{"id":"2","name":"Write to Apextech LLC","description":"Not more than 249.00; Madelyn in Chandler may know.","completed":false,"version":1}`
 	got, err := json.Marshal(generate(t, 2, 1)[1])

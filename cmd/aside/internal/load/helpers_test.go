@@ -20,15 +20,15 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// memory is a Store of which only InsertMany works.
+// memory is a Store with only InsertMany.
 type memory struct {
 	todo.Store
 
 	mu      sync.Mutex
 	records map[string]todo.Record
 	batches []int
-	// before, if set, runs ahead of each batch; an error of its fails the batch
-	// after failAt records of it.
+	// before, if set, runs before each batch. If it returns an error, the batch fails after
+	// failAt records.
 	before func(ctx context.Context, n int) error
 	failAt int
 }
@@ -63,7 +63,7 @@ func (m *memory) len() int {
 	return len(m.records)
 }
 
-// console keeps what it is told.
+// console records its calls.
 type console struct {
 	lines    []string
 	progress []load.Progress
@@ -73,8 +73,7 @@ func (c *console) Println(line string)      { c.lines = append(c.lines, line) }
 func (c *console) Progress(p load.Progress) { c.progress = append(c.progress, p) }
 func (c *console) Close()                   {}
 
-// script is a Source that gives what it is told, in turn: a todo.Record or an
-// error.
+// script is a Source that returns its items in turn: a todo.Record or an error.
 type script struct {
 	items []any
 	next  int
@@ -137,7 +136,7 @@ func gzipped(t testing.TB, b []byte) []byte {
 	return out.Bytes()
 }
 
-// todoDocs are n documents as older systems wrote them.
+// todoDocs returns n documents as older systems wrote them.
 func todoDocs(n int) (docs [][]byte) {
 	for i := range n {
 		docs = append(docs, dumptest.Doc("id", fmt.Sprint(i), "name", "n", "description", "d"))

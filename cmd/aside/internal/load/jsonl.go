@@ -18,10 +18,9 @@ import (
 // bytes.
 const MaxLine = 16 << 20
 
-// JSONLines reads one JSON object a line, as the API or mongoexport writes it, or
-// an array of objects (mongoexport --jsonArray), or objects of several lines each
-// (mongoexport --pretty); plain or compressed with gzip. Blank lines count and are
-// skipped.
+// JSONLines reads one JSON object per line, as the API or mongoexport writes it, or an
+// array of objects (mongoexport --jsonArray), or objects of several lines (mongoexport
+// --pretty), plain or compressed with gzip. It skips blank lines, but counts them.
 type JSONLines struct {
 	in    *bufio.Reader
 	count *countingReader
@@ -33,16 +32,16 @@ type JSONLines struct {
 	odd   odds
 }
 
-// form is how the objects stand in the file.
+// form is the layout of the file.
 type form uint8
 
 const (
 	oneALine form = iota
 	inArray
-	overLines // one after the other, with new lines in them
+	overLines // one after the other, each with several lines
 )
 
-// OpenJSONLines reads in, which has size bytes (0 if that is not known).
+// OpenJSONLines opens the file in. size is its size, 0 if unknown.
 func OpenJSONLines(in io.Reader, size int64) (*JSONLines, error) {
 	count := &countingReader{in: in}
 	plain, err := mongodump.Decompress(count)
@@ -56,7 +55,7 @@ func OpenJSONLines(in io.Reader, size int64) (*JSONLines, error) {
 	return &JSONLines{in: r, count: count, total: size, form: formOf(r), extra: extra{}}, nil
 }
 
-// formOf looks as far as the first line's second character that is no space.
+// formOf looks at the first two characters of the first line that are not spaces.
 func formOf(r *bufio.Reader) form {
 	begun := false
 	for i := 1; i < r.Size(); i++ {
@@ -83,10 +82,10 @@ func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\
 // Extent counts bytes of the file.
 func (j *JSONLines) Extent() Extent { return Extent{Done: j.count.n, Total: j.total, Unit: Bytes} }
 
-// Extra counts fields that a Todo does not have, _id aside; no store keeps them.
+// Extra counts unknown fields, except _id. No store keeps them.
 func (j *JSONLines) Extra() map[string]int64 { return j.extra }
 
-// Odd are the fields that were read otherwise than they are written.
+// Odd are the unusual values.
 func (j *JSONLines) Odd() []Odd { return j.odd }
 
 // Next returns the next object's record.
@@ -116,8 +115,8 @@ func (j *JSONLines) Next() (todo.Record, error) {
 	}
 }
 
-// readLine returns the next line without white space around it. Of a line that
-// is too long it keeps nothing, and reads on to its end.
+// readLine returns the next line without white space at its ends. It skips a line that
+// is too long, and returns an error for it.
 func (j *JSONLines) readLine() (line []byte, tooLong bool, err error) {
 	j.buf = j.buf[:0]
 	j.n++
@@ -130,7 +129,7 @@ func (j *JSONLines) readLine() (line []byte, tooLong bool, err error) {
 		switch {
 		case err == bufio.ErrBufferFull:
 			continue
-		case err == io.EOF && n > 0: // the last line need not end in a newline
+		case err == io.EOF && n > 0: // the last line may lack its newline
 		case err == io.EOF:
 			return nil, false, err
 		case err != nil:
@@ -143,9 +142,9 @@ func (j *JSONLines) readLine() (line []byte, tooLong bool, err error) {
 	}
 }
 
-// readElement returns the next element of the array, or the next object. Of one
-// that is too long it keeps nothing. An array whose structure is broken has no
-// next element, so that error is final.
+// readElement returns the next element of the array, or the next object. It skips an
+// element that is too long. If the structure of the array is broken, there is no next
+// element, so this error is final.
 func (j *JSONLines) readElement() (text []byte, tooLong bool, err error) {
 	c, err := j.readByte(true)
 	switch {
@@ -158,7 +157,7 @@ func (j *JSONLines) readElement() (text []byte, tooLong bool, err error) {
 	case j.form == inArray && err == nil && c == ',':
 		c, err = j.readByte(true)
 	case j.form == inArray && err == nil:
-		return nil, false, fmt.Errorf("the JSON is broken: want , or ] after element %d, got %q", j.n, c)
+		return nil, false, fmt.Errorf("the JSON is broken: expected , or ] after element %d, found %q", j.n, c)
 	case err == io.EOF && j.form == overLines:
 		return nil, false, io.EOF
 	}
@@ -186,7 +185,7 @@ func (j *JSONLines) readElement() (text []byte, tooLong bool, err error) {
 				return nil, false, err
 			}
 			if n == 0 {
-				return nil, false, fmt.Errorf("the JSON is broken: there is no element %d, but %q", j.n, c)
+				return nil, false, fmt.Errorf("the JSON is broken: expected element %d, found %q", j.n, c)
 			}
 			return j.buf, n > MaxLine, nil
 		}
@@ -200,17 +199,17 @@ func (j *JSONLines) readElement() (text []byte, tooLong bool, err error) {
 	if err == io.EOF {
 		err = io.ErrUnexpectedEOF
 	}
-	return nil, false, fmt.Errorf("cannot read element %d to its end: %w", j.n, err)
+	return nil, false, fmt.Errorf("cannot read all of element %d: %w", j.n, err)
 }
 
-// endOfArray looks for what must not be behind it.
+// endOfArray checks that nothing follows the array.
 func (j *JSONLines) endOfArray() error {
 	c, err := j.readByte(true)
 	switch {
 	case err == nil:
-		return fmt.Errorf("there is something behind the JSON array of %d elements: %q", j.n, c)
+		return fmt.Errorf("unexpected data after the JSON array of %d elements: %q", j.n, c)
 	case err != io.EOF:
-		return fmt.Errorf("cannot read behind the JSON array: %w", err)
+		return fmt.Errorf("cannot read after the end of the JSON array: %w", err)
 	}
 	return io.EOF
 }
@@ -230,7 +229,7 @@ func decodeJSON(text []byte, r *reading, unknown extra, odd *odds) (todo.Todo, e
 		r.add("", format, args...)
 		return todo.Todo{}, &r.Fault
 	}
-	// The decoder would replace broken bytes without a word.
+	// The decoder would replace invalid bytes silently.
 	if !utf8.Valid(text) {
 		return fault("is not valid UTF-8")
 	}
@@ -260,7 +259,7 @@ func decodeJSON(text []byte, r *reading, unknown extra, odd *odds) (todo.Todo, e
 		return fault("%s", badJSON(err, dec))
 	}
 	if _, err := dec.Token(); err != io.EOF {
-		return fault("has something after the object, at its byte %d", dec.InputOffset())
+		return fault("has unexpected data after the object, at its byte %d", dec.InputOffset())
 	}
 	t, err := b.Todo()
 	return t, r.end(t, err, odd)

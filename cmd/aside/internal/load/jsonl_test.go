@@ -46,16 +46,16 @@ func TestLinesDecode(t *testing.T) {
 		{"field names are exact", `{"ID":"7","name":"n"}`, todo.Todo{}, `id is missing`},
 		{"id is a number", `{"id":7,"name":"n"}`, todo.Todo{}, "id must be a string, is a number"},
 		{"id is null", `{"id":null,"name":"n"}`, todo.Todo{}, "id must be a string, is null"},
-		{"id is an ObjectId", `{"id":{"$oid":"6b033538f214e895a0c4285e"},"name":"n"}`, todo.Todo{}, "id must be a string, is neither text nor a number"},
+		{"id is an ObjectId", `{"id":{"$oid":"6b033538f214e895a0c4285e"},"name":"n"}`, todo.Todo{}, "id must be a string, is not a text or a number"},
 		{"empty id", `{"id":"","name":"n"}`, todo.Todo{}, "id must not be empty"},
 		{"half a surrogate pair", `{"id":"\ud800","name":"n"}`, todo.Todo{}, "id must be valid UTF-8"},
-		{"too large", `{"id":"1","name":"` + strings.Repeat("n", todo.MaxRecordBytes) + `"}`, todo.Todo{}, "has 66817 bytes of id, name and description together"},
-		{"id twice", `{"id":"1","id":"2","name":"n"}`, todo.Todo{}, "id is there twice"},
+		{"too large", `{"id":"1","name":"` + strings.Repeat("n", todo.MaxRecordBytes) + `"}`, todo.Todo{}, "id, name and description have 66817 bytes together"},
+		{"id twice", `{"id":"1","id":"2","name":"n"}`, todo.Todo{}, "id is given twice"},
 		{"a string", `"x"`, todo.Todo{}, "is not a JSON object"},
 		{"cut", `{"id":"1","na`, todo.Todo{}, "ends inside the object"},
 		{"not closed", `{"id":"1","name":"n"`, todo.Todo{}, "ends inside the object"},
 		{"garbage", `{"id":"1",,}`, todo.Todo{}, "is not valid JSON"},
-		{"two on one line", `{"id":"1","name":"n"}{"id":"2","name":"n"}`, todo.Todo{}, "something after the object"},
+		{"two on one line", `{"id":"1","name":"n"}{"id":"2","name":"n"}`, todo.Todo{}, "unexpected data after the object"},
 		{"broken UTF-8", "{\"id\":\"1\",\"name\":\"a\xff\"}", todo.Todo{}, "is not valid UTF-8"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -76,9 +76,8 @@ func TestLinesDecode(t *testing.T) {
 	}
 }
 
-// Extended JSON in all its forms, as the tools of MongoDB have written it over the
-// years, gives the todo that it stands for, and nothing in it is odd. Caught:
-// every line of mongoexport refused.
+// All forms of Extended JSON that MongoDB's tools have ever written are read correctly,
+// without unusual values. Caught: every line of mongoexport was refused.
 func TestExtendedJSON(t *testing.T) {
 	at := time.Date(2020, 12, 12, 2, 1, 0, 123e6, time.UTC)
 	for _, v := range []string{
@@ -102,13 +101,13 @@ func TestExtendedJSON(t *testing.T) {
 			t.Errorf("%s: %+v, %v, %v", v, todos, j.Odd(), err)
 		}
 	}
-	// These are read, and told of.
+	// These are read and reported.
 	for field, values := range map[string]map[string]string{
-		"completed":   {`{"$numberInt":"1"}`: "true a number", `0`: "false a number", `"true"`: "true text", `"yes"`: "false neither", `{"$numberDouble":"NaN"}`: "false neither"},
-		"created_at":  {`{"$date":{"$numberLong":"253402304399000"}}`: "0 a date out", `{"$timestamp":{"t":1607738460,"i":1}}`: "2020 no BSON date", `"now"`: "0 no date", `{"$date":"now"}`: "0 no date", `1607738460123`: "0 no date", `{"$date":{"$numberLong":"x"}}`: "0 no date", `"9999-12-31T23:59:59-01:00"`: "0 a date out", `"0000-06-01T00:00:00Z"`: "0 a date out"},
-		"version":     {`-1`: "0 no whole", `{"$numberDecimal":"0.5"}`: "0 no whole", `1e400`: "0 no whole", `"7"`: "7 text", `{"$numberLong":"9223372036854775808"}`: "0 no whole", `2.5`: "0 no whole"},
-		"description": {`5`: "5 no text", `[1, "a"]`: `[1,"a"] no text`, `{"$oid":"6b033538f214e895a0c4285e"}`: "6b033538f214e895a0c4285e no text", `{"$symbol":"s"}`: "s ", `{"$undefined":true}`: "<nil> ", `"a\ud800b"`: "a\ufffdb not valid"},
-		"name":        {`null`: " null", `{"en":"n"}`: `{"en":"n"} no text`},
+		"completed":   {`{"$numberInt":"1"}`: "true a number", `0`: "false a number", `"true"`: "true text", `"yes"`: "false not a boolean", `{"$numberDouble":"NaN"}`: "false not a boolean"},
+		"created_at":  {`{"$date":{"$numberLong":"253402304399000"}}`: "0 a date out", `{"$timestamp":{"t":1607738460,"i":1}}`: "2020 not a BSON date", `"now"`: "0 not a date", `{"$date":"now"}`: "0 not a date", `1607738460123`: "0 not a date", `{"$date":{"$numberLong":"x"}}`: "0 not a date", `"9999-12-31T23:59:59-01:00"`: "0 a date out", `"0000-06-01T00:00:00Z"`: "0 a date out"},
+		"version":     {`-1`: "0 not an integer", `{"$numberDecimal":"0.5"}`: "0 not an integer", `1e400`: "0 not an integer", `"7"`: "7 text", `{"$numberLong":"9223372036854775808"}`: "0 not an integer", `2.5`: "0 not an integer"},
+		"description": {`5`: "5 not a text", `[1, "a"]`: `[1,"a"] not a text`, `{"$oid":"6b033538f214e895a0c4285e"}`: "6b033538f214e895a0c4285e not a text", `{"$symbol":"s"}`: "s ", `{"$undefined":true}`: "<nil> ", `"a\ud800b"`: "a\ufffdb not valid"},
+		"name":        {`null`: " null", `{"en":"n"}`: `{"en":"n"} not a text`},
 	} {
 		for v, want := range values {
 			j := openJSONLines(t, `{"id":"1","`+field+`":`+v+map[bool]string{true: "", false: `,"name":"n"`}[field == "name"]+`}`)
@@ -136,8 +135,8 @@ func TestExtendedJSON(t *testing.T) {
 	}
 }
 
-// The forms that mongoexport has: an array, on one line or several, and objects
-// over several lines. Caught: arrays refused, though mongoexport writes them.
+// The forms of mongoexport: an array on one or several lines, and objects on several lines.
+// Caught: arrays were refused, although mongoexport writes them.
 func TestArraysAndPrettyJSON(t *testing.T) {
 	one, two := `{"_id":1,"id":"1","name":"n [}\" \\"}`, `{"id":"2","name":"m","created_at":{"$date":"2020-12-12T02:01:00Z"}}`
 	pretty := strings.NewReplacer(`{"`, "{\n\t\"", `,"`, ",\n\t\"").Replace
@@ -158,13 +157,13 @@ func TestArraysAndPrettyJSON(t *testing.T) {
 		}
 	}
 	for in, want := range map[string]string{
-		`[]`: "0  EOF", ` [ ] `: "0  EOF", `[`: "0  cannot read element 1 to its end: unexpected EOF",
-		`[` + one: "1  cannot read element 2 to its end: unexpected EOF", `[` + one + `,`: "1  cannot read element 2", `[` + one + "\n" + two + `]`: "1  the JSON is broken: want , or ] after element 1, got '{'",
-		`[` + one + `,]`: "1  the JSON is broken: there is no element 2, but ']'", `[,]`: "0  the JSON is broken: there is no element 1, but ','",
-		`[` + one + `] x`:                       "1  there is something behind the JSON array of 1 elements: 'x'",
+		`[]`: "0  EOF", ` [ ] `: "0  EOF", `[`: "0  cannot read all of element 1: unexpected EOF",
+		`[` + one: "1  cannot read all of element 2: unexpected EOF", `[` + one + `,`: "1  cannot read all of element 2", `[` + one + "\n" + two + `]`: "1  the JSON is broken: expected , or ] after element 1, found '{'",
+		`[` + one + `,]`: "1  the JSON is broken: expected element 2, found ']'", `[,]`: "0  the JSON is broken: expected element 1, found ','",
+		`[` + one + `] x`:                       "1  unexpected data after the JSON array of 1 elements: 'x'",
 		`[1, "a,]", null,[2,{}],` + two + `]`:   "1 element 1: is not a JSON object|element 2: is not a JSON object|element 3: is not a JSON object|element 4: is not a JSON object EOF",
-		`[{"id":7},{"id":"1","na},` + two + `]`: "0 element 1: id must be a string, is a number cannot read element 2 to its end",
-		"{\n\"id\":7}\n{\"id\":\"1\"":           "0 element 1: id must be a string, is a number cannot read element 2 to its end",
+		`[{"id":7},{"id":"1","na},` + two + `]`: "0 element 1: id must be a string, is a number cannot read all of element 2",
+		"{\n\"id\":7}\n{\"id\":\"1\"":           "0 element 1: id must be a string, is a number cannot read all of element 2",
 		`[{"id":"1" "name":"n"},` + two + `]`:   "1 element 1: is not valid JSON",
 	} {
 		todos, faults, _, err := drain(openJSONLines(t, in))
@@ -178,7 +177,7 @@ func TestArraysAndPrettyJSON(t *testing.T) {
 			t.Errorf("%s:\n got %s\nwant %s", in, got, want)
 		}
 	}
-	// An element that is too long costs no memory, and the next one is read.
+	// An element that is too long needs no memory, and the next one is read.
 	in := "[" + `{"id":"1","x":"` + strings.Repeat("x", load.MaxLine) + `"},` + two + "]"
 	todos, faults, _, err := drain(openJSONLines(t, in))
 	if err != io.EOF || len(todos) != 1 || len(faults) != 1 || !strings.Contains(faults[0], "element 1: is longer than") {
@@ -186,8 +185,8 @@ func TestArraysAndPrettyJSON(t *testing.T) {
 	}
 }
 
-// TestLineNumbers: blank lines count, a byte order mark and carriage returns do
-// not matter, and the last line need not be ended.
+// TestLineNumbers: blank lines count, a byte order mark and carriage returns are ignored, and
+// the last line may lack its newline.
 func TestLineNumbers(t *testing.T) {
 	in := "\ufeff" + `{"id":"1","name":"n"}` + "\r\n\n  \n" + `{"name":"n"}` + "\n" + `{"id":"2","name":"n"}`
 	for name, in := range map[string]string{"plain": in, "gzip": string(gzipped(t, []byte(in)))} {
@@ -201,8 +200,8 @@ func TestLineNumbers(t *testing.T) {
 	}
 }
 
-// TestLongLines: the longest line allowed is read, a longer one is one fault, and
-// the line after it is read.
+// TestLongLines: the longest allowed line is read. A longer one is one fault, and the next
+// line is read.
 func TestLongLines(t *testing.T) {
 	const frame = `{"id":"1","name":"n","extra":""}`
 	fits := strings.Replace(frame, `""`, `"`+strings.Repeat("x", load.MaxLine-len(frame)-1)+`"`, 1) + "\n"
@@ -235,8 +234,7 @@ func TestLinesReadFailure(t *testing.T) {
 	}
 }
 
-// TestExtraNamesAreBounded: unknown names cost no memory to speak of, however
-// many there are.
+// TestExtraNamesAreBounded: any number of unknown names needs little memory.
 func TestExtraNamesAreBounded(t *testing.T) {
 	var in strings.Builder
 	for i := range 1000 {
@@ -258,7 +256,7 @@ func TestExtraNamesAreBounded(t *testing.T) {
 	}
 }
 
-// FuzzJSONLines: no input makes it panic, and what it accepts keeps the rules.
+// FuzzJSONLines: no input causes a panic, and every accepted record is valid.
 func FuzzJSONLines(f *testing.F) {
 	f.Add(`{"id":"1","name":"n","description":null,"version":1}`)
 	f.Add(`[{"id":"1","name":"n","created_at":{"$date":{"$numberLong":"1"}}},{"id":"2","version":{"$numberDecimal":"1"}}]`)
@@ -267,7 +265,7 @@ func FuzzJSONLines(f *testing.F) {
 	f.Fuzz(func(t *testing.T, in string) {
 		j, err := load.OpenJSONLines(strings.NewReader(in), 0)
 		if err != nil {
-			return // a broken gzip header
+			return // an invalid gzip header
 		}
 		todos, _, _, err := drain(j)
 		start := strings.TrimLeft(strings.TrimPrefix(in, "\ufeff"), " \t\r\n")

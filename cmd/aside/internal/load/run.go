@@ -13,14 +13,14 @@ import (
 
 // Options of a run. The zero value works.
 type Options struct {
-	// BatchRecords and BatchBytes bound one InsertMany: 1,000 records and 4 MiB
-	// of them if zero. A record that is larger alone goes alone.
+	// BatchRecords and BatchBytes are the maximum size of one InsertMany. Zero means
+	// 1,000 records and 4 MiB. A larger record is inserted alone.
 	BatchRecords int
 	BatchBytes   int
-	// Grace is how long the batch in flight may take once ctx is cancelled: 10
-	// seconds if zero.
+	// Grace is how long the running batch may take after ctx is cancelled. Zero means
+	// 10 seconds.
 	Grace time.Duration
-	// Console is told what goes on; nil is nobody.
+	// Console shows the progress; nil shows nothing.
 	Console Console
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
@@ -45,26 +45,25 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// Report says what became of the records. Read is the sum of Inserted, Existing,
-// Faulty and Unsettled: records that were decoded ahead and never offered to the
-// store are not in it.
+// Report counts the records by their result. Read is the sum of Inserted, Existing,
+// Faulty and Unsettled. It does not include records that were decoded but not sent to
+// the store.
 type Report struct {
 	Read     int64
 	Inserted int64
 	Existing int64 // their ID was taken: by an earlier run, or twice in the source
 	Faulty   int64
-	// Unsettled records were in a batch that failed; the store may hold them.
+	// Unsettled records were in a batch that failed. They may be in the store.
 	Unsettled int64
 	Elapsed   time.Duration
-	// Extra counts the fields that no Todo has. It is known if the source was
-	// read to its end, or up to its damage.
+	// Extra counts unknown fields. It is set if the source was read to its end, or up
+	// to its damage.
 	Extra map[string]int64
-	// Odd are the fields that were read otherwise than they are written, known as
-	// Extra is.
+	// Odd are the unusual values. It is set when Extra is.
 	Odd []Odd
 }
 
-// Rate is in records per second.
+// Rate returns the records per second.
 func (r Report) Rate() float64 {
 	if r.Elapsed <= 0 {
 		return 0
@@ -76,29 +75,29 @@ func (r Report) String() string {
 	s := fmt.Sprintf("%d records read in %.1f s (%.0f/s): %d inserted, %d already there, %d faulty",
 		r.Read, r.Elapsed.Seconds(), r.Rate(), r.Inserted, r.Existing, r.Faulty)
 	if r.Unsettled > 0 {
-		s += fmt.Sprintf(", %d unsettled", r.Unsettled)
+		s += fmt.Sprintf(", %d with unknown outcome", r.Unsettled)
 	}
 	return s
 }
 
-// Errors of Run, beside those of the store and the source.
+// Errors of Run, in addition to those of the store and the source.
 var (
-	// ErrInterrupted: ctx was cancelled. Whatever the report counts is settled.
+	// ErrInterrupted: ctx was cancelled. The counts in the report are final.
 	ErrInterrupted = errors.New("interrupted")
 	// ErrFaulty: some records could not be loaded; all others were.
-	ErrFaulty = errors.New("faulty records were left out")
+	ErrFaulty = errors.New("faulty records were skipped")
 	// ErrSource matches an error of the source: damage, or a failure to read it.
-	ErrSource = errors.New("the source could not be read to its end undamaged")
+	ErrSource = errors.New("the source is damaged or could not be read completely")
 )
 
 const maxShownFaults = 10
 
-// Run loads src into store. The report is right whatever the error: everything
-// that it counts as inserted is in the store, and since records whose ID is
-// taken are skipped, the same load can be started again at any time.
+// Run loads src into store. The report is correct after any error: all records that it
+// counts as inserted are in the store. Records whose ID is taken are skipped, so the
+// same load can be repeated.
 //
-// src is read in a goroutine of Run's. If ctx is cancelled, or the store fails,
-// while src waits for input (a terminal, a pipe), Run does not wait with it.
+// A separate goroutine reads src. If ctx is cancelled, or the store fails, while src
+// waits for input (a terminal, a pipe), Run returns without waiting for it.
 func Run(ctx context.Context, store todo.Store, src Source, opts Options) (Report, error) {
 	r := runner{Options: opts.withDefaults(), store: store}
 	r.start = r.Now()
@@ -109,8 +108,8 @@ func Run(ctx context.Context, store todo.Store, src Source, opts Options) (Repor
 	batches := make(chan batch, 2)
 	go r.decode(decodeCtx, src, batches)
 
-	// The batch in flight outlives ctx: an insert that is cut off would leave it
-	// open what was stored.
+	// The running batch may continue after ctx ends: if it were cancelled, it would
+	// be unknown which records were stored.
 	insertCtx, abort := context.WithCancel(context.WithoutCancel(ctx))
 	defer abort()
 	defer context.AfterFunc(ctx, func() {
@@ -138,7 +137,7 @@ type runner struct {
 	report Report
 }
 
-// batch is a stretch of the source: records to insert, and what else was met.
+// batch is a part of the source: records to insert, and faults.
 type batch struct {
 	records []todo.Record
 	bytes   int
@@ -146,13 +145,13 @@ type batch struct {
 	faulty  int64
 	damage  []error
 	extent  Extent
-	// err ends the source; io.EOF if that is well. extra and odd are set with it.
+	// err ends the source; it is io.EOF at the end. extra and odd are set with it.
 	err   error
 	extra map[string]int64
 	odd   []Odd
 }
 
-// decode sends src's batches until one with an err, or until ctx is done.
+// decode sends the batches of src until one has an err, or until ctx is done.
 func (r *runner) decode(ctx context.Context, src Source, out chan<- batch) {
 	for ctx.Err() == nil {
 		b := r.fill(ctx, src)
@@ -168,8 +167,8 @@ func (r *runner) decode(ctx context.Context, src Source, out chan<- batch) {
 }
 
 func (r *runner) fill(ctx context.Context, src Source) (b batch) {
-	// Faulty records count towards the size too, or a source of nothing else
-	// would never give a batch and show no progress.
+	// Faulty records count towards the size too. Otherwise a source with only
+	// faulty records would show no progress.
 	for len(b.records)+int(b.faulty) < r.BatchRecords && b.bytes < r.BatchBytes && ctx.Err() == nil {
 		rec, err := src.Next()
 		var fault *Fault
@@ -194,7 +193,7 @@ func (r *runner) fill(ctx context.Context, src Source) (b batch) {
 	return b
 }
 
-// size is what a record takes in a batch, in bytes, more or less.
+// size returns the approximate size of a record in a batch, in bytes.
 func size(rec todo.Record) int {
 	n := 64 + len(rec.Todo.ID) + len(rec.Todo.Name) + len(rec.BSON)
 	if d := rec.Todo.Description; d != nil {
@@ -220,7 +219,7 @@ func (r *runner) insertAll(ctx, insertCtx context.Context, batches <-chan batch)
 			case n < maxShownFaults:
 				damage = append(damage, fmt.Errorf("%w: %w", ErrSource, err))
 			case n == maxShownFaults:
-				damage = append(damage, fmt.Errorf("%w: and there is more damage", ErrSource))
+				damage = append(damage, fmt.Errorf("%w: and further damage", ErrSource))
 			}
 		}
 		if err := r.insert(insertCtx, b); err != nil {
@@ -247,7 +246,7 @@ func (r *runner) insertAll(ctx, insertCtx context.Context, batches <-chan batch)
 func (r *runner) showFaults(b batch) {
 	for _, f := range b.faults {
 		if r.report.Faulty < maxShownFaults {
-			r.Console.Println("left out: " + f.Error())
+			r.Console.Println("skipped: " + f.Error())
 		}
 		r.report.Faulty++
 	}
@@ -266,7 +265,7 @@ func (r *runner) insert(ctx context.Context, b batch) error {
 	r.report.Existing += int64(res.Existing)
 	if err != nil {
 		r.report.Unsettled += n - int64(res.Inserted) - int64(res.Existing)
-		return fmt.Errorf("the store failed in a batch of %d records, from id %q: %w", n, b.records[0].Todo.ID, err)
+		return fmt.Errorf("writing a batch of %d records, starting with id %q: %w", n, b.records[0].Todo.ID, err)
 	}
 	return nil
 }

@@ -17,7 +17,7 @@ import (
 	"github.com/asidecache/aside/cmd/aside/internal/todo"
 )
 
-// settled checks the report's promise: every record read has one fate.
+// settled checks that every record in the report has exactly one result.
 func settled(t *testing.T, r load.Report) {
 	t.Helper()
 	if sum := r.Inserted + r.Existing + r.Faulty + r.Unsettled; r.Read != sum {
@@ -45,7 +45,7 @@ func TestRunCountsEveryRecord(t *testing.T) {
 	}
 }
 
-// TestRunAgain: a second run does no harm and says what was there.
+// TestRunAgain: a second run changes nothing and counts the existing records.
 func TestRunAgain(t *testing.T) {
 	store := &memory{}
 	for i, want := range []load.Report{{Read: 25, Inserted: 25}, {Read: 25, Existing: 25}} {
@@ -83,7 +83,7 @@ func TestBatchesAreBounded(t *testing.T) {
 	}
 }
 
-// counted says how many records were taken from it.
+// counted counts the records that were read from it.
 type counted struct {
 	script
 	taken atomic.Int64
@@ -94,8 +94,8 @@ func (c *counted) Next() (todo.Record, error) {
 	return c.script.Next()
 }
 
-// TestDecodingWaitsForTheStore: memory stays flat, since a slow store holds the
-// source up. It caught a queue that was longer than stated.
+// TestDecodingWaitsForTheStore: a slow store delays the source, so that memory stays
+// constant. Caught: a queue that was too long.
 func TestDecodingWaitsForTheStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		gate := make(chan struct{})
@@ -118,8 +118,8 @@ func TestDecodingWaitsForTheStore(t *testing.T) {
 	})
 }
 
-// TestDamageKeepsWhatWasRead: a partial batch before the fault is stored too. It
-// caught an error that overtook the records before it.
+// TestDamageKeepsWhatWasRead: a partial batch before the fault is stored too. Caught: an
+// error that was handled before the previous records.
 func TestDamageKeepsWhatWasRead(t *testing.T) {
 	boom := errors.New("truncated at byte 77")
 	store := &memory{}
@@ -162,7 +162,7 @@ func TestShownFaultsAreFew(t *testing.T) {
 	if n := len(out.lines); n != 11 {
 		t.Fatalf("%d lines: %q", n, out.lines)
 	}
-	if want := `left out: record at byte 7 (id "9"): name is missing`; out.lines[9] != want {
+	if want := `skipped: record at byte 7 (id "9"): name is missing`; out.lines[9] != want {
 		t.Errorf("line 10 is %q, want %q", out.lines[9], want)
 	}
 	if want := "and 2490 more faulty records"; out.lines[10] != want {
@@ -179,7 +179,7 @@ func TestStoreFailure(t *testing.T) {
 		return nil
 	}}
 	report, err := load.Run(t.Context(), store, &script{items: ids(1000)}, load.Options{BatchRecords: 10})
-	if !errors.Is(err, todo.ErrUnavailable) || !strings.Contains(err.Error(), `from id "20"`) {
+	if !errors.Is(err, todo.ErrUnavailable) || !strings.Contains(err.Error(), `starting with id "20"`) {
 		t.Errorf("got %v, want ErrUnavailable and where", err)
 	}
 	settled(t, report)
@@ -188,8 +188,8 @@ func TestStoreFailure(t *testing.T) {
 	}
 }
 
-// TestInterruptFinishesTheBatch: what the report counts is in the store, and the
-// batch in flight is not cut off. It caught ctx being handed to the store.
+// TestInterruptFinishesTheBatch: the running batch is finished, and the records that the
+// report counts are in the store. Caught: ctx was passed to the store.
 func TestInterruptFinishesTheBatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -216,8 +216,8 @@ func TestInterruptFinishesTheBatch(t *testing.T) {
 	})
 }
 
-// TestInterruptIsBounded: a store that hangs gets Grace, and what it did not
-// acknowledge is said to be unsettled.
+// TestInterruptIsBounded: Run waits for a hanging store for Grace. Records that the store did
+// not acknowledge count as unsettled.
 func TestInterruptIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -249,8 +249,8 @@ func (w *waiting) Next() (todo.Record, error) {
 	return todo.Record{}, io.EOF
 }
 
-// TestInterruptDoesNotWaitForInput: a source that waits for a terminal or a pipe
-// does not hold Run up.
+// TestInterruptDoesNotWaitForInput: Run does not wait for a source that waits for a terminal
+// or a pipe.
 func TestInterruptDoesNotWaitForInput(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	src := &waiting{entered: make(chan struct{}), release: make(chan struct{})}
@@ -291,9 +291,9 @@ func TestRunUsesItsClock(t *testing.T) {
 	}
 }
 
-// Damage is told, but not a hundred thousand times. Caught: a line for each of as
-// many collections as an archive can have.
-func TestDamageIsNotToldForEver(t *testing.T) {
+// Only some of the damage is reported. Caught: a line for each of a hundred thousand damaged
+// collections.
+func TestShownDamageIsBounded(t *testing.T) {
 	var items []any
 	for i := range 1000 {
 		items = append(items, &load.Damage{Err: fmt.Errorf("broken %d", i)}, record(fmt.Sprint(i)))
@@ -302,7 +302,7 @@ func TestDamageIsNotToldForEver(t *testing.T) {
 	if !errors.Is(err, load.ErrSource) || report.Inserted != 1000 {
 		t.Fatalf("%v, %v", report, err)
 	}
-	if n := strings.Count(err.Error(), "\n") + 1; n != 11 || !strings.Contains(err.Error(), "broken 9\n") || !strings.Contains(err.Error(), "there is more damage") {
+	if n := strings.Count(err.Error(), "\n") + 1; n != 11 || !strings.Contains(err.Error(), "broken 9\n") || !strings.Contains(err.Error(), "further damage") {
 		t.Errorf("%d lines: %v", n, err)
 	}
 }

@@ -9,40 +9,39 @@ import (
 	"github.com/asidecache/aside/cmd/aside/internal/todo"
 )
 
-// Source yields records in order. It is not safe for concurrent use.
+// Source returns records in order. It is not safe for concurrent use.
 type Source interface {
-	// Next returns the next record; its BSON is valid until the following call.
-	// The error is io.EOF at the end. After a *Fault (one record that cannot be
-	// loaded) or a *Damage (the source is damaged, but its structure held) the
-	// next call goes on. Any other error is final, and what was returned before
-	// it stands.
+	// Next returns the next record. Its BSON is valid until the next call. The error
+	// is io.EOF at the end. After a *Fault (one record cannot be loaded) or a *Damage
+	// (the source is damaged, but can still be read) the next call continues. Any
+	// other error is final. The records returned before an error are valid.
 	Next() (todo.Record, error)
-	// Extent says how far the source is.
+	// Extent returns how far the source was read.
 	Extent() Extent
-	// Extra counts, by name, the fields met so far that a Todo does not have.
+	// Extra counts, by name, the unknown fields so far.
 	Extra() map[string]int64
-	// Odd are the fields met so far that were read otherwise than they are
-	// written, by kind, in the order of their first.
+	// Odd returns the unusual values so far by kind, in the order of the first of
+	// each kind.
 	Odd() []Odd
 }
 
-// Odd is a way in which fields of records differ from what the service writes.
-// The records are loaded.
+// Odd is a kind of unusual values: the service would not write them. Records with such
+// values are loaded.
 type Odd struct {
 	What  string // which field, and what was made of it
 	Count int64  // of such fields
 	First string // the place of the first one
 }
 
-// Unit is what an Extent counts.
+// Unit is the unit of an Extent.
 type Unit uint8
 
 const (
 	Records Unit = iota
-	Bytes        // of the file as it is, compressed or not
+	Bytes        // of the file, before it is decompressed
 )
 
-// Extent is how far a source is. Total is 0 if it is not known.
+// Extent is how far a source was read. Total is 0 if it is unknown.
 type Extent struct {
 	Done, Total int64
 	Unit        Unit
@@ -50,8 +49,8 @@ type Extent struct {
 
 // Fault is a record that cannot be loaded.
 type Fault struct {
-	// Unit and At are its place: "byte" and the offset in the decompressed
-	// stream, or "line" or "element" and its number from 1.
+	// Unit and At are the place: "byte" and the offset in the decompressed stream, or
+	// "line" or "element" and its number from 1.
 	Unit   string
 	At     int64
 	ID     string // "" if it has none
@@ -94,18 +93,18 @@ func (f *Fault) add(field, format string, args ...any) {
 // Is reports whether target is todo.ErrInvalid.
 func (f *Fault) Is(target error) bool { return target == todo.ErrInvalid }
 
-// reading is a record on its way from a source: what is odd in it counts if it is
-// loaded.
+// reading is a record that is being read. Its unusual values count only if the record
+// is loaded.
 type reading struct {
 	Fault
 	odd []string
 }
 
-// oddity is what loose.Builder and loose.Decode call.
+// oddity is the callback for loose.Builder and loose.Decode.
 func (r *reading) oddity(field, what string) { r.odd = append(r.odd, field+": "+what) }
 
-// end takes what the decoder has made of the record, and applies the rules that
-// do not depend on the encoding. It returns the Fault, if the record has one.
+// end checks the decoded record by the rules that do not depend on the encoding. It
+// returns the Fault, if the record has one.
 func (r *reading) end(t todo.Todo, err error, odd *odds) error {
 	r.ID = t.ID
 	if err == nil {
@@ -122,7 +121,7 @@ func (r *reading) end(t todo.Todo, err error, odd *odds) error {
 		return &r.Fault
 	}
 	if strings.ContainsFunc(t.ID, todo.Invisible) {
-		r.oddity("id", "has characters that cannot be seen, or that turn the direction of writing")
+		r.oddity("id", "has invisible characters, or characters that change the direction of text")
 	}
 	for _, what := range r.odd {
 		odd.add(what, r.place)
@@ -130,7 +129,7 @@ func (r *reading) end(t todo.Todo, err error, odd *odds) error {
 	return nil
 }
 
-// odds counts oddities. Their kinds are few.
+// odds counts unusual values by kind. There are few kinds.
 type odds []Odd
 
 func (o *odds) add(what string, place func() string) {
@@ -143,14 +142,14 @@ func (o *odds) add(what string, place func() string) {
 	*o = append(*o, Odd{What: what, Count: 1, First: place()})
 }
 
-// Damage is a fault of the source as a whole that does not end it.
+// Damage is a fault of the source after which it can still be read.
 type Damage struct{ Err error }
 
 func (d *Damage) Error() string { return d.Err.Error() }
 func (d *Damage) Unwrap() error { return d.Err }
 
-// extra counts unknown fields. A file made to hurt could have a new name in
-// every record, and a long one, so the names kept are few and short.
+// extra counts unknown fields. A malicious file could have a new, long name in every
+// record, so only a few short names are kept.
 type extra map[string]int64
 
 const maxExtra, maxExtraName = 20, 64
@@ -165,7 +164,7 @@ func (e extra) add(name string) {
 	e[name]++
 }
 
-// countingReader counts what is read from a file, for Extent.
+// countingReader counts the bytes that are read from a file, for Extent.
 type countingReader struct {
 	in io.Reader
 	n  int64

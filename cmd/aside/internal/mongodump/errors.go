@@ -8,29 +8,30 @@ import (
 	"github.com/asidecache/aside/cmd/aside/internal/printable"
 )
 
-// Faults of an archive. Every error of a Reader except io.EOF is an *Error that
-// matches one of them.
+// Kinds of errors. Every error of a Reader except io.EOF is an *Error that matches one of
+// them.
 var (
-	// ErrMagic: the stream does not begin as an archive does.
+	// ErrMagic: the stream does not begin like an archive.
 	ErrMagic = errors.New("not a mongodump archive")
 	// ErrTruncated: the stream ends inside the prelude or inside a block.
 	ErrTruncated = errors.New("archive is truncated")
-	// ErrLength: where a document or a terminator must be, there is neither.
+	// ErrLength: the archive has neither a document nor a terminator where one of them
+	// must be.
 	ErrLength = errors.New("bad document length")
-	// ErrHeader: the prelude or a namespace header is not what the format says.
+	// ErrHeader: the prelude or a namespace header does not have the right format.
 	ErrHeader = errors.New("malformed header")
-	// ErrCRC: the documents of a collection are not those that were dumped.
+	// ErrCRC: the documents of a collection differ from those that were dumped.
 	ErrCRC = errors.New("CRC mismatch")
-	// ErrUnfinished: the stream ends between two blocks, before the end of every
-	// collection was seen.
+	// ErrUnfinished: the stream ends between two blocks, before the end of a collection.
 	ErrUnfinished = errors.New("archive ends too early")
-	// ErrBounds: it lists more than a dump can have, which would fill the memory.
+	// ErrBounds: the archive lists more than a dump can have, which would fill the
+	// memory.
 	ErrBounds = errors.New("out of bounds")
 	// ErrRead: the underlying reader failed, or the compressed data is corrupt.
 	ErrRead = errors.New("cannot read")
 )
 
-// Error is a fault in an archive.
+// Error is an error in an archive, with its place.
 type Error struct {
 	Kind      error  // one of the sentinels above
 	Offset    int64  // in bytes from the start of the decompressed stream
@@ -39,8 +40,8 @@ type Error struct {
 	Cause     error  // of the underlying reader or of the BSON decoder; may be nil
 }
 
-// Error has no character in it that a terminal would not show as it is: the names
-// are the archive's.
+// Error returns a text without control characters. Names from the archive may contain
+// them.
 func (e *Error) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "mongodump: %v at byte %d", e.Kind, e.Offset)

@@ -9,9 +9,9 @@ import (
 
 const readBuffer = 256 << 10 // bytes
 
-// Decompress returns the contents of r if r is compressed with gzip (any number
-// of members), and r's own bytes if it is not. It looks at the first two bytes
-// and needs no seeking. An empty r is not an error.
+// Decompress returns the decompressed content of r if r is compressed with gzip (any
+// number of members), otherwise the bytes of r. It checks the first two bytes and does not
+// seek. An empty r is not an error.
 func Decompress(r io.Reader) (io.Reader, error) {
 	in := bufio.NewReaderSize(r, readBuffer)
 	magic, err := in.Peek(2)

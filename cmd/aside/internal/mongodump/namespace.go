@@ -8,14 +8,14 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 )
 
-// Header is what the archive says of itself. Fields that it lacks are zero.
+// Header is the header of the archive. Fields that it lacks are zero.
 type Header struct {
 	FormatVersion string
 	ServerVersion string
 	ToolVersion   string
 }
 
-// Namespace is one collection of an archive, as far as the archive was read.
+// Namespace is one collection of an archive, with what was read of it so far.
 type Namespace struct {
 	DB         string
 	Collection string
@@ -24,7 +24,7 @@ type Namespace struct {
 
 	Documents int64 // read so far
 	Bytes     int64 // of these documents
-	// Complete says that the collection's end was read and its CRC matched.
+	// Complete: the end of the collection was read and its CRC matched.
 	Complete bool
 }
 
@@ -127,8 +127,8 @@ func parseHeader(raw bson.Raw) (h Header, err error) {
 		return h, err
 	}
 	for _, e := range elements {
-		// The versions are for people; a tool that writes them otherwise has
-		// still made an archive.
+		// The versions are only information. An archive with other ones is still an
+		// archive.
 		switch e.Key() {
 		case "version":
 			h.FormatVersion, _ = e.Value().StringValueOK()

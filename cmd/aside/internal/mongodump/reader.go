@@ -15,19 +15,19 @@ import (
 	"github.com/asidecache/aside/cmd/aside/internal/printable"
 )
 
-// MaxDocumentSize is the largest document that a server stores (16 MiB) and the
-// room it allows itself above that, in bytes.
+// MaxDocumentSize is the maximum size of a document in bytes: 16 MiB, the limit of the
+// server, plus the space that the server allows for its own documents.
 const MaxDocumentSize = 16<<20 + 16<<10
 
-// Bounds of what has to be kept in memory. They are far above what dumps have: a
-// collection takes some 300 bytes of the prelude, with 64 indexes 10 KiB.
+// Limits of the data that is kept in memory. They are far above the values of real
+// dumps: a collection needs about 300 bytes of the prelude, with 64 indexes 10 KiB.
 const (
-	// MaxPrelude is the largest prelude, in bytes.
+	// MaxPrelude is the maximum size of the prelude, in bytes.
 	MaxPrelude = 32 << 20
-	// MaxNamespaces is how many collections there may be.
+	// MaxNamespaces is the maximum number of collections.
 	MaxNamespaces = 100_000
-	// MaxNamespace is the longest name of a collection with its database, in
-	// bytes. MongoDB's own bound is 255.
+	// MaxNamespace is the maximum length of a collection name with its database, in
+	// bytes. MongoDB's own limit is 255.
 	MaxNamespace = 512
 )
 
@@ -40,12 +40,12 @@ const (
 type Document struct {
 	Namespace string // as Namespace.String
 	Offset    int64  // of its first byte in the decompressed stream
-	// Raw is well framed (its length and its last byte are right), and not
-	// validated further. It is valid until the next call of Next.
+	// Raw has the right length and last byte, but is not validated further. It is
+	// valid until the next call of Next.
 	Raw bson.Raw
 }
 
-// Reader reads one archive from front to back. It is not safe for concurrent use.
+// Reader reads one archive from start to end. It is not safe for concurrent use.
 type Reader struct {
 	in     *bufio.Reader
 	off    int64 // bytes consumed of the decompressed stream
@@ -58,8 +58,8 @@ type Reader struct {
 	block  *space // whose block is being read; nil between blocks
 }
 
-// NewReader reads the prelude of the archive in r, which may be compressed with
-// gzip. It reads ahead, so r's position afterwards means nothing.
+// NewReader reads the prelude of the archive in r, which may be compressed with gzip. It
+// reads ahead, so the position of r afterwards is undefined.
 func NewReader(r io.Reader) (*Reader, error) {
 	plain, err := Decompress(r)
 	switch {
@@ -79,11 +79,11 @@ func NewReader(r io.Reader) (*Reader, error) {
 	return a, nil
 }
 
-// Header returns what the archive says of itself.
+// Header returns the header of the archive.
 func (r *Reader) Header() Header { return r.header }
 
-// Namespaces returns the collections that the prelude lists, in its order, then
-// any that it does not list and that were met since, each as far as it was read.
+// Namespaces returns the collections of the prelude, in its order, followed by those that
+// were found later.
 func (r *Reader) Namespaces() []Namespace {
 	out := make([]Namespace, len(r.spaces))
 	for i, s := range r.spaces {
@@ -92,13 +92,12 @@ func (r *Reader) Namespaces() []Namespace {
 	return out
 }
 
-// Offset returns how many bytes of the decompressed stream were consumed.
+// Offset returns how many bytes of the decompressed stream were read.
 func (r *Reader) Offset() int64 { return r.off }
 
-// Next returns the next document of any collection, io.EOF at the end of a whole
-// archive, or an *Error. What was returned before an error stands. An error is
-// final, except for ErrCRC: the archive's structure held, so the next call goes
-// on with the other collections.
+// Next returns the next document of any collection, io.EOF at the end of a complete
+// archive, or an *Error. Documents returned before an error are valid. An error is final,
+// except ErrCRC: then the next call continues with the other collections.
 func (r *Reader) Next() (Document, error) {
 	for r.err == nil {
 		if r.block == nil {
@@ -173,8 +172,8 @@ func (r *Reader) readPrelude() error {
 	}
 }
 
-// openBlock reads a namespace header, and if it is a collection's last, the
-// terminator after it.
+// openBlock reads a namespace header. If it is the last one of a collection, it also reads
+// the terminator after it.
 func (r *Reader) openBlock() error {
 	if _, err := r.in.Peek(1); err == io.EOF {
 		return r.finish()
@@ -192,8 +191,9 @@ func (r *Reader) openBlock() error {
 	if err != nil {
 		return &Error{Kind: ErrHeader, Offset: at, Want: want, Cause: err}
 	}
-	// A collection that the prelude does not list is let through: if its name is
-	// a damaged one, it has no end, or the right one's CRC does not match.
+	// A collection that is not in the prelude is accepted. If its name is damaged, an
+	// error follows: its end is missing, or the CRC of the right collection does not
+	// match.
 	s, err := r.space(h.db, h.collection, at)
 	if err != nil {
 		return err
@@ -222,15 +222,15 @@ func (r *Reader) openBlock() error {
 	return nil
 }
 
-// finish tells a whole archive from one that was cut between two blocks.
+// finish returns an error if the archive ends before the end of a collection.
 func (r *Reader) finish() error {
 	var missing []string
 	for _, s := range r.spaces {
 		if s.ended {
 			continue
 		}
-		// The documents of a time series are in its buckets, and its own name
-		// has no block.
+		// The documents of a time series are in its bucket collection. Its own name has
+		// no block.
 		if b := r.byName[join(s.DB, "system.buckets."+s.Collection)]; s.Type == "timeseries" && !s.seen && b != nil && b.ended {
 			continue
 		}
@@ -247,8 +247,8 @@ func (r *Reader) finish() error {
 	return &Error{Kind: ErrUnfinished, Offset: r.off, Want: "the end of " + list, Got: "the end of the archive"}
 }
 
-// space returns the collection, which is a new one if its name is. at is where it
-// was met.
+// space returns the collection of a name, a new one if the name is new. at is the current
+// offset.
 func (r *Reader) space(db, collection string, at int64) (*space, error) {
 	name := join(db, collection)
 	if s := r.byName[name]; s != nil {
@@ -266,7 +266,7 @@ func (r *Reader) space(db, collection string, at int64) (*space, error) {
 	return s, nil
 }
 
-// read returns the next document, or end if a terminator is there instead.
+// read returns the next document. end is true if there is a terminator instead.
 func (r *Reader) read(want string) (doc bson.Raw, end bool, err error) {
 	at := r.off
 	b := r.grow(4)
@@ -284,8 +284,8 @@ func (r *Reader) read(want string) (doc bson.Raw, end bool, err error) {
 			fmt.Sprintf("% x, a length of %d", b, int32(size)))
 	}
 	for have := 4; have < int(size); {
-		// In steps, so that a wrong length in a short file does not cost the
-		// memory that it claims.
+		// Read in steps: a wrong length in a short file must not allocate all that
+		// memory.
 		step := min(int(size), have+readBuffer)
 		b = r.grow(step)
 		n, err := io.ReadFull(r.in, b[have:])
@@ -301,7 +301,7 @@ func (r *Reader) read(want string) (doc bson.Raw, end bool, err error) {
 	return bson.Raw(b), false, nil
 }
 
-// grow returns the buffer with length n, its contents kept.
+// grow returns the buffer with length n and the same content.
 func (r *Reader) grow(n int) []byte {
 	if n > len(r.buf) {
 		r.buf = slices.Grow(r.buf, n-len(r.buf))
@@ -340,7 +340,7 @@ func gotTerminator(end bool) string {
 	return ""
 }
 
-// looksLike names what people most often pass instead of an archive.
+// looksLike recognises the files that people most often use instead of an archive.
 func looksLike(b []byte) string {
 	switch {
 	case len(b) == 0:

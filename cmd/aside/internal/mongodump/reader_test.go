@@ -17,8 +17,7 @@ import (
 	"github.com/asidecache/aside/cmd/aside/internal/mongodump/dumptest"
 )
 
-// read returns what an archive delivers, as "namespace offset bytes", and the
-// error that ended it.
+// read returns the documents of an archive as "namespace offset bytes", and its final error.
 func read(in io.Reader) (docs []string, err error) {
 	r, err := mongodump.NewReader(in)
 	if err != nil {
@@ -35,8 +34,8 @@ func read(in io.Reader) (docs []string, err error) {
 
 func todo(id string) []byte { return dumptest.Doc("id", id, "name", "todo "+id) }
 
-// sample has blocks that interleave, not in the prelude's order, and an empty
-// collection.
+// sample returns an archive with interleaved blocks, in another order than the prelude, and
+// an empty collection.
 func sample() []byte {
 	return dumptest.New("test.users", "test.empty", "test.todos").
 		Add("test.todos", todo("1"), todo("2")).
@@ -116,7 +115,7 @@ func TestGzipIsRecognised(t *testing.T) {
 		"one member":    compress(t, raw),
 		"three members": compress(t, raw[:3], raw[3:half], raw[half:]),
 	} {
-		// One byte a read: what a pipe may do.
+		// One byte per read, as a pipe may do.
 		got, err := read(iotest.OneByteReader(bytes.NewReader(in)))
 		if err != io.EOF || !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: got %d documents and %v, want %d and io.EOF", name, len(got), err, len(want))
@@ -124,8 +123,8 @@ func TestGzipIsRecognised(t *testing.T) {
 	}
 }
 
-// TestFaults: each fault is told apart, with its place and its collection, and
-// the documents before it are delivered.
+// TestFaults: each fault has its own kind, with its place and collection. The documents before
+// it are returned.
 func TestFaults(t *testing.T) {
 	base := func() *dumptest.Writer {
 		return dumptest.New("test.todos").Add("test.todos", todo("1"), todo("2"))
@@ -197,7 +196,7 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// TestCRCMismatchIsNotFinal: one damaged collection does not cost the others.
+// TestCRCMismatchIsNotFinal: one damaged collection does not affect the others.
 func TestCRCMismatchIsNotFinal(t *testing.T) {
 	in := dumptest.New("test.users", "test.todos").
 		Add("test.users", dumptest.Doc("email", "a@example.org")).
@@ -245,10 +244,10 @@ func TestTimeSeriesAreInTheirBuckets(t *testing.T) {
 	}
 }
 
-// TestEveryCut: wherever the stream ends, what came before is delivered and the
-// end is not taken for the archive's own. It caught that the end of the stream
-// between two blocks passed for a whole archive.
-func TestEveryCut(t *testing.T) {
+// TestEveryTruncation: an archive truncated at any byte returns the documents before that
+// byte and then an error. Caught: an archive truncated between two blocks was read as a
+// complete one.
+func TestEveryTruncation(t *testing.T) {
 	raw := sample()
 	want, err := read(bytes.NewReader(raw))
 	if err != io.EOF {
@@ -275,7 +274,7 @@ func TestEveryCut(t *testing.T) {
 	}
 }
 
-// TestEveryFlippedByte: damage is reported, or it did no harm to any document.
+// TestEveryFlippedByte: damage is reported, or it changes no document.
 func TestEveryFlippedByte(t *testing.T) {
 	raw := sample()
 	want, err := read(bytes.NewReader(raw))
@@ -316,7 +315,7 @@ func TestReaderFailure(t *testing.T) {
 	}
 }
 
-// endless repeats one document for ever after the prelude.
+// endless is an archive that repeats one document without end.
 type endless struct{ doc, rest []byte }
 
 func (e *endless) Read(p []byte) (n int, err error) {
@@ -330,7 +329,7 @@ func (e *endless) Read(p []byte) (n int, err error) {
 	return n, nil
 }
 
-// made makes up a stream, piece after piece.
+// made generates a stream piece by piece.
 type made struct {
 	next func(n int) []byte
 	n    int
@@ -351,8 +350,8 @@ func (m *made) Read(p []byte) (n int, err error) {
 	return n, nil
 }
 
-// TestBounds: what an archive lists is bounded, in its prelude and behind it.
-// Caught: an archive of 587 kB, compressed, that took 2.4 GB of memory.
+// TestBounds: the number of collections is limited, in the prelude and after it. Caught: a
+// compressed archive of 587 kB that needed 2.4 GB of memory.
 func TestBounds(t *testing.T) {
 	prelude := dumptest.New().Bytes()
 	open := prelude[:len(prelude)-4] // without its terminator
@@ -397,7 +396,7 @@ func TestBounds(t *testing.T) {
 			t.Errorf("%s: it read %d bytes", name, in.read)
 		}
 	}
-	// As many and as long as there may be.
+	// The maximum number of collections, with the longest names.
 	var list []string
 	for n := range 5000 {
 		list = append(list, fmt.Sprintf("test.%0500d", n))
@@ -407,8 +406,7 @@ func TestBounds(t *testing.T) {
 	}
 }
 
-// TestMemoryIsFlat: a document costs no allocation, so neither does any number of
-// them. It caught a copy of each document.
+// TestMemoryIsFlat: documents need no allocations. Caught: a copy of each document.
 func TestMemoryIsFlat(t *testing.T) {
 	w := dumptest.New("test.todos").Add("test.todos", dumptest.Doc("id", "0", "name", strings.Repeat("x", 1000)))
 	prelude := w.Bytes()

@@ -14,21 +14,21 @@ import (
 )
 
 const (
-	// insertBatch is how many records go out in one command.
+	// insertBatch is the maximum number of records in one command.
 	insertBatch = 1000
-	// insertBytes bounds a batch of large documents: the server takes 48 MB.
+	// insertBytes is the maximum size of a command. The server's limit is 48 MB.
 	insertBytes = 16 << 20
 
 	codeDuplicateKey = 11000
 )
 
-// InsertMany adds records in commands of up to 1,000. A record with BSON is
-// inserted as that document. Of several records with one ID the first is kept.
-// A record whose ID, or whose _id, is taken counts as existing.
+// InsertMany adds records in commands of up to 1,000. If a record has BSON, that
+// document is inserted. Of several records with one ID the first is kept. A record
+// whose ID or _id is taken counts as existing.
 //
-// Before the unique index is known to be there the IDs are looked up first, so
-// a load that is run again does no harm. A second load of documents with other
-// _ids at the same time may then make duplicates.
+// While it is unknown whether the unique index exists, InsertMany looks up the IDs
+// first, so a load can be repeated. But two concurrent loads of documents with
+// different _ids may then create duplicates.
 func (s *Store) InsertMany(ctx context.Context, records []todo.Record) (todo.InsertResult, error) {
 	for i := range records {
 		if err := records[i].Todo.Check(); err != nil {
@@ -109,9 +109,9 @@ func (s *Store) insertBatch(ctx context.Context, records []todo.Record) (res tod
 	return res, err
 }
 
-// countBulk splits the outcome of an unordered insert of n documents: those
-// inserted, those whose key was there, and an error for whatever else failed.
-// If the server gave no answer, nothing is counted.
+// countBulk returns the result of an unordered insert of n documents: how many were
+// inserted, how many existed already, and an error for other failures. Without a reply
+// of the server it counts nothing.
 func countBulk(n int, err error) (inserted, existing int, _ error) {
 	var bulk mongo.BulkWriteException
 	if err == nil {
@@ -129,7 +129,7 @@ func countBulk(n int, err error) (inserted, existing int, _ error) {
 	if bulk.WriteConcernError == nil && existing == len(bulk.WriteErrors) {
 		return inserted, existing, nil
 	}
-	// Those that were there already are counted and no failure.
+	// Existing records are counted and are not failures.
 	bulk.WriteErrors = slices.DeleteFunc(bulk.WriteErrors, func(we mongo.BulkWriteError) bool {
 		return we.HasErrorCode(codeDuplicateKey)
 	})

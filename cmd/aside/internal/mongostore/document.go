@@ -21,25 +21,25 @@ const (
 	fieldVersion     = loose.FieldVersion
 )
 
-// ourFields is the projection of every read: a document may have other fields, of
-// up to 16 MiB, which nobody here looks at.
+// ourFields is the projection of every read: a document may have other fields, up to
+// 16 MiB, which the service does not need.
 var ourFields = bson.D{
 	{Key: fieldID, Value: 1}, {Key: fieldName, Value: 1}, {Key: fieldDescription, Value: 1}, {Key: fieldCompleted, Value: 1},
 	{Key: fieldCreated, Value: 1}, {Key: fieldUpdated, Value: 1}, {Key: fieldVersion, Value: 1},
 }
 
-// contentFields are what an update must find as it was read. A version alone
-// would do if all writers counted it; those of older systems do not.
+// contentFields are the fields that must be unchanged when an update is written. The
+// version alone is not enough: older systems do not count it.
 var contentFields = [...]string{fieldID, fieldName, fieldDescription, fieldCompleted, fieldVersion}
 
-// document is a todo and what it was read from.
+// document is a todo and the document from which it was read.
 type document struct {
 	todo todo.Todo
 	raw  bson.Raw
 }
 
-// newDocument copies raw, of which the driver keeps the memory. ok is false for a
-// document that is no todo.
+// newDocument copies raw, whose memory belongs to the driver. ok is false if the
+// document is not a todo.
 func newDocument(raw bson.Raw) (d document, ok bool) {
 	t, ok := decode(raw)
 	if !ok {
@@ -48,9 +48,9 @@ func newDocument(raw bson.Raw) (d document, ok bool) {
 	return document{t, bytes.Clone(raw)}, true
 }
 
-// encode makes the document of a new record. Times are kept to the millisecond.
-// Its _id is the ID: so two inserts of one ID collide even in a collection where
-// duplicates in old data rule out a unique index on id.
+// encode returns the document of a new record. It keeps times in milliseconds. The _id
+// equals the ID. So two inserts of one ID collide even if duplicates in old data make a
+// unique index on id impossible.
 func encode(t todo.Todo) bson.D {
 	d := bson.D{
 		{Key: fieldKey, Value: t.ID},
@@ -71,7 +71,8 @@ func encode(t todo.Todo) bson.D {
 	return d
 }
 
-// unchanged is a filter that matches the document if it is still as it was read.
+// unchanged returns a filter that matches the document if it has not changed since it
+// was read.
 func (d document) unchanged() bson.D {
 	filter := bson.D{{Key: fieldKey, Value: bson.D{{Key: "$eq", Value: d.raw.Lookup(fieldKey)}}}}
 	for _, name := range contentFields {
@@ -81,7 +82,7 @@ func (d document) unchanged() bson.D {
 		case err != nil:
 			condition = bson.E{Key: "$exists", Value: false}
 		case v.Type == bson.TypeNull, v.Type == bson.TypeUndefined:
-			// null in $eq matches a missing field too, undefined is refused.
+			// null in $eq matches a missing field too. undefined is refused.
 			condition = bson.E{Key: "$type", Value: int32(v.Type)}
 		default:
 			condition = bson.E{Key: "$eq", Value: v}
@@ -91,10 +92,10 @@ func (d document) unchanged() bson.D {
 	return filter
 }
 
-// update changes the document into next. It leaves fields that are not ours, and
-// those that stay as they were shown: what stands there may be more than could be
-// shown, such as a date after the year 9999, and it is not for a change of
-// another field to lose it.
+// update returns the command that changes the document into next. It does not touch
+// unknown fields, nor fields whose shown value does not change: the stored value may
+// be one that cannot be shown, such as a date after the year 9999, and must not be lost
+// when another field changes.
 func (d document) update(next todo.Todo) bson.D {
 	set := bson.D{{Key: fieldVersion, Value: next.Version}}
 	if next.Name != d.todo.Name {
@@ -126,8 +127,7 @@ func (d document) update(next todo.Todo) bson.D {
 	return u
 }
 
-// decode reads a document, and keeps nothing of its memory. ok is false if it is
-// no todo.
+// decode reads a document and does not keep its memory. ok is false if it is not a todo.
 func decode(raw bson.Raw) (t todo.Todo, ok bool) {
 	t, err := loose.Decode(raw, nil, nil)
 	return t, err == nil

@@ -11,7 +11,7 @@ import (
 	"github.com/asidecache/aside/cmd/aside/internal/todo"
 )
 
-// Codes of replies. https://github.com/mongodb/mongo/blob/master/src/mongo/base/error_codes.yml
+// Error codes of the server. https://github.com/mongodb/mongo/blob/master/src/mongo/base/error_codes.yml
 const (
 	codeUnauthorized         = 13
 	codeNamespaceNotFound    = 26
@@ -29,12 +29,12 @@ const (
 	codeTooLargeInserted     = 17420
 )
 
-// read runs a call that changes nothing, and may be run several times.
+// read runs a call that changes nothing. It may run the call several times.
 func (s *Store) read(ctx context.Context, call func(context.Context) error) error {
 	return s.once(ctx, func(ctx context.Context) error { return repeat(ctx, call) })
 }
 
-// once is read for a call that is not repeated.
+// once is like read, but runs the call only once.
 func (s *Store) once(ctx context.Context, call func(context.Context) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -48,8 +48,8 @@ func (s *Store) once(ctx context.Context, call func(context.Context) error) erro
 	return unavailable(ctx, err)
 }
 
-// bounded gives a call a deadline if its context has none: that of the driver
-// would be for each attempt.
+// bounded adds a deadline to a context without one. The driver's own timeout would
+// apply to each attempt.
 func (s *Store) bounded(ctx context.Context) (context.Context, context.CancelFunc) {
 	if _, ok := ctx.Deadline(); ok || s.timeout <= 0 {
 		return ctx, func() {}
@@ -57,8 +57,8 @@ func (s *Store) bounded(ctx context.Context) (context.Context, context.CancelFun
 	return context.WithTimeout(ctx, s.timeout)
 }
 
-// write runs a call that sends one command that changes something, and tells
-// from what became of it whether that may have been applied.
+// write runs a call that sends one write command. Its error tells whether the write may
+// have been applied.
 func (s *Store) write(ctx context.Context, call func(context.Context) error) error {
 	if err := ctx.Err(); err != nil {
 		return unavailable(ctx, err)
@@ -94,8 +94,8 @@ func unavailable(ctx context.Context, err error) error {
 	return fmt.Errorf("%w: %w", todo.ErrUnavailable, withContext(ctx, err))
 }
 
-// withContext adds the context's error where the driver's does not show that the
-// call ended with it, as when a socket reaches the deadline first.
+// withContext adds the context's error if the driver's error does not contain it, for
+// example because the socket reached the deadline first.
 func withContext(ctx context.Context, err error) error {
 	if cause := ctx.Err(); cause != nil && !errors.Is(err, cause) {
 		return fmt.Errorf("%w (%w)", err, cause)
@@ -103,29 +103,29 @@ func withContext(ctx context.Context, err error) error {
 	return err
 }
 
-// isRefusal reports whether the server answered that it did not do it.
+// isRefusal reports whether the server replied that it did not apply the write.
 func isRefusal(err error) bool {
 	var reply mongo.ServerError
 	if !errors.As(err, &reply) || hasWriteConcernError(err) {
 		return false
 	}
-	// A network error is a CommandError too, without a code. The label is on
-	// replies of a server that was interrupted, perhaps behind the write.
+	// A network error is a CommandError without a code. The label is on replies of a
+	// server that was interrupted, possibly after the write.
 	if reply.HasErrorLabel("RetryableWriteError") || reply.HasErrorLabel("NetworkError") {
 		return false
 	}
 	return isReply(err) && !hasCode(err, codeMaxTimeExpired, codeWriteConcernFailed, codeWriteConcernTimeout)
 }
 
-// isReply reports whether err came from the server, with a code.
+// isReply reports whether err is a reply of the server with an error code.
 func isReply(err error) bool {
 	var reply mongo.ServerError
 	return errors.As(err, &reply) &&
 		slices.ContainsFunc(reply.ErrorCodes(), func(code int) bool { return code != 0 })
 }
 
-// hasWriteConcernError reports whether the write was applied, but not
-// acknowledged by the majority: it may be rolled back, or not.
+// hasWriteConcernError reports whether the write was applied but not acknowledged by the
+// majority, so that it may be rolled back.
 func hasWriteConcernError(err error) bool {
 	var one mongo.WriteException
 	var bulk mongo.BulkWriteException

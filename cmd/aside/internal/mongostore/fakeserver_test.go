@@ -11,19 +11,18 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 )
 
-// fakeServer speaks as much of MongoDB's protocol as the driver needs, and
-// answers commands as a test wants: real servers give the errors of interest in
-// bad moments only.
+// fakeServer implements the part of MongoDB's protocol that the driver needs. A test chooses
+// its replies: real servers return the interesting errors only in rare situations.
 type fakeServer struct {
 	uri string
 
 	mu    sync.Mutex
-	sent  []bson.Raw // commands but for those of the handshake and the heartbeat
+	sent  []bson.Raw // commands, except handshakes and heartbeats
 	reply func(name string, cmd bson.Raw) bson.D
 }
 
-// newFakeServer answers with what reply returns; of nil it makes {ok: 1}. It says
-// that it is the primary of a replica set, so that the driver repeats writes.
+// newFakeServer returns a server that replies with the result of reply, or {ok: 1} if that
+// is nil. It acts as the primary of a replica set, so that the driver repeats writes.
 func newFakeServer(t *testing.T, reply func(name string, cmd bson.Raw) bson.D) *fakeServer {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -16,7 +16,7 @@ import (
 	"github.com/asidecache/aside/tests/testserver"
 )
 
-// quick makes calls fail soon while no server is there.
+// quick makes calls fail fast while there is no server.
 var quick = Options{ServerSelectionTimeout: 300 * time.Millisecond}
 
 func TestServerDownAtStart(t *testing.T) {
@@ -73,8 +73,8 @@ func TestServerGoesAwayAndComesBack(t *testing.T) {
 	})
 }
 
-// TestSilentServer: the caller's deadline bounds every call, and a write that was
-// sent is not said to have failed.
+// TestSilentServer: every call ends at the caller's deadline. The error of a write that was
+// sent is that of an unknown outcome.
 func TestSilentServer(t *testing.T) {
 	m := testserver.Mongo(t)
 	proxy := testserver.Toxiproxy(t, m.Addr())
@@ -96,8 +96,8 @@ func TestSilentServer(t *testing.T) {
 	}
 }
 
-// TestLostReply: the write was applied and the answer got lost. It fails if an
-// error of the network counts as "nothing was written".
+// TestLostReply: the write was applied and the reply was lost. Seen to fail if a network
+// error counts as "nothing was written".
 func TestLostReply(t *testing.T) {
 	m := testserver.Mongo(t)
 	direct := mustOpen(t, m.URI(), Options{})
@@ -142,7 +142,7 @@ func TestLostReply(t *testing.T) {
 	}
 }
 
-// TestOutcomeOfWrites has the errors that no test server gives on demand.
+// TestOutcomeOfWrites tries errors that a real server does not return on demand.
 func TestOutcomeOfWrites(t *testing.T) {
 	command := func(code int32, labels ...string) error {
 		return mongo.CommandError{Code: code, Message: "m", Labels: labels}
@@ -250,7 +250,7 @@ func TestBadURI(t *testing.T) {
 	}
 }
 
-// TestPasswordStaysOutOfErrors: also out of those of calls.
+// TestPasswordStaysOutOfErrors: the errors of calls have no password either.
 func TestPasswordStaysOutOfErrors(t *testing.T) {
 	var said logs
 	opts := quick

@@ -15,20 +15,21 @@ import (
 	"github.com/asidecache/aside/cmd/aside/internal/todo"
 )
 
-// identityCollection holds a document {_id, identity} for each collection of todos
-// of its database, whose name is the _id.
+// identityCollection has a document {_id, identity} for each collection of todos in
+// its database. The _id is the name of the collection.
 const (
 	identityCollection = "aside_identity"
 	fieldIdentity      = "identity"
 )
 
-// identityTries bounds the rounds that are lost to others who make it too.
+// identityTries is the maximum number of attempts, if other processes create the
+// identity at the same time.
 const identityTries = 5
 
-// Identity is made of what is kept for the collection, which is made if there is
-// none, and of the names of collection and database: a dump that was restored into
-// another database has another identity than the original. A user who may not write
-// gets todo.ErrNoIdentity until one who may has made it.
+// Identity returns a text made of the stored identity of the collection and the names of
+// collection and database. So a dump that is restored into another database has another
+// identity than the original. Identity creates the stored part if there is none. A user
+// without write permission gets todo.ErrNoIdentity until another user has created it.
 func (s *Store) Identity(ctx context.Context) (string, error) {
 	kept, err := s.keptIdentity(ctx)
 	if err != nil {
@@ -49,11 +50,11 @@ func (s *Store) keptIdentity(ctx context.Context) (string, error) {
 			return id, s.noIdentity(err, "read")
 		}
 		if try == identityTries {
-			return "", fmt.Errorf("%w: the identity of %s was made and cannot be found", todo.ErrUnavailable, s.todos.Name())
+			return "", fmt.Errorf("%w: the identity of %s was created but cannot be found", todo.ErrUnavailable, s.todos.Name())
 		}
-		// Of several at one time one inserts; the others find its document, or are
-		// told that the _id is taken. What counts is what the majority has: looked up
-		// again, not what was sent.
+		// If several processes do this at the same time, one inserts the document. The
+		// others find it, or get the error that the _id is taken. The identity that
+		// counts is the one that a majority read returns.
 		err = s.write(ctx, func(ctx context.Context) error {
 			_, err := s.identities().UpdateOne(ctx,
 				bson.D{{Key: fieldKey, Value: s.todos.Name()}},
@@ -87,7 +88,7 @@ func (s *Store) findIdentity(ctx context.Context) (id string, err error) {
 		return nil
 	})
 	if err == nil && !isIdentity(id) {
-		return "", fmt.Errorf("%w: the document %q in %s.%s has no text of letters and digits as its %s: remove it, then another is made",
+		return "", fmt.Errorf("%w: in the document %q in %s.%s, the field %s is not a text of letters and digits: delete this document, then a new one is created",
 			todo.ErrNoIdentity, s.todos.Name(), s.todos.Database().Name(), identityCollection, fieldIdentity)
 	}
 	return id, err
@@ -102,11 +103,12 @@ func isIdentity(id string) bool {
 	return len(id) >= 16 && len(id) <= 64
 }
 
-// noIdentity tells a missing right, which no waiting mends, from other errors.
+// noIdentity returns ErrNoIdentity if a permission is missing, which a retry cannot
+// fix. Other errors may be temporary.
 func (s *Store) noIdentity(err error, what string) error {
 	if !hasCode(err, codeUnauthorized) {
 		return err
 	}
-	return fmt.Errorf("%w: this user of MongoDB may not %s in the collection %s.%s; grant that, or open the store once as a user who may: %w",
+	return fmt.Errorf("%w: the MongoDB user may not %s in the collection %s.%s; grant this permission, or open the store once as a user who has it: %w",
 		todo.ErrNoIdentity, what, s.todos.Database().Name(), identityCollection, err)
 }

@@ -23,8 +23,7 @@ func TestIdentity(t *testing.T) {
 			return s
 		}
 	})
-	// Collections of one database are other stores, and none of them has more
-	// documents for it.
+	// Each collection of a database is a separate store. Its documents are only todos.
 	m := testserver.Mongo(t)
 	seen := map[string]bool{}
 	for _, name := range []string{"todos", "other"} {
@@ -40,8 +39,8 @@ func TestIdentity(t *testing.T) {
 	}
 }
 
-// A dump of a database has the identity's document in it. Restored under another
-// name it is another store: both may be in use, with one Redis.
+// The dump of a database contains the document of the identity. Restored under another name
+// it is another store, and both can use the same Redis.
 func TestIdentityOfARestoredCopy(t *testing.T) {
 	original, copied := testserver.Mongo(t), testserver.Mongo(t)
 	a, b := mustOpen(t, original.URI(), Options{}), mustOpen(t, copied.URI(), Options{})
@@ -61,9 +60,9 @@ func TestIdentityOfARestoredCopy(t *testing.T) {
 	}
 }
 
-// Of several that make it at one moment one is told that the _id is taken, or that
-// the document is there, and each takes what is kept. Caught: the identity that a
-// node had sent, in place of the one that another node was first with.
+// If several nodes create the identity at the same time, one succeeds and the others use the
+// stored one. Caught: a node used the identity that it had sent, although another node had
+// been first.
 func TestIdentityRaces(t *testing.T) {
 	kept := ""
 	f := newFakeServer(t, func(name string, cmd bson.Raw) bson.D {
@@ -75,7 +74,7 @@ func TestIdentityRaces(t *testing.T) {
 			}
 			return bson.D{{Key: "cursor", Value: bson.D{{Key: "id", Value: int64(0)}, {Key: "ns", Value: "test.aside_identity"}, {Key: "firstBatch", Value: batch}}}, {Key: "ok", Value: 1}}
 		case "update":
-			// The first time another one's document is not seen by a majority yet.
+			// The first time, the majority does not have the other node's document yet.
 			if kept == "" && cmd.Lookup("txnNumber").Int64() > 1 {
 				kept = "OTHERWASFIRST1234567"
 			}
@@ -88,13 +87,13 @@ func TestIdentityRaces(t *testing.T) {
 		t.Errorf("%q, %v", id, err)
 	}
 	kept = "{$ne: null}"
-	if id, err := s.Identity(t.Context()); !errors.Is(err, todo.ErrNoIdentity) || !strings.Contains(err.Error(), "remove it") {
+	if id, err := s.Identity(t.Context()); !errors.Is(err, todo.ErrNoIdentity) || !strings.Contains(err.Error(), "delete this document") {
 		t.Errorf("what is no identity: %q, %v", id, err)
 	}
 }
 
-// A user without the right to write is told so, by an error of its own kind, and
-// reads what others have made.
+// A user without write permission gets ErrNoIdentity, until another user has created the
+// identity.
 func TestIdentityWithoutRights(t *testing.T) {
 	unauthorized := serverError(codeUnauthorized)
 	for name, tc := range map[string]struct{ find, update bson.D }{

@@ -12,44 +12,46 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
+	"github.com/asidecache/aside/cmd/aside/internal/pause"
 	"github.com/asidecache/aside/cmd/aside/internal/printable"
 )
 
-// indexState is what is known of the index on id.
+// indexState is what is known about the index on id.
 type indexState int32
 
 const (
-	indexUnknown indexState = iota // not looked yet, or refused: as if there were none
+	indexUnknown indexState = iota // not checked yet, or refused: treated as no index
 	indexPlain                     // reads are fast, duplicates are possible
 	indexUnique
 )
 
-// Their names differ, since MongoDB 5 and newer can then hold both while the
-// unique one takes over after old data was mended.
+// The names differ, so that MongoDB 5 and newer can have both indexes while the unique
+// one replaces the other after old data was repaired.
 const (
 	nameUnique = "aside_id_unique"
 	namePlain  = "aside_id"
 )
 
 const (
-	// indexTimeout bounds the making of one index: hours, on a large collection.
+	// indexTimeout is the timeout for creating one index, which may take hours for a large
+	// collection.
 	indexTimeout = 24 * time.Hour
 	firstRetry   = time.Second
 	lastRetry    = 30 * time.Second
-	// examples is how many of the IDs that occur twice are reported.
+	// examples is how many duplicate IDs are reported.
 	examples = 5
 )
 
 func (s *Store) unique() bool { return indexState(s.index.Load()) == indexUnique }
 
-// ensureIndex makes the unique index on id and tries again, until ctx ends, while
-// the server cannot be reached. Old data with duplicates gets an index that is
-// not unique, and a warning that names some; after they are gone the next start
-// makes the unique one. A server that refuses indexes leaves things as they are:
-// correct, and slow in a large collection.
+// ensureIndex creates the unique index on id. While the server is unreachable it retries
+// until ctx ends. If old data has duplicates, it creates an index that is not unique and
+// logs a warning with examples. When the duplicates are gone, the next start creates the
+// unique index. If the server refuses indexes, the store works without one: correctly,
+// but slowly in a large collection.
 func (s *Store) ensureIndex(ctx context.Context) {
 	log := s.log.With("database", s.todos.Database().Name(), "collection", s.todos.Name())
-	for pause := firstRetry; ; pause = min(2*pause, lastRetry) {
+	for delay := firstRetry; ; delay = min(2*delay, lastRetry) {
 		state, err := s.makeIndex(ctx, log)
 		if err == errAgain {
 			state, err = s.makeIndex(ctx, log)
@@ -59,26 +61,22 @@ func (s *Store) ensureIndex(ctx context.Context) {
 			return
 		}
 		if hasCode(err, codeUnauthorized, codeCommandNotFound, codeNotImplemented) {
-			log.Warn("MongoDB refuses an index on id; every read of a record scans the collection unless it has one",
+			log.Warn("MongoDB refuses to create an index on id; without an index, every read of a record scans the collection",
 				"error", err)
 			return
 		}
-		level := slog.LevelDebug // while MongoDB is down, others say so
+		level := slog.LevelDebug // while MongoDB is down, other parts report it
 		if isReply(err) {
 			level = slog.LevelWarn
 		}
-		log.Log(ctx, level, "the index on id could not be made yet", "error", err, "retry_in", pause)
-		timer := time.NewTimer(pause)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
+		log.Log(ctx, level, "creating the index on id failed, retrying", "error", err, "retry_in", delay)
+		if !pause.For(ctx, delay) {
 			return
 		}
 	}
 }
 
-// makeIndex looks for an index on id and makes what is missing.
+// makeIndex looks for the index on id and creates it if it is missing.
 func (s *Store) makeIndex(ctx context.Context, log *slog.Logger) (indexState, error) {
 	ctx, cancel := context.WithTimeout(ctx, indexTimeout)
 	defer cancel()
@@ -93,12 +91,12 @@ func (s *Store) makeIndex(ctx context.Context, log *slog.Logger) (indexState, er
 	err = s.createIndex(ctx, nameUnique, true)
 	if err == nil {
 		if took := time.Since(start); took > time.Second {
-			log.Info("made the unique index on id", "took", took.Round(time.Millisecond))
+			log.Info("created the unique index on id", "took", took.Round(time.Millisecond))
 		}
 		if before.ours {
-			// It did while there were duplicates; now it only costs writes.
+			// It was needed while there were duplicates. Now it only slows down writes.
 			if err := s.dropPlain(ctx); err != nil {
-				log.Warn("the index that the unique one replaces was not dropped", "index", namePlain, "error", err)
+				log.Warn("dropping the old index on id failed", "index", namePlain, "error", err)
 			}
 		}
 		return indexUnique, nil
@@ -106,18 +104,20 @@ func (s *Store) makeIndex(ctx context.Context, log *slog.Logger) (indexState, er
 	if !isReply(err) {
 		return indexUnknown, err
 	}
-	// Looked at rather than told from the error: FerretDB's is an internal one.
+	// Look for duplicates instead of checking the error: FerretDB returns an internal
+	// error.
 	duplicates, lookErr := s.duplicates(ctx)
 	switch conflict := hasCode(err, codeIndexOptionsConflict, codeIndexKeyConflict); {
 	case len(duplicates) > 0:
-		log.Warn("ids occur more than once in MongoDB, so the index on id is not unique: "+
-			"of each the document that was inserted first is served; remove the others and start again",
+		log.Warn("MongoDB has several documents with the same id, so the index on id is not unique; "+
+			"the document that was inserted first is served: delete the others and restart",
 			"examples", duplicates)
 	case lookErr == nil && conflict && before.ours:
-		// Servers before MongoDB 5 hold one index on a key. The next round makes it.
+		// Servers before MongoDB 5 have only one index per key. The next round creates the
+		// unique one.
 		return indexUnknown, cmp.Or(s.dropPlain(ctx), errAgain)
 	case conflict && before.plain:
-		log.Warn("the index on id is not unique, and this server cannot hold a unique one beside it: drop it and start again",
+		log.Warn("the index on id is not unique, and this server cannot have a second index on id: drop it and restart",
 			"error", err)
 	default:
 		return indexUnknown, errors.Join(err, lookErr)
@@ -128,7 +128,7 @@ func (s *Store) makeIndex(ctx context.Context, log *slog.Logger) (indexState, er
 	return indexPlain, s.createIndex(ctx, namePlain, false)
 }
 
-// errAgain: something changed, and makeIndex is to be called again.
+// errAgain: something changed, so makeIndex must be called again.
 var errAgain = errors.New("mongostore: indexes changed")
 
 func (s *Store) dropPlain(ctx context.Context) error {
@@ -150,11 +150,11 @@ func (s *Store) createIndex(ctx context.Context, name string, unique bool) error
 	return err
 }
 
-// existing says what indexes there are on id alone and on all documents.
+// existing tells which indexes on id exist that cover all documents and no other field.
 type existing struct {
 	unique bool
 	plain  bool
-	ours   bool // the plain one was made here
+	ours   bool // this package created the plain one
 }
 
 func (s *Store) lookForIndex(ctx context.Context) (found existing, err error) {
@@ -187,12 +187,12 @@ func (s *Store) lookForIndex(ctx context.Context) (found existing, err error) {
 		return true
 	})
 	if hasCode(err, codeNamespaceNotFound) {
-		return existing{}, nil // the index brings the collection
+		return existing{}, nil // there is no collection yet; creating the index creates it
 	}
 	return found, err
 }
 
-// duplicates returns some of the IDs that occur more than once, for a log.
+// duplicates returns some of the duplicate IDs, for the log.
 func (s *Store) duplicates(ctx context.Context) (some []string, err error) {
 	cursor, err := s.todos.Aggregate(ctx, mongo.Pipeline{
 		{{Key: "$group", Value: bson.D{

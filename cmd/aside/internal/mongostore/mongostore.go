@@ -1,20 +1,18 @@
-// Package mongostore keeps todos in MongoDB, or in a server that speaks its
-// protocol.
+// Package mongostore stores todos in MongoDB, or in a server with the same protocol.
 //
 // A record is a document
 //
 //	{_id, id, name, description, completed, created_at, updated_at, version}
 //
-// of which other systems may have written as little as id and name. Fields that
-// are not ours, and _id, survive every update, and so does a field of ours that
-// the update does not change. A document whose id is not text that todo.CheckID
-// accepts is not a todo: it is never returned. In one that is, a field of another
-// type than ours is read as package loose says, so that one odd document never
-// fails a page.
+// Documents of other systems may have only id and name. An update keeps _id, unknown
+// fields, and the fields that it does not change. A document is a todo if its id is a
+// text that todo.CheckID accepts. Other documents are never returned. Fields of a todo
+// with another type are read by the rules of package loose, so that one unusual document
+// does not fail a page.
 //
-// Documents made here have _id equal to id. Old ones have an ObjectId, and old
-// data may hold several documents with one id: the first that was inserted is
-// the record then, the others show up nowhere, and Delete removes them with it.
+// In documents of this package _id equals id. Older documents have an ObjectId as _id,
+// and several documents may have the same id. Then the one that was inserted first is the
+// record. The others are never shown, and Delete removes them too.
 package mongostore
 
 import (
@@ -36,33 +34,34 @@ import (
 	"github.com/asidecache/aside/cmd/aside/internal/todo"
 )
 
-// Options of a Store; the zero value is fine. What the connection string says
-// goes before what stands here, except for reads and writes: those always are
-// at the primary, with read and write concern "majority", and sent again if they
-// fail in a way that may pass, three times in all.
+// Options of a Store. The zero value works. The connection string takes precedence over
+// the options. Its settings for read preference, read and write concern and retries are
+// ignored: all calls go to the primary with read and write concern "majority", and are
+// sent up to three times if the error may be temporary.
 type Options struct {
 	Database   string // default "test"
 	Collection string // default "todos"
-	AppName    string // shown in the server's logs; default "aside"
+	AppName    string // shown in the logs of the server; default "aside"
 
 	MaxPoolSize uint64 // connections to each server; default 100
 
-	// ServerSelectionTimeout bounds the wait for a server that can be used, and
-	// so for how long a call hangs while MongoDB is down. Default 2 s.
+	// ServerSelectionTimeout is how long a call waits for a usable server, for example
+	// while MongoDB is down. Default 2 s.
 	ServerSelectionTimeout time.Duration
-	// ConnectTimeout bounds the making of one connection. Default 2 s.
+	// ConnectTimeout is the timeout for opening a connection. Default 2 s.
 	ConnectTimeout time.Duration
-	// OperationTimeout bounds a call whose context has no deadline. Default 10 s.
+	// OperationTimeout is the timeout of a call whose context has no deadline. Default
+	// 10 s.
 	OperationTimeout time.Duration
 
-	// Logger is told about indexes and old data that breaks our rules; nil means
+	// Logger gets messages about indexes and about invalid old data; nil means
 	// slog.Default().
 	Logger *slog.Logger
 
-	noIndex bool // for tests: stay in the state before the index is known
+	noIndex bool // for tests: never create the index
 }
 
-// closeTimeout bounds the wait for calls that are under way when a Store closes.
+// closeTimeout is how long Close waits for running calls.
 const closeTimeout = 5 * time.Second
 
 // Store is a todo.Store in MongoDB. It is safe for concurrent use.
@@ -82,14 +81,14 @@ type Store struct {
 
 var _ todo.Store = (*Store)(nil)
 
-// Open makes a Store of a connection string, whose path may name the database.
-// It does not wait for the server: while that is down, calls fail with
-// todo.ErrUnavailable, and they succeed once it is up. Only a connection string
-// that cannot be used is an error, which never shows a password; with
-// mongodb+srv:// that includes a name that DNS does not resolve now.
+// Open returns a Store for a connection string, whose path may name the database. It
+// does not wait for the server: while the server is down, calls fail with
+// todo.ErrUnavailable. Open fails only if the connection string is invalid; with
+// mongodb+srv:// also if DNS cannot resolve the name. The error never contains a
+// password.
 //
-// The unique index on id is made in the background; see ensureIndex. ctx is only
-// looked at during the call.
+// The unique index on id is created in the background; see ensureIndex. ctx is used only
+// during the call.
 func Open(ctx context.Context, uri string, opts Options) (*Store, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -103,7 +102,7 @@ func Open(ctx context.Context, uri string, opts Options) (*Store, error) {
 		return nil, fmt.Errorf("mongostore: %w", err)
 	}
 	warnOverridden(log, o)
-	// Set after the URI was read: these are what the service promises.
+	// Set these after the URI: the service's guarantees depend on them.
 	o.SetReadPreference(readpref.Primary()).
 		SetReadConcern(readconcern.Majority()).
 		SetWriteConcern(writeconcern.Majority()).
@@ -162,10 +161,10 @@ func withDefault[T comparable](v, d T) T {
 	return v
 }
 
-// warnOverridden says which settings of the connection string have no effect.
+// warnOverridden logs which settings of the connection string have no effect.
 func warnOverridden(log *slog.Logger, o *options.ClientOptions) {
 	if o.ReadPreference != nil && o.ReadPreference.Mode() != readpref.PrimaryMode {
-		log.Warn("readPreference in the MongoDB URI is ignored: the cache needs reads from the primary",
+		log.Warn("readPreference in the MongoDB URI is ignored: the cache must read from the primary",
 			"readPreference", o.ReadPreference.Mode().String())
 	}
 	if o.ReadConcern != nil && o.ReadConcern.Level != readconcern.Majority().Level {
@@ -187,8 +186,8 @@ func (s *Store) Ping(ctx context.Context) error {
 	})
 }
 
-// Count returns the number of documents from the collection's metadata: an
-// estimate after an unclean shutdown, and where documents are not todos.
+// Count returns the number of documents from the collection's metadata. It is an
+// estimate after an unclean shutdown, or if some documents are not todos.
 func (s *Store) Count(ctx context.Context) (n int64, err error) {
 	err = s.read(ctx, func(ctx context.Context) error {
 		n, err = s.todos.EstimatedDocumentCount(ctx)
@@ -197,8 +196,8 @@ func (s *Store) Count(ctx context.Context) (n int64, err error) {
 	return n, err
 }
 
-// Close waits up to 5 s for calls under way, then drops the connections.
-// Whatever comes later fails with todo.ErrUnavailable. Close may be called again.
+// Close waits up to 5 s for running calls, then closes the connections. Later calls fail
+// with todo.ErrUnavailable. Close may be called again.
 func (s *Store) Close() error { return s.close() }
 
 func (s *Store) disconnect() error {
@@ -224,9 +223,9 @@ func (s *Store) Get(ctx context.Context, id string) (todo.Todo, error) {
 	return doc.todo, nil
 }
 
-// find returns the first document with that ID. Without a sort both a scan and
-// the index on id deliver in the order of insertion; sorting by _id instead
-// would invite the planner to walk the index on _id.
+// find returns the first document with that ID. Without a sort, both a scan and the
+// index on id return documents in the order of insertion. With a sort by _id the planner
+// might scan the index on _id.
 func (s *Store) find(ctx context.Context, id string) (doc document, err error) {
 	err = s.read(ctx, func(ctx context.Context) error {
 		raw, err := s.todos.FindOne(ctx, bson.D{{Key: fieldID, Value: id}}, options.FindOne().SetProjection(ourFields)).Raw()
@@ -245,7 +244,7 @@ func (s *Store) find(ctx context.Context, id string) (doc document, err error) {
 	return doc, err
 }
 
-// idsPerQuery bounds the list in one $in.
+// idsPerQuery is the maximum length of the list in one $in.
 const idsPerQuery = 1000
 
 // GetMany returns the records that exist.
@@ -254,7 +253,7 @@ func (s *Store) GetMany(ctx context.Context, ids []string) (map[string]todo.Todo
 	unreadable := map[string]error{}
 	err := s.eachOf(ctx, ids, ourFields, func(raw bson.Raw) {
 		t, ok := decode(raw)
-		if !ok || found[t.ID].ID != "" || unreadable[t.ID] != nil { // the first by insertion counts, see find
+		if !ok || found[t.ID].ID != "" || unreadable[t.ID] != nil { // the one inserted first counts, see find
 			return
 		}
 		if err := t.CheckSize(); err != nil {
@@ -299,8 +298,8 @@ func (s *Store) eachOf(ctx context.Context, ids []string, projection any, fn fun
 	return nil
 }
 
-// each calls fn with the cursor's documents until it returns false. The
-// document is only valid during the call.
+// each calls fn with the documents of the cursor until fn returns false. A document is
+// valid only during the call.
 func each(ctx context.Context, cursor *mongo.Cursor, err error, fn func(bson.Raw) bool) error {
 	if err != nil {
 		return err
@@ -314,8 +313,8 @@ func each(ctx context.Context, cursor *mongo.Cursor, err error, fn func(bson.Raw
 	return cursor.Err()
 }
 
-// List returns up to limit records behind after. MongoDB compares strings by
-// their bytes.
+// List returns up to limit records with IDs greater than after. MongoDB compares strings
+// by their bytes.
 func (s *Store) List(ctx context.Context, after string, limit int) (todo.Page, error) {
 	if limit < 1 {
 		return todo.Page{}, fmt.Errorf("%w: limit %d, must be at least 1", todo.ErrInvalid, limit)
@@ -323,8 +322,8 @@ func (s *Store) List(ctx context.Context, after string, limit int) (todo.Page, e
 	var page todo.Page
 	err := s.read(ctx, func(ctx context.Context) error {
 		page = todo.Page{}
-		// A string with $gt matches strings alone. The extra documents are to know
-		// whether there is a next page; duplicates may take more than one.
+		// $gt with a string matches only strings. The extra documents show whether there
+		// is a next page. Duplicates may need more than one extra document.
 		cursor, err := s.todos.Find(ctx,
 			bson.D{{Key: fieldID, Value: bson.D{{Key: "$gt", Value: after}}}},
 			options.Find().SetSort(bson.D{{Key: fieldID, Value: 1}}).SetBatchSize(int32(min(limit+1, 10_000))).SetProjection(ourFields))
@@ -332,7 +331,7 @@ func (s *Store) List(ctx context.Context, after string, limit int) (todo.Page, e
 		return each(ctx, cursor, err, func(raw bson.Raw) bool {
 			t, ok := decode(raw)
 			if !ok || t.ID == last {
-				return true // no todo, or a duplicate that was inserted later
+				return true // not a todo, or a duplicate that was inserted later
 			}
 			if n == limit {
 				page.Next = last

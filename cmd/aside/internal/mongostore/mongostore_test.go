@@ -21,7 +21,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// logs keeps what a Store says.
+// logs keeps the log of a Store.
 type logs struct {
 	mu sync.Mutex
 	b  strings.Builder
@@ -84,7 +84,7 @@ func TestStore(t *testing.T) {
 	})
 }
 
-// mustInsertRaw inserts documents behind the store's back, in their order.
+// mustInsertRaw inserts documents without the store, in their order.
 func mustInsertRaw(t *testing.T, todos *mongo.Collection, docs ...bson.D) {
 	t.Helper()
 	for _, d := range docs {
@@ -103,8 +103,8 @@ func mustFindRaw(t *testing.T, todos *mongo.Collection, filter bson.D) bson.M {
 	return m
 }
 
-// TestTutorialRecord: what the tutorial's system wrote is read, updated in place
-// and deleted, and the fields that we do not know stay.
+// TestTutorialRecord: a document of the tutorial's system can be read, updated and deleted.
+// An update keeps unknown fields.
 func TestTutorialRecord(t *testing.T) {
 	s := mustOpen(t, testserver.Mongo(t).URI(), Options{})
 	key := bson.NewObjectID()
@@ -136,8 +136,8 @@ func TestTutorialRecord(t *testing.T) {
 	}
 }
 
-// TestOddDocuments: each of these was found to fail some reader; none may fail a
-// page, and each can be updated and deleted.
+// TestOddDocuments: each of these documents caused an error in some reader. None of them may
+// fail a page, and each can be updated and deleted.
 func TestOddDocuments(t *testing.T) {
 	s := mustOpen(t, testserver.Mongo(t).URI(), Options{noIndex: true})
 	at := time.UnixMilli(1_700_000_000_000).UTC()
@@ -159,7 +159,7 @@ func TestOddDocuments(t *testing.T) {
 	for _, c := range cases {
 		mustInsertRaw(t, s.todos, c.doc)
 	}
-	// These are no todos.
+	// These are not todos.
 	mustInsertRaw(t, s.todos, bson.D{{Key: "id", Value: int32(5)}, {Key: "name", Value: "n"}}, bson.D{{Key: "name", Value: "n"}})
 
 	page, err := s.List(t.Context(), "", 100)
@@ -194,8 +194,8 @@ func show(t todo.Todo) string {
 	return fmt.Sprintf("%+v description %s", t, d)
 }
 
-// TestDuplicatesInOldData: reported with examples and not fatal; the first is the
-// record for every method, and a delete leaves none.
+// TestDuplicatesInOldData: duplicates are reported with examples and are not fatal. Every
+// method uses the first one as the record. A delete removes all of them.
 func TestDuplicatesInOldData(t *testing.T) {
 	m := testserver.Mongo(t)
 	s := mustOpen(t, m.URI(), Options{noIndex: true})
@@ -265,7 +265,7 @@ func TestDuplicatesInOldData(t *testing.T) {
 	}
 }
 
-// TestUsersOwnIndex: a unique index on id that is there already is good enough.
+// TestUsersOwnIndex: an existing unique index on id is used.
 func TestUsersOwnIndex(t *testing.T) {
 	m := testserver.Mongo(t)
 	s := mustOpen(t, m.URI(), Options{noIndex: true})
@@ -283,8 +283,7 @@ func TestUsersOwnIndex(t *testing.T) {
 	}
 }
 
-// TestKeyOfAnotherRecord: the _id that a new record would get may be taken by a
-// document with another id.
+// TestKeyOfAnotherRecord: a document with another id may have the _id of a new record.
 func TestKeyOfAnotherRecord(t *testing.T) {
 	for _, noIndex := range []bool{false, true} {
 		s := mustOpen(t, testserver.Mongo(t).URI(), Options{noIndex: noIndex})
@@ -302,8 +301,8 @@ func TestKeyOfAnotherRecord(t *testing.T) {
 	}
 }
 
-// TestInsertManyOfDocuments: a restore keeps documents as they are, and may be
-// run again; with the unique index and without.
+// TestInsertManyOfDocuments: a restore keeps documents unchanged and can be repeated, with
+// and without the unique index.
 func TestInsertManyOfDocuments(t *testing.T) {
 	for _, noIndex := range []bool{false, true} {
 		t.Run(fmt.Sprintf("noIndex=%v", noIndex), func(t *testing.T) {

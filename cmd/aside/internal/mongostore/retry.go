@@ -9,47 +9,43 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/event"
 	"go.mongodb.org/mongo-driver/v2/mongo"
+
+	"github.com/asidecache/aside/cmd/aside/internal/pause"
 )
 
-// The driver (2.10) sends a command that failed in a way that may pass again at
-// once, and again, until the context's deadline: a MongoDB that answers "exceeded
-// time limit" got tens of thousands of finds for one read. None of its options
-// bounds that; SetMaxAdaptiveRetries is for one other error alone. So reads are
-// repeated here and not by the driver. A write must be repeated by the driver,
-// whose transaction number keeps it from being applied twice: attemptMonitor
-// holds it back between attempts and ends it after the last.
+// After a temporary error the driver (2.10) repeats the command without a pause until the
+// context's deadline. A MongoDB that answered "exceeded time limit" got tens of thousands
+// of finds for one read. No option limits that: SetMaxAdaptiveRetries is only for one
+// other error. So this package repeats reads itself. But the driver must repeat a write,
+// because its transaction number prevents that the write is applied twice. attemptMonitor
+// adds a pause between these attempts, and ends the call after the last one.
 
-// maxAttempts is how often a command is sent: as often as is needed to get over a
-// connection that broke and a primary that stepped down. The wait for a new
-// primary is ServerSelectionTimeout's.
+// maxAttempts is how often a command is sent at most: enough for a broken connection
+// followed by a primary that stepped down. The wait for a new primary is limited by
+// ServerSelectionTimeout.
 const maxAttempts = 3
 
-// pause waits before a command is sent for another time, after it failed n times,
-// or until ctx ends.
-func pause(ctx context.Context, n int) error {
+// waitBeforeRetry waits after n failures, or until ctx ends.
+func waitBeforeRetry(ctx context.Context, n int) error {
 	limit := 25 * time.Millisecond << (2 * min(n, 4)) // 100 ms, 400 ms
-	timer := time.NewTimer(limit/2 + rand.N(limit/2))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
+	if !pause.For(ctx, limit/2+rand.N(limit/2)) {
 		return ctx.Err()
 	}
+	return nil
 }
 
-// repeat runs a call that changes nothing until it succeeds, or fails in a way
-// that will not pass, but at most maxAttempts times.
+// repeat runs a call that changes nothing until it succeeds or fails with a permanent
+// error, but at most maxAttempts times.
 func repeat(ctx context.Context, call func(context.Context) error) error {
 	for n := 1; ; n++ {
 		err := call(ctx)
-		if n == maxAttempts || ctx.Err() != nil || !mayPass(err) || pause(ctx, n) != nil {
+		if n == maxAttempts || ctx.Err() != nil || !mayPass(err) || waitBeforeRetry(ctx, n) != nil {
 			return err
 		}
 	}
 }
 
-// Codes that the driver, too, takes for errors that pass.
+// Codes of temporary errors. The driver has the same list.
 var passingCodes = []int{
 	6,     // HostUnreachable
 	7,     // HostNotFound
@@ -66,9 +62,9 @@ var passingCodes = []int{
 	13436, // NotPrimaryOrSecondary
 }
 
-// mayPass reports whether a read that failed so may succeed a moment later.
+// mayPass reports whether the error of a read may be temporary.
 func mayPass(err error) bool {
-	// A pool that was emptied, since another call lost its connection.
+	// The pool was cleared because another call lost its connection.
 	var pool interface{ Retryable() bool }
 	if errors.As(err, &pool) && pool.Retryable() {
 		return true
@@ -80,14 +76,14 @@ func mayPass(err error) bool {
 	return hasCode(err, passingCodes...)
 }
 
-// attempts knows how often a write's commands went out to a server. It travels in
-// the call's context, which the driver hands to its monitor; one goroutine uses
-// it. The kind of the error would not do: a retry that finds no server fails like
-// a call that was never sent, although its first attempt may have been applied.
+// attempts counts how often the commands of a write were sent to a server. It is in the
+// call's context, which the driver passes to its monitor. Only one goroutine uses it. The
+// kind of the error is not enough: a retry that finds no server fails like a call that
+// was never sent, although its first attempt may have been applied.
 type attempts struct {
 	n       int // commands that were sent
-	number  any // the transaction number of the last one, nil if it had none
-	same    int // how many of the last ones had it
+	number  any // the transaction number of the last command, nil if it had none
+	same    int // how many of the last commands had it
 	failure error
 	gaveUp  bool
 	cancel  context.CancelFunc // ends the call
@@ -96,8 +92,8 @@ type attempts struct {
 type attemptsKey struct{}
 
 var attemptMonitor = &event.CommandMonitor{
-	// The driver calls it in the goroutine of the call, right before it sends the
-	// command, and looks at the context once more after it.
+	// The driver calls it in the goroutine of the call, right before it sends the command,
+	// and checks the context once more afterwards.
 	Started: func(ctx context.Context, e *event.CommandStartedEvent) {
 		if a, ok := ctx.Value(attemptsKey{}).(*attempts); ok {
 			a.started(ctx, e)
@@ -111,14 +107,14 @@ var attemptMonitor = &event.CommandMonitor{
 }
 
 func (a *attempts) started(ctx context.Context, e *event.CommandStartedEvent) {
-	// Only what has a transaction number is repeated, and then with the same one.
+	// Only commands with a transaction number are repeated, with the same number.
 	if number, ok := e.Command.Lookup("txnNumber").Int64OK(); ok && a.number == any(number) {
 		if a.same == maxAttempts {
 			a.gaveUp = true
 			a.cancel()
 			return
 		}
-		if pause(ctx, a.same) != nil {
+		if waitBeforeRetry(ctx, a.same) != nil {
 			return // the driver sees that the context has ended, and sends nothing
 		}
 		a.same++
@@ -131,13 +127,13 @@ func (a *attempts) started(ctx context.Context, e *event.CommandStartedEvent) {
 	a.n++
 }
 
-// explain returns the last failure in place of the error of a call that was ended
-// after its last attempt.
+// explain returns the last failure if the call was ended after its last attempt, instead
+// of the context's error.
 func (a *attempts) explain(err error) error {
 	switch {
 	case !a.gaveUp:
 		return err
-	case a.failure == nil: // the write concern failed, which is no failure of the command
+	case a.failure == nil: // the write concern failed, but not the command
 		return fmt.Errorf("gave up after %d attempts: the write was not confirmed", a.n)
 	}
 	return fmt.Errorf("gave up after %d attempts: %w", a.n, a.failure)

@@ -18,11 +18,10 @@ func serverError(code int, labels ...string) bson.D {
 	return bson.D{{Key: "ok", Value: 0}, {Key: "code", Value: code}, {Key: "errmsg", Value: fmt.Sprintf("made-up error %d", code)}, {Key: "errorLabels", Value: labels}}
 }
 
-// A MongoDB that answers with errors that may pass is asked three times in a
-// call, not without end. Caught: 59,356 finds for one read within 5 s, and as
-// many inserts for one insert where the error has the label of retries: the
-// driver repeats them without a limit while there is a deadline.
-func TestErrorsThatPassAreBounded(t *testing.T) {
+// After temporary errors a call sends a command at most three times. Caught: 59,356 finds
+// for one read within 5 s, and as many inserts for one insert if the error had the label
+// for retries: the driver repeats commands until the deadline, without a limit.
+func TestRetriesAreBounded(t *testing.T) {
 	const retryable, overloaded = "RetryableWriteError", "SystemOverloadedError"
 	record := todo.Todo{ID: "1", Name: "n"}
 	calls := map[string]func(ctx context.Context, s *Store) error{
@@ -64,7 +63,7 @@ func TestErrorsThatPassAreBounded(t *testing.T) {
 				return nil
 			})
 			s := mustOpen(t, f.uri, Options{noIndex: true})
-			s.index.Store(int32(indexUnique)) // an insert is an insert
+			s.index.Store(int32(indexUnique)) // the insert is sent as an insert
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 			defer cancel()
 			err := calls[tc.call](ctx, s)
@@ -78,9 +77,9 @@ func TestErrorsThatPassAreBounded(t *testing.T) {
 	}
 }
 
-// An error that passes costs the caller nothing: reads and writes are sent again,
-// a write under the same transaction number.
-func TestErrorsThatPassDo(t *testing.T) {
+// After a temporary error a call succeeds: reads and writes are sent again, a write with the
+// same transaction number.
+func TestTemporaryErrorsAreRetried(t *testing.T) {
 	numbers := map[int64]bool{}
 	left := map[string]int{"find": 2, "insert": 2}
 	f := newFakeServer(t, func(name string, cmd bson.Raw) bson.D {
@@ -110,17 +109,17 @@ func TestErrorsThatPassDo(t *testing.T) {
 	}
 }
 
-// Making the index on id asks at intervals of seconds, also while the deadline is
-// a day away, and a look whether the server is there asks once.
-func TestIndexAndPingAskSeldom(t *testing.T) {
+// Creating the index on id is retried only every few seconds, even with a deadline of a day.
+// A ping is not retried.
+func TestIndexAndPingRetryRarely(t *testing.T) {
 	f := newFakeServer(t, func(string, bson.Raw) bson.D { return serverError(262, "RetryableWriteError") })
 	s := mustOpen(t, f.uri, Options{})
 	testserver.Eventually(t, 10*time.Second, "a look for the index", func() bool { return f.count("listIndexes") > 0 })
 	if err := s.Ping(t.Context()); !errors.Is(err, todo.ErrUnavailable) || f.count("ping") != 1 {
 		t.Errorf("Ping: %v, sent %d times", err, f.count("ping"))
 	}
-	// Within the second that lies before the next look. On a machine that stands
-	// still there may be one or two more.
+	// Within the second before the next attempt. On a very busy machine there may be one
+	// or two more.
 	if n := f.count("listIndexes"); n > 3 {
 		t.Errorf("it looked for the index %d times", n)
 	}

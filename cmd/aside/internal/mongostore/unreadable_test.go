@@ -13,11 +13,10 @@ import (
 	"github.com/asidecache/aside/tests/testserver"
 )
 
-// What another program wrote costs no other record: dates that JSON cannot hold
-// are left out, a record that is too large is an error for itself, and a document
-// whose id nobody could ask for is none. Caught: one date after the year 9999
-// failed each page and batch that held it; a change of the name took the date out
-// of the document.
+// A document of another program does not affect other records. Dates that JSON does not
+// support are omitted. A record that is too large is an error of its own. A document with an
+// invalid id is not a todo. Caught: one date after the year 9999 failed each page and batch
+// with it; a change of the name removed the date from the document.
 func TestUnreadableDocuments(t *testing.T) {
 	s := mustOpen(t, testserver.Mongo(t).URI(), Options{noIndex: true})
 	late := bson.DateTime(253402304399000) // 10000-01-01T00:59:59Z

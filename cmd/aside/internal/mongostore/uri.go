@@ -9,8 +9,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 )
 
-// databaseOf returns the database that the path of a valid connection string
-// names, or "".
+// databaseOf returns the database in the path of a valid connection string, or "".
 func databaseOf(uri string) string {
 	_, rest, _ := strings.Cut(uri, "://")
 	rest, _, _ = strings.Cut(rest, "?")
@@ -21,15 +20,13 @@ func databaseOf(uri string) string {
 	return path
 }
 
-// secretOptions are the options of a connection string whose values are secret,
-// or may hold secrets.
+// secretOptions are the options of a connection string that may contain secrets.
 var secretOptions = regexp.MustCompile(`(?i)([?&](?:tlsCertificateKeyFilePassword|sslClientCertificateKeyPassword|proxyPassword|authMechanismProperties)=)[^&]*`)
 
-// explainURI returns err, which the driver gave for uri, if it cannot quote a
-// secret. The driver's messages quote what they do not understand, and of a URI
-// whose password holds an unescaped "/" or "@" that can be the password. So the
-// same URI is parsed without its secrets: a fault elsewhere shows again, and
-// if none does, it lies in them.
+// explainURI returns err, the driver's error for uri, if it cannot contain a secret. The
+// driver's messages quote the part that is invalid. If a password has an unescaped "/" or
+// "@", that can be the password. So explainURI parses the URI again without its secrets.
+// If there is still an error, it returns that. Otherwise the fault is in the secrets.
 func explainURI(uri string, err error) error {
 	scheme, rest, ok := strings.Cut(uri, "://")
 	if !ok {
@@ -46,6 +43,6 @@ func explainURI(uri string, err error) error {
 	if err := options.Client().ApplyURI(scheme + "://" + clean).Validate(); err != nil {
 		return err
 	}
-	return errors.New("the MongoDB URI is faulty in its user, password or authentication options: " +
+	return errors.New("the MongoDB URI is invalid in its user, password or authentication options: " +
 		"percent-encode every character of the user and the password that is not a letter or a digit")
 }

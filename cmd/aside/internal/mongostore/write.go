@@ -11,15 +11,16 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
+	"github.com/asidecache/aside/cmd/aside/internal/pause"
 	"github.com/asidecache/aside/cmd/aside/internal/todo"
 )
 
 // Insert adds a record, or returns todo.ErrExists.
 //
-// With the unique index the server sees to it. Without one the insert is an
-// upsert that asks for the ID; of two of them at one time the _id that they
-// share lets one through. Only another program that inserts the same ID, with
-// an _id of its own, at that moment can still make a duplicate.
+// With the unique index the server refuses a second record. Without it the insert is an
+// upsert with the ID as filter. If two of them run at the same time, only one succeeds,
+// since both have the same _id. Only another program that inserts the same ID with
+// another _id at that moment can still create a duplicate.
 func (s *Store) Insert(ctx context.Context, t todo.Todo) error {
 	if err := t.Check(); err != nil {
 		return err
@@ -31,7 +32,7 @@ func (s *Store) Insert(ctx context.Context, t todo.Todo) error {
 	if _, lookErr := s.find(ctx, t.ID); !errors.Is(lookErr, todo.ErrNotFound) {
 		return err
 	}
-	// The _id is that of a document with another id, or with none.
+	// Another document, with another id or none, has this _id.
 	doc := encode(t)
 	doc[0].Value = bson.NewObjectID()
 	return s.insert(ctx, t.ID, doc)
@@ -54,7 +55,7 @@ func (s *Store) insert(ctx context.Context, id string, doc bson.D) error {
 	})
 }
 
-// withoutID drops the field that an upsert takes from its filter.
+// withoutID removes the field that an upsert takes from its filter.
 func withoutID(d bson.D) bson.D {
 	out := d[:0:0]
 	for _, e := range d {
@@ -65,9 +66,8 @@ func withoutID(d bson.D) bson.D {
 	return out
 }
 
-// Update replaces the record by change(current): it reads, and writes if the
-// document is still as it was read, until that is so. change may run several
-// times.
+// Update replaces the record by change(current). It reads the document, and writes if the
+// document is still unchanged. Otherwise it starts again. change may run several times.
 func (s *Store) Update(ctx context.Context, id string, change func(current todo.Todo) (todo.Todo, error)) (todo.Todo, error) {
 	for try := 0; ; try++ {
 		doc, err := s.find(ctx, id)
@@ -79,7 +79,7 @@ func (s *Store) Update(ctx context.Context, id string, change func(current todo.
 			return todo.Todo{}, err
 		}
 		if next.ID != id {
-			return todo.Todo{}, fmt.Errorf("%w: an update changes id %q to %q", todo.ErrInvalid, id, next.ID)
+			return todo.Todo{}, fmt.Errorf("%w: an update must not change the id (%q to %q)", todo.ErrInvalid, id, next.ID)
 		}
 		if err := next.Check(); err != nil {
 			return todo.Todo{}, err
@@ -101,9 +101,9 @@ func (s *Store) Update(ctx context.Context, id string, change func(current todo.
 	}
 }
 
-// Delete removes the record if check(current) returns nil. check may run several
-// times. Where old data holds duplicates, they go first: the record itself must
-// be the last to go, or one of them would be the record for a moment.
+// Delete removes the record if check(current) returns nil. check may run several times.
+// If old data has duplicates, Delete removes them first. The record itself must be the
+// last one: otherwise a duplicate would become the record for a moment.
 func (s *Store) Delete(ctx context.Context, id string, check func(current todo.Todo) error) error {
 	for try := 0; ; try++ {
 		doc, err := s.find(ctx, id)
@@ -142,22 +142,19 @@ func (s *Store) Delete(ctx context.Context, id string, check func(current todo.T
 	}
 }
 
-// backOff waits a little before a write that another one overtook is tried
-// again: at once at first, since that one is through, then longer and apart.
+// backOff waits before a retry of a write whose record another write has changed. The
+// first retry is immediate, since the other write has finished. Later pauses are longer
+// and random.
 func backOff(ctx context.Context, try int) error {
 	if try == 0 {
 		return nil
 	}
 	limit := time.Millisecond << min(try, 6)
-	timer := time.NewTimer(rand.N(limit))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
+	if !pause.For(ctx, rand.N(limit)) {
 		return unavailable(ctx, errOvertaken)
 	}
+	return nil
 }
 
-// errOvertaken: the last attempt wrote nothing, and there is no time for another.
-var errOvertaken = errors.New("other writes changed the record first, again and again")
+// errOvertaken: the last attempt wrote nothing, and there is no time for another one.
+var errOvertaken = errors.New("other writes changed the record during every attempt")

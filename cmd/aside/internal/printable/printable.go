@@ -1,6 +1,6 @@
-// Package printable makes text of strangers safe to print. A terminal obeys
-// escape sequences, and characters that turn the direction of writing, or that
-// cannot be seen, make one name look like another.
+// Package printable makes text from unknown sources safe to print. A terminal executes
+// escape sequences. With invisible characters, or characters that change the direction of
+// text, one name can look like another.
 package printable
 
 import (
@@ -10,9 +10,8 @@ import (
 	"unicode/utf8"
 )
 
-// Text returns s with every character that a terminal would not show as it is
-// (controls, formatting, bytes that are no UTF-8) written as a Go string literal
-// has it, such as \x1b or \u202e. New lines and tabs stay.
+// Text escapes control characters, formatting characters and invalid UTF-8 in s as in a Go
+// string literal, such as \x1b or \u202e. It keeps newlines and tabs.
 func Text(s string) string {
 	if clean(s) {
 		return s
@@ -48,11 +47,11 @@ func clean(s string) bool {
 
 func shows(r rune) bool { return unicode.IsPrint(r) || r == '\n' || r == '\t' }
 
-// maxName bounds what Name shows, in bytes.
+// maxName is the maximum length of the result of Name, in bytes.
 const maxName = 120
 
-// Name returns a name for a message on one line: as it is if it is plain, quoted
-// if it is not, and cut if it is long.
+// Name returns a name for a message of one line. It quotes a name with special characters,
+// and cuts a long name.
 func Name(s string) string {
 	more := ""
 	if len(s) > maxName {
@@ -73,8 +72,8 @@ func Name(s string) string {
 	return s + more
 }
 
-// Error returns err with a message for which Text has been called. errors.Is and
-// errors.As look through it. Error(nil) is nil.
+// Error returns err with its message escaped by Text. errors.Is and errors.As work as
+// before. Error(nil) is nil.
 func Error(err error) error {
 	if err == nil || clean(err.Error()) {
 		return err

@@ -9,8 +9,8 @@ import (
 	"unicode/utf8"
 )
 
-// Caught: C1 controls, which are two bytes in UTF-8 and which a look for bytes
-// below 0x20 lets through; one broken byte at the end.
+// Caught: C1 control characters, which have two bytes in UTF-8, so that a check for bytes
+// below 0x20 accepts them; one invalid byte at the end.
 func TestText(t *testing.T) {
 	for in, want := range map[string]string{
 		"":                           "",

@@ -12,17 +12,16 @@ var (
 	ErrExists       = errors.New("todo: id already exists")
 	ErrPrecondition = errors.New("todo: version does not match")
 	ErrInvalid      = errors.New("todo: invalid")
-	// ErrUnreadable: the record exists, and another program wrote it so that it
-	// cannot be shown. It can be deleted, or replaced by one that can.
+	// ErrUnreadable: the record exists but cannot be shown, because another program
+	// wrote it in an unsupported form. It can be deleted or replaced.
 	ErrUnreadable = errors.New("todo: record cannot be shown")
-	// ErrNoIdentity: the store has no identity yet, and this process may not, or
-	// cannot, give it one. Nothing else is amiss with it.
+	// ErrNoIdentity: the store has no identity yet, and this process cannot create one.
+	// Otherwise the store works.
 	ErrNoIdentity = errors.New("todo: the store has no identity")
-	// ErrUnavailable: the store cannot be reached or refuses to work; nothing
-	// was written.
+	// ErrUnavailable: the store is unreachable or refuses to work. Nothing was written.
 	ErrUnavailable = errors.New("todo: store unavailable")
-	// ErrUnknownOutcome: a write was sent and no answer came; it may have been
-	// applied, or be applied yet.
+	// ErrUnknownOutcome: a write was sent and no response came. It may have been
+	// applied, or may still be applied.
 	ErrUnknownOutcome = errors.New("todo: outcome of the write is unknown")
 )
 
@@ -32,7 +31,7 @@ type FieldError struct {
 	Message string
 }
 
-// ValidationError lists every fault of a record at once. It matches ErrInvalid.
+// ValidationError lists all faults of a record. It matches ErrInvalid.
 type ValidationError struct{ Fields []FieldError }
 
 func (e *ValidationError) Error() string {
@@ -53,15 +52,15 @@ func (e *ValidationError) Error() string {
 
 func (e *ValidationError) Is(target error) bool { return target == ErrInvalid }
 
-// Unreadable is a record that a store holds and cannot show, and why: Err matches
-// ErrUnreadable, or ErrUnavailable if its bytes are damaged.
+// Unreadable is a record in a store that cannot be shown, with the reason. Err matches
+// ErrUnreadable, or ErrUnavailable if the bytes of the record are damaged.
 type Unreadable struct {
 	ID  string
 	Err error
 }
 
-// UnreadableRecords are the records that a read of several left out. GetMany
-// returns them as its error.
+// UnreadableRecords are the records that a read of several records could not return.
+// GetMany returns them as its error.
 type UnreadableRecords []Unreadable
 
 func (u UnreadableRecords) Error() string {

@@ -5,9 +5,8 @@ import (
 	"time"
 )
 
-// Observe returns store with every call timed: seen is told the method's name
-// in snake case, how long the call took and how it ended. seen must be safe for
-// concurrent use.
+// Observe returns store with a hook: after every call it calls seen with the method's
+// name in snake case, the duration and the error. seen must be safe for concurrent use.
 func Observe(store Store, seen func(op string, took time.Duration, err error)) Store {
 	return &observed{store, seen}
 }

@@ -12,13 +12,13 @@ import (
 	"github.com/asidecache/aside"
 )
 
-// Service reads and writes todos cache-aside: reads go through the cache and
-// fall back on the Store, writes go to the Store with the record's ID fenced in
-// the cache. It is safe for concurrent use.
+// Service reads and writes todos with a cache (cache-aside). A read goes through the
+// cache, which reads from the Store on a miss. A write goes to the Store while the
+// record's ID is fenced in the cache. A Service is safe for concurrent use.
 //
-// Its errors match the package's sentinels, those of package aside that its
-// cache returns (ErrOverloaded, ErrL2Unavailable, ErrUnacknowledged,
-// ErrClosed), or the context's. Absence is always todo.ErrNotFound.
+// Its errors match the sentinels of this package, those of the cache (aside.ErrOverloaded,
+// ErrL2Unavailable, ErrUnacknowledged, ErrClosed), or the context's error. The error for
+// an absent record is always todo.ErrNotFound.
 type Service struct {
 	store Store
 	cache *aside.Cache[string, Todo] // nil: every read asks the store
@@ -26,19 +26,19 @@ type Service struct {
 	newID func() (string, error)
 }
 
-// ServiceOptions are the parts of a Service. Only Store is required.
+// ServiceOptions configure a Service. Only Store is required.
 type ServiceOptions struct {
 	Store Store
-	// Cache stands before the store. Nil means no cache at all. The Service
-	// does not close it.
+	// Cache is the cache in front of the store. Nil means no cache. The Service does
+	// not close it.
 	Cache *aside.Cache[string, Todo]
 	// Now is the clock for CreatedAt and UpdatedAt; nil means time.Now.
 	Now func() time.Time
-	// NewID makes the ID of a record created without one; nil means UUIDv7.
+	// NewID returns the ID for a record that is created without one; nil means UUIDv7.
 	NewID func() (string, error)
 }
 
-// NewService makes a Service. It panics without a Store.
+// NewService creates a Service. It panics without a Store.
 func NewService(o ServiceOptions) *Service {
 	if o.Store == nil {
 		panic("todo: NewService without a Store")
@@ -59,7 +59,7 @@ func NewService(o ServiceOptions) *Service {
 // Cached reports whether reads go through a cache.
 func (s *Service) Cached() bool { return s.cache != nil }
 
-// Found is how a read was answered.
+// Found is the result of a read: the record, and which tier answered.
 type Found struct {
 	Todo Todo
 	aside.Info
@@ -67,8 +67,8 @@ type Found struct {
 	Bypassed bool
 }
 
-// Get reads the record with that ID. Found says how it was answered even when
-// the error is ErrNotFound.
+// Get reads the record with that ID. Found tells which tier answered, also if the error is
+// ErrNotFound.
 func (s *Service) Get(ctx context.Context, id string, level aside.Level) (Found, error) {
 	if s.cache == nil {
 		start := time.Now()
@@ -86,17 +86,17 @@ func loadedIn(d time.Duration) aside.Info {
 	return aside.Info{Source: aside.SourceLoad, LoadTime: d}
 }
 
-// FoundMany is how a batch read was answered.
+// FoundMany is the result of a batch read.
 type FoundMany struct {
-	// Results has one entry for each distinct ID asked for. Err of an entry is
-	// nil, ErrNotFound, or why that record could not be read.
+	// Results has one entry for each distinct ID. Err of an entry is nil, ErrNotFound,
+	// or the reason why the record could not be read.
 	Results  map[string]aside.Result[Todo]
 	Bypassed bool
 }
 
-// GetMany reads several records at once, with at most one bulk load for those
-// that are not cached. Records that fail do not fail the others: the error is
-// nil if each ID has an entry in Results.
+// GetMany reads several records, with at most one bulk load for those that are not
+// cached. If a record cannot be read, the others are still returned: the error is nil if
+// each ID has an entry in Results.
 func (s *Service) GetMany(ctx context.Context, ids []string, level aside.Level) (FoundMany, error) {
 	if s.cache == nil {
 		return s.getManyFromStore(ctx, ids)
@@ -111,7 +111,7 @@ func (s *Service) GetMany(ctx context.Context, ids []string, level aside.Level) 
 	for _, id := range ids {
 		if _, ok := results[id]; !ok {
 			if err == nil {
-				err = fmt.Errorf("todo: batch read left out %q", id)
+				err = fmt.Errorf("todo: the batch read returned no result for %q", id)
 			}
 			return FoundMany{}, err
 		}
@@ -141,7 +141,7 @@ func (s *Service) getManyFromStore(ctx context.Context, ids []string) (FoundMany
 	return found, nil
 }
 
-// loader is the store as the cache sees it.
+// loader is the aside.Loader of the store.
 type loader struct{ store Store }
 
 // Load implements aside.Loader.
@@ -167,14 +167,14 @@ func (l loader) LoadMany(ctx context.Context, ids []string) (map[string]Todo, er
 	return found, err
 }
 
-// List returns a page of records in the order of their IDs' bytes, straight
-// from the store: pages are not cached, since any write would change them.
+// List returns a page of records, sorted by the bytes of their IDs. It reads from the
+// store: pages are not cached, since any write could change them.
 func (s *Service) List(ctx context.Context, after string, limit int) (Page, error) {
 	return s.store.List(ctx, after, limit)
 }
 
-// Draft is a record to create. An empty ID asks for a new one; to refuse an
-// empty ID that a client gave is the caller's part.
+// Draft is a record to create. With an empty ID, Create chooses one. The caller must
+// refuse an empty ID from a client.
 type Draft struct {
 	ID          string
 	Name        string
@@ -182,8 +182,8 @@ type Draft struct {
 	Completed   bool
 }
 
-// Create stores a new record and returns it. ErrExists if the ID is taken; a
-// *ValidationError lists every fault.
+// Create stores a new record and returns it. It returns ErrExists if the ID is taken, and
+// a *ValidationError with all faults of the draft.
 func (s *Service) Create(ctx context.Context, d Draft) (Todo, error) {
 	var f faults
 	if d.ID != "" {
@@ -197,7 +197,7 @@ func (s *Service) Create(ctx context.Context, d Draft) (Todo, error) {
 	if d.ID == "" {
 		id, err := s.newID()
 		if err != nil {
-			return Todo{}, fmt.Errorf("todo: making an id: %w", err)
+			return Todo{}, fmt.Errorf("todo: creating an id: %w", err)
 		}
 		d.ID = id
 	}
@@ -219,8 +219,8 @@ func (s *Service) Create(ctx context.Context, d Draft) (Todo, error) {
 	return t, nil
 }
 
-// Precondition says whether a write may go ahead on the record as it is now.
-// Nil means yes. It may run more than once, and must not call the Service.
+// Precondition decides whether a write may change the current record. Nil means yes. It
+// may run several times and must not call the Service.
 type Precondition func(current Todo) bool
 
 func (p Precondition) check(current Todo) error {
@@ -230,16 +230,16 @@ func (p Precondition) check(current Todo) error {
 	return nil
 }
 
-// Replacement is everything of a record that a client may set.
+// Replacement has all fields of a record that a client may set.
 type Replacement struct {
 	Name        string
 	Description *string
 	Completed   bool
 }
 
-// Replace sets all fields that a client may set and returns the record as it
-// is now. Nothing is written if nothing changes. ErrNotFound if there is no
-// such record; ErrPrecondition; a *ValidationError lists every fault.
+// Replace sets all fields that a client may set and returns the resulting record. If
+// nothing changes, it writes nothing. It returns ErrNotFound, ErrPrecondition, or a
+// *ValidationError with all faults.
 func (s *Service) Replace(ctx context.Context, id string, r Replacement, pre Precondition) (Todo, error) {
 	var f faults
 	f.add("name", checkName(r.Name))
@@ -253,16 +253,16 @@ func (s *Service) Replace(ctx context.Context, id string, r Replacement, pre Pre
 	})
 }
 
-// Patch holds the fields to change; nil leaves a field as it is.
+// Patch has the fields to change. nil means no change.
 type Patch struct {
 	Name        *string
 	Description **string // pointer to nil removes it
 	Completed   *bool
 }
 
-// Patch changes the given fields and returns the record as it is now. The other
-// fields stay as they are, even where an older record breaks today's limits.
-// Errors are those of Replace.
+// Patch changes the given fields and returns the resulting record. The other fields stay
+// as they are, even if those of an older record exceed the limits. Its errors are those of
+// Replace.
 func (s *Service) Patch(ctx context.Context, id string, p Patch, pre Precondition) (Todo, error) {
 	var f faults
 	if p.Name != nil {
@@ -288,7 +288,7 @@ func (s *Service) Patch(ctx context.Context, id string, p Patch, pre Preconditio
 	})
 }
 
-// errUnchanged leaves Store.Update without a write.
+// errUnchanged ends Store.Update without a write.
 var errUnchanged = errors.New("todo: nothing to change")
 
 func (s *Service) update(ctx context.Context, id string, pre Precondition, change func(Todo) Todo) (Todo, error) {
@@ -306,8 +306,8 @@ func (s *Service) update(ctx context.Context, id string, pre Precondition, chang
 				}
 				return Todo{}, errUnchanged
 			}
-			// The largest version, which only another program can have written,
-			// stays: one more would be negative.
+			// Only another program can have written the largest version. It stays, since
+			// the next one would be negative.
 			if next.Version < math.MaxInt64 {
 				next.Version++
 			}
@@ -335,7 +335,7 @@ func sameContent(a, b Todo) bool {
 		(a.Description == nil || *a.Description == *b.Description)
 }
 
-// Delete removes the record. ErrNotFound if there is none; ErrPrecondition.
+// Delete removes the record. It returns ErrNotFound or ErrPrecondition.
 func (s *Service) Delete(ctx context.Context, id string, pre Precondition) error {
 	return s.write(ctx, id, func(ctx context.Context, p publisher) error {
 		err := s.store.Delete(ctx, id, pre.check)
@@ -347,7 +347,7 @@ func (s *Service) Delete(ctx context.Context, id string, pre Precondition) error
 	})
 }
 
-// publisher is what a write function may do with *aside.WriteTx.
+// publisher is the part of *aside.WriteTx that a write function uses.
 type publisher interface {
 	Publish(id string, t Todo)
 	PublishAbsent(id string)
@@ -358,9 +358,9 @@ type noPublisher struct{}
 func (noPublisher) Publish(string, Todo) {}
 func (noPublisher) PublishAbsent(string) {}
 
-// write runs fn with id fenced. After a definite refusal the fence is lifted at
-// once; after anything else (ErrUnknownOutcome, a context error, an error this
-// package does not know) it stays, since the store may still apply the write.
+// write runs fn while id is fenced. If the store definitely refused the write, the fence
+// is removed at once. After any other error (ErrUnknownOutcome, a context error, an
+// unknown error) the fence stays until it expires: the store may still apply the write.
 func (s *Service) write(ctx context.Context, id string, fn func(context.Context, publisher) error) error {
 	if s.cache == nil {
 		return fn(ctx, noPublisher{})
@@ -374,9 +374,8 @@ func (s *Service) write(ctx context.Context, id string, fn func(context.Context,
 	}, id)
 }
 
-// Definite reports whether err is an answer rather than silence: nothing was
-// written and nothing will be. ErrUnknownOutcome wins over whatever else the
-// chain holds.
+// Definite reports whether err says for certain that nothing was written and nothing will
+// be. It is false if the chain contains ErrUnknownOutcome.
 func Definite(err error) bool {
 	if errors.Is(err, ErrUnknownOutcome) {
 		return false
@@ -389,8 +388,8 @@ func Definite(err error) bool {
 	return false
 }
 
-// timestamp is now in UTC, cut to the milliseconds that BSON keeps, so that the
-// record answered is the record stored.
+// timestamp returns the current time in UTC in milliseconds, as BSON stores it, so that
+// the returned record equals the stored one.
 func (s *Service) timestamp() time.Time { return s.now().UTC().Truncate(time.Millisecond) }
 
 // Ping reports whether the store can answer now.

@@ -45,9 +45,9 @@ func TestCheckID(t *testing.T) {
 	}
 }
 
-// Characters that cannot be seen make one id look like another: none is made with
-// them, and what has them is found. Caught: a look for the marks of direction
-// alone, which lets soft hyphens, tags and Hangul fillers through.
+// With invisible characters one id can look like another. They are refused in new ids, but
+// existing records can be read. Caught: a check of direction marks only, which accepted soft
+// hyphens, tags and Hangul fillers.
 func TestInvisibleIDs(t *testing.T) {
 	s, store, _ := newService(t)
 	for _, r := range []rune{
@@ -71,7 +71,7 @@ func TestInvisibleIDs(t *testing.T) {
 	}
 }
 
-// The shortcuts of Invisible agree with Unicode's tables.
+// The shortcuts of Invisible agree with the tables of Unicode.
 func TestInvisible(t *testing.T) {
 	for r := rune(unicode.MaxASCII + 1); r <= unicode.MaxRune; r++ {
 		want := unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
@@ -81,8 +81,8 @@ func TestInvisible(t *testing.T) {
 	}
 }
 
-// One record that cannot be shown fails alone. Caught: a batch that took it for
-// absent, and had that remembered.
+// A record that cannot be shown does not fail the other records. Caught: a batch that
+// treated it as absent, and cached that.
 func TestUnreadableRecord(t *testing.T) {
 	for _, cached := range []bool{true, false} {
 		s, store, _ := newService(t)
@@ -129,7 +129,7 @@ func TestUnreadableRecord(t *testing.T) {
 	}
 }
 
-// The largest version that there is stays. Caught: one more, which is negative.
+// The largest possible version stays. Caught: the next one, which is negative.
 func TestLargestVersion(t *testing.T) {
 	s, _, _ := newService(t, todo.Todo{ID: "1", Name: "n", Version: math.MaxInt64})
 	got, err := s.Patch(context.Background(), "1", todo.Patch{Name: ptr("new")}, nil)
@@ -170,9 +170,9 @@ func TestTimesAreWhatBSONKeeps(t *testing.T) {
 	}
 }
 
-// After a definite refusal the record is cacheable at once; after an unknown
-// outcome it must not be kept, since the store may still apply the write.
-// Caught by marking every error as Aborted.
+// After a definite refusal the record can be cached at once. After an unknown outcome it must
+// not be cached, since the store may still apply the write. Seen to fail with every error
+// marked as Aborted.
 func TestOnlyUnknownOutcomesKeepTheFence(t *testing.T) {
 	for _, tt := range []struct {
 		err   error
@@ -214,8 +214,8 @@ func TestOnlyUnknownOutcomesKeepTheFence(t *testing.T) {
 	}
 }
 
-// Every write shows in the next read, and a read that raced it leaves nothing
-// older behind. Caught by writing to the store without cache.Write.
+// The next read sees every write, and a concurrent read leaves no older record in the cache.
+// Seen to fail with writes to the store without cache.Write.
 func TestReadsSeeWrites(t *testing.T) {
 	s, store, _ := newService(t)
 	ctx := context.Background()
@@ -242,8 +242,8 @@ func TestReadsSeeWrites(t *testing.T) {
 		{"(none)", func() error { return s.Delete(ctx, "1", nil) }},
 		{"d", func() error { _, err := s.Create(ctx, todo.Draft{ID: "1", Name: "d"}); return err }},
 	} {
-		// A read that took the old value from the store and is held up until
-		// after the write.
+		// A read gets the old value from the store and is delayed until after the
+		// write.
 		gate, entered := make(chan struct{}), make(chan struct{})
 		var held atomic.Bool
 		store.Before(func(_ context.Context, op, _ string) error {
@@ -294,7 +294,7 @@ func TestPreconditionSeesTheCurrentRecord(t *testing.T) {
 	if _, err := s.Get(ctx, "1", aside.Default); err != nil {
 		t.Fatal(err)
 	}
-	// Changed by another: the cache still has version 1.
+	// Changed by another program: the cache still has version 1.
 	store.Put(todo.Todo{ID: "1", Name: "other", Version: 2})
 	isV1 := func(t todo.Todo) bool { return t.Version == 1 }
 	if _, err := s.Patch(ctx, "1", todo.Patch{Name: ptr("mine")}, isV1); !errors.Is(err, todo.ErrPrecondition) {
@@ -303,7 +303,7 @@ func TestPreconditionSeesTheCurrentRecord(t *testing.T) {
 	if err := s.Delete(ctx, "1", isV1); !errors.Is(err, todo.ErrPrecondition) {
 		t.Errorf("Delete: %v", err)
 	}
-	// The refused write has dropped the old copy.
+	// The refused write has removed the old copy.
 	f, err := s.Get(ctx, "1", aside.Default)
 	if err != nil || f.Todo.Name != "other" {
 		t.Errorf("Get = %+v, %v", f.Todo, err)

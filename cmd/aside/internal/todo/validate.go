@@ -9,28 +9,27 @@ import (
 	"unicode/utf8"
 )
 
-// Limits of what a client may write, in bytes of UTF-8. Of an older record the
-// name or the description alone may be longer.
+// Limits of what a client may write, in bytes of UTF-8. In older records the name or the
+// description may be longer.
 const (
 	MaxIDBytes          = 256
 	MaxNameBytes        = 1 << 10
 	MaxDescriptionBytes = 64 << 10
 )
 
-// MaxRecordBytes bounds the id, the name and the description of a record
-// together, in bytes of UTF-8: 66,816, which is what the largest record of the
-// API has. It is one limit for every door: the API, a load and the stores take
-// no larger record, and a store that holds one, which another program wrote,
-// does not show it.
+// MaxRecordBytes is the limit for id, name and description of a record together, in
+// bytes of UTF-8: 66,816, the size of the largest record of the API. The API, a load and
+// the stores all have this limit. A larger record that another program wrote into a store
+// cannot be shown.
 const MaxRecordBytes = MaxIDBytes + MaxNameBytes + MaxDescriptionBytes
 
-// The years of dates that can be shown: those that RFC 3339 and its readers know.
+// The years of dates that can be shown: RFC 3339 supports no others.
 const minYear, maxYear = 1, 9999
 
-// Check reports every fault that keeps the record from being stored, shown and
-// restored, as a *ValidationError, or nil. It is the one rule that the stores,
-// a load and the API share. What the Service asks of new records besides, a name
-// that is not blank for one, is not part of it: older records may differ.
+// Check returns nil, or a *ValidationError with all faults because of which the record
+// cannot be stored, shown and restored. The stores, a load and the API share this rule.
+// The Service has further rules for new records, such as a name that is not blank. They
+// are not part of Check, since older records may break them.
 func (t Todo) Check() error {
 	var f faults
 	f.add("id", CheckID(t.ID))
@@ -51,17 +50,17 @@ func (t Todo) Check() error {
 	return f.err()
 }
 
-// Validate is for aside.Options.Validate: it reports why what the cache has for id
-// cannot be that record. Whoever can write to Redis decides what the cache has.
+// Validate is for aside.Options.Validate. It reports why a cached value cannot be the
+// record id. The value may be forged: every client that may write to Redis can change it.
 func Validate(id string, t Todo) error {
 	if t.ID != id {
-		return fmt.Errorf("it is the record %.80q", t.ID)
+		return fmt.Errorf("the value is the record %.80q", t.ID)
 	}
 	return t.Check()
 }
 
-// CheckTime reports why a date cannot be shown, or nil. The zero time, which
-// stands for no date, can.
+// CheckTime reports why a date cannot be shown, or nil. It accepts the zero time, which
+// stands for no date.
 func CheckTime(at time.Time) error {
 	if year := at.UTC().Year(); year < minYear || year > maxYear {
 		return fmt.Errorf("must be in the years %d to %d, is in the year %d", minYear, maxYear, year)
@@ -69,8 +68,8 @@ func CheckTime(at time.Time) error {
 	return nil
 }
 
-// CheckSize returns an error that matches ErrUnreadable if the record, which a
-// store holds already, is larger than MaxRecordBytes.
+// CheckSize returns an error that matches ErrUnreadable if the record, which is in a
+// store already, is larger than MaxRecordBytes.
 func (t Todo) CheckSize() error {
 	if n := t.textBytes(); n > MaxRecordBytes {
 		return fmt.Errorf("%w: it %w", ErrUnreadable, tooLarge(n))
@@ -87,15 +86,15 @@ func (t Todo) textBytes() int {
 }
 
 func tooLarge(n int) error {
-	return fmt.Errorf("has %d bytes of id, name and description together, and may have at most %d", n, MaxRecordBytes)
+	return fmt.Errorf("is too large: id, name and description have %d bytes together, the maximum is %d", n, MaxRecordBytes)
 }
 
 var errUTF8 = errors.New("must be valid UTF-8")
 
-// CheckID reports why id cannot be the ID of a record, or nil. An ID is 1 to
-// MaxIDBytes bytes of valid UTF-8 that can stand, percent-encoded, in one
-// segment of a URL's path: no control characters, which proxies refuse or
-// strip, and neither "." nor "..", which clients resolve away.
+// CheckID reports why id cannot be the ID of a record, or nil. An ID has 1 to MaxIDBytes
+// bytes of valid UTF-8 and must fit, percent-encoded, into one segment of a URL path. So
+// it has no control characters, which proxies refuse or remove, and is neither "." nor
+// "..", which clients resolve.
 func CheckID(id string) error {
 	switch {
 	case id == "":
@@ -107,35 +106,34 @@ func CheckID(id string) error {
 	case strings.ContainsFunc(id, unicode.IsControl):
 		return errors.New("must not contain control characters")
 	case id == "." || id == "..":
-		return errors.New(`must not be "." or "..", which a URL cannot name`)
+		return errors.New(`must not be "." or "..": a URL cannot contain them`)
 	}
 	return nil
 }
 
-// CheckNewID is CheckID for a record that is made now. Characters that cannot be
-// seen, or that turn the direction of writing, are refused: with them one id
-// looks like another. Records that have them are read as they are.
+// CheckNewID is CheckID for a new record. It also refuses the characters of Invisible,
+// with which one id can look like another. Existing records may have such ids.
 func CheckNewID(id string) error {
 	if err := CheckID(id); err != nil {
 		return err
 	}
 	for i, r := range id {
 		if Invisible(r) {
-			return fmt.Errorf("must not contain characters that cannot be seen or that turn the direction of writing; there is %U at byte %d", r, i)
+			return fmt.Errorf("must not contain invisible characters, or characters that change the direction of text; there is %U at byte %d", r, i)
 		}
 	}
 	return nil
 }
 
-// Invisible reports whether r shows nothing of its own: formatting, such as marks
-// of direction and zero-width spaces, separators of lines, and what Unicode has
-// every program ignore that does not know it.
+// Invisible reports whether r is invisible or changes the direction of text: formatting
+// characters (such as direction marks and zero-width spaces), line separators, and the
+// characters that Unicode calls ignorable by default.
 func Invisible(r rune) bool {
 	switch {
 	case r < 0x600:
-		return r == '\u00ad' || r == '\u034f' // so that most text is looked through quickly
+		return r == '\u00ad' || r == '\u034f' // a shortcut for most text
 	case 0x3165 <= r && r < 0xfe00:
-		return false // ideographs, Hangul and what follows; TestInvisible holds both to the tables
+		return false // ideographs, Hangul and others; TestInvisible checks both shortcuts
 	}
 	return unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
 }
@@ -163,7 +161,7 @@ func checkDescription(d *string) error {
 	return nil
 }
 
-// faults gathers field errors, so that a client can mend all of them at once.
+// faults collects field errors, so that a client can fix all of them at once.
 type faults []FieldError
 
 func (f *faults) add(field string, err error) {
@@ -172,7 +170,7 @@ func (f *faults) add(field string, err error) {
 	}
 }
 
-// err is nil if there are none: a typed nil would not be.
+// err returns nil, and not a typed nil, if there are no faults.
 func (f faults) err() error {
 	if len(f) == 0 {
 		return nil

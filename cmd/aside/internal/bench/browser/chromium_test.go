@@ -20,7 +20,7 @@ import (
 	"github.com/asidecache/aside/tests/testserver"
 )
 
-// browser is a tab, with what it complained of and what it asked for.
+// browser is a tab, with its error messages and its requests.
 type browser struct {
 	ctx context.Context
 
@@ -50,7 +50,7 @@ func open(t *testing.T) *browser {
 		chromedp.NoSandbox, // CI runs as root
 		chromedp.UserDataDir(t.TempDir()),
 		chromedp.WindowSize(1240, 1600),
-		chromedp.Flag("host-resolver-rules", "MAP * ~NOTFOUND"), // the pages must need nobody
+		chromedp.Flag("host-resolver-rules", "MAP * ~NOTFOUND"), // the pages must need no network
 	)
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	t.Cleanup(cancel)
@@ -89,7 +89,7 @@ func open(t *testing.T) *browser {
 	return b
 }
 
-// visit opens a file in light or dark colors and waits until it is there.
+// visit opens a file in light or dark colors and waits until it is loaded.
 func (b *browser) visit(t *testing.T, file, scheme string) {
 	t.Helper()
 	_, err := chromedp.Call(b.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
@@ -103,7 +103,7 @@ func (b *browser) visit(t *testing.T, file, scheme string) {
 	}
 }
 
-// evaluate returns what a JavaScript expression is.
+// evaluate returns the value of a JavaScript expression.
 func evaluate[T any](t *testing.T, b *browser, expression string) T {
 	t.Helper()
 	v, err := chromedp.Run(b.ctx, chromedp.Evaluate[T](expression))
@@ -113,7 +113,7 @@ func evaluate[T any](t *testing.T, b *browser, expression string) T {
 	return v
 }
 
-// quiet fails the test if the page complained, or asked for anything but itself.
+// quiet fails the test if the page logged errors or requested other resources.
 func (b *browser) quiet(t *testing.T, file string) {
 	t.Helper()
 	b.mu.Lock()
@@ -131,8 +131,7 @@ func (b *browser) quiet(t *testing.T, file string) {
 	}
 }
 
-// readable fails the test for text that does not stand out from what is behind
-// it as WCAG 2 asks for, 4.5 to 1.
+// readable fails the test for text with a contrast below 4.5 to 1, the minimum of WCAG 2.
 func (b *browser) readable(t *testing.T, scheme string) {
 	t.Helper()
 	for _, text := range evaluate[[]string](t, b, `(() => {
@@ -161,8 +160,7 @@ func (b *browser) readable(t *testing.T, scheme string) {
 	}
 }
 
-// keep writes a picture of the page for people, where
-// ASIDE_TEST_PICTURES names a directory.
+// keep writes a picture of the page to the directory in ASIDE_TEST_PICTURES, if set.
 func (b *browser) keep(t *testing.T, name string) {
 	t.Helper()
 	dir := os.Getenv("ASIDE_TEST_PICTURES")

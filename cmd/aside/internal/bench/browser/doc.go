@@ -1,4 +1,4 @@
-// Package browser holds the tests that open the pages of aside bench in a real
-// browser. It has no code of its own, and is apart from the reports so that
-// their other tests do not wait for Chromium.
+// Package browser has tests that open the pages of aside bench in a real browser. It has no
+// other code. It is separate so that the other tests of the reports do not wait for
+// Chromium.
 package browser

@@ -16,7 +16,7 @@ import (
 	"github.com/asidecache/aside/cmd/aside/internal/bench/report"
 )
 
-// tiered answers from each tier in turn, and fails one in fifty.
+// tiered is a server that answers from each tier in turn and fails one in fifty requests.
 func tiered(t *testing.T) (url string) {
 	var n atomic.Int64
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -53,11 +53,10 @@ func measured(t *testing.T, c bench.Config) *bench.Report {
 	return r
 }
 
-// The page is whole without a network, in light and in dark: every chart is
-// drawn, from the data that was measured, and the tables have it too. Caught: a
-// script from elsewhere, a favicon asked for, a color that the canvas does not
-// know, a series left out, a text that ends the script, a light chart on dark
-// ground.
+// The page is complete without a network, in light and dark colors: every chart shows the
+// measured data, and so do the tables. Caught: a script from another site; a request for a
+// favicon; a color that the canvas does not support; a missing series; a text that ended the
+// script; a light chart on a dark background.
 func TestReportPage(t *testing.T) {
 	b := open(t)
 	url := tiered(t)
@@ -93,7 +92,7 @@ func TestReportPage(t *testing.T) {
 				}
 				visible := 1
 				if chart == "percentiles" || chart == "users" {
-					visible = lines // the others may lie under it
+					visible = lines // it may cover the others
 				}
 				if pixels := evaluate[int](t, b, fmt.Sprintf(inked, chart, visible)); pixels < 100 {
 					t.Errorf("%s, %s, %s: %d pixels in the color of line %d", name, scheme, chart, pixels, visible)
@@ -116,7 +115,7 @@ func TestReportPage(t *testing.T) {
 			b.readable(t, scheme)
 			b.keep(t, name+"-"+scheme)
 		}
-		// The logarithmic scale, and back.
+		// Switch to the logarithmic scale and back.
 		before := evaluate[float64](t, b, "charts.latency.scales.y.min")
 		evaluate[bool](t, b, "document.getElementById('log').click() || true")
 		if after := evaluate[float64](t, b, "charts.latency.scales.y.min"); before != 0 || after <= 0 {
@@ -127,7 +126,7 @@ func TestReportPage(t *testing.T) {
 	}
 }
 
-// inked counts the pixels of a chart that have the color of one of its lines.
+// inked counts the pixels of a chart with the color of one of its lines.
 const inked = `(() => {
 	const chart = charts.%s, nth = %d, canvas = chart.ctx.canvas;
 	const hex = chart.series[nth].stroke(chart, nth);
@@ -140,8 +139,8 @@ const inked = `(() => {
 	return n;
 })()`
 
-// A run without a single answer has a page as well.
-func TestReportPageOfNothing(t *testing.T) {
+// A run without any response has a page too.
+func TestEmptyReportPage(t *testing.T) {
 	b := open(t)
 	s := httptest.NewServer(http.NotFoundHandler())
 	defer s.Close()
@@ -156,8 +155,7 @@ func TestReportPageOfNothing(t *testing.T) {
 	b.quiet(t, file)
 }
 
-// The page of a comparison has a drawing for each metric, with a dot for each
-// round.
+// The page of a comparison has a chart for each metric, with a dot for each round.
 func TestComparisonPage(t *testing.T) {
 	b := open(t)
 	url := tiered(t)
@@ -183,7 +181,7 @@ func TestComparisonPage(t *testing.T) {
 				t.Errorf("%d of %s, want %d", got, selector, want)
 			}
 		}
-		// Everything is drawn within its picture.
+		// Nothing is drawn outside of its picture.
 		if out := evaluate[int](t, b, `[...document.querySelectorAll("svg circle, svg text")].filter((e) => {
 			const box = e.getBoundingClientRect(), all = e.closest("svg").getBoundingClientRect();
 			return box.left < all.left - 1 || box.right > all.right + 1 || box.bottom > all.bottom + 1;

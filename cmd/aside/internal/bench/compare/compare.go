@@ -1,9 +1,8 @@
-// Package compare runs one load against several servers in turn.
+// Package compare runs the same load against several servers in turn.
 //
-// Rounds are interleaved: in each of them every server is measured once, in
-// reverse order every other time. What changes on the machine meanwhile so
-// meets all of them alike, and a ratio is one of two runs that were close in
-// time.
+// In each round every server is measured once. Every second round is in reverse order. So
+// changes on the machine affect all servers in the same way, and each ratio compares two
+// runs that were close in time.
 package compare
 
 import (
@@ -14,42 +13,41 @@ import (
 	"github.com/asidecache/aside/cmd/aside/internal/bench"
 )
 
-// Target is one of the servers, or of the settings of a server.
+// Target is a server, or a setting of a server.
 type Target struct {
 	Name string
-	// Start makes it ready for a run; stop is called after it. Nil: it is ready,
-	// at URL.
+	// Start prepares the server for a run. stop is called after the run. Nil means
+	// that the server runs already, at URL.
 	Start func(ctx context.Context) (url string, stop func() error, err error)
 	URL   string
 }
 
-// Config says what is compared. The first target is what the others are divided
-// by.
+// Config configures a comparison. Ratios are relative to the first target.
 type Config struct {
-	Targets []Target // two at least
+	Targets []Target // at least two
 	Rounds  int
 	Load    bench.Config // its URL is not used
 	// Begin, if set, is called before each run.
 	Begin func(round int, t Target)
 }
 
-// Report is what was measured.
+// Report is the result of a comparison.
 type Report struct {
 	Names       []string
 	Load        bench.Config
 	Rounds      int // that were asked for
 	Interrupted bool
-	// Runs has a list for each target, with a report for each round; nil for a
-	// run that was not made, or was interrupted.
+	// Runs has a list for each target, with a report for each round. The report is nil
+	// if the run was not made or was interrupted.
 	Runs [][]*bench.Report
 }
 
-// Run measures all targets in all rounds, or until ctx ends; the run that it
-// cuts off is left out. The error is that of a Config that cannot be used, or of
-// a target that cannot be started; the report has what was measured before.
+// Run measures all targets in all rounds, or until ctx ends. It drops a run that ctx
+// interrupts. It returns an error if the Config is invalid or a target cannot be started.
+// After such an error the report has the runs so far.
 func Run(ctx context.Context, c Config) (*Report, error) {
 	if len(c.Targets) < 2 {
-		return nil, errors.New("nothing to compare: two targets are needed")
+		return nil, errors.New("a comparison needs at least two targets")
 	}
 	if c.Rounds < 1 {
 		return nil, fmt.Errorf("rounds must be at least 1, is %d", c.Rounds)
@@ -72,7 +70,7 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 				c.Begin(round, c.Targets[i])
 			}
 			load := c.Load
-			load.Round = round // or a cache that has been there before would know all its ids
+			load.Round = round // otherwise a cache from the previous round would have all the ids
 			one, err := measure(ctx, c.Targets[i], load)
 			switch {
 			case ctx.Err() != nil:

@@ -31,9 +31,9 @@ func load(n int64) bench.Config {
 	return bench.Config{Users: 1, Requests: n, Workload: ids.Scan(ids.Range{First: 1, Last: 100}, false)}
 }
 
-// Rounds are interleaved, every other one in reverse order, each run is of all
-// the load, and a target is stopped before the next one starts. Caught: one
-// target after the other; a scan that was at its end after the first run.
+// Rounds are interleaved, every second one in reverse order. Each run has the whole load, and
+// a target is stopped before the next one starts. Caught: all rounds of one target in a row;
+// a scan that was at its end after the first run.
 func TestInterleaved(t *testing.T) {
 	var log []string
 	note := func(format string, args ...any) { log = append(log, fmt.Sprintf(format, args...)) }
@@ -63,8 +63,8 @@ func TestInterleaved(t *testing.T) {
 	}
 }
 
-// In one round all servers are asked for the same, in another for something else.
-// Caught: the same ids in every round, which a cache has by then.
+// In a round all servers get the same requests. Another round has other requests. Caught: the
+// same ids in every round, so that caches had them.
 func TestRoundsDiffer(t *testing.T) {
 	asked := map[string]int{}
 	var paths strings.Builder
@@ -91,8 +91,8 @@ func TestRoundsDiffer(t *testing.T) {
 	}
 }
 
-// An interrupt leaves out the run that it cut off, and keeps the others. Caught:
-// the cut-off run among them, with the rate of its first moments.
+// An interrupt drops the current run and keeps the others. Caught: the interrupted run was
+// kept, with the rate of its first moments.
 func TestInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -114,7 +114,7 @@ func TestInterrupted(t *testing.T) {
 	}
 }
 
-// A target that fails ends the comparison, and what was measured is reported.
+// A failing target ends the comparison. The report has the runs until then.
 func TestTargetsThatFail(t *testing.T) {
 	url := server(t, func(http.ResponseWriter, *http.Request) {})
 	broken := errors.New("broken")
@@ -137,7 +137,7 @@ func TestTargetsThatFail(t *testing.T) {
 	}
 }
 
-// ran is a run of n requests in a second, of so many milliseconds each.
+// ran returns a run of n requests in one second, each with this latency in milliseconds.
 func ran(n, millis int) *bench.Report {
 	r := &bench.Report{Elapsed: time.Second}
 	for range n {
@@ -146,9 +146,9 @@ func ran(n, millis int) *bench.Report {
 	return r
 }
 
-// A ratio is of two runs of one round, and the spread is over the rounds that
-// have both. Caught: the ratio of the medians, which here is 1.5; a missing run
-// that moved the later rounds up.
+// A ratio compares two runs of one round. The spread is over the rounds with both runs.
+// Caught: the ratio of the medians, which is 1.5 here; a missing run that shifted the later
+// rounds.
 func TestRatios(t *testing.T) {
 	r := &Report{
 		Names: []string{"a", "b"}, Rounds: 5,

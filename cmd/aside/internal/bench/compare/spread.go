@@ -7,14 +7,14 @@ import (
 	"github.com/asidecache/aside/cmd/aside/internal/bench"
 )
 
-// Metric is a figure of a run; ok is false if the run does not have it.
+// Metric is a value of a run. ok is false if the run does not have it.
 type Metric struct {
 	Name   string
-	Better string // "more", "less", or "" where neither is
+	Better string // "more", "less", or "" if neither is better
 	of     func(r *bench.Report) (v float64, ok bool)
 }
 
-// Metrics are those that are compared.
+// Metrics returns the metrics that are compared.
 func Metrics() []Metric {
 	percentile := func(p float64) func(*bench.Report) (float64, bool) {
 		return func(r *bench.Report) (float64, bool) {
@@ -30,12 +30,12 @@ func Metrics() []Metric {
 	}
 }
 
-// HitRatio is a metric whose ratio tells nothing.
+// HitRatio returns the hit ratio, a metric that is shown but not compared.
 func HitRatio() Metric { return Metric{"hit ratio", "", (*bench.Report).HitRatio} }
 
-// Spread is how far several values lie apart.
+// Spread is the median and the range of several values.
 type Spread struct {
-	N                int // of the values; 0: there is none
+	N                int // number of values; 0: there is none
 	Median, Min, Max float64
 }
 
@@ -48,7 +48,7 @@ func spreadOf(values []float64) Spread {
 	return Spread{n, (s[(n-1)/2] + s[n/2]) / 2, s[0], s[n-1]}
 }
 
-// Value is the metric of a target over its rounds.
+// Value returns the metric of a target over its rounds.
 func (r *Report) Value(target int, m Metric) Spread {
 	var values []float64
 	for _, run := range r.Runs[target] {
@@ -62,13 +62,13 @@ func (r *Report) Value(target int, m Metric) Spread {
 	return spreadOf(values)
 }
 
-// Ratio is the metric of a target divided by the first one's in the same round,
-// over the rounds that have both.
+// Ratio returns the ratio of a target's metric to that of the first target in the same
+// round, over the rounds that have both.
 func (r *Report) Ratio(target int, m Metric) Spread {
 	return spreadOf(r.Ratios(target, m))
 }
 
-// Ratios are those of the single rounds, in order.
+// Ratios returns the ratios of the single rounds, in order.
 func (r *Report) Ratios(target int, m Metric) []float64 {
 	var ratios []float64
 	for round, run := range r.Runs[target] {
@@ -85,7 +85,7 @@ func (r *Report) Ratios(target int, m Metric) []float64 {
 	return ratios
 }
 
-// Requests counts those of a target, over all rounds.
+// Requests returns the requests of a target over all rounds.
 func (r *Report) Requests(target int) (all, failed int64) {
 	for _, run := range r.Runs[target] {
 		if run != nil {
@@ -96,7 +96,7 @@ func (r *Report) Requests(target int) (all, failed int64) {
 	return all, failed
 }
 
-// Complete is the number of rounds in which all targets were measured.
+// Complete returns the number of rounds in which all targets were measured.
 func (r *Report) Complete() int {
 	n := 0
 	for round := range r.Rounds {

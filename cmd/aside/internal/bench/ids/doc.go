@@ -1,7 +1,7 @@
-// Package ids chooses which records a load asks for: a [Workload] is a rule, and
-// each run of it starts anew.
+// Package ids chooses the records of a load. A [Workload] is a rule for the choice. Each run
+// starts it from the beginning.
 //
-// With the same seed a stream makes the same choices in every run, whatever the
-// other streams do. Scan and Trace are the exceptions: their streams share one
-// list, so that each entry is asked for once, by whoever is free.
+// With the same seed a stream makes the same choices in every run, and does not depend on
+// other streams. Scan and Trace are exceptions: their streams share one list, and each
+// entry is requested once, by any free user.
 package ids

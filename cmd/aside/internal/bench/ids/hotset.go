@@ -6,19 +6,19 @@ import (
 	"math/rand/v2"
 )
 
-// HotSet sends a share of the requests to a share of the ids, and the rest to
-// the others, for ever; within both parts every id has the same chance. Which
-// ids are hot, the seed says. Shares are more than 0 and less than 1; at least
-// one id is hot, and one is not.
+// HotSet sends a share of the requests to a share of the ids, the hot ones, and the rest to
+// the other ids. It never ends. Within both parts every id has the same probability. The
+// seed chooses the hot ids. Both shares must be greater than 0 and less than 1. At least
+// one id is hot, and at least one is not.
 func HotSet(ids Range, ofRequests, ofIDs float64, seed uint64) (Workload, error) {
 	for name, share := range map[string]float64{"requests": ofRequests, "ids": ofIDs} {
 		if !(share > 0 && share < 1) {
-			return nil, fmt.Errorf("the hot share of %s must be more than 0 and less than 1, is %v", name, share)
+			return nil, fmt.Errorf("the hot share of %s must be greater than 0 and less than 1, is %v", name, share)
 		}
 	}
 	n := ids.Len()
 	if n < 2 {
-		return nil, fmt.Errorf("a hot set needs two ids at least: %v", ids)
+		return nil, fmt.Errorf("a hot set needs at least two ids, got %v", ids)
 	}
 	hot := min(max(uint64(math.Round(float64(n)*ofIDs)), 1), n-1)
 	return &hotSet{ids, ofRequests, ofIDs, hot, seed, newScatter(n, seed)}, nil

@@ -34,7 +34,7 @@ func must(w Workload, err error) Workload {
 	return w
 }
 
-// draw counts the ids of n choices, each stream making the same number.
+// draw counts the ids of n choices. Each stream makes the same number of them.
 func draw(t *testing.T, w Workload, streams, n int) map[string]int {
 	t.Helper()
 	count := map[string]int{}
@@ -52,12 +52,12 @@ func draw(t *testing.T, w Workload, streams, n int) map[string]int {
 	return count
 }
 
-// tooFar is a bound on chi-square / degrees of freedom that a right sampler
-// passes for all but about one seed in a billion; the seeds here are fixed.
+// tooFar is a limit for chi-square / degrees of freedom. A correct sampler exceeds it for
+// about one seed in a billion. The seeds here are fixed.
 func tooFar(degrees int) float64 { return 1 + 9/math.Sqrt(float64(degrees)) }
 
-// Both ends are asked for, and each id about as often as any other. Caught: the
-// last id left out.
+// Both ends are chosen, and each id about as often as any other. Caught: the last id was
+// never chosen.
 func TestUniform(t *testing.T) {
 	const n = 200_000
 	count := draw(t, Uniform(Range{10, 109}, 3), 10, n)
@@ -71,10 +71,10 @@ func TestUniform(t *testing.T) {
 	}
 }
 
-// The r-th most popular id is asked for in proportion to 1/r^s, for exponents
-// below, at and above 1, over few and many ids. Caught: math/rand's restriction
-// to s > 1; ranks that begin at 0; the rejection left out; the last rank left
-// out; an acceptance bound taken from the first rank.
+// The r-th most popular id is chosen in proportion to 1/r^s, for exponents below, at and
+// above 1, with few and many ids. Caught: math/rand's restriction to s > 1; ranks that begin
+// at 0; a missing rejection; a missing last rank; an acceptance limit of the first rank for
+// all.
 func TestZipf(t *testing.T) {
 	for _, exponent := range []float64{0.1, 0.5, 0.8, 0.99, 1, 1 + 1e-9, 1.1, 2, 3.5} {
 		for _, n := range []uint64{1, 2, 10, 1000, 200_000} {
@@ -90,7 +90,7 @@ func TestZipf(t *testing.T) {
 				for r := n; r >= 1; r-- {
 					sum += math.Pow(float64(r), -exponent)
 				}
-				// Ranks are put together until 20 draws are expected of them.
+				// Ranks are grouped until at least 20 draws are expected for a group.
 				chi, bins, expected, seen := 0.0, 0, 0.0, 0.0
 				for r := uint64(1); r <= n; r++ {
 					expected += draws * math.Pow(float64(r), -exponent) / sum
@@ -113,8 +113,8 @@ func TestZipf(t *testing.T) {
 	}
 }
 
-// The popular ids lie far from each other, another seed makes others popular,
-// and all of the range can come up. Caught: ranks used as ids.
+// The popular ids are far from each other and depend on the seed. Every id of the range can
+// be chosen. Caught: ranks used as ids.
 func TestPopularIDsAreScattered(t *testing.T) {
 	top := func(seed uint64) (ids []int) {
 		count := draw(t, must(Zipf(Range{1, 1000}, 1.2, seed)), 4, 100_000)
@@ -144,8 +144,8 @@ func TestPopularIDsAreScattered(t *testing.T) {
 	}
 }
 
-// Caught: a factor that has a divisor in common with the number of ids; products
-// cut to 64 bits.
+// Caught: a factor with a common divisor with the number of ids; products truncated to 64
+// bits.
 func TestScatterIsOneToOne(t *testing.T) {
 	for n := uint64(1); n < 300; n++ {
 		for seed := range uint64(4) {
@@ -176,7 +176,7 @@ func TestScatterIsOneToOne(t *testing.T) {
 	}
 }
 
-// Caught: the hot ids drawn from all; requests and ids taken for one another.
+// Caught: hot ids chosen from all ids; the two shares swapped.
 func TestHotSet(t *testing.T) {
 	const n = 400_000
 	count := draw(t, must(HotSet(Range{1, 100}, 0.6, 0.4, 9)), 8, n)
@@ -198,7 +198,7 @@ func TestHotSet(t *testing.T) {
 			t.Errorf("the id at place %d of 100 was asked for %d times, want about %.0f", i, c, want)
 		}
 	}
-	// One id at least is hot, and one is not.
+	// At least one id is hot, and at least one is not.
 	for _, share := range []float64{0.001, 0.999} {
 		if got := draw(t, must(HotSet(Range{1, 2}, 0.9, share, 1)), 1, 1000); len(got) != 2 {
 			t.Errorf("share %v: %v", share, got)
@@ -231,8 +231,8 @@ func TestMistakes(t *testing.T) {
 
 func second[T any](_ T, err error) error { return err }
 
-// The same seed makes the same choices for a stream, another seed or stream
-// others. Caught: a stream that shares its source with another.
+// The same seed makes the same choices for a stream. Another seed or stream makes others.
+// Caught: two streams that shared a source.
 func TestChoicesAreRepeatable(t *testing.T) {
 	r := Range{1, 1 << 40}
 	for name, of := range map[string]func(seed uint64) Workload{
@@ -261,8 +261,8 @@ func TestChoicesAreRepeatable(t *testing.T) {
 	}
 }
 
-// Whoever asks gets the next id, each once, and another run begins at the first
-// again. Caught: a position that outlived its run.
+// Each caller gets the next id, and each id comes once. Another run starts at the first
+// again. Caught: a position that was kept for the next run.
 func TestListsAreShared(t *testing.T) {
 	trace, err := ReadTrace(strings.NewReader(lines(5000)), "t")
 	if err != nil {
@@ -328,8 +328,8 @@ func TestRepeat(t *testing.T) {
 	}
 }
 
-// Ids may hold anything that the service takes, and reach it percent-encoded;
-// the last line may lack its end.
+// A trace can have all ids that the service accepts, and they are percent-encoded. The last
+// line may lack its newline.
 func TestTrace(t *testing.T) {
 	trace, err := ReadTrace(strings.NewReader("1\r\na b/c\n10%\nühr\n1"), "file.txt")
 	if err != nil {
@@ -350,15 +350,14 @@ func TestTrace(t *testing.T) {
 	}
 }
 
-// Bad lines are named, the first few of them. Caught: a long line counted as
-// several.
+// The error names the first few invalid lines. Caught: a long line counted as several.
 func TestBadLines(t *testing.T) {
 	in := "1\n\n" + strings.Repeat("x", 3*maxLine) + "\n.\n" + "ok\n" + strings.Repeat("y", 257) + "\n"
 	_, err := ReadTrace(strings.NewReader(in), "t")
 	if err == nil {
 		t.Fatal("accepted")
 	}
-	const want = `line 2: an id must not be empty; line 3: an id must be at most 256 bytes; line 4: an id must not be "." or "..", which a URL cannot name; line 6: an id must be at most 256 bytes, is 257`
+	const want = `line 2: an id must not be empty; line 3: an id must be at most 256 bytes; line 4: an id must not be "." or "..": a URL cannot contain them; line 6: an id must be at most 256 bytes, is 257`
 	if err.Error() != want {
 		t.Errorf("%v\nwant %s", err, want)
 	}

@@ -7,10 +7,10 @@ import (
 	"strings"
 )
 
-// Range is the ids from First to Last, both included.
+// Range is the ids from First to Last, including both.
 type Range struct{ First, Last uint64 }
 
-// ParseRange reads "FIRST-LAST", or "ID" for one alone.
+// ParseRange reads "FIRST-LAST", or "ID" for a single id.
 func ParseRange(s string) (Range, error) {
 	first, last, two := strings.Cut(s, "-")
 	if !two {
@@ -38,5 +38,5 @@ func (r Range) Len() uint64 { return r.Last - r.First + 1 }
 
 func (r Range) String() string { return fmt.Sprintf("%d-%d", r.First, r.Last) }
 
-// append appends the id that is n after the first.
+// append appends the id First + n.
 func (r Range) append(dst []byte, n uint64) []byte { return strconv.AppendUint(dst, r.First+n, 10) }

@@ -5,7 +5,7 @@ import (
 	"sync/atomic"
 )
 
-// Scan asks for every id once, in order; with repeat again and again.
+// Scan chooses every id once, in order. With repeat it never ends.
 func Scan(ids Range, repeat bool) Workload { return scan{ids, repeat} }
 
 type scan struct {
@@ -15,7 +15,7 @@ type scan struct {
 
 func (s scan) String() string {
 	if s.repeat {
-		return fmt.Sprintf("every id of %v in order, again and again", s.ids)
+		return fmt.Sprintf("every id of %v in order, repeated", s.ids)
 	}
 	return fmt.Sprintf("every id of %v once", s.ids)
 }
@@ -40,7 +40,7 @@ func (p *scanPicker) Next(dst []byte) ([]byte, bool) {
 	return p.ids.append(dst, n), true
 }
 
-// turn gives out the places of a list, each to one caller.
+// turn hands out the indexes of a list, each to one caller.
 type turn struct {
 	length uint64
 	repeat bool

@@ -12,22 +12,22 @@ import (
 	"github.com/asidecache/aside/cmd/aside/internal/todo"
 )
 
-// Trace is a list of ids in the order in which they are asked for.
+// Trace is a list of ids in the order of the requests.
 type Trace struct {
 	name  string
 	paths []byte   // of all entries, one after the other
 	ends  []uint64 // where each ends
 }
 
-// faultsShown is how many bad lines an error names.
+// faultsShown is the maximum number of invalid lines in an error.
 const faultsShown = 5
 
-// maxLine is more than an id may have; longer lines are not kept.
+// maxLine is longer than any id. Longer lines are not kept.
 const maxLine = 4 << 10
 
-// ReadTrace reads one id a line, as it is, not percent-encoded; the line's end
-// may be CR LF. A line that holds no id is an error, which names the line. name
-// is how reports call the trace. The ids stay in memory.
+// ReadTrace reads one id per line, not percent-encoded. Lines end with LF or CR LF. If a
+// line is not an id, it returns an error that names the line. name is the name of the
+// trace in reports. All ids stay in memory.
 func ReadTrace(r io.Reader, name string) (*Trace, error) {
 	t := &Trace{name: name}
 	in := bufio.NewReaderSize(r, maxLine)
@@ -61,11 +61,11 @@ func ReadTrace(r io.Reader, name string) (*Trace, error) {
 	}
 	switch {
 	case bad > faultsShown:
-		return nil, fmt.Errorf("%s; and %d more bad lines", strings.Join(faults, "; "), bad-faultsShown)
+		return nil, fmt.Errorf("%s; and %d more invalid lines", strings.Join(faults, "; "), bad-faultsShown)
 	case bad > 0:
 		return nil, errors.New(strings.Join(faults, "; "))
 	case len(t.ends) == 0:
-		return nil, errors.New("it is empty: one id a line is expected")
+		return nil, errors.New("it is empty: it must have one id per line")
 	}
 	return t, nil
 }
@@ -81,8 +81,7 @@ func (t *Trace) path(place uint64) []byte {
 	return t.paths[begin:t.ends[place]]
 }
 
-// Replay asks for the entries of a trace in order, as fast as the load allows;
-// with repeat again and again.
+// Replay chooses the entries of a trace in order. With repeat it never ends.
 func Replay(t *Trace, repeat bool) Workload { return replay{t, repeat} }
 
 type replay struct {
@@ -93,7 +92,7 @@ type replay struct {
 func (r replay) String() string {
 	s := fmt.Sprintf("the %d ids of %s in order", r.Len(), r.name)
 	if r.repeat {
-		s += ", again and again"
+		s += ", repeated"
 	}
 	return s
 }

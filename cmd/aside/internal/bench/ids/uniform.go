@@ -5,7 +5,7 @@ import (
 	"math/rand/v2"
 )
 
-// Uniform asks for every id with the same chance, for ever.
+// Uniform chooses every id with the same probability. It never ends.
 func Uniform(ids Range, seed uint64) Workload { return uniform{ids, seed} }
 
 type uniform struct {

@@ -2,23 +2,22 @@ package ids
 
 import "math/rand/v2"
 
-// Workload is a rule of choice. It may be used by several runs, one after the
-// other or at one time.
+// Workload is a rule for choosing ids. Several runs may use it, also at the same time.
 type Workload interface {
-	// Start returns where the streams of one run come from. Streams of different
-	// numbers choose independently of each other.
+	// Start returns a function that creates the streams of one run. Streams with
+	// different numbers are independent.
 	Start() func(stream uint64) Picker
-	// Once is the workload that asks for each id of this one a single time, and
-	// so leaves all of them in caches that can hold them.
+	// Once returns the workload that chooses each id of this one exactly once. It fills
+	// caches for a warm-up.
 	Once() Workload
-	// String is how a report names the workload.
+	// String returns the name of the workload in reports.
 	String() string
 }
 
 // Picker is one stream of choices, for one goroutine.
 type Picker interface {
-	// Next appends the next id to dst as a segment of a URL's path, which is to
-	// say percent-encoded. ok is false if there is none left.
+	// Next appends the next id to dst, percent-encoded for a URL path. ok is false if
+	// there are no more.
 	Next(dst []byte) (path []byte, ok bool)
 }
 

@@ -6,21 +6,21 @@ import (
 	"math/rand/v2"
 )
 
-// maxZipf is the most ids that Zipf tells apart: it computes with float64.
+// maxZipf is the maximum number of ids: Zipf computes with float64.
 const maxZipf = 1 << 53
 
-// maxExponent is where one id gets all but one in a billion requests.
+// maxExponent: with it, one id gets all but one in a billion requests.
 const maxExponent = 30
 
-// Zipf asks for the r-th most popular id with a chance in proportion to 1 /
-// r^exponent, for ever. Which ids are the popular ones, the seed says. exponent
-// is positive, and may be 1 or less: real traffic is often near 0.8 or 0.99.
+// Zipf chooses the r-th most popular id with a probability proportional to 1/r^exponent.
+// It never ends. The seed decides which ids are popular. exponent is positive, and may be
+// 1 or less: real traffic is often near 0.8 or 0.99.
 func Zipf(ids Range, exponent float64, seed uint64) (Workload, error) {
 	if !(exponent > 0 && exponent <= maxExponent) { // NaN too
-		return nil, fmt.Errorf("the exponent must be more than 0 and at most %d, is %v", maxExponent, exponent)
+		return nil, fmt.Errorf("the exponent must be greater than 0 and at most %d, is %v", maxExponent, exponent)
 	}
 	if ids.Len() > maxZipf {
-		return nil, fmt.Errorf("more than %d ids: %v", uint64(maxZipf), ids)
+		return nil, fmt.Errorf("there can be at most %d ids, got %v", uint64(maxZipf), ids)
 	}
 	return &zipf{ids, exponent, seed, newZipfRanks(ids.Len(), exponent), newScatter(ids.Len(), seed)}, nil
 }
@@ -61,8 +61,8 @@ type zipfRanks struct {
 	n        uint64
 	exponent float64
 
-	low, high float64 // draws are uniform between them: areas under the hat
-	accept    float64 // draws so near to their rank need no further look
+	low, high float64 // areas under the hat function; draws are uniform between them
+	accept    float64 // draws this close to their rank are accepted without a further check
 }
 
 func newZipfRanks(n uint64, exponent float64) zipfRanks {
@@ -87,19 +87,19 @@ func (z *zipfRanks) next(rng *rand.Rand) uint64 {
 
 func (z *zipfRanks) weight(x float64) float64 { return math.Exp(-z.exponent * math.Log(x)) }
 
-// area is the integral of weight, (x^(1-s) - 1) / (1 - s), which is log x at s = 1.
+// area is the integral of weight: (x^(1-s) - 1) / (1 - s), or log x if s = 1.
 func (z *zipfRanks) area(x float64) float64 {
 	log := math.Log(x)
 	return expm1Over((1-z.exponent)*log) * log
 }
 
-// inverse is that of area.
+// inverse is the inverse of area.
 func (z *zipfRanks) inverse(a float64) float64 {
-	t := max(a*(1-z.exponent), -1) // below it only by rounding
+	t := max(a*(1-z.exponent), -1) // smaller only by a rounding error
 	return math.Exp(log1pOver(t) * a)
 }
 
-// Near 0 the quotients lose their digits, and their series are short.
+// Near 0 the quotients are inexact, so these functions use short series there.
 const nearZero = 1e-8
 
 func expm1Over(x float64) float64 {

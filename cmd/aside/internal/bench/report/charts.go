@@ -7,7 +7,7 @@ import (
 	"github.com/asidecache/aside/cmd/aside/internal/bench"
 )
 
-// charts is what the page's script draws.
+// charts is the data for the charts of the page.
 type charts struct {
 	Timeline series `json:"timeline"`
 	Bars     bars   `json:"bars"`
@@ -15,12 +15,12 @@ type charts struct {
 	OpenLoop bool   `json:"open_loop"`
 }
 
-// series has a value for each point in time in every list.
+// series are lists with one value for each point in time.
 type series struct {
 	At     []float64 `json:"at"`   // seconds
 	Rate   []float64 `json:"rate"` // successful requests per second
 	Failed []float64 `json:"failed"`
-	// These are null where nothing succeeded: a gap in the line.
+	// These are null where nothing succeeded, which shows as a gap in the line.
 	P50 []*float64 `json:"p50"`
 	P95 []*float64 `json:"p95"`
 	P99 []*float64 `json:"p99"`
@@ -28,7 +28,7 @@ type series struct {
 
 	Users   []int   `json:"users"`
 	Backlog []int64 `json:"backlog"`
-	// Tiers has those alone that answered anything, and their numbers of reads.
+	// Tiers has the number of reads of each tier that answered any.
 	Tiers map[string][]int64 `json:"tiers"`
 }
 
@@ -37,17 +37,17 @@ type bars struct {
 	Share []float64 `json:"share"` // percent
 }
 
-// curve has latencies by percentile.
+// curve is a list of latencies by percentile.
 type curve struct {
 	Nines  []float64            `json:"nines"` // log10(1 / (1 - p)): 1 at 90 %, 2 at 99 %
 	P      []float64            `json:"p"`     // percent
 	Series map[string][]float64 `json:"series"`
 }
 
-// maxPoints is more than a chart has pixels to show.
+// maxPoints is the maximum number of points in a chart. A chart has fewer pixels.
 const maxPoints = 1000
 
-// chartsOf returns also how many intervals a point stands for.
+// chartsOf also returns how many intervals a point stands for.
 func chartsOf(r *bench.Report) (*charts, int) {
 	c := &charts{OpenLoop: r.Config.Rate > 0}
 	each := (len(r.Timeline) + maxPoints - 1) / maxPoints
@@ -91,8 +91,8 @@ func seriesOf(points []bench.Point, each int) series {
 	return s
 }
 
-// together makes one point of several. Percentiles cannot be averaged: it has
-// the worst.
+// together merges several points into one. Percentiles cannot be averaged, so it takes
+// the highest.
 func together(points []bench.Point) bench.Point {
 	sum := points[0]
 	for _, p := range points[1:] {
@@ -124,7 +124,7 @@ func curveOf(r *bench.Report) curve {
 	if all.Count() == 0 {
 		return c
 	}
-	// As far as there are ten requests beyond the percentile.
+	// Only percentiles with at least ten requests above them.
 	end := max(math.Log10(float64(all.Count())/10), 1)
 	for nines := 0.0; nines <= end; nines += 1.0 / 16 {
 		c.Nines = append(c.Nines, round(nines, 4))

@@ -11,19 +11,19 @@ import (
 	"github.com/asidecache/aside/cmd/aside/internal/printable"
 )
 
-// ComparisonText writes a comparison for people.
+// ComparisonText writes a comparison as text.
 func ComparisonText(w io.Writer, r *compare.Report) error {
 	var b strings.Builder
 	rounds := fmt.Sprintf("%d rounds", r.Rounds)
 	if done := r.Complete(); done < r.Rounds {
-		rounds = fmt.Sprintf("%d of %d rounds are complete", done, r.Rounds)
+		rounds = fmt.Sprintf("%d of %d rounds completed", done, r.Rounds)
 	}
 	if r.Interrupted {
 		rounds += ", ended early"
 	}
-	fmt.Fprintf(&b, "%s, interleaved; each run: %s, %s\n", rounds, load(&r.Load), length(&r.Load))
+	fmt.Fprintf(&b, "%s, servers in turn; each run: %s, %s\n", rounds, load(&r.Load), length(&r.Load))
 	if r.Load.WarmUp != (bench.WarmUp{}) {
-		fmt.Fprintf(&b, "before each: %v\n", r.Load.WarmUp)
+		fmt.Fprintf(&b, "warm-up of each: %v\n", r.Load.WarmUp)
 	}
 	width := len("median")
 	for _, name := range r.Names {
@@ -45,7 +45,7 @@ func ComparisonText(w io.Writer, r *compare.Report) error {
 		fmt.Fprintf(&b, " %12d %10d\n", all, failed)
 	}
 
-	fmt.Fprintf(&b, "\nDivided by %s in the same round: median (least to most).\n", r.Names[0])
+	fmt.Fprintf(&b, "\nRatios to %s in the same round: median (minimum to maximum).\n", r.Names[0])
 	fmt.Fprintf(&b, "%-*s", width, "")
 	for _, m := range compare.Metrics() {
 		fmt.Fprintf(&b, " %24s", m.Name)
@@ -58,15 +58,15 @@ func ComparisonText(w io.Writer, r *compare.Report) error {
 		}
 		b.WriteByte('\n')
 	}
-	b.WriteString("A range with 1 in it shows no difference.\n")
+	b.WriteString("If a range contains 1, the rounds show no clear difference.\n")
 	for i, name := range r.Names {
 		kinds(&b, name, r.Runs[i])
 	}
-	_, err := io.WriteString(w, printable.Text(b.String())) // a server has written some of it
+	_, err := io.WriteString(w, printable.Text(b.String())) // parts come from the server
 	return err
 }
 
-// kinds tells of the failures of all rounds.
+// kinds lists the failures of all rounds.
 func kinds(b *strings.Builder, name string, runs []*bench.Report) {
 	var sum bench.Tally
 	for _, run := range runs {
@@ -104,7 +104,7 @@ type comparison struct {
 	Rounds      int        `json:"rounds"`
 	Complete    int        `json:"complete_rounds"`
 	Interrupted bool       `json:"interrupted"`
-	Base        string     `json:"base"` // what the ratios are divided by
+	Base        string     `json:"base"` // the denominator of the ratios
 	Requests    int64      `json:"requests"`
 	Failures    int64      `json:"failures"`
 	Targets     []compared `json:"targets"`
@@ -116,7 +116,7 @@ type compared struct {
 	Failures int64             `json:"failures"`
 	Values   map[string]spread `json:"values"`
 	Ratios   map[string]spread `json:"ratios,omitempty"`
-	Runs     []*document       `json:"runs"` // null for one that was not made
+	Runs     []*document       `json:"runs"` // null for a run that was not made
 }
 
 type spread struct {
@@ -126,7 +126,7 @@ type spread struct {
 	Max    float64 `json:"max"`
 }
 
-// ComparisonJSON writes a comparison for programs, each run as JSON has it.
+// ComparisonJSON writes a comparison as JSON. Each run has the form of JSON.
 func ComparisonJSON(w io.Writer, r *compare.Report) error {
 	c := comparison{Rounds: r.Rounds, Complete: r.Complete(), Interrupted: r.Interrupted, Base: r.Names[0]}
 	key := func(m compare.Metric) string {

@@ -13,8 +13,7 @@ import (
 	"github.com/asidecache/aside/cmd/aside/internal/files"
 )
 
-// ComparisonHTML writes a comparison as a page that needs nothing else, scripts
-// included.
+// ComparisonHTML writes a comparison as a self-contained page without scripts.
 func ComparisonHTML(w io.Writer, r *compare.Report) error {
 	return pages.ExecuteTemplate(w, "comparison.html", comparisonPageOf(r))
 }
@@ -39,12 +38,12 @@ type comparisonPage struct {
 func comparisonPageOf(r *compare.Report) *comparisonPage {
 	p := &comparisonPage{
 		Heading: strings.Join(r.Names, " · "), Base: r.Names[0], Load: load(&r.Load),
-		When: fmt.Sprintf("%d rounds, interleaved; each run: %s", r.Rounds, length(&r.Load)),
+		When: fmt.Sprintf("%d rounds, servers in turn; each run: %s", r.Rounds, length(&r.Load)),
 		Left: plotLeft, Right: plotRight,
 		Style: template.CSS(asset("page.css")),
 	}
 	if done := r.Complete(); done < r.Rounds {
-		p.Warnings = append(p.Warnings, fmt.Sprintf("%d of %d rounds are complete.", done, r.Rounds))
+		p.Warnings = append(p.Warnings, fmt.Sprintf("%d of %d rounds completed.", done, r.Rounds))
 	}
 	for _, m := range compare.Metrics() {
 		p.Plots = append(p.Plots, plotOf(r, m))
@@ -94,22 +93,22 @@ func comparisonPageOf(r *compare.Report) *comparisonPage {
 				fmt.Sprintf("%.0f %%", 100*run.CPUShare()),
 			}})
 			if run.CPUShare() > busy {
-				p.Warnings = append(p.Warnings, fmt.Sprintf("Round %d, %s: the load generator used %.0f %% of its processors; the server may be faster.", round+1, name, 100*run.CPUShare()))
+				p.Warnings = append(p.Warnings, fmt.Sprintf("Round %d, %s: the load generator used %.0f %% of its CPU. The server may be faster than shown.", round+1, name, 100*run.CPUShare()))
 			}
 		}
 	}
 	if any != nil {
-		p.Settings = slices.DeleteFunc(settings(any), func(n named) bool { return n.Name == "URL" || n.Name == "Connections made" })
-		p.Machine = slices.DeleteFunc(machine(any), func(n named) bool { return n.Name == "Used by the generator" })
+		p.Settings = slices.DeleteFunc(settings(any), func(n named) bool { return n.Name == "URL" || n.Name == "Connections opened" })
+		p.Machine = slices.DeleteFunc(machine(any), func(n named) bool { return n.Name == "CPU of the load generator" })
 	}
 	return p
 }
 
-// plot is a drawing of ratios: a row for each server but the first.
+// plot is a drawing of ratios, with a row for each server except the first.
 type plot struct {
 	Name, Better   string
 	Height, Bottom float64
-	One            float64 // where the ratio 1 is
+	One            float64 // position of the ratio 1
 	Ticks          []tick
 	Rows           []plotRow
 }
@@ -131,8 +130,7 @@ const (
 	rowHeight           = 44.0
 )
 
-// plotOf draws on a logarithmic scale, on which half and double are equally far
-// from 1.
+// plotOf draws on a logarithmic scale: half and double have the same distance to 1.
 func plotOf(r *compare.Report, m compare.Metric) plot {
 	low, high := 1/1.05, 1.05
 	for i := range r.Names[1:] {
@@ -164,7 +162,7 @@ func plotOf(r *compare.Report, m compare.Metric) plot {
 	return p
 }
 
-// ratioTicks are a few round numbers from low to high; low is more than 0.
+// ratioTicks returns a few round numbers from low to high. low must be positive.
 func ratioTicks(low, high float64) []float64 {
 	if math.Log(high/low) > math.Log(4) {
 		var ticks []float64
@@ -190,7 +188,7 @@ func ratioTicks(low, high float64) []float64 {
 	return ticks
 }
 
-// clip keeps the end, in which URLs differ.
+// clip shortens a name and keeps its end, where URLs differ.
 func clip(s string, n int) string {
 	r := []rune(s)
 	if len(r) <= n {

@@ -10,11 +10,10 @@ import (
 	"github.com/asidecache/aside/cmd/aside/internal/files"
 )
 
-// CSV writes PREFIX_stats.csv, PREFIX_stats_history.csv and PREFIX_failures.csv
-// with the columns of locust 2. Times are in milliseconds, as there, but not
-// rounded to whole ones. The history has a line for each interval; its
-// percentiles and totals are those from the start of the run, as locust's are.
-// What does not exist, since no request has succeeded, is N/A.
+// CSV writes PREFIX_stats.csv, PREFIX_stats_history.csv and PREFIX_failures.csv with the
+// columns of locust 2. Times are in milliseconds, but, unlike locust's, not rounded. The
+// history has one line for each interval. Its percentiles and totals are of the run so
+// far, as in locust. Without successful requests, a cell is N/A.
 func CSV(prefix string, r *bench.Report) error {
 	for _, f := range []struct {
 		suffix string
@@ -32,7 +31,7 @@ func CSV(prefix string, r *bench.Report) error {
 	return nil
 }
 
-// The writers' errors are kept by csv.Writer, and looked at in CSV.
+// csv.Writer keeps its errors, and CSV checks them.
 
 func stats(w *csv.Writer, r *bench.Report) {
 	_ = w.Write(append([]string{
@@ -94,7 +93,7 @@ func whole(n int64) string { return strconv.FormatInt(n, 10) }
 
 func number(f float64) string { return strconv.FormatFloat(f, 'f', -1, 64) }
 
-// notThere is locust's word for it.
+// notThere is what locust writes for a missing value.
 const notThere = "N/A"
 
 func msCell(succeeded int64, d time.Duration) string {

@@ -1,7 +1,6 @@
-// Package report writes down what a load test measured: as text and as JSON, as
-// CSV files of locust's format, and as a page for a browser.
+// Package report writes the report of a load test as text, JSON, CSV files in the format
+// of locust, or an HTML page.
 //
-// Columns are named as locust names them, so that reports can be read side by
-// side. One thing differs: our latencies are those of the requests that
-// succeeded, locust's of all.
+// The columns have the same names as in locust, so that reports can be compared. One
+// thing differs: latencies here are of successful requests, in locust of all requests.
 package report

@@ -25,8 +25,8 @@ func asset(name string) string {
 
 var pages = template.Must(template.ParseFS(assets, "page/page.html", "page/comparison.html"))
 
-// HTML writes the report as a page that needs nothing else: no network, and no
-// other file. Without scripts it shows all but the charts.
+// HTML writes the report as a self-contained page, which needs no network and no other
+// file. Without scripts it shows everything except the charts.
 func HTML(w io.Writer, r *bench.Report) error {
 	p, err := pageOf(r)
 	if err != nil {
@@ -78,7 +78,7 @@ type named struct{ Name, Value string }
 func pageOf(r *bench.Report) (*page, error) {
 	c := &r.Config
 	data, thinned := chartsOf(r)
-	encoded, err := json.Marshal(data) // which writes < as \u003c, so that no tag can end the script
+	encoded, err := json.Marshal(data) // it writes < as \u003c, so that no tag can end the script
 	if err != nil {
 		return nil, err
 	}
@@ -95,7 +95,7 @@ func pageOf(r *bench.Report) (*page, error) {
 		Script:  template.JS(asset("page.js")),
 	}
 	if thinned > 1 {
-		p.Thinned = fmt.Sprintf("Each point stands for %d intervals of %v: their mean rate, and the worst of their latencies.", thinned, r.Config.Interval)
+		p.Thinned = fmt.Sprintf("Each point stands for %d intervals of %v. It shows their mean rate and their highest latency.", thinned, r.Config.Interval)
 	}
 	for _, pc := range bench.Percentiles {
 		p.PercentileNames = append(p.PercentileNames, fmt.Sprintf("%v%%ile (ms)", pc))
@@ -155,13 +155,13 @@ func tiles(r *bench.Report) []tile {
 func warnings(r *bench.Report) []string {
 	var ws []string
 	if r.Interrupted {
-		ws = append(ws, "The run was ended early.")
+		ws = append(ws, "The run ended early.")
 	}
 	if r.CPUShare() > busy {
-		ws = append(ws, fmt.Sprintf("The load generator used %.0f %% of its processors: the server may be faster than this report says.", 100*r.CPUShare()))
+		ws = append(ws, fmt.Sprintf("The load generator used %.0f %% of its CPU. The server may be faster than this report shows.", 100*r.CPUShare()))
 	}
 	if r.Overtime >= overtime {
-		ws = append(ws, fmt.Sprintf("The server, over %d connections, does not reach %.10g requests/s: what had piled up at the end took %v more.",
+		ws = append(ws, fmt.Sprintf("With %d connections, the server does not reach %.10g requests/s. At the end it took %v to send the backlog.",
 			r.Config.Users, r.Config.Rate, r.Overtime.Round(100*time.Millisecond)))
 	}
 	return ws
@@ -186,14 +186,14 @@ func scheduleOf(r *bench.Report, o *bench.OpenLoop) []named {
 		return fmt.Sprintf("50 %% %s ms, 99 %% %s ms, max %s ms", ms(d[0]), ms(d[1]), ms(l.Max()))
 	}
 	return []named{
-		{"Latencies", "count from when a request was to be sent: free of coordinated omission"},
+		{"Latencies", "start when the request was due: no coordinated omission"},
 		{"Sent", fmt.Sprint(o.Sent)},
-		{"No connection was free", fmt.Sprintf("for %d when they were due", o.Late+o.Dropped)},
-		{"Waiting for one", of(o.Waited)},
-		{"Dropped", fmt.Sprintf("%d, having waited %v", o.Dropped, r.Config.Timeout)},
+		{"Had to wait for a connection", fmt.Sprint(o.Late + o.Dropped)},
+		{"Wait for a connection", of(o.Waited)},
+		{"Dropped", fmt.Sprintf("%d, after %v", o.Dropped, r.Config.Timeout)},
 		{"Largest backlog", fmt.Sprint(o.MaxBacklog)},
-		{"From sending to the answer", of(o.Served)},
-		{"The generator itself was late by", of(o.Lag)},
+		{"From sending to the response", of(o.Served)},
+		{"Delay of the generator itself", of(o.Lag)},
 	}
 }
 
@@ -201,17 +201,17 @@ func settings(r *bench.Report) []named {
 	c := &r.Config
 	list := []named{{"URL", c.URL}}
 	if c.Rate > 0 {
-		how := "evenly spaced"
+		how := "at equal intervals"
 		if c.Poisson {
 			how = "at random times (Poisson)"
 		}
-		list = append(list, named{"Open loop", fmt.Sprintf("%.10g requests/s, %s, over at most %d connections", c.Rate, how, c.Users)})
+		list = append(list, named{"Open loop", fmt.Sprintf("%.10g requests/s, %s, at most %d connections", c.Rate, how, c.Users)})
 	} else {
 		begin := "all at once"
 		if c.SpawnRate > 0 {
-			begin = fmt.Sprintf("%.10g a second", c.SpawnRate)
+			begin = fmt.Sprintf("at %.10g per second", c.SpawnRate)
 		}
-		list = append(list, named{"Closed loop", fmt.Sprintf("%d users, begun %s", c.Users, begin)})
+		list = append(list, named{"Closed loop", fmt.Sprintf("%d users, started %s", c.Users, begin)})
 	}
 	limit := "none"
 	if c.Requests > 0 {
@@ -223,8 +223,8 @@ func settings(r *bench.Report) []named {
 	}
 	return append(list,
 		named{"Workload", workloadOf(c)}, named{"Operations", c.Mix.String()}, named{"Seed of the operations", fmt.Sprint(c.Seed)},
-		named{"Warm-up", c.WarmUp.String()}, named{"Duration", duration}, named{"Limit of requests", limit}, named{"Time-out", c.Timeout.String()},
-		named{"Connections made", fmt.Sprint(r.Connections)})
+		named{"Warm-up", c.WarmUp.String()}, named{"Duration", duration}, named{"Maximum number of requests", limit}, named{"Timeout", c.Timeout.String()},
+		named{"Connections opened", fmt.Sprint(r.Connections)})
 }
 
 func machine(r *bench.Report) []named {
@@ -241,7 +241,7 @@ func machine(r *bench.Report) []named {
 		list = append(list, named{"Load average at the end", m.Load})
 	}
 	if r.CPU > 0 {
-		list = append(list, named{"Used by the generator", fmt.Sprintf("%.0f %% of its processors, %.1f us of CPU a request",
+		list = append(list, named{"CPU of the load generator", fmt.Sprintf("%.0f %% of its processors, %.1f us per request",
 			100*r.CPUShare(), float64(r.CPU.Nanoseconds())/1e3/float64(max(r.Requests(), 1)))})
 	}
 	return list

@@ -9,9 +9,9 @@ import (
 	"github.com/asidecache/aside/cmd/aside/internal/httpwire"
 )
 
-// document has the figures that are wanted most often on its first level. Names
-// end in their unit. scripts/measure.sh reads it line by line: what it reads is
-// on a line of its own, and failed comes last.
+// document is the JSON report. Its first level has the most important figures. Names end
+// with their unit. scripts/measure.sh reads it line by line: each value that it reads must
+// be on a line of its own, and failed must come last.
 type document struct {
 	URL               string    `json:"url"`
 	Users             int       `json:"users"`
@@ -46,7 +46,7 @@ type document struct {
 	Failed      []failure            `json:"failed"`
 }
 
-// latency is null throughout where no request has succeeded.
+// In latency all values are null if no request succeeded.
 type latency struct {
 	Mean *float64 `json:"mean_ms"`
 	P50  *float64 `json:"p50_ms"`
@@ -121,7 +121,7 @@ func latencyOf(l bench.Latency) latency {
 	return latency{ms(l.Mean()), ms(p[0]), ms(p[1]), ms(p[2]), ms(p[3]), ms(l.Max())}
 }
 
-// JSON writes the report for programs, indented by two spaces.
+// JSON writes the report as JSON, indented by two spaces.
 func JSON(w io.Writer, r *bench.Report) error {
 	d := documentOf(r)
 	enc := json.NewEncoder(w)
@@ -187,7 +187,7 @@ func documentOf(r *bench.Report) *document {
 	return d
 }
 
-// millisOf is nil for an interval in which nothing succeeded.
+// millisOf returns nil for an interval in which nothing succeeded.
 func millisOf(p bench.Point, d time.Duration) *float64 {
 	if p.Succeeded == 0 {
 		return nil

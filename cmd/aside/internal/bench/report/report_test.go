@@ -19,11 +19,11 @@ import (
 	"github.com/asidecache/aside/cmd/aside/internal/httpwire"
 )
 
-var rewrite = flag.Bool("rewrite", false, "write the goldens anew")
+var rewrite = flag.Bool("rewrite", false, "rewrite the golden files")
 
 var began = time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)
 
-// sample has 90 fast hits in L1, 9 in L2, a slow miss, 10 updates, and 6
+// sample is a report with 90 fast hits in L1, 9 in L2, a slow miss, 10 updates and 6
 // failures.
 func sample() *bench.Report {
 	r := &bench.Report{
@@ -64,7 +64,7 @@ func sample() *bench.Report {
 	return r
 }
 
-// open makes an open loop of it, which does not keep up.
+// openSample is an open loop that is too slow for its rate.
 func openSample() *bench.Report {
 	r := sample()
 	r.Config.Rate, r.Config.Users, r.Elapsed, r.Overtime, r.Interrupted = 100, 5, 4*time.Second, 2*time.Second, false
@@ -99,7 +99,7 @@ func golden(t *testing.T, name, got string) {
 		t.Fatal(err)
 	}
 	if got != string(want) {
-		t.Errorf("%s has changed (go test ./internal/loadtest/report -rewrite):\n%s\nwant\n%s", path, got, want)
+		t.Errorf("%s has changed (go test ./internal/bench/report -rewrite):\n%s\nwant\n%s", path, got, want)
 	}
 }
 
@@ -108,7 +108,7 @@ func TestText(t *testing.T) {
 	golden(t, "open.txt", text(t, openSample()))
 }
 
-// Nothing is divided by zero, whatever is missing.
+// An empty report has no division by zero.
 func TestEmptyReport(t *testing.T) {
 	for _, r := range []*bench.Report{{}, {Config: bench.Config{Rate: 5}}} {
 		var b strings.Builder
@@ -139,8 +139,8 @@ func allFailed(rate float64) *bench.Report {
 	return r
 }
 
-// Where nothing succeeded there is no latency, in no form of the report. Caught:
-// 0 ms in all percentiles, as if the failures had been fast; a ratio of them.
+// If no request succeeded, no form of the report has latencies. Caught: 0 ms in all
+// percentiles, as if the failures had been fast; a ratio of such percentiles.
 func TestNoLatencyOfFailures(t *testing.T) {
 	var b strings.Builder
 	if err := JSON(&b, allFailed(5)); err != nil {
@@ -292,8 +292,8 @@ func TestJSON(t *testing.T) {
 	}
 }
 
-// scripts/measure.sh reads the first level, and that of the tiers, by their
-// indentation. Caught: a field of the timeline that was called failed.
+// scripts/measure.sh finds the first level and that of the tiers by their indentation.
+// Caught: a field failed in the timeline.
 func TestJSONByLines(t *testing.T) {
 	var b strings.Builder
 	if err := JSON(&b, sample()); err != nil {
@@ -315,7 +315,7 @@ func TestJSONByLines(t *testing.T) {
 	}
 }
 
-// The columns are locust's, in locust's order; stats.py of locust 2 has them.
+// The columns and their order are those of locust 2 (stats.py).
 func TestCSV(t *testing.T) {
 	prefix := filepath.Join(t.TempDir(), "run")
 	if err := CSV(prefix, sample()); err != nil {
@@ -342,9 +342,8 @@ func TestCSV(t *testing.T) {
 	}
 }
 
-// Each chart's lists are of one length, whatever is thinned, nothing is lost of
-// what is counted, and latencies are the worst. Caught: the last points left
-// out; percentiles averaged.
+// All lists of a chart have the same length, also after thinning. Thinning keeps all counts
+// and the highest latencies. Caught: missing last points; averaged percentiles.
 func TestThinnedCharts(t *testing.T) {
 	r := sample()
 	r.Timeline = nil
@@ -376,8 +375,8 @@ func TestThinnedCharts(t *testing.T) {
 	}
 }
 
-// The page holds what the report says, as text: nothing of it is taken for a
-// tag. Chromium looks at the rest, in package browser.
+// The page has the content of the report as escaped text. Package browser tests the rest with
+// Chromium.
 func TestHTML(t *testing.T) {
 	r := openSample()
 	r.Config.URL = "http://h/<script>alert(1)</script>"
@@ -388,7 +387,7 @@ func TestHTML(t *testing.T) {
 	page := b.String()
 	for _, want := range []string{
 		"# Requests", "# Fails", "Median (ms)", "95%ile (ms)", "99%ile (ms)", "Average (ms)", "Min (ms)", "Max (ms)", "Average size (bytes)",
-		"RPS", "Failures/s", "99.99%ile (ms)", "First Seen", "PATCH /todos/&lt;8&gt;", "&lt;fast&gt;", "free of coordinated omission",
+		"RPS", "Failures/s", "99.99%ile (ms)", "First Seen", "PATCH /todos/&lt;8&gt;", "&lt;fast&gt;", "no coordinated omission",
 		"Permission is hereby granted, free of charge", "http://h/&lt;script&gt;alert",
 	} {
 		if !strings.Contains(page, want) {
@@ -445,7 +444,8 @@ func TestComparison(t *testing.T) {
 	}
 }
 
-// Ticks are round, few, and inside. Caught: a step so large that none was left.
+// Ticks are few round numbers inside of the range. Caught: a step so large that there was no
+// tick.
 func TestRatioTicks(t *testing.T) {
 	for _, r := range [][2]float64{{0.93, 1.09}, {0.5, 1.1}, {0.9, 2.5}, {0.01, 3}, {0.9, 200}, {0.99, 1.01}} {
 		ticks := ratioTicks(r[0], r[1])

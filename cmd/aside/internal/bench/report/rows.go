@@ -6,7 +6,7 @@ import (
 	"github.com/asidecache/aside/cmd/aside/internal/bench"
 )
 
-// row is a line of locust's tables: the requests of one operation, or of all.
+// row is a line in the tables of locust: the requests of one operation, or of all.
 type row struct {
 	method, name       string
 	requests, failures int64
@@ -16,7 +16,7 @@ type row struct {
 
 const aggregated = "Aggregated"
 
-// rows has the operations that occurred, and all of them together at the end.
+// rows returns a row for each operation that occurred, and one for all at the end.
 func rows(r *bench.Report) []row {
 	var rs []row
 	for _, op := range bench.Ops() {
@@ -29,7 +29,7 @@ func rows(r *bench.Report) []row {
 	return append(rs, row{"", aggregated, r.Requests(), r.Failures(), r.Bytes(), r.Latency()})
 }
 
-// nameOf groups the requests of an operation as locust's name parameter does.
+// nameOf returns the name of the requests of an operation, as locust's parameter name.
 func nameOf(r *bench.Report, op bench.Op) string {
 	if op == bench.Create {
 		return orSlash(r.Name)
@@ -44,7 +44,7 @@ func orSlash(path string) string {
 	return path
 }
 
-// size is the mean of the answers that succeeded; ok is false if none did.
+// size returns the mean size of successful responses. ok is false if there is none.
 func (r row) size() (mean float64, ok bool) {
 	n := r.latency.Count()
 	return float64(r.bytes) / float64(max(n, 1)), n > 0

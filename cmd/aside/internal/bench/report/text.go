@@ -10,7 +10,7 @@ import (
 	"github.com/asidecache/aside/cmd/aside/internal/printable"
 )
 
-// Text writes the report for people.
+// Text writes the report as text.
 func Text(w io.Writer, r *bench.Report) error {
 	var b strings.Builder
 	head(&b, r)
@@ -29,26 +29,26 @@ func Text(w io.Writer, r *bench.Report) error {
 		fmt.Fprintf(&b, "failed: %d %swith %v, first: %s\n", f.Count, method, k, f.Example)
 	}
 	if r.Created.Left > 0 {
-		fmt.Fprintf(&b, "%d records of this run may still exist: their ids begin with %s\n", r.Created.Left, r.Created.Prefix)
+		fmt.Fprintf(&b, "%d records of this run may still exist; their ids begin with %s\n", r.Created.Left, r.Created.Prefix)
 	}
 	if r.Unfinished > 0 {
-		fmt.Fprintf(&b, "cut off at the end, and not counted: %d\n", r.Unfinished)
+		fmt.Fprintf(&b, "requests aborted at the end, and not counted: %d\n", r.Unfinished)
 	}
-	fmt.Fprintf(&b, "connections made: %d\n", r.Connections)
+	fmt.Fprintf(&b, "connections opened: %d\n", r.Connections)
 	generator(&b, r)
-	_, err := io.WriteString(w, printable.Text(b.String())) // a server has written some of it
+	_, err := io.WriteString(w, printable.Text(b.String())) // parts come from the server
 	return err
 }
 
-// load says in short what was asked of the server.
+// load describes the load in one line.
 func load(c *bench.Config) string {
 	s := fmt.Sprintf("%d users", c.Users)
 	if c.Rate > 0 {
-		s = fmt.Sprintf("%.10g requests/s on a schedule", c.Rate)
+		s = fmt.Sprintf("%.10g requests/s at equal intervals", c.Rate)
 		if c.Poisson {
 			s = fmt.Sprintf("%.10g requests/s at random times", c.Rate)
 		}
-		s += fmt.Sprintf(", at most %d at a time", c.Users)
+		s += fmt.Sprintf(", at most %d concurrent", c.Users)
 	}
 	s += ", " + workloadOf(c)
 	if c.Mix != (bench.Mix{}) {
@@ -57,11 +57,11 @@ func load(c *bench.Config) string {
 	return s
 }
 
-// length is how long a run was to be.
+// length describes the limit of a run.
 func length(c *bench.Config) string {
 	switch {
 	case c.Duration == 0 && c.Requests == 0:
-		return "to the end of the workload"
+		return "until the end of the workload"
 	case c.Duration == 0:
 		return fmt.Sprintf("%d requests", c.Requests)
 	case c.Requests == 0:
@@ -77,12 +77,12 @@ func head(b *strings.Builder, r *bench.Report) {
 	}
 	fmt.Fprintf(b, "%s, %s%s\n", load(&r.Config), r.Elapsed.Round(10*time.Millisecond), early)
 	if r.Config.WarmUp != (bench.WarmUp{}) {
-		fmt.Fprintf(b, "before it: %v\n", r.Config.WarmUp)
+		fmt.Fprintf(b, "warm-up: %v\n", r.Config.WarmUp)
 	}
 	fmt.Fprintf(b, "%d requests, %d failed, %.1f successful/s\n\n", r.Requests(), r.Failures(), r.Rate())
 }
 
-// table is locust's summary: the same columns, with more digits.
+// table writes the summary with locust's columns, but with more digits.
 func table(b *strings.Builder, r *bench.Report) {
 	rs := rows(r)
 	width := len("Name")
@@ -112,7 +112,7 @@ func table(b *strings.Builder, r *bench.Report) {
 		}
 		line("%s %9d", cells, row.requests)
 	}
-	line("Milliseconds, of the requests that succeeded.")
+	line("Times are in milliseconds, of successful requests.")
 	line("")
 }
 
@@ -123,7 +123,7 @@ func tiers(b *strings.Builder, r *bench.Report) {
 	case reads.Count() == 0:
 		return
 	case !known:
-		b.WriteString("hit ratio unknown: no answer has a Cache-Status header\n")
+		b.WriteString("hit ratio unknown: no response has a Cache-Status header\n")
 		return
 	}
 	fmt.Fprintf(b, "%-10s %10s %7s %9s %9s %9s %9s\n", "answered by", "reads", "share", "p50", "p95", "p99", "max")
@@ -142,20 +142,20 @@ func tiers(b *strings.Builder, r *bench.Report) {
 }
 
 func schedule(b *strings.Builder, r *bench.Report, o *bench.OpenLoop) {
-	b.WriteString("Open loop: latencies count from when a request was to be sent, so none is omitted while the server stalls.\n")
+	b.WriteString("Open loop: a latency starts when the request was due, so there is no coordinated omission.\n")
 	p, s := o.Served.Percentiles(50, 99), o.Lag.Percentiles(50, 99)
-	fmt.Fprintf(b, "from sending to the answer alone: p50 %s, p99 %s, max %s ms; the generator sent p50 %s, p99 %s ms after it could\n",
+	fmt.Fprintf(b, "from sending to the response: p50 %s, p99 %s, max %s ms; delay of the generator itself: p50 %s, p99 %s ms\n",
 		msOf(o.Served, p[0]), msOf(o.Served, p[1]), msOf(o.Served, o.Served.Max()), msOf(o.Lag, s[0]), msOf(o.Lag, s[1]))
 	if o.Late == 0 && o.Dropped == 0 {
-		b.WriteString("a connection was free for every request when it was due\n")
+		b.WriteString("every request had a free connection when it was due\n")
 		return
 	}
 	w := o.Waited.Percentiles(50, 99)
-	fmt.Fprintf(b, "no connection was free for %d requests (%.2f %%), which waited p50 %s, p99 %s, max %s ms; dropped, having waited %v: %d\n",
+	fmt.Fprintf(b, "%d requests (%.2f %%) had to wait for a free connection: p50 %s, p99 %s, max %s ms; dropped after %v: %d\n",
 		o.Late+o.Dropped, 100*float64(o.Late+o.Dropped)/float64(max(r.Requests(), 1)), msOf(o.Waited, w[0]), msOf(o.Waited, w[1]), msOf(o.Waited, o.Waited.Max()), r.Config.Timeout, o.Dropped)
 	fmt.Fprintf(b, "largest backlog %d requests", o.MaxBacklog)
 	if r.Overtime >= overtime {
-		fmt.Fprintf(b, "; what had piled up at the end took %v more: the server, over %d connections, does not reach %.10g requests/s",
+		fmt.Fprintf(b, "; at the end it took %v to send the backlog: with %d connections, the server does not reach %.10g requests/s",
 			r.Overtime.Round(100*time.Millisecond), r.Config.Users, r.Config.Rate)
 	}
 	b.WriteByte('\n')
@@ -164,22 +164,21 @@ func schedule(b *strings.Builder, r *bench.Report, o *bench.OpenLoop) {
 // overtime above this shows that the server did not reach the rate.
 const overtime = 200 * time.Millisecond
 
-// busy is the share of the processors above which the generator may be what is
-// measured.
+// busy is the share of CPU above which the generator may be the bottleneck.
 const busy = 0.8
 
 func generator(b *strings.Builder, r *bench.Report) {
 	if r.CPU <= 0 {
 		return
 	}
-	fmt.Fprintf(b, "the generator itself: %.0f %% of %d processors, %.1f us of CPU a request\n",
+	fmt.Fprintf(b, "CPU of the load generator: %.0f %% of %d processors, %.1f us per request\n",
 		100*r.CPUShare(), r.Processors, float64(r.CPU.Nanoseconds())/1e3/float64(max(r.Requests(), 1)))
 	if r.CPUShare() > busy {
-		b.WriteString("it was short of CPU: the server may be faster than this report says\n")
+		b.WriteString("the load generator was short of CPU: the server may be faster than this report shows\n")
 	}
 }
 
-// msOf is a figure of a distribution, of which there is none without requests.
+// msOf formats a latency. Without requests there is none.
 func msOf(l bench.Latency, d time.Duration) string {
 	if l.Count() == 0 {
 		return "n/a"

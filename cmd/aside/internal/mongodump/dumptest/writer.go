@@ -16,16 +16,16 @@ var table = crc64.MakeTable(crc64.ECMA)
 // Terminator ends the prelude and each block.
 var Terminator = []byte{0xff, 0xff, 0xff, 0xff}
 
-// Writer builds an archive in memory. Namespaces are "db.collection". It writes
-// what it is told to, in that order, so that damaged archives can be built too.
+// Writer builds an archive in memory. Namespaces are "db.collection". It writes the parts
+// in the order of the calls and checks nothing, so it can build damaged archives too.
 type Writer struct {
 	buf  bytes.Buffer
 	crcs map[string]uint64
 	open string
 }
 
-// New begins an archive whose prelude lists namespaces, in this order. One that
-// ends in "(view)" is a view.
+// New begins an archive whose prelude lists namespaces, in this order. A namespace that
+// ends with "(view)" is a view.
 func New(namespaces ...string) *Writer {
 	w := &Writer{crcs: make(map[string]uint64)}
 	w.buf.Write([]byte{0x6d, 0xe2, 0x99, 0x81})
@@ -78,8 +78,8 @@ func (w *Writer) Raw(b []byte) *Writer {
 	return w
 }
 
-// Len returns the archive's length so far: the offset of what is written next,
-// unless that opens or ends a block.
+// Len returns the length of the archive so far. It is the offset of the next part, unless
+// that part opens or ends a block.
 func (w *Writer) Len() int64 { return int64(w.buf.Len()) }
 
 // Bytes returns the archive.

@@ -29,7 +29,7 @@ func Has(field string) bool {
 	return false
 }
 
-// seen has a bit for each field that was met.
+// seen has a bit for each field that was read.
 type seen uint8
 
 const (
@@ -42,12 +42,12 @@ const (
 	sawVersion
 )
 
-// Builder puts a todo together from its fields. The zero value works.
+// Builder builds a todo from its fields. The zero value works.
 type Builder struct {
-	// Odd, if set, is told of each field that is not as the service writes it, and
-	// what was made of it. The texts are fixed ones, and few.
+	// Odd, if set, is called for each field with an unusual value, with a text that
+	// describes the value. There are few different texts.
 	Odd func(field, what string)
-	// TextDates: a date is text, as in JSON, so that is not odd.
+	// TextDates: dates are text, as in JSON, so a text is not unusual.
 	TextDates bool
 
 	todo    todo.Todo
@@ -55,8 +55,8 @@ type Builder struct {
 	idFault string
 }
 
-// Set takes a field that a todo has. Of a field that comes again the first stays;
-// two ids are none.
+// Set sets a field of the todo. If a field comes again, the first value counts. A second
+// id is a fault.
 func (b *Builder) Set(field string, v Value) {
 	var bit seen
 	switch field {
@@ -79,9 +79,9 @@ func (b *Builder) Set(field string, v Value) {
 	}
 	if b.seen&bit != 0 {
 		if bit == sawID {
-			b.idFault = "is there twice"
+			b.idFault = "is given twice"
 		} else {
-			b.odd(field, "there more than once, the first one counts")
+			b.odd(field, "given more than once, the first value is used")
 		}
 		return
 	}
@@ -111,7 +111,7 @@ func (b *Builder) Set(field string, v Value) {
 		}
 		switch {
 		case !ok:
-			b.odd(field, "neither true nor false, read as false")
+			b.odd(field, "not a boolean, read as false")
 		case v.Kind == Text:
 			b.odd(field, "text, read as true or false")
 		case v.Kind != Bool && v.Kind != Null:
@@ -122,12 +122,12 @@ func (b *Builder) Set(field string, v Value) {
 		switch {
 		case v.Kind == Null:
 		case !ok:
-			b.odd(field, "no date, left out")
+			b.odd(field, "not a date, ignored")
 		case todo.CheckTime(at) != nil:
-			b.odd(field, "a date out of the years 1 to 9999, left out")
+			b.odd(field, "a date outside of the years 1 to 9999, ignored")
 		default:
 			if v.Kind == Timestamp || v.Kind == Text && !b.TextDates {
-				b.odd(field, "no BSON date, read as a date")
+				b.odd(field, "not a BSON date, read as a date")
 			}
 			if bit == sawCreated {
 				t.CreatedAt = at
@@ -140,7 +140,7 @@ func (b *Builder) Set(field string, v Value) {
 		switch {
 		case v.Kind == Null:
 		case !ok || n < 0:
-			b.odd(field, "no whole number from 0, left out")
+			b.odd(field, "not an integer from 0, ignored")
 		default:
 			if v.Kind == Text {
 				b.odd(field, "text, read as a number")
@@ -164,19 +164,18 @@ func (b *Builder) text(field string, v Value) string {
 	case v.Kind == Null:
 		b.odd(field, "null, read as empty")
 	case v.Kind != Text:
-		b.odd(field, "no text, read as text")
+		b.odd(field, "not a text, read as text")
 	}
 	s := v.text()
 	if !utf8.ValidString(s) {
-		b.odd(field, "not valid UTF-8, broken bytes are replaced")
+		b.odd(field, "not valid UTF-8, invalid bytes are replaced")
 		s = strings.ToValidUTF8(s, "\uFFFD")
 	}
 	return s
 }
 
-// Todo returns the todo, or the fault that makes it none: of its id, as a
-// *todo.ValidationError. The todo may be larger than todo.MaxRecordBytes; but for
-// that it passes Todo.Check.
+// Todo returns the todo, or, if its id is invalid, a *todo.ValidationError. The todo
+// passes Todo.Check, but it may be larger than todo.MaxRecordBytes.
 func (b *Builder) Todo() (todo.Todo, error) {
 	fault := b.idFault
 	switch {
@@ -197,8 +196,8 @@ func (b *Builder) Todo() (todo.Todo, error) {
 	return b.todo, nil
 }
 
-// Decode reads a document of which Validate returned nil, and keeps nothing of
-// its memory. other, if set, is told of the fields that a todo does not have.
+// Decode reads a document that passed Validate, and does not keep its memory. other, if
+// set, is called with the name of each field that a todo does not have.
 func Decode(raw bson.Raw, odd func(field, what string), other func(field string)) (todo.Todo, error) {
 	b := Builder{Odd: odd}
 	elements, err := raw.Elements()
@@ -230,5 +229,5 @@ func (k Kind) String() string {
 	case Date, Timestamp:
 		return "a date"
 	}
-	return "neither text nor a number"
+	return "not a text or a number"
 }

@@ -33,7 +33,7 @@ func mustRaw(t *testing.T, v any) bson.Raw {
 	return raw
 }
 
-// deep is a document of so many levels.
+// deep returns a document with this number of levels.
 func deep(levels int) bson.Raw {
 	b := make([]byte, 0, 8*levels+5)
 	for i := range levels {
@@ -44,17 +44,16 @@ func deep(levels int) bson.Raw {
 	return append(b, make([]byte, levels)...)
 }
 
-// Every type of BSON in every field gives a todo that can be shown, and whatever
-// is read otherwise than it is written is told. Caught: dates after the year
-// 9999; versions as Decimal128; NaN taken for true; a description nested
-// twenty thousand levels deep, which took seconds to be written down, and more
-// than in proportion to the depth.
+// Every BSON type in every field gives a todo that can be shown, and unusual values are
+// reported. Caught: dates after the year 9999; versions as Decimal128; NaN read as true; a
+// description nested twenty thousand levels deep, which took seconds to format, since the
+// time grew faster than the depth.
 func TestDecode(t *testing.T) {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 6e6, time.UTC)
 	text := func(s string) *string { return &s }
 	for _, tc := range []struct {
 		name string
-		doc  bson.D // behind the id
+		doc  bson.D // after the id
 		want todo.Todo
 		odd  string
 	}{
@@ -63,34 +62,34 @@ func TestDecode(t *testing.T) {
 		{"null", bson.D{{Key: "name", Value: "n"}, {Key: "description", Value: nil}, {Key: "completed", Value: nil}, {Key: "created_at", Value: nil}, {Key: "version", Value: nil}}, todo.Todo{Name: "n"}, ""},
 		{"no name", bson.D{}, todo.Todo{}, "name: missing, read as empty"},
 		{"null as name", bson.D{{Key: "name", Value: nil}}, todo.Todo{}, "name: null, read as empty"},
-		{"a number as name", bson.D{{Key: "name", Value: 42}}, todo.Todo{Name: "42"}, "name: no text, read as text"},
-		{"a document as name", bson.D{{Key: "name", Value: bson.D{{Key: "en", Value: "n"}}}}, todo.Todo{Name: `{"en": "n"}`}, "name: no text, read as text"},
-		{"broken UTF-8", bson.D{{Key: "name", Value: "a\xffb"}}, todo.Todo{Name: "a\ufffdb"}, "name: not valid UTF-8, broken bytes are replaced"},
-		{"name twice", bson.D{{Key: "name", Value: "one"}, {Key: "name", Value: "two"}}, todo.Todo{Name: "one"}, "name: there more than once, the first one counts"},
-		{"deep description", bson.D{{Key: "name", Value: "n"}, {Key: "description", Value: deep(20_000)}}, todo.Todo{Name: "n"}, "description: nested too deep to be shown as text, left out"},
-		{"large description", bson.D{{Key: "name", Value: "n"}, {Key: "description", Value: bson.A{strings.Repeat("x", 1<<20)}}}, todo.Todo{Name: "n"}, "description: too large to be shown as text, left out"},
+		{"a number as name", bson.D{{Key: "name", Value: 42}}, todo.Todo{Name: "42"}, "name: not a text, read as text"},
+		{"a document as name", bson.D{{Key: "name", Value: bson.D{{Key: "en", Value: "n"}}}}, todo.Todo{Name: `{"en": "n"}`}, "name: not a text, read as text"},
+		{"broken UTF-8", bson.D{{Key: "name", Value: "a\xffb"}}, todo.Todo{Name: "a\ufffdb"}, "name: not valid UTF-8, invalid bytes are replaced"},
+		{"name twice", bson.D{{Key: "name", Value: "one"}, {Key: "name", Value: "two"}}, todo.Todo{Name: "one"}, "name: given more than once, the first value is used"},
+		{"deep description", bson.D{{Key: "name", Value: "n"}, {Key: "description", Value: deep(20_000)}}, todo.Todo{Name: "n"}, "description: nested too deeply to show as text, ignored"},
+		{"large description", bson.D{{Key: "name", Value: "n"}, {Key: "description", Value: bson.A{strings.Repeat("x", 1<<20)}}}, todo.Todo{Name: "n"}, "description: too large to show as text, ignored"},
 		{"1 as completed", bson.D{{Key: "name", Value: "n"}, {Key: "completed", Value: 1}}, todo.Todo{Name: "n", Completed: true}, "completed: a number, read as true or false"},
 		{"0.0 as completed", bson.D{{Key: "name", Value: "n"}, {Key: "completed", Value: 0.0}}, todo.Todo{Name: "n"}, "completed: a number, read as true or false"},
 		{"a decimal as completed", bson.D{{Key: "name", Value: "n"}, {Key: "completed", Value: decimal(t, "0.1")}}, todo.Todo{Name: "n", Completed: true}, "completed: a number, read as true or false"},
-		{"NaN as completed", bson.D{{Key: "name", Value: "n"}, {Key: "completed", Value: math.NaN()}}, todo.Todo{Name: "n"}, "completed: neither true nor false, read as false"},
+		{"NaN as completed", bson.D{{Key: "name", Value: "n"}, {Key: "completed", Value: math.NaN()}}, todo.Todo{Name: "n"}, "completed: not a boolean, read as false"},
 		{"text as completed", bson.D{{Key: "name", Value: "n"}, {Key: "completed", Value: "true"}}, todo.Todo{Name: "n", Completed: true}, "completed: text, read as true or false"},
-		{"yes as completed", bson.D{{Key: "name", Value: "n"}, {Key: "completed", Value: "yes"}}, todo.Todo{Name: "n"}, "completed: neither true nor false, read as false"},
-		{"text as date", bson.D{{Key: "name", Value: "n"}, {Key: "created_at", Value: "2026-01-02T03:04:05.006Z"}}, todo.Todo{Name: "n", CreatedAt: at}, "created_at: no BSON date, read as a date"},
-		{"a timestamp as date", bson.D{{Key: "name", Value: "n"}, {Key: "created_at", Value: bson.Timestamp{T: uint32(at.Unix())}}}, todo.Todo{Name: "n", CreatedAt: at.Truncate(time.Second)}, "created_at: no BSON date, read as a date"},
-		{"no date", bson.D{{Key: "name", Value: "n"}, {Key: "created_at", Value: "now"}, {Key: "updated_at", Value: int64(1)}}, todo.Todo{Name: "n"}, "created_at: no date, left out|updated_at: no date, left out"},
-		{"the year 10000", bson.D{{Key: "name", Value: "n"}, {Key: "created_at", Value: bson.DateTime(253402300800000)}}, todo.Todo{Name: "n"}, "created_at: a date out of the years 1 to 9999, left out"},
+		{"yes as completed", bson.D{{Key: "name", Value: "n"}, {Key: "completed", Value: "yes"}}, todo.Todo{Name: "n"}, "completed: not a boolean, read as false"},
+		{"text as date", bson.D{{Key: "name", Value: "n"}, {Key: "created_at", Value: "2026-01-02T03:04:05.006Z"}}, todo.Todo{Name: "n", CreatedAt: at}, "created_at: not a BSON date, read as a date"},
+		{"a timestamp as date", bson.D{{Key: "name", Value: "n"}, {Key: "created_at", Value: bson.Timestamp{T: uint32(at.Unix())}}}, todo.Todo{Name: "n", CreatedAt: at.Truncate(time.Second)}, "created_at: not a BSON date, read as a date"},
+		{"no date", bson.D{{Key: "name", Value: "n"}, {Key: "created_at", Value: "now"}, {Key: "updated_at", Value: int64(1)}}, todo.Todo{Name: "n"}, "created_at: not a date, ignored|updated_at: not a date, ignored"},
+		{"the year 10000", bson.D{{Key: "name", Value: "n"}, {Key: "created_at", Value: bson.DateTime(253402300800000)}}, todo.Todo{Name: "n"}, "created_at: a date outside of the years 1 to 9999, ignored"},
 		{"the last moment", bson.D{{Key: "name", Value: "n"}, {Key: "created_at", Value: bson.DateTime(253402300799999)}}, todo.Todo{Name: "n", CreatedAt: time.UnixMilli(253402300799999).UTC()}, ""},
-		{"the year 0", bson.D{{Key: "name", Value: "n"}, {Key: "updated_at", Value: bson.DateTime(-62135596800001)}}, todo.Todo{Name: "n"}, "updated_at: a date out of the years 1 to 9999, left out"},
-		{"the last date of BSON", bson.D{{Key: "name", Value: "n"}, {Key: "updated_at", Value: bson.DateTime(math.MaxInt64)}}, todo.Todo{Name: "n"}, "updated_at: a date out of the years 1 to 9999, left out"},
-		{"the first date of BSON", bson.D{{Key: "name", Value: "n"}, {Key: "updated_at", Value: bson.DateTime(math.MinInt64)}}, todo.Todo{Name: "n"}, "updated_at: a date out of the years 1 to 9999, left out"},
-		{"late by its offset", bson.D{{Key: "name", Value: "n"}, {Key: "updated_at", Value: "9999-12-31T23:59:59-01:00"}}, todo.Todo{Name: "n"}, "updated_at: a date out of the years 1 to 9999, left out"},
+		{"the year 0", bson.D{{Key: "name", Value: "n"}, {Key: "updated_at", Value: bson.DateTime(-62135596800001)}}, todo.Todo{Name: "n"}, "updated_at: a date outside of the years 1 to 9999, ignored"},
+		{"the last date of BSON", bson.D{{Key: "name", Value: "n"}, {Key: "updated_at", Value: bson.DateTime(math.MaxInt64)}}, todo.Todo{Name: "n"}, "updated_at: a date outside of the years 1 to 9999, ignored"},
+		{"the first date of BSON", bson.D{{Key: "name", Value: "n"}, {Key: "updated_at", Value: bson.DateTime(math.MinInt64)}}, todo.Todo{Name: "n"}, "updated_at: a date outside of the years 1 to 9999, ignored"},
+		{"late by its offset", bson.D{{Key: "name", Value: "n"}, {Key: "updated_at", Value: "9999-12-31T23:59:59-01:00"}}, todo.Todo{Name: "n"}, "updated_at: a date outside of the years 1 to 9999, ignored"},
 		{"a double as version", bson.D{{Key: "name", Value: "n"}, {Key: "version", Value: 4.0}}, todo.Todo{Name: "n", Version: 4}, ""},
 		{"a decimal as version", bson.D{{Key: "name", Value: "n"}, {Key: "version", Value: decimal(t, "5E+3")}}, todo.Todo{Name: "n", Version: 5000}, ""},
 		{"a decimal with noughts", bson.D{{Key: "name", Value: "n"}, {Key: "version", Value: decimal(t, "5.00")}}, todo.Todo{Name: "n", Version: 5}, ""},
-		{"a huge decimal", bson.D{{Key: "name", Value: "n"}, {Key: "version", Value: decimal(t, "1E+6000")}}, todo.Todo{Name: "n"}, "version: no whole number from 0, left out"},
-		{"half a version", bson.D{{Key: "name", Value: "n"}, {Key: "version", Value: decimal(t, "0.5")}}, todo.Todo{Name: "n"}, "version: no whole number from 0, left out"},
-		{"infinite version", bson.D{{Key: "name", Value: "n"}, {Key: "version", Value: decimal(t, "Infinity")}}, todo.Todo{Name: "n"}, "version: no whole number from 0, left out"},
-		{"a negative version", bson.D{{Key: "name", Value: "n"}, {Key: "version", Value: -1}}, todo.Todo{Name: "n"}, "version: no whole number from 0, left out"},
+		{"a huge decimal", bson.D{{Key: "name", Value: "n"}, {Key: "version", Value: decimal(t, "1E+6000")}}, todo.Todo{Name: "n"}, "version: not an integer from 0, ignored"},
+		{"half a version", bson.D{{Key: "name", Value: "n"}, {Key: "version", Value: decimal(t, "0.5")}}, todo.Todo{Name: "n"}, "version: not an integer from 0, ignored"},
+		{"infinite version", bson.D{{Key: "name", Value: "n"}, {Key: "version", Value: decimal(t, "Infinity")}}, todo.Todo{Name: "n"}, "version: not an integer from 0, ignored"},
+		{"a negative version", bson.D{{Key: "name", Value: "n"}, {Key: "version", Value: -1}}, todo.Todo{Name: "n"}, "version: not an integer from 0, ignored"},
 		{"text as version", bson.D{{Key: "name", Value: "n"}, {Key: "version", Value: "2"}}, todo.Todo{Name: "n", Version: 2}, "version: text, read as a number"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -119,10 +118,10 @@ func TestNotATodo(t *testing.T) {
 		{bson.D{{Key: "name", Value: "n"}}, "id: is missing"},
 		{bson.D{{Key: "id", Value: 7}}, "id: must be a string, is a number"},
 		{bson.D{{Key: "id", Value: nil}}, "id: must be a string, is null"},
-		{bson.D{{Key: "id", Value: bson.D{}}}, "id: must be a string, is neither text nor a number"},
+		{bson.D{{Key: "id", Value: bson.D{}}}, "id: must be a string, is not a text or a number"},
 		{bson.D{{Key: "id", Value: ""}}, "id: must not be empty"},
 		{bson.D{{Key: "id", Value: "a\x1b"}}, "id: must not contain control characters"},
-		{bson.D{{Key: "id", Value: "1"}, {Key: "id", Value: "2"}}, "id: is there twice"},
+		{bson.D{{Key: "id", Value: "1"}, {Key: "id", Value: "2"}}, "id: is given twice"},
 	} {
 		_, err := Decode(mustRaw(t, tc.doc), nil, nil)
 		if !errors.Is(err, todo.ErrInvalid) || !strings.HasSuffix(err.Error(), tc.want) {
@@ -144,7 +143,7 @@ func TestParseTime(t *testing.T) {
 	}
 }
 
-// FuzzDecode: whatever can be decoded can be shown, but for its size.
+// FuzzDecode: everything that can be decoded can be shown, unless it is too large.
 func FuzzDecode(f *testing.F) {
 	for _, d := range []bson.D{
 		{{Key: "id", Value: "1"}, {Key: "name", Value: bson.A{bson.D{{Key: "x", Value: bson.Regex{Pattern: "a"}}}}}, {Key: "created_at", Value: bson.DateTime(1 << 60)}},

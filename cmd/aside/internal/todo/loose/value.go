@@ -11,7 +11,7 @@ import (
 	"github.com/asidecache/aside/cmd/aside/internal/todo"
 )
 
-// Kind is what a Value is.
+// Kind is the type of a Value.
 type Kind uint8
 
 const (
@@ -38,16 +38,16 @@ type Value struct {
 }
 
 const (
-	// maxNesting is how deep documents are followed. MongoDB stores 100 levels.
-	// Without a bound one made to hurt takes minutes to be written down: the
-	// driver needs a time that grows with the square of the depth.
+	// maxNesting is the maximum depth of documents. MongoDB stores 100 levels. Without
+	// a limit, a malicious document takes minutes to format: the driver's time grows
+	// with the square of the depth.
 	maxNesting = 200
-	// maxWritten bounds the BSON of a document that is written down as text.
+	// maxWritten is the maximum size of a BSON document that is formatted as text.
 	maxWritten = 4 * todo.MaxRecordBytes
 )
 
-// FromBSON returns the Value of a BSON value that is framed well, as those of a
-// document for which Validate returns nil are.
+// FromBSON returns the Value of a well-formed BSON value, such as one of a document that
+// passed Validate.
 func FromBSON(v bson.RawValue) Value {
 	switch v.Type {
 	case bson.TypeNull, bson.TypeUndefined:
@@ -82,15 +82,15 @@ func FromBSON(v bson.RawValue) Value {
 	}
 	switch {
 	case len(v.Value) > maxWritten:
-		return Value{Kind: Unusable, Text: "too large to be shown as text, left out"}
+		return Value{Kind: Unusable, Text: "too large to show as text, ignored"}
 	case !shallow(v):
-		return Value{Kind: Unusable, Text: "nested too deep to be shown as text, left out"}
+		return Value{Kind: Unusable, Text: "nested too deeply to show as text, ignored"}
 	}
 	return Value{Kind: Other, Text: v.String()}
 }
 
-// shallow reports whether v is nested no deeper than maxNesting, and well framed
-// all the way down: Validate looks at the first level alone.
+// shallow reports whether v is nested at most maxNesting deep, and well-formed on all
+// levels: Validate checks only the first level.
 func shallow(v bson.RawValue) bool { return shallowValue(v, 0) }
 
 func shallowValue(v bson.RawValue, depth int) bool {
@@ -134,8 +134,8 @@ func (v Value) time() (at time.Time, ok bool) {
 	return time.Time{}, false
 }
 
-// ParseTime reads a date in the form of RFC 3339; the offset may lack its colon,
-// as MongoDB's older tools write it.
+// ParseTime reads a date in the form of RFC 3339. The offset may lack its colon, as in
+// the output of MongoDB's older tools.
 func ParseTime(s string) (at time.Time, ok bool) {
 	for _, layout := range [...]string{time.RFC3339, "2006-01-02T15:04:05Z0700"} {
 		if at, err := time.Parse(layout, s); err == nil {
@@ -151,7 +151,7 @@ func (v Value) integer() (int64, bool) {
 	case Int:
 		return v.Int, true
 	case Double:
-		// Also what the mongo shell writes for a number.
+		// The mongo shell writes numbers in this form too.
 		return int64(v.Float), v.Float == math.Trunc(v.Float) && math.Abs(v.Float) < 1<<53
 	case Decimal:
 		return wholeDecimal(v.Decimal)
@@ -179,7 +179,7 @@ func wholeDecimal(d bson.Decimal128) (int64, bool) {
 	return n.Int64(), n.IsInt64()
 }
 
-// truth returns whether v is true, and whether it says so at all.
+// truth returns whether v is true. ok is false if v is not a boolean.
 func (v Value) truth() (b, ok bool) {
 	switch v.Kind {
 	case Bool:
@@ -199,7 +199,7 @@ func (v Value) truth() (b, ok bool) {
 	return false, false
 }
 
-// text returns what a person would write for v.
+// text returns v as a person would write it.
 func (v Value) text() string {
 	switch v.Kind {
 	case Text, Other:

@@ -10,7 +10,7 @@ import (
 	"github.com/asidecache/aside/cmd/aside/internal/todo"
 )
 
-// calls are all methods that take a context.
+// calls returns calls of all methods that take a context.
 func calls(s todo.Store) map[string]func(context.Context) error {
 	return map[string]func(context.Context) error{
 		"Get":     func(ctx context.Context) error { _, err := s.Get(ctx, "1"); return err },
@@ -43,7 +43,7 @@ func cancelled(t *testing.T, s todo.Store) {
 			t.Errorf("%s with a context past its deadline: %v", name, err)
 		}
 	}
-	// A context that had ended before the call: nothing was sent.
+	// The context has ended before the call, so nothing is sent.
 	expect(t, s, record("1"))
 	expectGone(t, s, "new")
 	if err := s.Ping(t.Context()); err != nil {

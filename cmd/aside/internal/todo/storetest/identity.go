@@ -9,9 +9,9 @@ import (
 	"github.com/asidecache/aside/cmd/aside/internal/todo"
 )
 
-// Identity is the contract of todo.Store.Identity. place makes a place for a store
-// and returns a function that opens the store there, each time as another process
-// would. several tells whether it can be open more than once at one time.
+// Identity tests the contract of todo.Store.Identity. place creates a place for a store and
+// returns a function that opens the store there, like another process. several tells
+// whether the store can be open more than once at the same time.
 func Identity(t *testing.T, several bool, place func(t *testing.T) (open func() todo.Store)) {
 	identity := func(s todo.Store) string {
 		t.Helper()
@@ -56,7 +56,7 @@ func Identity(t *testing.T, several bool, place func(t *testing.T) (open func() 
 	if !several {
 		return
 	}
-	// Many make it at one moment, and all get the one that is kept.
+	// Many processes create it at the same time, and all get the one that is stored.
 	open = place(t)
 	const n = 8
 	stores := make([]todo.Store, n)

@@ -85,8 +85,8 @@ func emptyID(t *testing.T, s todo.Store) {
 	expectGone(t, s, "")
 }
 
-// illegal: a store takes nothing that it could not show. Caught: dates after the
-// year 9999, with which no page that held them could be sent; records of 15 MB.
+// illegal: a store refuses records that it could not show. Caught: dates after the year
+// 9999, which made it impossible to send their page; records of 15 MB.
 func illegal(t *testing.T, s todo.Store) {
 	mustInsert(t, s, record("here"))
 	x := func(n int) *string { return new(strings.Repeat("x", n)) }
@@ -133,7 +133,7 @@ func illegal(t *testing.T, s todo.Store) {
 	}
 }
 
-// oldRecord: what older systems wrote has an id and a name, and is updated as it is.
+// oldRecord: a record of an older system has only an id and a name, and can be updated.
 func oldRecord(t *testing.T, s todo.Store) {
 	old := todo.Todo{ID: "1", Name: "n"}
 	mustInsert(t, s, old)
@@ -181,7 +181,7 @@ func insertMany(t *testing.T, s todo.Store) {
 	expect(t, s, record("3"))
 	expect(t, s, record("4"))
 
-	res, err = s.InsertMany(t.Context(), rs) // a load that is started again
+	res, err = s.InsertMany(t.Context(), rs) // the same load again
 	if err != nil || res.Inserted != 0 || res.Existing != len(rs) {
 		t.Errorf("InsertMany again: %+v, %v, want all existing", res, err)
 	}
@@ -190,7 +190,7 @@ func insertMany(t *testing.T, s todo.Store) {
 	}
 }
 
-// insertManyConcurrent: two loads of the same records insert each once.
+// insertManyConcurrent: two loads of the same records insert each record once.
 func insertManyConcurrent(t *testing.T, s todo.Store) {
 	const n = 300
 	var rs []todo.Record

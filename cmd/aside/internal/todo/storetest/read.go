@@ -31,7 +31,7 @@ func getMany(t *testing.T, s todo.Store) {
 	}
 }
 
-// odd are IDs that have gone wrong in one store or another.
+// odd are IDs that caused errors in some store.
 var odd = []string{
 	" ", "  a", "a", "a ", "a b", "A", "aa", "ab", "a/b", "/", "//", "%", "%2F", "%41", "a%00",
 	"a.b", "...", "$set", "$", "_id", "id", "null", "true", "0", "00", "1", "10", "1e1", "1.0", "-1", "+1",
@@ -61,7 +61,7 @@ func oddIDs(t *testing.T, s todo.Store) {
 			t.Errorf("Update(%q): %v", id, err)
 		}
 	}
-	for i, id := range odd { // each update hit its own record
+	for i, id := range odd { // each update changed its own record
 		want := record(id)
 		want.Version = int64(1000 + i)
 		expect(t, s, want)
@@ -117,8 +117,7 @@ func listInByteOrder(t *testing.T, s todo.Store) {
 	}
 }
 
-// listIsStable: writes between two pages neither hide nor repeat a record that
-// they do not concern.
+// listIsStable: a write between two pages does not hide or repeat other records.
 func listIsStable(t *testing.T, s todo.Store) {
 	mustInsertMany(t, s, records("b", "d", "f", "h", "j"))
 	page, err := s.List(t.Context(), "", 2)
@@ -126,7 +125,7 @@ func listIsStable(t *testing.T, s todo.Store) {
 		t.Fatalf("first page: %+v, %v", page, err)
 	}
 	mustInsert(t, s, record("a"), record("c"), record("e"))
-	for _, id := range []string{"d", "h"} { // the place mark itself, too
+	for _, id := range []string{"d", "h"} { // also the record at which the next page starts
 		if err := s.Delete(t.Context(), id, accept); err != nil {
 			t.Fatal(err)
 		}

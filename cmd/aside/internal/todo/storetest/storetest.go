@@ -1,5 +1,5 @@
-// Package storetest is the contract of todo.Store as tests. Every store passes
-// it, so the service may rely on the words of the interface alone.
+// Package storetest tests the contract of todo.Store. Every store passes it, so the service
+// can rely on the documentation of the interface.
 package storetest
 
 import (
@@ -11,7 +11,7 @@ import (
 	"github.com/asidecache/aside/cmd/aside/internal/todo"
 )
 
-// Run runs the suite. open returns an empty store, which the suite closes.
+// Run runs the suite. open returns an empty store. The suite closes it.
 func Run(t *testing.T, open func(t *testing.T) todo.Store) {
 	tests := []struct {
 		name string
@@ -59,7 +59,7 @@ var (
 	updated = created.Add(90 * time.Minute)
 )
 
-// record has every field set.
+// record returns a record with every field set.
 func record(id string) todo.Todo {
 	d := "describes " + id
 	return todo.Todo{
@@ -76,7 +76,7 @@ func records(ids ...string) []todo.Record {
 	return rs
 }
 
-// same compares what a record means; == would compare pointers.
+// same compares two records by value; == would compare pointers.
 func same(a, b todo.Todo) bool {
 	if (a.Description == nil) != (b.Description == nil) ||
 		a.Description != nil && *a.Description != *b.Description {

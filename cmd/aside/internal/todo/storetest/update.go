@@ -37,8 +37,8 @@ func update(t *testing.T, s todo.Store) {
 	expectGone(t, s, "absent")
 }
 
-// updateLosesNothing has each update add to what it saw. A store that writes
-// without looking whether the record is still what it read loses some.
+// updateLosesNothing: each update adds to the value that it read. A store that writes
+// without checking that the record is unchanged loses some of them.
 func updateLosesNothing(t *testing.T, s todo.Store) {
 	const writers, each = 8, 15
 	for name, change := range map[string]func(*todo.Todo){
@@ -133,8 +133,8 @@ func deleteRefused(t *testing.T, s todo.Store) {
 	expect(t, s, record("1"))
 }
 
-// deleteIsAtomic lets deletes of exactly version 1 race with updates to version
-// 2: either the delete wins and the update finds nothing, or it is refused.
+// deleteIsAtomic: deletes of version 1 race with updates to version 2. Either the delete
+// succeeds and the update finds no record, or the delete is refused.
 func deleteIsAtomic(t *testing.T, s todo.Store) {
 	newer := errors.New("newer")
 	for round := range 10 {

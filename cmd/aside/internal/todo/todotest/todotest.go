@@ -1,5 +1,5 @@
-// Package todotest has a todo.Store in memory whose calls can be made to fail
-// or wait, for tests of what stands on a Store.
+// Package todotest has a todo.Store in memory for tests. Its calls can be made to fail or
+// to wait.
 package todotest
 
 import (
@@ -14,7 +14,7 @@ import (
 	"github.com/asidecache/aside/cmd/aside/internal/todo"
 )
 
-// Store is a todo.Store in memory. Make one with New.
+// Store is a todo.Store in memory. Create it with New.
 type Store struct {
 	mu       sync.Mutex
 	identity string
@@ -26,7 +26,7 @@ type Store struct {
 
 var _ todo.Store = (*Store)(nil)
 
-// New makes a Store that holds the given records as they are.
+// New returns a Store with the given records.
 func New(records ...todo.Todo) *Store {
 	s := &Store{identity: rand.Text(), todos: map[string]todo.Todo{}, calls: map[string]int{}}
 	for _, t := range records {
@@ -35,23 +35,23 @@ func New(records ...todo.Todo) *Store {
 	return s
 }
 
-// Before sets a function that runs before each call, outside of locks; an error
-// of it fails the call. Nil removes it.
+// Before sets a function that runs before each call, without locks. If it returns an error,
+// the call fails with it. Nil removes the function.
 func (s *Store) Before(hook func(ctx context.Context, op, id string) error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.hook = hook
 }
 
-// After sets a function that runs after each write was applied; its error is
-// returned although the write stands, as when the answer of a server is lost.
+// After sets a function that runs after each applied write. If it returns an error, the
+// call fails with it although the write was applied, as if the response had been lost.
 func (s *Store) After(hook func(op, id string) error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.after = hook
 }
 
-// FailWith makes every call fail with err from now on; nil ends that.
+// FailWith makes every call fail with err from now on. Nil ends this.
 func (s *Store) FailWith(err error) {
 	if err == nil {
 		s.Before(nil)
@@ -67,16 +67,16 @@ func (s *Store) Calls(op string) int {
 	return s.calls[op]
 }
 
-// Put sets a record behind everybody's back, by no rules. One that is larger than
-// todo.MaxRecordBytes cannot be read.
+// Put sets a record directly, without checks or hooks, as another program would. A record
+// larger than todo.MaxRecordBytes cannot be read.
 func (s *Store) Put(t todo.Todo) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.todos[t.ID] = t
 }
 
-// enter counts the call, runs the hook, and returns with the lock held unless
-// there is an error.
+// enter counts the call and runs the hook. If there is no error, it returns with the lock
+// held.
 func (s *Store) enter(ctx context.Context, op, id string) error {
 	s.mu.Lock()
 	s.calls[op]++

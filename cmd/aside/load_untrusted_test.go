@@ -17,9 +17,9 @@ import (
 	"github.com/asidecache/aside/tests/testserver"
 )
 
-// Nothing that a file holds reaches the terminal as it is, whether it loads or
-// fails. Caught: the name of a collection with an escape sequence in it, which
-// set the title of the window; C1 controls, which JSON need not escape.
+// Text from a file is escaped on the terminal, in reports and in errors. Caught: an escape
+// sequence in the name of a collection, which set the title of the window; C1 control
+// characters, which JSON need not escape.
 func TestLoadPrintsNoEscapes(t *testing.T) {
 	const evil = "x\x1b]0;owned\x07\u009b31m\u202ey"
 	for name, tc := range map[string]struct {
@@ -36,7 +36,7 @@ func TestLoadPrintsNoEscapes(t *testing.T) {
 		"a field of an archive": {dumptest.New("a.todos").Add("a.todos", dumptest.Doc("id", "1", "name", "n", evil, 1), dumptest.Doc("id", evil, "name", "n")).End("a.todos").Bytes(),
 			[]string{"--archive", "-"}},
 		"a field and an id in JSON": {[]byte(`{"id":"1","name":"n","` + strings.Map(func(r rune) rune {
-			if r < ' ' { // JSON itself refuses these
+			if r < ' ' { // JSON does not allow these
 				return -1
 			}
 			return r
@@ -62,13 +62,13 @@ func TestLoadPrintsNoEscapes(t *testing.T) {
 	}
 }
 
-// What is odd in a source is loaded as it is served, and said. Caught: a date
-// after the year 9999, loaded without a word, with which no page could be shown.
-func TestLoadSaysWhatIsOdd(t *testing.T) {
+// Unusual values are loaded as the service shows them, and reported. Caught: a date after
+// the year 9999 was loaded silently, and made it impossible to show its page.
+func TestLoadReportsUnusualValues(t *testing.T) {
 	in := `[{"id":"1","name":"n","created_at":{"$date":{"$numberLong":"253402304399000"}}},` + "\n" + `{"id":"2","name":"n","version":2.0,"created_at":"9999-12-31T23:59:59-01:00"}]`
 	dir := t.TempDir()
 	out, _, err := loaded(t, t.Context(), dir, strings.NewReader(in), "--jsonl", "-")
-	const want = `not as the service writes it: created_at: a date out of the years 1 to 9999, left out: 2, the first at element 1 (id "1")`
+	const want = `unusual value: created_at: a date outside of the years 1 to 9999, ignored: 2, the first at element 1 (id "1")`
 	if err != nil || !strings.Contains(out, "2 inserted") || !strings.Contains(out, want) {
 		t.Errorf("%v: %s", err, out)
 	}
@@ -77,14 +77,13 @@ func TestLoadSaysWhatIsOdd(t *testing.T) {
 	}
 	large := `{"id":"1","name":"` + strings.Repeat("x", todo.MaxRecordBytes) + `"}`
 	_, progress, err := loaded(t, t.Context(), t.TempDir(), strings.NewReader(large), "--jsonl", "-")
-	if err == nil || !strings.Contains(progress, "has 66817 bytes of id, name and description together, and may have at most 66816") || len(progress) > 1000 {
+	if err == nil || !strings.Contains(progress, "is too large: id, name and description have 66817 bytes together, the maximum is 66816") || len(progress) > 1000 {
 		t.Errorf("%v: %.1000s", err, progress)
 	}
 }
 
-// A pipe that nobody writes to keeps the load waiting, and the first signal ends
-// it. Caught: a process that had to be killed, since it opened the pipe before it
-// looked for signals.
+// A load waits for a writer of a pipe, and the first signal ends it. Caught: a process that
+// had to be killed, since it opened the pipe before it handled signals.
 func TestLoadFromAPipeEnds(t *testing.T) {
 	for _, flag := range []string{"load --jsonl", "load --archive"} {
 		for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
@@ -100,7 +99,7 @@ func TestLoadFromAPipeEnds(t *testing.T) {
 			}
 			ended := make(chan error, 1)
 			go func() { ended <- cmd.Wait() }()
-			testserver.Eventually(t, 20*time.Second, "it opens the pipe", func() bool { return strings.Contains(errOut.String(), "waiting for whoever writes to the pipe") })
+			testserver.Eventually(t, 20*time.Second, "it opens the pipe", func() bool { return strings.Contains(errOut.String(), "waiting for a writer of the pipe") })
 			if err := cmd.Process.Signal(sig); err != nil {
 				t.Fatal(err)
 			}
@@ -118,7 +117,7 @@ func TestLoadFromAPipeEnds(t *testing.T) {
 	}
 }
 
-// The same of a bench that replays a pipe.
+// The same for a bench that replays a pipe.
 func TestBenchTraceFromAPipeEnds(t *testing.T) {
 	pipe := filepath.Join(t.TempDir(), "pipe")
 	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
@@ -132,7 +131,7 @@ func TestBenchTraceFromAPipeEnds(t *testing.T) {
 	if !errors.As(err, &exit) || exit.code != 130 || !strings.Contains(err.Error(), "interrupted") {
 		t.Errorf("%v", err)
 	}
-	// Opening it to write waits for the one who opens it to read, and lets go of it.
+	// Opening the pipe for writing waits for the reader, and so releases it.
 	f, err := os.OpenFile(pipe, os.O_WRONLY, 0)
 	if err != nil {
 		t.Fatal(err)
