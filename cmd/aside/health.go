@@ -12,18 +12,25 @@ import (
 
 // HealthCmd is "aside health".
 type HealthCmd struct {
-	URL     string        `name:"url" help:"What to ask. /healthz: the process answers. /readyz: it also reaches its store." default:"http://127.0.0.1:8000/healthz" env:"ASIDE_HEALTH_URL"`
+	URL     string        `name:"url" help:"Address to ask: /healthz tells that the process answers, /readyz that it also reaches its store." default:"http://127.0.0.1:8000/healthz" env:"ASIDE_HEALTH_URL"`
 	Timeout time.Duration `help:"Longest time for the answer." default:"2s"`
 }
 
 // Help is shown by "aside health --help".
 func (*HealthCmd) Help() string {
-	return `Asks a running server once, for the health check of a container: such an image has no curl.
+	return `Check the health of a running server once. It is the health check of the
+container image, which has no curl.
 
-The exit code is 0 if the answer is 200, and 1 otherwise. It accepts any certificate, since the server's is seldom for 127.0.0.1; it sends no secrets.`
+    aside health
+    aside health --url https://127.0.0.1:8000/readyz
+
+The command accepts any TLS certificate, because a server's certificate is
+seldom made for 127.0.0.1. It sends no secrets.
+
+The exit code is 0 if the answer is 200, and 1 otherwise.`
 }
 
-// Run asks once.
+// Run sends one request.
 func (c *HealthCmd) Run(ctx context.Context, out io.Writer) error {
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()

@@ -68,7 +68,7 @@ var exports = sync.OnceValues(func() (map[string]string, error) {
 // It is formatted.
 // What is not declared on the page is in prelude.go.txt.
 //
-// Caught: aside.WriteTx, after it had become aside.WriteTx.
+// Caught: aside.Writing, after it had become aside.WriteTx.
 func TestCode(t *testing.T) {
 	all := mustTree(t)
 	files, err := exports()
