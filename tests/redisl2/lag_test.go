@@ -72,6 +72,7 @@ const lagKey = "{k}" // of the slot of k
 // with that, and for how long, is in docs/guarantees.md.
 func TestFailoverToALaggingReplica(t *testing.T) {
 	t.Parallel()
+	testserver.AllRights(t, "without INFO the new master is cleared, and nothing old comes back")
 	const k = lagKey
 	for _, c := range []struct {
 		name  string

@@ -104,6 +104,9 @@ func TestOutage(t *testing.T) {
 	for _, c := range outages {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
+			if c.name == "password set" {
+				testserver.AllRights(t, "the password is the default user's")
+			}
 			s := newSite(t)
 			keys := numbered("k", 200)
 			p := newPrimary(append(keys, "old", "quiet", "closed", "again")...)

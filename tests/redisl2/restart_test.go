@@ -31,7 +31,7 @@ func asUser(srv *testserver.RedisServer, user []string) string {
 		return srv.URL()
 	}
 	srv.Do(append(strings.Fields("ACL SETUSER cache on >pw ~* &* +@all"), user...)...)
-	return strings.Replace(srv.URL(), "redis://", "redis://cache:pw@", 1)
+	return "redis://cache:pw@" + srv.Addr()
 }
 
 // Redis dies and comes back with its snapshot, which is older than an acknowledged
@@ -234,6 +234,7 @@ func TestRestartFromSnapshotInACluster(t *testing.T) {
 // of others that never see its writes.
 func TestMasterHandsOverBehindItsAddress(t *testing.T) {
 	t.Parallel()
+	testserver.AllRights(t, "INFO tells that the server was a replica and need not be cleared")
 	for _, policy := range []aside.Policy{aside.FailOpen, aside.FailClosed} {
 		t.Run(fmt.Sprint(policy), func(t *testing.T) {
 			t.Parallel()
