@@ -50,19 +50,19 @@ func (b *batcher[T]) add(part int, item T, run func(batch []T)) {
 	}
 }
 
-// exchange batches requests, and hands each answer to its sender.
-type exchange[Q, R any] struct {
-	batcher[exchanged[Q, R]]
+// batchedCalls batches requests, and hands each answer to its sender.
+type batchedCalls[Q, R any] struct {
+	batcher[batchedCall[Q, R]]
 }
 
-type exchanged[Q, R any] struct {
+type batchedCall[Q, R any] struct {
 	q      Q
 	answer chan R
 }
 
-func (x *exchange[Q, R]) do(part int, q Q, run func([]Q) []R) R {
-	mine := exchanged[Q, R]{q, make(chan R, 1)}
-	x.add(part, mine, func(batch []exchanged[Q, R]) {
+func (x *batchedCalls[Q, R]) do(part int, q Q, run func([]Q) []R) R {
+	mine := batchedCall[Q, R]{q, make(chan R, 1)}
+	x.add(part, mine, func(batch []batchedCall[Q, R]) {
 		qs := make([]Q, len(batch))
 		for i, e := range batch {
 			qs[i] = e.q

@@ -13,6 +13,7 @@ import (
 
 	"github.com/asidecache/aside"
 	"github.com/asidecache/aside/asidetest"
+	"github.com/asidecache/aside/driver"
 )
 
 // todo is the record of the reference system, about 150 bytes as JSON.
@@ -125,7 +126,7 @@ func TestL1HitAllocatesNothing(t *testing.T) {
 func BenchmarkMiss(b *testing.B) {
 	ctx := context.Background()
 	loader := aside.LoaderFunc[int, int](func(_ context.Context, k int) (int, error) { return k, nil })
-	for name, l2 := range map[string]aside.L2{"L1": nil, "L1+L2 in memory": new(asidetest.Server).NewClient()} {
+	for name, l2 := range map[string]driver.Tier{"L1": nil, "L1+L2 in memory": new(asidetest.Server).NewClient()} {
 		b.Run(name, func(b *testing.B) {
 			cache, err := aside.New(aside.Options[int, int]{Name: "miss", L2: l2})
 			if err != nil {

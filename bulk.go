@@ -110,7 +110,7 @@ func (c *Cache[K, V]) readRound(ctx context.Context, keys []K, results map[K]Res
 
 // readJobs answers the jobs of a bulk read.
 func (c *Cache[K, V]) readJobs(jobs []*job[K, V]) {
-	if c.tier != nil {
+	if c.l2 != nil {
 		c.dispatch(c.lookUp(jobs))
 		return
 	}

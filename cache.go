@@ -9,10 +9,12 @@ import (
 	"sync"
 	"time"
 
+	"github.com/asidecache/aside/driver"
 	"github.com/asidecache/aside/internal/deadline"
 	"github.com/asidecache/aside/internal/envelope"
 	"github.com/asidecache/aside/internal/flight"
 	"github.com/asidecache/aside/internal/l1"
+	"github.com/asidecache/aside/internal/outbox"
 )
 
 // Cache is a typed two-tier cache-aside cache between an application and its
@@ -26,17 +28,15 @@ type Cache[K comparable, V any] struct {
 	log        *slog.Logger
 
 	l1       *l1.Tier[K, V]
-	tier     *tier // nil without L2
+	l2       *guardedL2 // nil without L2
 	flights  *flight.Group[K, answer[V]]
 	lookups  batcher[*job[K, V]] // of single reads
 	fills    batcher[*job[K, V]] // of loads, and leases to give back
 	abandons batcher[*job[K, V]]
 	expect   expectation // of what lookups find
 	waiters  waiters[K, V]
-	pending  pending[K]
-	orphans  orphans
-	overdue  overdue[K]
-	slots    [maxNesting + 1]slots // of the loads that run, by level of nesting
+	outbox   *outbox.Outbox[K]           // what L2 has yet to be told
+	limiters [maxNesting + 1]loadLimiter // of the loads that run, by level of nesting
 	n        counters
 	warn     sometimes
 
@@ -72,19 +72,19 @@ func New[K comparable, V any](opts Options[K, V]) (*Cache[K, V], error) {
 		unwatch:    func() {},
 		closed:     make(chan struct{}),
 		flights:    flight.NewGroup[K, answer[V]](),
+		outbox:     outbox.New[K](opts.MaxPending, maxFenceDebts, maxLeaseDebts),
 	}
 	c.entries.MaxPayload = max(0, opts.MaxEntrySize)
-	c.pending.max, c.pending.overflows = opts.MaxPending, &c.n.pendingOverflows
 	c.inflight.init()
-	for i := range c.slots {
-		c.slots[i].init(opts.MaxLoads, opts.MaxQueuedLoads)
+	for i := range c.limiters {
+		c.limiters[i].init(opts.MaxLoads, opts.MaxQueuedLoads)
 	}
 	if c.l1, err = l1.New(l1.Config[K, V]{MaxEntries: opts.L1Size, MaxCost: opts.L1MaxCost, Cost: c.l1Cost}); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrOptions, err)
 	}
 	if opts.L2 != nil {
-		c.tier = newTier(opts.L2, opts.L2Timeout, opts.BreakerFailures, opts.BreakerDelay, &c.n, c.log, c.onL2, c.startRecovery)
-		if c.unwatch, err = opts.L2.Watch(c.prefix, Watcher{Changed: c.changed, Lost: c.lost}); err != nil {
+		c.l2 = newGuardedL2(opts.L2, opts.L2Timeout, opts.BreakerFailures, opts.BreakerDelay, &c.n, c.log, c.onL2, c.startRecovery)
+		if c.unwatch, err = opts.L2.Watch(c.prefix, driver.Watcher{Changed: c.changed, Lost: c.lost}); err != nil {
 			c.l1.Close()
 			return nil, fmt.Errorf("%w: %w", ErrOptions, err)
 		}
@@ -261,7 +261,7 @@ func (c *Cache[K, V]) Invalidate(ctx context.Context, keys ...K) error {
 	// L1 before and after: a read between the two could fill it from the old L2.
 	c.dropL1(keys)
 	defer c.dropL1(keys)
-	if c.tier == nil {
+	if c.l2 == nil {
 		return nil
 	}
 	l2keys, err := c.l2keys(keys)
@@ -269,10 +269,10 @@ func (c *Cache[K, V]) Invalidate(ctx context.Context, keys ...K) error {
 		return err
 	}
 	var failed error
-	for i, err := range c.tier.invalidate(l2keys) {
+	for i, err := range c.l2.invalidate(l2keys) {
 		if err != nil {
 			failed = err
-			c.pending.add(keys[i], Token{}, time.Now())
+			c.outbox.AddWrite(keys[i], driver.Token{}, time.Now())
 		}
 	}
 	if failed == nil {
@@ -297,10 +297,10 @@ func (c *Cache[K, V]) Clear(ctx context.Context) error {
 	defer c.inflight.done(1)
 	c.flushL1()
 	defer c.flushL1()
-	if c.tier == nil {
+	if c.l2 == nil {
 		return nil
 	}
-	if err := c.tier.clear(ctx, c.prefix); err != nil {
+	if err := c.l2.clear(ctx, c.prefix); err != nil {
 		return fmt.Errorf("%w: %w", ErrL2Unavailable, err)
 	}
 	return nil
@@ -332,9 +332,9 @@ func (c *Cache[K, V]) close(ctx context.Context) error {
 		errs = append(errs, fmt.Errorf("aside: closed before all loads and writes ended: %w", ctx.Err()))
 	}
 	c.limits.Close()
-	if c.tier != nil && c.pending.len() > 0 {
+	if c.l2 != nil && c.outbox.Len(outbox.Write) > 0 {
 		c.drain(ctx, true)
-		if n := c.pending.len(); n > 0 {
+		if n := c.outbox.Len(outbox.Write); n > 0 {
 			errs = append(errs, fmt.Errorf("%w: %d written keys could not be invalidated", ErrL2Unavailable, n))
 		}
 	}

@@ -26,7 +26,7 @@ func TestClosedCache(t *testing.T) {
 		}
 		_, get := n.Get(t.Context(), "k", p)
 		_, many := n.GetMany(t.Context(), []string{"k"}, p)
-		write := n.Write(t.Context(), func(context.Context, *aside.Writing[string, rec]) error { t.Error("ran"); return nil }, "k")
+		write := n.Write(t.Context(), func(context.Context, *aside.WriteTx[string, rec]) error { t.Error("ran"); return nil }, "k")
 		for what, err := range map[string]error{"Get": get, "GetMany": many, "Write": write,
 			"Invalidate": n.Invalidate(t.Context(), "k"), "Clear": n.Clear(t.Context())} {
 			if !errors.Is(err, aside.ErrClosed) {

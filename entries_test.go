@@ -16,6 +16,7 @@ import (
 	"github.com/asidecache/aside"
 	"github.com/asidecache/aside/asidetest"
 	"github.com/asidecache/aside/asidetest/testsync"
+	"github.com/asidecache/aside/driver"
 	"github.com/asidecache/aside/internal/envelope"
 )
 
@@ -159,7 +160,7 @@ func TestCompositeKeys(t *testing.T) {
 		}
 		testsync.Eventually(t, "fill", func() bool { return aside.Flights(c) == 0 })
 	}
-	if err := b.Write(t.Context(), func(context.Context, *aside.Writing[key, string]) error { return nil }, k); err != nil {
+	if err := b.Write(t.Context(), func(context.Context, *aside.WriteTx[key, string]) error { return nil }, k); err != nil {
 		t.Fatal(err)
 	}
 	if r, _ := a.Read(t.Context(), k, ld, aside.Default); r.Source == aside.SourceL1 {
@@ -260,7 +261,7 @@ type evictCalls struct {
 	n atomic.Int64
 }
 
-func (e *evictCalls) Evict(ctx context.Context, reqs []aside.EvictRequest) []error {
+func (e *evictCalls) Evict(ctx context.Context, reqs []driver.EvictRequest) []error {
 	e.n.Add(1)
 	return e.Client.Evict(ctx, reqs)
 }

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/asidecache/aside/driver"
 )
 
 // Answers and failures of reads.
@@ -44,6 +46,19 @@ var (
 
 	// ErrAborted matches an error marked with Aborted.
 	ErrAborted = errors.New("aside: write aborted")
+)
+
+// Errors of an L2 that has answered. They are those of package driver, under the
+// names by which an application finds them: in what Clear and a failed Write return,
+// and in what Options.OnL2 is told. Neither opens the circuit breaker.
+var (
+	// ErrL2Key: L2 failed for this key alone, because of what is stored under it.
+	// Whether something was changed is unknown.
+	ErrL2Key = driver.ErrKeyFailed
+
+	// ErrL2Refused: L2 changed nothing. A retry, or another key, may succeed.
+	// Example: Redis is out of memory.
+	ErrL2Refused = driver.ErrRefused
 )
 
 // ErrClosed is returned by every method of a Cache after Close.

@@ -41,7 +41,7 @@ func Example() {
 	u, err := users.Get(ctx, 7, loader) // loads, and fills both tiers
 	fmt.Println(u.Name, err)
 
-	err = users.Write(ctx, func(ctx context.Context, w *aside.Writing[int, User]) error {
+	err = users.Write(ctx, func(ctx context.Context, w *aside.WriteTx[int, User]) error {
 		db.Store(7, User{"Grace"})  // change the primary
 		w.Publish(7, User{"Grace"}) // optional: the next read finds it
 		return nil
@@ -95,7 +95,7 @@ func ExampleAborted() {
 	defer cache.Close(context.Background())
 	errConflict := errors.New("version conflict")
 
-	err := cache.Write(context.Background(), func(context.Context, *aside.Writing[string, int]) error {
+	err := cache.Write(context.Background(), func(context.Context, *aside.WriteTx[string, int]) error {
 		return aside.Aborted(errConflict)
 	}, "key")
 	fmt.Println(err, errors.Is(err, errConflict))

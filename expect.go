@@ -3,6 +3,8 @@ package aside
 import (
 	"math"
 	"sync/atomic"
+
+	"github.com/asidecache/aside/driver"
 )
 
 // expectation follows what recent lookups in L2 found, for LeaseRequest.Expect.
@@ -35,15 +37,15 @@ func (e *expectation) observe(found, asked int) {
 	e.ratio.Store(math.Float64bits(mean))
 }
 
-func (e *expectation) get() Expectation {
+func (e *expectation) get() driver.Expectation {
 	mean := math.Float64frombits(e.ratio.Load())
 	switch {
 	case e.seen.Load() < expectAfter:
-		return ExpectAnything
+		return driver.ExpectAnything
 	case mean >= expectHits:
-		return ExpectValue
+		return driver.ExpectValue
 	case mean <= expectMisses:
-		return ExpectNothing
+		return driver.ExpectNothing
 	}
-	return ExpectAnything
+	return driver.ExpectAnything
 }

@@ -34,7 +34,7 @@ func AwaitLeaseTwice[K comparable, V any](c *Cache[K, V], k K, l Loader[K, V]) (
 			c.l1.Invalidate(k)
 		}
 		jobs = append(jobs, j)
-		answered[i] = call.Settled()
+		answered[i] = call.Published()
 	}
 	go c.awaitLeases(jobs)
 	return answered

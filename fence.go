@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/asidecache/aside/driver"
 	"github.com/asidecache/aside/internal/envelope"
+	"github.com/asidecache/aside/internal/outbox"
 )
 
 // fence is a write under way, and the fences that it has put up in L2.
@@ -13,7 +15,7 @@ type fence[K comparable, V any] struct {
 	c     *Cache[K, V]
 	keys  []K
 	start time.Time // before the fences were sent, so they end no earlier than start + FenceTTL
-	token Token
+	token driver.Token
 	held  []K // keys with a fence
 	open  []K // keys without one, with FailOpen
 }
@@ -21,7 +23,7 @@ type fence[K comparable, V any] struct {
 // raise fences the keys.
 func (f *fence[K, V]) raise() error {
 	c := f.c
-	if c.tier == nil {
+	if c.l2 == nil {
 		return nil
 	}
 	names, err := c.l2keys(f.keys)
@@ -29,13 +31,13 @@ func (f *fence[K, V]) raise() error {
 		return err
 	}
 	f.token = envelope.NewToken()
-	reqs := make([]FenceRequest, len(f.keys))
+	reqs := make([]driver.FenceRequest, len(f.keys))
 	for i, name := range names {
-		reqs[i] = FenceRequest{Key: name, Token: f.token, Life: c.opts.FenceTTL}
+		reqs[i] = driver.FenceRequest{Key: name, Token: f.token, Life: c.opts.FenceTTL}
 	}
 	var failed error
 	var uncertain []K // keys whose fence may have been put up all the same
-	for i, err := range c.tier.fence(reqs) {
+	for i, err := range c.l2.fence(reqs) {
 		switch {
 		case err == nil:
 			f.held = append(f.held, f.keys[i])
@@ -58,13 +60,13 @@ func (f *fence[K, V]) raise() error {
 		return fmt.Errorf("%w: the write was not begun: %w", ErrL2Unavailable, failed)
 	}
 	for _, k := range f.open {
-		c.pending.begin(k)
+		c.outbox.Begin(k)
 	}
 	return nil
 }
 
 // lift ends the fences as the outcome of the write asks for.
-func (f *fence[K, V]) lift(w *Writing[K, V], outcome error) error {
+func (f *fence[K, V]) lift(w *WriteTx[K, V], outcome error) error {
 	c := f.c
 	// After the commit, before the acknowledgement: what L1 took in meanwhile
 	// may have been read before.
@@ -80,30 +82,33 @@ func (f *fence[K, V]) lift(w *Writing[K, V], outcome error) error {
 		})
 	}
 	if len(f.open) > 0 {
-		unsent := batch[K]{keys: f.open}
-		for _, k := range f.open {
-			unsent.seqs = append(unsent.seqs, c.pending.end(k, f.token, due))
-			unsent.tokens = append(unsent.tokens, f.token)
+		debts := make([]outbox.Debt[K], len(f.open))
+		for i, k := range f.open {
+			debts[i] = c.outbox.End(k, f.token, due)
 		}
 		// Before the acknowledgement, if that can be: an L2 that was slow for a
 		// moment is then no reason for another node to read the older value.
-		if !known || c.tell(context.Background(), unsent) > 0 {
+		failed := 0
+		if known {
+			_, failed = c.deliver(context.Background(), outbox.Batch[K]{Debts: debts})
+		}
+		if !known || failed > 0 {
 			defer c.startRecovery()
 		}
 	}
 	switch {
-	case c.tier == nil && !known:
+	case c.l2 == nil && !known:
 		for _, k := range f.keys { // the fence of a cache without L2
-			c.pending.add(k, f.token, due)
+			c.outbox.AddWrite(k, f.token, due)
 		}
 		c.startRecovery()
 		return nil
 	case !known:
 		for _, k := range f.held {
-			c.rememberFence(fencedUntil[K]{k, f.token, due})
+			c.oweFence(k, f.token, due)
 		}
 		return nil
-	case c.tier == nil:
+	case c.l2 == nil:
 		return nil
 	}
 	var published map[K]loaded[V]
@@ -121,11 +126,11 @@ func (f *fence[K, V]) lift(w *Writing[K, V], outcome error) error {
 
 // release lifts fences and publishes. Keys for which that fails are remembered.
 // Their fence still stands, unless it has run out or L2 has lost it.
-func (c *Cache[K, V]) release(keys []K, token Token, published map[K]loaded[V]) (failed error) {
+func (c *Cache[K, V]) release(keys []K, token driver.Token, published map[K]loaded[V]) (failed error) {
 	if len(keys) == 0 {
 		return nil
 	}
-	reqs := make([]ReleaseRequest, len(keys))
+	reqs := make([]driver.ReleaseRequest, len(keys))
 	gens := make([]uint64, len(keys))
 	for i, k := range keys {
 		name, err := c.l2key(k)
@@ -133,7 +138,7 @@ func (c *Cache[K, V]) release(keys []K, token Token, published map[K]loaded[V]) 
 			failed = err
 			continue
 		}
-		reqs[i] = ReleaseRequest{Key: name, Token: token}
+		reqs[i] = driver.ReleaseRequest{Key: name, Token: token}
 		gens[i] = c.l1.Generation(k)
 		l, ok := published[k]
 		negative := l.err != nil
@@ -152,12 +157,12 @@ func (c *Cache[K, V]) release(keys []K, token Token, published map[K]loaded[V]) 
 		return failed
 	}
 	start := time.Now()
-	for i, r := range c.tier.release(reqs) {
+	for i, r := range c.l2.release(reqs) {
 		k := keys[i]
 		switch {
 		case r.Err != nil:
 			failed = r.Err
-			c.pending.add(k, token, time.Now())
+			c.outbox.AddWrite(k, token, time.Now())
 		case r.Published:
 			c.n.published.Add(1)
 			l := published[k]

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/asidecache/aside/driver"
 	"github.com/asidecache/aside/internal/envelope"
 	"github.com/asidecache/aside/internal/flight"
 )
@@ -14,9 +15,9 @@ import (
 // loads' goroutines would have its stack grown for that.
 func (c *Cache[K, V]) fill(jobs []*job[K, V]) {
 	var (
-		fills             []FillRequest
+		fills             []driver.FillRequest
 		filled, abandoned []*job[K, V]
-		abandons          []AbandonRequest
+		abandons          []driver.AbandonRequest
 	)
 	for _, j := range jobs {
 		older := c.olderThanStale(j)
@@ -25,7 +26,7 @@ func (c *Cache[K, V]) fill(jobs []*job[K, V]) {
 			filled = append(filled, j)
 			continue
 		}
-		a := AbandonRequest{Key: j.l2key, Lease: j.lease}
+		a := driver.AbandonRequest{Key: j.l2key, Lease: j.lease}
 		if left := time.Until(j.staleUntil); j.stale != nil && (j.ans.Err != nil || j.ans.Stale || older) && !j.ans.Negative && left > 0 {
 			a.Restore, a.TTL = j.stale, left
 		}
@@ -33,26 +34,26 @@ func (c *Cache[K, V]) fill(jobs []*job[K, V]) {
 		abandoned = append(abandoned, j)
 	}
 	if len(fills) > 0 {
-		for i, r := range c.tier.fill(fills) {
+		for i, r := range c.l2.fill(fills) {
 			c.filled(filled[i], r, fills[i].TTL)
 		}
 	}
 	if len(abandons) > 0 {
-		for i, err := range c.tier.abandon(abandons) {
+		for i, err := range c.l2.abandon(abandons) {
 			if err != nil {
-				c.remember(abandons[i])
+				c.oweLease(abandons[i])
 			}
 		}
 		// Not before the lease is gone: those who try again would wait for it.
 		for _, j := range abandoned {
-			c.finish(j, flight.TrustNone)
+			c.closeJob(j, flight.TrustNone)
 		}
 	}
 }
 
 // fillRequest makes the request that stores a job's answer, if it is to be stored
 // and can be. older: it is older than the stale value that it is to replace.
-func (c *Cache[K, V]) fillRequest(j *job[K, V], older bool) (req FillRequest, ok bool) {
+func (c *Cache[K, V]) fillRequest(j *job[K, V], older bool) (req driver.FillRequest, ok bool) {
 	if !c.stores(j) {
 		return req, false
 	}
@@ -67,7 +68,7 @@ func (c *Cache[K, V]) fillRequest(j *job[K, V], older bool) (req FillRequest, ok
 	if err != nil {
 		return req, false
 	}
-	return FillRequest{Key: j.l2key, Lease: j.lease, Entry: entry, TTL: c.ttl(j.ans.Negative) + c.staleFor(j.ans.Negative)}, true
+	return driver.FillRequest{Key: j.l2key, Lease: j.lease, Entry: entry, TTL: c.ttl(j.ans.Negative) + c.staleFor(j.ans.Negative)}, true
 }
 
 // olderThanStale reports whether a loaded value is older than the stale one that
@@ -81,7 +82,7 @@ func (c *Cache[K, V]) olderThanStale(j *job[K, V]) bool {
 }
 
 // filled ends a job whose answer was to be stored in L2 for ttl.
-func (c *Cache[K, V]) filled(j *job[K, V], r FillResult, ttl time.Duration) {
+func (c *Cache[K, V]) filled(j *job[K, V], r driver.FillResult, ttl time.Duration) {
 	trust := flight.TrustNone
 	switch {
 	case r.Stored:
@@ -90,15 +91,15 @@ func (c *Cache[K, V]) filled(j *job[K, V], r FillResult, ttl time.Duration) {
 	case r.Err == nil:
 		c.n.fillsRefused.Add(1)
 	default: // also with the breaker open: the lease was granted before that
-		c.orphan(j)
+		c.oweLease(driver.AbandonRequest{Key: j.l2key, Lease: j.lease})
 	}
-	c.finish(j, trust)
+	c.closeJob(j, trust)
 }
 
 // encode makes the entry of a value or an absence. A value too large for L2 has an
 // entry that says so: other nodes then load it for themselves, and are told when it
 // changes as they are of others.
-func (c *Cache[K, V]) encode(l2key string, v V, negative bool, version uint64, token Token) ([]byte, error) {
+func (c *Cache[K, V]) encode(l2key string, v V, negative bool, version uint64, token driver.Token) ([]byte, error) {
 	e := envelope.Entry{
 		Negative: negative, Codec: c.entries.Codec, Schema: c.entries.Schema, Type: c.entries.Type,
 		Version: version, Token: token, Stored: time.Now(), StaleFor: c.staleFor(negative),

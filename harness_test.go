@@ -172,7 +172,7 @@ func (n *node) wantStrong(k string, version int) {
 func (n *node) update(k string) rec {
 	n.t.Helper()
 	var r rec
-	err := n.Write(context.Background(), func(_ context.Context, w *aside.Writing[string, rec]) error {
+	err := n.Write(context.Background(), func(_ context.Context, w *aside.WriteTx[string, rec]) error {
 		r = n.p.put(k)
 		w.Publish(k, r)
 		return nil

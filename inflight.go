@@ -37,7 +37,7 @@ func (l *inflight) done(n int) {
 	}
 }
 
-// close lets nobody enter any more. It reports whether it was the first to.
+// close refuses operations from now on. It reports whether it was the first to.
 func (l *inflight) close() bool {
 	n := l.n.Or(inflightClosed)
 	if n < 0 {

@@ -42,7 +42,7 @@ func TestInflight(t *testing.T) {
 
 // The last one leaves while others find that they have come too late.
 // Caught: those just counted out again, so that nobody tells of the end.
-func TestLastOneLeavesWhileOthersCome(t *testing.T) {
+func TestInflightCloseRacesWithBegin(t *testing.T) {
 	for range 200 {
 		var l inflight
 		l.init()

@@ -6,12 +6,13 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/asidecache/aside/driver"
 	"github.com/asidecache/aside/internal/flight"
 )
 
 // job is one key of one flight, on its way from lookup to load to fill. Its
-// leader makes it; whoever holds it ends it, once: with settle and finish, or
-// with fail.
+// leader makes it. Whoever holds it ends it, once: with publishAnswer and then
+// closeJob, or with fail.
 type job[K comparable, V any] struct {
 	key    K
 	l2key  string
@@ -23,7 +24,7 @@ type job[K comparable, V any] struct {
 	bulk   *bulkRead[K, V] // nil for a single read; then its ctx and loader count
 	reader *reader         // the leader of a single read, which decodes
 
-	lease Token
+	lease driver.Token
 	mode  fillMode
 	asOf  flight.Ticket // when the read whose result is handed out began
 	gen   uint64        // of L1, before that read was requested
@@ -81,22 +82,22 @@ func (r *reader) give() bool {
 	return true
 }
 
-// settle makes the job's answer known to those who came before its read.
-func (c *Cache[K, V]) settle(j *job[K, V]) {
-	c.flights.Settle(j.call, j.ans, j.ans.Err != nil && !j.ans.Negative, j.asOf)
+// publishAnswer makes the job's answer known to those who came before its read.
+func (c *Cache[K, V]) publishAnswer(j *job[K, V]) {
+	c.flights.Publish(j.call, j.ans, j.ans.Err != nil && !j.ans.Negative, j.asOf)
 }
 
-// finish ends a settled job.
-func (c *Cache[K, V]) finish(j *job[K, V], t flight.Trust) {
-	c.flights.Finish(j.key, j.call, t)
+// closeJob ends a job whose answer is published.
+func (c *Cache[K, V]) closeJob(j *job[K, V], t flight.Trust) {
+	c.flights.Close(j.key, j.call, t)
 	c.inflight.done(1)
 }
 
 // fail ends a job with an error.
 func (c *Cache[K, V]) fail(j *job[K, V], err error) {
 	j.ans.Err = err
-	c.settle(j)
-	c.finish(j, flight.TrustNone)
+	c.publishAnswer(j)
+	c.closeJob(j, flight.TrustNone)
 }
 
 func (c *Cache[K, V]) failAll(jobs []*job[K, V], err error) {

@@ -86,7 +86,7 @@ func checkKeys[K comparable](keys ...K) error {
 // Where Key and ParseKey do not fit together it would not, and k must stay out
 // of L1.
 func (c *Cache[K, V]) invertible(k K, l2key string) bool {
-	if !c.customKeys || c.tier == nil {
+	if !c.customKeys || c.l2 == nil {
 		return true
 	}
 	if c.opts.ParseKey == nil {

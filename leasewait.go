@@ -63,7 +63,7 @@ func (c *Cache[K, V]) awaitLeases(jobs []*job[K, V]) {
 		select {
 		case <-w.woken:
 			if len(left) > 1 {
-				time.Sleep(gatherPushes)
+				time.Sleep(collectPushes)
 			}
 			next = w.take(left)
 		case <-p.next():
@@ -85,10 +85,10 @@ func (c *Cache[K, V]) awaitLeases(jobs []*job[K, V]) {
 }
 
 const (
-	// gatherPushes is how long the keys of one fill are collected, which come in
+	// collectPushes is how long the keys of one fill are collected, which come in
 	// one push after the other.
-	gatherPushes = time.Millisecond
-	maxPolled    = 16
+	collectPushes = time.Millisecond
+	maxPolled     = 16
 )
 
 // pick returns the jobs of keys, or all of them if keys is nil.

@@ -107,7 +107,7 @@ func (c *Cache[K, V]) load(jobs []*job[K, V]) {
 	c.limits.Add(&l.limit, due)
 	defer c.limits.Remove(&l.limit)
 
-	slots, err := c.takeSlot(l)
+	limiter, err := c.acquireSlot(l)
 	if len(l.jobs) == 0 {
 		return
 	}
@@ -115,7 +115,7 @@ func (c *Cache[K, V]) load(jobs []*job[K, V]) {
 		j.asOf = c.flights.Now() // not once it runs: then End may read it
 	}
 	if err == nil && !l.stage.CompareAndSwap(loadQueued, loadRuns) {
-		slots.release()
+		limiter.release()
 		err = errors.Join(ErrOverloaded, context.Cause(l))
 	}
 	if err != nil {
@@ -125,7 +125,7 @@ func (c *Cache[K, V]) load(jobs []*job[K, V]) {
 	c.n.loads.Add(1)
 	var out []loaded[V]
 	defer func() { // deferred, since a loader may end the goroutine
-		slots.release()
+		limiter.release()
 		if l.stage.CompareAndSwap(loadRuns, loadEnded) {
 			if failure(out) != nil {
 				c.n.loadFailures.Add(1)
@@ -149,13 +149,13 @@ func errorForAll[V any](n int, err error) []loaded[V] {
 	return slices.Repeat([]loaded[V]{{err: err}}, n)
 }
 
-// takeSlot takes one of the slots for loaders, or waits for one in the queue. It
+// acquireSlot takes one of the slots for loaders, or waits for one in the queue. It
 // ends those of the load's jobs whose callers have all left by then.
-func (c *Cache[K, V]) takeSlot(l *running[K, V]) (*slots, error) {
+func (c *Cache[K, V]) acquireSlot(l *running[K, V]) (*loadLimiter, error) {
 	var wake chan struct{} // once it has to wait
 	for {
-		s := c.slotsOf(c.levelOf(l))
-		queued, err := s.enter()
+		s := c.limiterOf(c.levelOf(l))
+		queued, err := s.acquire()
 		if err != nil {
 			c.n.overloads.Add(1)
 			return nil, err
@@ -244,7 +244,7 @@ func (c *Cache[K, V]) loaded(jobs []*job[K, V], out []loaded[V], took time.Durat
 		case j.mode == fillLeased:
 			// Before the fill: those who came before this load need no proof,
 			// and so do not wait for it.
-			c.settle(j)
+			c.publishAnswer(j)
 			leased = append(leased, j)
 			continue
 		case j.mode == fillDegraded && ok:
@@ -257,8 +257,8 @@ func (c *Cache[K, V]) loaded(jobs []*job[K, V], out []loaded[V], took time.Durat
 			c.insertL1(j, min(c.opts.L1TTL, c.ttl(j.ans.Negative)))
 			trust = flight.TrustLocal
 		}
-		c.settle(j)
-		c.finish(j, trust)
+		c.publishAnswer(j)
+		c.closeJob(j, trust)
 	}
 	switch len(leased) {
 	case 0:
@@ -268,7 +268,7 @@ func (c *Cache[K, V]) loaded(jobs []*job[K, V], out []loaded[V], took time.Durat
 		if !c.stores(j) {
 			b = &c.abandons
 		}
-		b.add(c.tier.partition(j.l2key), j, c.fill)
+		b.add(c.l2.partition(j.l2key), j, c.fill)
 	default:
 		c.fill(leased)
 	}

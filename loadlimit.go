@@ -6,25 +6,25 @@ import (
 	"sync/atomic"
 )
 
-// slots are for the loads that run at once. Others wait, in their order, up to a
-// limit. Where nobody waits a slot costs two atomic additions; a channel's lock
-// was a good part of a quick load.
-type slots struct {
+// loadLimiter has slots for the loads that run at once. Other loads wait for a slot
+// in a queue, in their order, up to a limit. While nobody waits, a slot costs two
+// atomic additions: a channel's lock took a good part of the time of a quick load.
+type loadLimiter struct {
 	run, queue int64
 	n          atomic.Int64  // have a slot, or want one
 	handed     chan struct{} // slots of those who left, for those who wait
 }
 
-func (s *slots) init(run, queue int) {
+func (s *loadLimiter) init(run, queue int) {
 	s.run, s.queue, s.handed = int64(run), int64(max(0, queue)), make(chan struct{}, run)
 }
 
 // errWoken: the wait was ended by its wake channel, without a slot.
 var errWoken = errors.New("aside: woken")
 
-// enter takes a slot, which must be released; or a place in the queue, where the
+// acquire takes a slot, which must be released; or a place in the queue, where the
 // caller must wait; or returns ErrOverloaded.
-func (s *slots) enter() (queued bool, err error) {
+func (s *loadLimiter) acquire() (queued bool, err error) {
 	n := s.n.Add(1)
 	switch {
 	case n <= s.run:
@@ -36,7 +36,7 @@ func (s *slots) enter() (queued bool, err error) {
 }
 
 // wait waits in the queue for a slot. Without one it returns why.
-func (s *slots) wait(ctx context.Context, wake <-chan struct{}) error {
+func (s *loadLimiter) wait(ctx context.Context, wake <-chan struct{}) error {
 	why := errWoken
 	select {
 	case <-s.handed:
@@ -57,7 +57,7 @@ func (s *slots) wait(ctx context.Context, wake <-chan struct{}) error {
 
 // withdraw leaves the queue. If there is nobody any more who has no slot, one has
 // been handed on that only the caller can take, and it is the caller's.
-func (s *slots) withdraw() bool {
+func (s *loadLimiter) withdraw() bool {
 	for {
 		n := s.n.Load()
 		if n <= s.run {
@@ -70,11 +70,11 @@ func (s *slots) withdraw() bool {
 	}
 }
 
-func (s *slots) release() {
+func (s *loadLimiter) release() {
 	if s.n.Add(-1) >= s.run {
 		s.handed <- struct{}{} // never blocks: no more are on their way than there are
 	}
 }
 
-func (s *slots) running() int { return int(min(s.n.Load(), s.run)) }
-func (s *slots) waiting() int { return int(max(0, s.n.Load()-s.run)) }
+func (s *loadLimiter) running() int { return int(min(s.n.Load(), s.run)) }
+func (s *loadLimiter) waiting() int { return int(max(0, s.n.Load()-s.run)) }

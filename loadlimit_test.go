@@ -11,16 +11,16 @@ import (
 	"time"
 )
 
-func newSlots(run, queue int) *slots {
-	s := &slots{}
+func newSlots(run, queue int) *loadLimiter {
+	s := &loadLimiter{}
 	s.init(run, queue)
 	return s
 }
 
 // take waits for a slot, however often it is woken for another reason.
-func (s *slots) take(ctx context.Context, wake <-chan struct{}) error {
+func (s *loadLimiter) take(ctx context.Context, wake <-chan struct{}) error {
 	for {
-		queued, err := s.enter()
+		queued, err := s.acquire()
 		if err != nil || !queued {
 			return err
 		}

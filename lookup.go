@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/asidecache/aside/driver"
 	"github.com/asidecache/aside/internal/envelope"
 	"github.com/asidecache/aside/internal/flight"
 )
@@ -23,13 +24,13 @@ func (c *Cache[K, V]) ask(j *job[K, V]) error {
 		return err
 	}
 	j.reader = &reader{found: make(chan struct{}, 1)}
-	c.lookups.add(c.tier.partition(j.l2key), j, func(jobs []*job[K, V]) { c.dispatch(c.lookUp(jobs)) })
+	c.lookups.add(c.l2.partition(j.l2key), j, func(jobs []*job[K, V]) { c.dispatch(c.lookUp(jobs)) })
 	return nil
 }
 
 // name gives a job its key in L2, and a lease. If it fails, the job has been ended.
 func (c *Cache[K, V]) name(j *job[K, V]) (err error) {
-	if c.tier == nil {
+	if c.l2 == nil {
 		return nil
 	}
 	if j.l2key, err = c.l2key(j.key); err != nil {
@@ -44,7 +45,7 @@ func (c *Cache[K, V]) name(j *job[K, V]) (err error) {
 func (c *Cache[K, V]) withoutL2(j *job[K, V]) {
 	c.restart(j)
 	j.mode, j.ans.Miss = fillL1, MissNoL2
-	if c.pending.holds(j.key) {
+	if c.outbox.Holds(j.key) {
 		j.mode, j.ans.Miss = fillDegraded, MissFenced
 	}
 }
@@ -59,10 +60,10 @@ func (c *Cache[K, V]) restart(j *job[K, V]) {
 // lookUp asks L2 for the jobs' keys.
 func (c *Cache[K, V]) lookUp(jobs []*job[K, V]) (r looked[K, V]) {
 	ask := make([]*job[K, V], 0, len(jobs))
-	usable := c.tier.usable()
+	usable := c.l2.usable()
 	for _, j := range jobs {
 		c.restart(j)
-		if !usable || c.pending.holds(j.key) {
+		if !usable || c.outbox.Holds(j.key) {
 			j.mode, j.ans.Miss = fillDegraded, MissDegraded
 			r.load = append(r.load, j)
 		} else {
@@ -73,15 +74,15 @@ func (c *Cache[K, V]) lookUp(jobs []*job[K, V]) (r looked[K, V]) {
 		return r
 	}
 	expect := c.expect.get()
-	reqs := make([]LeaseRequest, len(ask))
+	reqs := make([]driver.LeaseRequest, len(ask))
 	start := time.Now()
 	for i, j := range ask {
 		if j.asked.IsZero() {
 			j.asked = start
 		}
-		reqs[i] = LeaseRequest{Key: j.l2key, Lease: j.lease, TTL: c.leaseTTL(), Expect: expect}
+		reqs[i] = driver.LeaseRequest{Key: j.l2key, Lease: j.lease, TTL: c.leaseTTL(), Expect: expect}
 	}
-	answers := c.tier.acquire(reqs)
+	answers := c.l2.acquire(reqs)
 	now := time.Now()
 	for i, a := range answers {
 		j := ask[i]
@@ -92,14 +93,14 @@ func (c *Cache[K, V]) lookUp(jobs []*job[K, V]) (r looked[K, V]) {
 			r.load = append(r.load, j)
 			if !nothingSent(a.Err) {
 				c.dropAfterGrant(j) // it may have been granted all the same
-				c.orphan(j)
+				c.oweLease(driver.AbandonRequest{Key: j.l2key, Lease: j.lease})
 			}
-		case a.State == StateFound:
+		case a.State == driver.StateFound:
 			j.entry = a.Entry
 			r.found = append(r.found, j)
-		case a.State == StateLeased:
+		case a.State == driver.StateLeased:
 			r.leased = append(r.leased, j)
-		case a.State == StateFenced:
+		case a.State == driver.StateFenced:
 			j.mode, j.ans.Miss = fillNothing, MissFenced
 			r.load = append(r.load, j)
 		default:
@@ -245,8 +246,8 @@ func (c *Cache[K, V]) decodeEntry(j *job[K, V]) entryFate {
 	}
 	c.overtakeIfBehind(j)
 	c.insertL1(j, min(c.opts.L1TTL, left))
-	c.settle(j)
-	c.finish(j, flight.TrustLocal)
+	c.publishAnswer(j)
+	c.closeJob(j, flight.TrustLocal)
 	return entryServed
 }
 
@@ -270,7 +271,7 @@ func (c *Cache[K, V]) older(key K, version uint64) bool {
 // they cannot be removed, or come back, their keys are loaded.
 func (c *Cache[K, V]) replace(jobs []*job[K, V]) {
 	var evict, load []*job[K, V]
-	var reqs []EvictRequest
+	var reqs []driver.EvictRequest
 	for _, j := range jobs {
 		if j.evicted {
 			j.mode, j.ans.Miss = fillDegraded, MissDegraded
@@ -279,11 +280,11 @@ func (c *Cache[K, V]) replace(jobs []*job[K, V]) {
 		}
 		j.evicted = true
 		evict = append(evict, j)
-		reqs = append(reqs, EvictRequest{j.l2key, j.entry})
+		reqs = append(reqs, driver.EvictRequest{Key: j.l2key, Entry: j.entry})
 	}
 	var again []*job[K, V]
 	if len(reqs) > 0 {
-		for i, err := range c.tier.evict(reqs) {
+		for i, err := range c.l2.evict(reqs) {
 			j := evict[i]
 			j.entry = nil
 			if err != nil {

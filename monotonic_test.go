@@ -11,6 +11,7 @@ import (
 
 	"github.com/asidecache/aside"
 	"github.com/asidecache/aside/asidetest"
+	"github.com/asidecache/aside/driver"
 )
 
 // lateNews is an L2 whose notices of others' changes are held back until deliver
@@ -22,7 +23,7 @@ type lateNews struct {
 	news []func()
 }
 
-func (l *lateNews) Watch(prefix string, w aside.Watcher) (func(), error) {
+func (l *lateNews) Watch(prefix string, w driver.Watcher) (func(), error) {
 	changed := w.Changed
 	w.Changed = func(key string) {
 		l.mu.Lock()
@@ -376,7 +377,7 @@ func TestReplacedFlightDoesNotInsert(t *testing.T) {
 // L2 fails a fence for a moment only. With FailOpen the write goes on, and L2 is
 // told before it is acknowledged, so other nodes see it all the same. Caught:
 // telling L2 in the background alone answers a strong read with version 1.
-func TestFailOpenTellsL2BeforeTheAcknowledgement(t *testing.T) {
+func TestFailOpenDeliversBeforeTheAcknowledgement(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &asidetest.Server{}
 		p := newPrimary("k")

@@ -80,4 +80,4 @@ func (c *Cache[K, V]) levelOf(r *running[K, V]) int {
 	return level
 }
 
-func (c *Cache[K, V]) slotsOf(level int) *slots { return &c.slots[min(level, maxNesting)] }
+func (c *Cache[K, V]) limiterOf(level int) *loadLimiter { return &c.limiters[min(level, maxNesting)] }

@@ -7,6 +7,8 @@ import (
 	"math"
 	"regexp"
 	"time"
+
+	"github.com/asidecache/aside/driver"
 )
 
 // Options of a cache. The zero value works: it is an L1-only cache of 10,000
@@ -26,9 +28,9 @@ type Options[K comparable, V any] struct {
 	// so two releases side by side see each other's writes.
 	SchemaVersion uint32
 
-	// L2 is the tier that the nodes share, for example a *redisl2.Store. nil:
-	// L1 only, which is coherent within this process alone.
-	L2 L2
+	// L2 is the tier that all nodes share, for example a *redisl2.Store. Without it
+	// (nil) there is only L1, which is coherent within this process alone.
+	L2 driver.Tier
 
 	// Key makes the part of the L2 key that stands for k; it must be different
 	// for different keys. The default works for strings and integers. With a

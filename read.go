@@ -39,7 +39,7 @@ func (c *Cache[K, V]) read(ctx context.Context, key K, loader Loader[K, V], leve
 			} else if ok {
 				return r
 			}
-			if c.tier == nil {
+			if c.l2 == nil {
 				c.withoutL2(j)
 				go c.load([]*job[K, V]{j})
 			} else if err := c.ask(j); err != nil {
@@ -67,22 +67,22 @@ func (c *Cache[K, V]) read(ctx context.Context, key K, loader Loader[K, V], leve
 func (c *Cache[K, V]) begin(j *job[K, V], level Level) (r Result[V], ok bool, err error) {
 	if !c.inflight.begin() {
 		j.ans.Err = ErrClosed
-		c.settle(j)
-		c.flights.Finish(j.key, j.call, flight.TrustNone)
+		c.publishAnswer(j)
+		c.flights.Close(j.key, j.call, flight.TrustNone)
 		return r, false, ErrClosed
 	}
 	if level == Default {
 		if r, ok = c.readL1(j.key); ok {
 			j.ans.Result = r // asOf is zero: only for those whom L1 satisfies
-			c.settle(j)
-			c.finish(j, flight.TrustLocal)
+			c.publishAnswer(j)
+			c.closeJob(j, flight.TrustLocal)
 		}
 	}
 	return r, ok, nil
 }
 
 // lead waits with the leader of a single read until its entry is there to be
-// decoded, or its flight is settled, or its context ends.
+// decoded, or its flight is published, or its context ends.
 func (c *Cache[K, V]) lead(ctx context.Context, j *job[K, V]) {
 	r := j.reader
 	if r == nil {
@@ -90,7 +90,7 @@ func (c *Cache[K, V]) lead(ctx context.Context, j *job[K, V]) {
 	}
 	select {
 	case <-r.found:
-	case <-j.call.Settled():
+	case <-j.call.Published():
 		return
 	case <-ctx.Done():
 		if r.state.CompareAndSwap(readerWaits, readerLeft) {

@@ -144,7 +144,7 @@ func TestLoadsUnderAFenceAreShared(t *testing.T) {
 	defer writing.Open()
 	defer g.Open()
 	done := testsync.Async(func() error {
-		return a.Write(context.Background(), func(context.Context, *aside.Writing[string, rec]) error { writing.Pass("k"); p.put("k"); return nil }, "k")
+		return a.Write(context.Background(), func(context.Context, *aside.WriteTx[string, rec]) error { writing.Pass("k"); p.put("k"); return nil }, "k")
 	})
 	testsync.Await(t, "the write", writing.Arrived)
 	var wg sync.WaitGroup
@@ -175,7 +175,7 @@ func TestLoadsUnderAFenceAreShared(t *testing.T) {
 	}
 }
 
-func TestWaitersLeaveOnTheirOwnContext(t *testing.T) {
+func TestWaitEndsWithTheCallersContext(t *testing.T) {
 	s := &asidetest.Server{}
 	p := newPrimary("k")
 	a, b := newNode(t, p, s), newNode(t, p, s)
@@ -220,7 +220,7 @@ func TestBoundsKeysNotEqualToThemselves(t *testing.T) {
 	many := aside.BulkLoaderFunc[key, int](func(context.Context, []key) (map[key]int, error) { return nil, nil })
 	_, get := c.Get(t.Context(), nan, one)
 	_, getMany := c.GetMany(t.Context(), []key{{1}, nan}, many)
-	write := c.Write(t.Context(), func(context.Context, *aside.Writing[key, int]) error { t.Error("written"); return nil }, nan)
+	write := c.Write(t.Context(), func(context.Context, *aside.WriteTx[key, int]) error { t.Error("written"); return nil }, nan)
 	for name, err := range map[string]error{"Get": get, "GetMany": getMany, "Write": write, "Invalidate": c.Invalidate(t.Context(), nan)} {
 		if !errors.Is(err, aside.ErrKey) {
 			t.Errorf("%s: %v", name, err)

@@ -3,71 +3,39 @@ package aside
 import (
 	"context"
 	"errors"
-	"sync"
 	"time"
+
+	"github.com/asidecache/aside/driver"
+	"github.com/asidecache/aside/internal/outbox"
 )
 
-// orphans are leases that L2 may have granted to this node without its knowing,
-// or that could not be given back. Nobody will fill them, and other readers of
-// the key would wait until they expire, so they are abandoned as soon as L2
-// answers again. The list is bounded: a lease's own expiry is the safe end.
-type orphans struct {
-	mu   sync.Mutex
-	list []AbandonRequest
-}
+// Bounds of what is remembered of leases and fences: both end by themselves.
+const (
+	maxLeaseDebts = 8192
+	maxFenceDebts = 8192
+)
 
-const maxOrphans = 8192
-
-// add reports whether there was room.
-func (o *orphans) add(a AbandonRequest) bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if len(o.list) >= maxOrphans {
-		return false
-	}
-	o.list = append(o.list, a)
-	return true
-}
-
-func (o *orphans) take(limit int) (batch []AbandonRequest) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	n := min(limit, len(o.list))
-	batch, o.list = o.list[:n:n], o.list[n:]
-	return batch
-}
-
-func (o *orphans) len() int {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return len(o.list)
-}
-
-// remember has a lease given back as soon as L2 answers.
-func (c *Cache[K, V]) remember(a AbandonRequest) {
-	if !c.orphans.add(a) {
-		c.untold("leases that could not be given back", maxOrphans)
+// oweLease has a lease given back as soon as L2 answers.
+func (c *Cache[K, V]) oweLease(a driver.AbandonRequest) {
+	if !c.outbox.AddLease(a) {
+		c.debtDropped("leases that could not be given back", maxLeaseDebts)
 	}
 	c.startRecovery()
 }
 
-// rememberFence has a key released once more when its fence has ended.
-func (c *Cache[K, V]) rememberFence(f fencedUntil[K]) {
-	if !c.overdue.add(f) {
-		c.untold("fences of writes with unknown outcome", maxOverdue)
+// oweFence has a key released once more when its fence has ended, at due.
+func (c *Cache[K, V]) oweFence(k K, token driver.Token, due time.Time) {
+	if !c.outbox.AddFence(k, token, due) {
+		c.debtDropped("fences of writes with unknown outcome", maxFenceDebts)
 	}
 	c.startRecovery()
 }
 
-func (c *Cache[K, V]) untold(what string, most int) {
+func (c *Cache[K, V]) debtDropped(what string, most int) {
 	c.n.untold.Add(1)
 	c.warn.do(what, func() {
 		c.log.Warn("too many "+what+" to remember: they end by themselves", "remembered", most)
 	})
-}
-
-func (c *Cache[K, V]) orphan(j *job[K, V]) {
-	c.remember(AbandonRequest{Key: j.l2key, Lease: j.lease})
 }
 
 const (
@@ -117,7 +85,7 @@ func (c *Cache[K, V]) recovery() {
 		c.rec.wanted = false
 		c.rec.Unlock()
 		next, progress := c.drain(ctx, false)
-		if c.pending.len() == 0 && c.orphans.len() == 0 && c.overdue.len() == 0 && (c.tier == nil || c.tier.closed()) {
+		if c.outbox.Empty() && (c.l2 == nil || c.l2.closed()) {
 			c.rec.Lock()
 			over := !c.rec.wanted
 			c.rec.running = !over
@@ -129,143 +97,111 @@ func (c *Cache[K, V]) recovery() {
 		if wait = min(2*wait, lastRetry); progress {
 			wait = firstRetry
 		}
-		if d := time.Until(next); !next.IsZero() && d > wait && (c.tier == nil || c.tier.closed()) {
+		if d := time.Until(next); !next.IsZero() && d > wait && (c.l2 == nil || c.l2.closed()) {
 			wait = min(d, lastRetry)
 		}
 		timer.Reset(wait)
 	}
 }
 
-// drain tells L2 what it does not know, oldest first. Keys that L2 fails for
-// stay, and do not hold up those behind them: one master of a cluster may be down
-// while the others work. next is when there may be more to tell, if that is
-// known. With final set, writes of unknown outcome are not waited for.
+// drain tells L2 everything that it can be told now. next is when there is more to
+// tell, if that is known. final: see outbox.Take.
 func (c *Cache[K, V]) drain(ctx context.Context, final bool) (next time.Time, progress bool) {
-	if c.tier != nil && !c.tier.closed() && c.tier.probe() != nil {
+	if c.l2 != nil && !c.l2.closed() && c.l2.probe() != nil {
 		return time.Time{}, false
 	}
-	now := time.Now()
-	if final {
-		now = now.Add(c.opts.FenceTTL)
-		c.pending.rewind()
-	}
-	for {
-		b := c.pending.take(now, drainBatch)
-		if !b.next.IsZero() && (next.IsZero() || b.next.Before(next)) {
-			next = b.next
-		}
-		failed := 0
-		if b.all || len(b.keys) > 0 {
-			failed = c.tell(ctx, b)
-			progress = progress || failed < max(1, len(b.keys))
-		}
-		if failed > 0 && (b.all || !c.tier.closed()) {
-			return time.Time{}, progress // the next time goes on behind these keys
-		}
-		if !b.more && !b.all {
-			break // what is left comes again
+	for now := time.Now(); ; {
+		b := c.outbox.Take(now, drainBatch, final)
+		told, failed := c.deliver(ctx, b)
+		progress = progress || told > 0
+		switch {
+		case failed > 0 && (b.All || c.l2 != nil && !c.l2.closed()):
+			return time.Time{}, progress // the next time begins with other debts
+		case !b.More:
+			return b.Next, progress
 		}
 	}
-	var again []fencedUntil[K]
-	defer func() {
-		for _, f := range again {
-			c.rememberFence(f)
-		}
-	}()
-	for c.tier != nil && !final { // not before the fences end, so not when closing
-		batch, later := c.overdue.take(time.Now(), drainBatch)
-		if len(batch) == 0 {
-			if next.IsZero() || !later.IsZero() && later.Before(next) {
-				next = later
-			}
-			break
-		}
-		failed := c.releaseOverdue(batch)
-		again = append(again, failed...)
-		progress = progress || len(failed) < len(batch)
-		if len(failed) > 0 && !c.tier.closed() {
-			return time.Time{}, progress
-		}
-	}
-	for c.tier != nil {
-		batch := c.orphans.take(drainBatch)
-		if len(batch) == 0 {
-			break
-		}
-		failed := false
-		for i, err := range c.tier.abandon(batch) {
-			if err != nil && !errors.Is(err, ErrL2Key) { // such a lease ends by itself
-				failed = true
-				c.remember(batch[i])
-			}
-		}
-		if failed {
-			break
-		}
-		progress = true
-	}
-	return next, progress
 }
 
-// tell releases a batch in L2. A release does to a key what an invalidation
-// does, and lifts the write's fence too, if that was put there by a command whose
-// answer was lost. L1 was dropped when the writes ended, and has since kept what
-// was read from the primary only for DegradedL1TTL; it is dropped again for the
-// writes of unknown outcome. It returns for how many keys it failed.
-func (c *Cache[K, V]) tell(ctx context.Context, b batch[K]) (failed int) {
-	if b.all {
-		if c.tier != nil && c.tier.clear(ctx, c.prefix) != nil {
-			return 1
+// deliver tells L2 of a batch, and returns how many debts it took and how many it
+// failed for.
+func (c *Cache[K, V]) deliver(ctx context.Context, b outbox.Batch[K]) (told, failed int) {
+	if b.All {
+		if c.l2 != nil && c.l2.clear(ctx, c.prefix) != nil {
+			return 0, 1
 		}
 		c.flushL1()
-		c.pending.sentAll(b)
-		return 0
+		c.outbox.Cleared(b)
+		return 1, 0
 	}
-	for i, err := range c.releaseAgain(b.keys, b.tokens) {
-		if err == nil {
-			c.pending.sent(b, i)
+	var keys, leases []outbox.Debt[K]
+	for _, d := range b.Debts {
+		if d.Kind == outbox.Lease {
+			leases = append(leases, d)
 		} else {
-			failed++
+			keys = append(keys, d)
 		}
 	}
-	return failed
-}
-
-// releaseOverdue returns those for which it failed.
-func (c *Cache[K, V]) releaseOverdue(batch []fencedUntil[K]) (failed []fencedUntil[K]) {
-	keys, tokens := make([]K, len(batch)), make([]Token, len(batch))
-	for i, f := range batch {
-		keys[i], tokens[i] = f.key, f.token
-	}
-	for i, err := range c.releaseAgain(keys, tokens) {
-		if err != nil {
-			failed = append(failed, batch[i])
+	record := func(debts []outbox.Debt[K], errs []error) {
+		for i, err := range errs {
+			if err == nil {
+				told++
+				c.outbox.Told(debts[i])
+			} else {
+				failed++
+				c.outbox.Failed(b, debts[i])
+			}
 		}
 	}
-	return failed
+	record(keys, c.redeliverReleases(keys))
+	record(leases, c.redeliverLeases(leases))
+	return told, failed
 }
 
-// releaseAgain releases keys in L2 after their writes ended, publishing nothing,
-// and drops them from L1.
-func (c *Cache[K, V]) releaseAgain(keys []K, tokens []Token) []error {
-	errs := make([]error, len(keys))
-	if c.tier != nil {
-		reqs := make([]ReleaseRequest, 0, len(keys))
-		at := make([]int, 0, len(keys))
-		for i, k := range keys {
-			name, err := c.l2key(k)
+// redeliverReleases releases keys in L2 after their writes ended, publishing nothing,
+// and drops them from L1. A release does to a key what an invalidation does. It also
+// lifts the write's fence, which may be there although its answer was lost.
+//
+// L1 was dropped when the writes ended. Since then it may have kept values of the
+// primary, for DegradedL1TTL at most. It is dropped again because a write of unknown
+// outcome may have been applied after that.
+func (c *Cache[K, V]) redeliverReleases(debts []outbox.Debt[K]) []error {
+	errs := make([]error, len(debts))
+	if c.l2 != nil && len(debts) > 0 {
+		reqs := make([]driver.ReleaseRequest, 0, len(debts))
+		at := make([]int, 0, len(debts))
+		for i, d := range debts {
+			name, err := c.l2key(d.Key)
 			if err != nil {
 				continue // it had a name when it was written; Key does not give it any more
 			}
-			reqs, at = append(reqs, ReleaseRequest{Key: name, Token: tokens[i]}), append(at, i)
+			reqs, at = append(reqs, driver.ReleaseRequest{Key: name, Token: d.Token}), append(at, i)
 		}
-		for i, r := range c.tier.release(reqs) {
+		for i, r := range c.l2.release(reqs) {
 			errs[at[i]] = r.Err
 		}
 	}
 	for i, err := range errs {
 		if err == nil {
-			c.invalidateL1(keys[i])
+			c.invalidateL1(debts[i].Key)
+		}
+	}
+	return errs
+}
+
+// redeliverLeases gives leases back.
+func (c *Cache[K, V]) redeliverLeases(debts []outbox.Debt[K]) []error {
+	if len(debts) == 0 {
+		return nil
+	}
+	reqs := make([]driver.AbandonRequest, len(debts))
+	for i, d := range debts {
+		reqs[i] = *d.Lease
+	}
+	errs := c.l2.abandon(reqs)
+	for i, err := range errs {
+		if errors.Is(err, ErrL2Key) {
+			errs[i] = nil // a lease under which something else is stored ends by itself
 		}
 	}
 	return errs

@@ -10,13 +10,13 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/asidecache/aside"
 	"github.com/asidecache/aside/asidetest"
+	"github.com/asidecache/aside/driver"
 )
 
 // reporter is an L2 that says how it is.
 type reporter struct {
-	aside.L2
+	driver.Tier
 	state atomic.Pointer[error]
 }
 
@@ -32,7 +32,7 @@ func (r *reporter) State() error {
 func TestL2ReportsItsState(t *testing.T) {
 	var l2 *reporter
 	n := newNode(t, newPrimary("k"), &asidetest.Server{}, func(o *options) {
-		l2 = &reporter{L2: o.L2}
+		l2 = &reporter{Tier: o.L2}
 		why := errors.New("not connected")
 		l2.state.Store(&why)
 		o.L2 = l2

@@ -4,6 +4,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/asidecache/aside/internal/outbox"
 )
 
 // Stats is a snapshot of a cache's counters, each since New, and of its state.
@@ -62,7 +64,7 @@ type counters struct {
 	hitsL2, misses, negatives, stale, failures     atomic.Uint64
 	loads, loadFailures, coalesced, overloads      atomic.Uint64
 	dropped, leaseWaits, olderLoads, tooLarge      atomic.Uint64
-	unencodable, panics, pendingOverflows, untold  atomic.Uint64
+	unencodable, panics, untold                    atomic.Uint64
 	fillsRefused, undecodable                      atomic.Uint64
 	writes, writesUnknown, fences, lost, published atomic.Uint64
 	invalidations, l2Errors, l1Flushes             atomic.Uint64
@@ -78,20 +80,20 @@ func (c *Cache[K, V]) Stats() Stats {
 		Overloads: n.overloads.Load(), LoadsDropped: n.dropped.Load(), LeaseWaits: n.leaseWaits.Load(),
 		FillsRefused: n.fillsRefused.Load(), OlderLoads: n.olderLoads.Load(), TooLarge: n.tooLarge.Load(),
 		Unencodable: n.unencodable.Load(), Undecodable: n.undecodable.Load(), Panics: n.panics.Load(),
-		PendingOverflows: n.pendingOverflows.Load(), Untold: n.untold.Load(),
+		PendingOverflows: c.outbox.Overflows(), Untold: n.untold.Load(),
 		Writes: n.writes.Load(), WritesUnknown: n.writesUnknown.Load(), Fences: n.fences.Load(),
 		FencesLost: n.lost.Load(), Published: n.published.Load(), Invalidations: n.invalidations.Load(),
 		L2Errors: n.l2Errors.Load(), L1Entries: l.Entries, L1Cost: l.Cost, L1Evictions: l.Evictions, L1Flushes: n.l1Flushes.Load(),
-		Pending: c.pending.len(),
+		Pending: c.outbox.Len(outbox.Write),
 	}
-	for i := range c.slots {
-		s.LoadsRunning += c.slots[i].running()
-		s.LoadsQueued += c.slots[i].waiting()
+	for i := range c.limiters {
+		s.LoadsRunning += c.limiters[i].running()
+		s.LoadsQueued += c.limiters[i].waiting()
 	}
-	if c.tier != nil {
-		s.DegradedReason = c.tier.degraded()
+	if c.l2 != nil {
+		s.DegradedReason = c.l2.degraded()
 		switch {
-		case c.pending.overflowed():
+		case c.outbox.Overflowed():
 			s.DegradedReason = "more than MaxPending keys were written while L2 could not be reached: the cache is not used until it has been cleared"
 		case s.DegradedReason == "" && s.Pending > 0:
 			s.DegradedReason = "invalidations wait to be sent to L2"

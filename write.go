@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// Writing is handed to a write function, which may tell it what the primary now
+// WriteTx is handed to a write function, which may tell it what the primary now
 // holds, so that the next read finds it. It is of no use after the function
 // has returned, and must be used by one goroutine at a time.
-type Writing[K comparable, V any] struct {
+type WriteTx[K comparable, V any] struct {
 	published map[K]loaded[V]
 	keys      []K
 	set       map[K]struct{} // of many keys
@@ -20,12 +20,12 @@ type Writing[K comparable, V any] struct {
 // of key. It is stored if this write alone touched the key; if another
 // overlapped, the key is removed, since nobody knows whose record came last.
 // It panics if key is not one of the write's.
-func (w *Writing[K, V]) Publish(key K, v V) { w.publish(key, loaded[V]{v: v}) }
+func (w *WriteTx[K, V]) Publish(key K, v V) { w.publish(key, loaded[V]{v: v}) }
 
 // PublishAbsent does for a deleted record what Publish does for a stored one.
-func (w *Writing[K, V]) PublishAbsent(key K) { w.publish(key, loaded[V]{err: ErrNotFound}) }
+func (w *WriteTx[K, V]) PublishAbsent(key K) { w.publish(key, loaded[V]{err: ErrNotFound}) }
 
-func (w *Writing[K, V]) publish(key K, l loaded[V]) {
+func (w *WriteTx[K, V]) publish(key K, l loaded[V]) {
 	if !w.has(key) {
 		panic(fmt.Sprintf("aside: published key %v is not one of the keys of the write", key))
 	}
@@ -35,7 +35,7 @@ func (w *Writing[K, V]) publish(key K, l loaded[V]) {
 	w.published[key] = l
 }
 
-func (w *Writing[K, V]) has(key K) bool {
+func (w *WriteTx[K, V]) has(key K) bool {
 	if len(w.keys) <= 8 {
 		for _, k := range w.keys {
 			if k == key {
@@ -71,7 +71,7 @@ func (w *Writing[K, V]) has(key K) bool {
 //
 // If ctx ends before write was called, Write returns ctx's error, and nothing was
 // changed. If L2 cannot be reached, Options.OnL2Down decides.
-func (c *Cache[K, V]) Write(ctx context.Context, write func(ctx context.Context, w *Writing[K, V]) error, keys ...K) error {
+func (c *Cache[K, V]) Write(ctx context.Context, write func(ctx context.Context, w *WriteTx[K, V]) error, keys ...K) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -98,7 +98,7 @@ func (c *Cache[K, V]) Write(ctx context.Context, write func(ctx context.Context,
 	// the fence ended the tracking of the key: another node's write, while ours
 	// runs, would not be told to this one.
 	c.dropL1(f.keys)
-	w := &Writing[K, V]{keys: f.keys}
+	w := &WriteTx[K, V]{keys: f.keys}
 	if err := ctx.Err(); err != nil {
 		// A driver would refuse too, but not every one in a way that can be told
 		// from a write under way.

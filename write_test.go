@@ -17,7 +17,7 @@ import (
 	"github.com/asidecache/aside/asidetest"
 )
 
-type writing = aside.Writing[string, rec]
+type writing = aside.WriteTx[string, rec]
 
 func TestWritePublishes(t *testing.T) {
 	s := &asidetest.Server{}

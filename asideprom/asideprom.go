@@ -1,5 +1,6 @@
-// Package asideprom shows caches of package aside to Prometheus. It is apart
-// from it so that a program without Prometheus does not link it.
+// Package asideprom exports the statistics of caches of package aside to
+// Prometheus: [NewCollector] their counters, [NewTimes] how long loads and operations
+// on L2 take, [NewL2Collector] what L2's servers remember of their clients.
 package asideprom
 
 import (
@@ -59,40 +60,40 @@ func NewCollector(cache string, stats func() aside.Stats) *Collector {
 		value func(*aside.Stats) float64
 	}{
 		{counter, "aside_negatives_total", "Reads answered with a confirmed absence.", func(s *aside.Stats) float64 { return float64(s.Negatives) }},
-		{counter, "aside_stale_total", "Reads answered with a value past its TTL, since the load failed.", func(s *aside.Stats) float64 { return float64(s.Stale) }},
-		{counter, "aside_coalesced_total", "Reads that shared another's load or look-up.", func(s *aside.Stats) float64 { return float64(s.Coalesced) }},
+		{counter, "aside_stale_total", "Reads answered with a value past its TTL, because the load failed.", func(s *aside.Stats) float64 { return float64(s.Stale) }},
+		{counter, "aside_coalesced_total", "Reads that shared the lookup or load of another read.", func(s *aside.Stats) float64 { return float64(s.Coalesced) }},
 		{counter, "aside_loads_total", "Calls of a loader.", func(s *aside.Stats) float64 { return float64(s.Loads) }},
-		{counter, "aside_load_failures_total", "Calls of a loader that failed; a confirmed absence is no failure.", func(s *aside.Stats) float64 { return float64(s.LoadFailures) }},
-		{counter, "aside_loads_refused_total", "Loads refused since too many ran and waited.", func(s *aside.Stats) float64 { return float64(s.Overloads) }},
-		{counter, "aside_loads_dropped_total", "Loads that left the queue, since all their callers had left.", func(s *aside.Stats) float64 { return float64(s.LoadsDropped) }},
-		{counter, "aside_lease_waits_total", "Reads that waited as long as they may for another node's load, and then loaded themselves.", func(s *aside.Stats) float64 { return float64(s.LeaseWaits) }},
-		{gauge, "aside_loads_running", "Loads that run now.", func(s *aside.Stats) float64 { return float64(s.LoadsRunning) }},
-		{gauge, "aside_loads_queued", "Loads that wait for their turn now.", func(s *aside.Stats) float64 { return float64(s.LoadsQueued) }},
-		{counter, "aside_fills_refused_total", "Loaded values not stored, since a write came between.", func(s *aside.Stats) float64 { return float64(s.FillsRefused) }},
-		{counter, "aside_older_loads_total", "Loaded values not stored, since the cache had a newer version.", func(s *aside.Stats) float64 { return float64(s.OlderLoads) }},
-		{counter, "aside_too_large_total", "Values not stored in L2, since they are too large.", func(s *aside.Stats) float64 { return float64(s.TooLarge) }},
-		{counter, "aside_unencodable_total", "Values not stored in L2, since the codec failed.", func(s *aside.Stats) float64 { return float64(s.Unencodable) }},
-		{counter, "aside_panics_total", "Panics of the application's callbacks, loaders not counted.", func(s *aside.Stats) float64 { return float64(s.Panics) }},
+		{counter, "aside_load_failures_total", "Calls of a loader that failed. A confirmed absence is not a failure.", func(s *aside.Stats) float64 { return float64(s.LoadFailures) }},
+		{counter, "aside_loads_refused_total", "Loads refused because too many were running and waiting.", func(s *aside.Stats) float64 { return float64(s.Overloads) }},
+		{counter, "aside_loads_dropped_total", "Loads that left the queue because all their callers had left.", func(s *aside.Stats) float64 { return float64(s.LoadsDropped) }},
+		{counter, "aside_lease_waits_total", "Reads that waited LeaseWait for another node's load and then loaded the record themselves.", func(s *aside.Stats) float64 { return float64(s.LeaseWaits) }},
+		{gauge, "aside_loads_running", "Loads running now.", func(s *aside.Stats) float64 { return float64(s.LoadsRunning) }},
+		{gauge, "aside_loads_queued", "Loads waiting for a free slot.", func(s *aside.Stats) float64 { return float64(s.LoadsQueued) }},
+		{counter, "aside_fills_refused_total", "Loaded values not stored because a write came between.", func(s *aside.Stats) float64 { return float64(s.FillsRefused) }},
+		{counter, "aside_older_loads_total", "Loaded values not stored because the cache had a newer version.", func(s *aside.Stats) float64 { return float64(s.OlderLoads) }},
+		{counter, "aside_too_large_total", "Values not stored in L2 because they are larger than MaxEntrySize.", func(s *aside.Stats) float64 { return float64(s.TooLarge) }},
+		{counter, "aside_unencodable_total", "Values not stored in L2 because the codec failed.", func(s *aside.Stats) float64 { return float64(s.Unencodable) }},
+		{counter, "aside_panics_total", "Panics of the application's callbacks, without loaders.", func(s *aside.Stats) float64 { return float64(s.Panics) }},
 		{counter, "aside_undecodable_total", "L2 entries that could not be read and were replaced.", func(s *aside.Stats) float64 { return float64(s.Undecodable) }},
 		{counter, "aside_writes_total", "Writes through the cache.", func(s *aside.Stats) float64 { return float64(s.Writes) }},
-		{counter, "aside_writes_unknown_total", "Writes whose outcome stayed unknown.", func(s *aside.Stats) float64 { return float64(s.WritesUnknown) }},
+		{counter, "aside_writes_unknown_total", "Writes that ended with an unknown outcome.", func(s *aside.Stats) float64 { return float64(s.WritesUnknown) }},
 		{counter, "aside_fences_total", "Keys fenced for a write.", func(s *aside.Stats) float64 { return float64(s.Fences) }},
 		{counter, "aside_fences_lost_total", "Fences that were gone when their write ended.", func(s *aside.Stats) float64 { return float64(s.FencesLost) }},
 		{counter, "aside_published_total", "Keys released with the new value.", func(s *aside.Stats) float64 { return float64(s.Published) }},
-		{counter, "aside_invalidations_total", "Changes told by other nodes.", func(s *aside.Stats) float64 { return float64(s.Invalidations) }},
-		{gauge, "aside_invalidations_pending", "Keys to be invalidated when L2 is back.", func(s *aside.Stats) float64 { return float64(s.Pending) }},
-		{counter, "aside_invalidations_overflows_total", "Times when too many keys were to be invalidated later, so that the whole cache was cleared.", func(s *aside.Stats) float64 { return float64(s.PendingOverflows) }},
-		{counter, "aside_untold_total", "Leases and fences that could not be remembered, and end by themselves.", func(s *aside.Stats) float64 { return float64(s.Untold) }},
+		{counter, "aside_invalidations_total", "Invalidations received from other nodes.", func(s *aside.Stats) float64 { return float64(s.Invalidations) }},
+		{gauge, "aside_invalidations_pending", "Keys that wait to be invalidated in L2.", func(s *aside.Stats) float64 { return float64(s.Pending) }},
+		{counter, "aside_invalidations_overflows_total", "Times that too many keys waited to be invalidated, so that the whole cache was cleared.", func(s *aside.Stats) float64 { return float64(s.PendingOverflows) }},
+		{counter, "aside_untold_total", "Leases and fences that could not be queued for L2. They expire by themselves.", func(s *aside.Stats) float64 { return float64(s.Untold) }},
 		{counter, "aside_l2_errors_total", "Operations on L2 that failed.", func(s *aside.Stats) float64 { return float64(s.L2Errors) }},
 		{gauge, "aside_entries", "Entries in L1.", func(s *aside.Stats) float64 { return float64(s.L1Entries) }},
 		{gauge, "aside_cost", "Sum of the costs of the entries in L1; their number if they have none.", func(s *aside.Stats) float64 { return float64(s.L1Cost) }},
-		{counter, "aside_evictions_total", "Entries removed from L1 for its size.", func(s *aside.Stats) float64 { return float64(s.L1Evictions) }},
-		{counter, "aside_l1_flushes_total", "Times L1 was emptied since changes may have been missed.", func(s *aside.Stats) float64 { return float64(s.L1Flushes) }},
+		{counter, "aside_evictions_total", "Entries removed from L1 because it was full.", func(s *aside.Stats) float64 { return float64(s.L1Evictions) }},
+		{counter, "aside_l1_flushes_total", "Times L1 was emptied because invalidations may have been missed.", func(s *aside.Stats) float64 { return float64(s.L1Flushes) }},
 	} {
 		one(m.kind, m.name, m.help, m.value)
 	}
 	c.degraded = prometheus.NewDesc("aside_degraded",
-		"1 while L2 is set but not, or not fully, in use. The reason is in Stats, since its text is no label.", nil, constant)
+		"1 while L2 is configured but not, or not fully, in use. Stats.DegradedReason says why.", nil, constant)
 	return c
 }
 

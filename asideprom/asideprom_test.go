@@ -12,6 +12,7 @@ import (
 
 	"github.com/asidecache/aside"
 	"github.com/asidecache/aside/asideprom"
+	"github.com/asidecache/aside/driver"
 )
 
 func TestCollector(t *testing.T) {
@@ -23,7 +24,7 @@ func TestCollector(t *testing.T) {
 	reg.MustRegister(asideprom.NewCollector("todos", func() aside.Stats { return stats }))
 	reg.MustRegister(asideprom.NewCollector("others", func() aside.Stats { return aside.Stats{} }))
 	err := testutil.GatherAndCompare(reg, strings.NewReader(`
-# HELP aside_degraded 1 while L2 is set but not, or not fully, in use. The reason is in Stats, since its text is no label.
+# HELP aside_degraded 1 while L2 is configured but not, or not fully, in use. Stats.DegradedReason says why.
 # TYPE aside_degraded gauge
 aside_degraded{cache="others"} 0
 aside_degraded{cache="todos"} 1
@@ -37,7 +38,7 @@ aside_requests_total{cache="todos",result="error",tier="none"} 2
 aside_requests_total{cache="todos",result="hit",tier="l1"} 5
 aside_requests_total{cache="todos",result="hit",tier="l2"} 4
 aside_requests_total{cache="todos",result="miss",tier="load"} 3
-# HELP aside_fills_refused_total Loaded values not stored, since a write came between.
+# HELP aside_fills_refused_total Loaded values not stored because a write came between.
 # TYPE aside_fills_refused_total counter
 aside_fills_refused_total{cache="others"} 0
 aside_fills_refused_total{cache="todos"} 8
@@ -107,5 +108,45 @@ func TestTimesOfARealCache(t *testing.T) {
 		if counts[name] != want {
 			t.Errorf("%s = %d, want %d", name, counts[name], want)
 		}
+	}
+}
+
+// tier is an L2 of which only the tracking tables are asked.
+type tier struct {
+	driver.Tier
+	tracked driver.Tracked
+	ok      bool
+}
+
+func (t *tier) Tracked() (driver.Tracked, bool) { return t.tracked, t.ok }
+
+// An L2 with tracking tables has gauges of them once there are figures; one without,
+// and none at all, has none. Caught: gauges that say 0 before a server has answered.
+func TestL2Collector(t *testing.T) {
+	main := &tier{tracked: driver.Tracked{Keys: 900_000, Items: 2_700_000, Limit: 1_000_000}}
+	reg := prometheus.NewPedanticRegistry()
+	reg.MustRegister(asideprom.NewL2Collector("main", main))
+	reg.MustRegister(asideprom.NewL2Collector("plain", struct{ driver.Tier }{}))
+	reg.MustRegister(asideprom.NewL2Collector("none", nil))
+	if n, err := testutil.GatherAndCount(reg); n != 0 || err != nil {
+		t.Errorf("before any figures: %d metrics, %v", n, err)
+	}
+	main.ok = true
+	if err := testutil.GatherAndCompare(reg, strings.NewReader(`
+# HELP aside_l2_tracked_items Pairs of a key and a client that has read it, which L2's servers remember for invalidations.
+# TYPE aside_l2_tracked_items gauge
+aside_l2_tracked_items{l2="main"} 2.7e+06
+# HELP aside_l2_tracked_keys Keys that L2's servers remember some client to have read.
+# TYPE aside_l2_tracked_keys gauge
+aside_l2_tracked_keys{l2="main"} 900000
+# HELP aside_l2_tracked_keys_limit Keys that a server of L2 remembers at most; 0: no limit. Of several servers, the lowest.
+# TYPE aside_l2_tracked_keys_limit gauge
+aside_l2_tracked_keys_limit{l2="main"} 1e+06
+`)); err != nil {
+		t.Error(err)
+	}
+	problems, err := testutil.GatherAndLint(reg)
+	if err != nil || len(problems) > 0 {
+		t.Error(problems, err)
 	}
 }

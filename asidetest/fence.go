@@ -5,7 +5,7 @@ import (
 	"context"
 	"time"
 
-	"github.com/asidecache/aside"
+	"github.com/asidecache/aside/driver"
 	"github.com/asidecache/aside/internal/envelope"
 )
 
@@ -29,8 +29,8 @@ func (e entry) writers(now time.Time) (all []envelope.Writer, shared, ok bool) {
 	return all, f.Shared, true
 }
 
-// Fence implements aside.L2.
-func (c *Client) Fence(ctx context.Context, reqs []aside.FenceRequest) []error {
+// Fence implements driver.Tier.
+func (c *Client) Fence(ctx context.Context, reqs []driver.FenceRequest) []error {
 	out := make([]error, len(reqs))
 	for i, r := range reqs {
 		out[i] = c.do(ctx, "Fence", r.Key, func() (push func()) {
@@ -41,7 +41,7 @@ func (c *Client) Fence(ctx context.Context, reqs []aside.FenceRequest) []error {
 	return out
 }
 
-func (s *Server) fenceLocked(r aside.FenceRequest) (b []byte, life time.Duration) {
+func (s *Server) fenceLocked(r driver.FenceRequest) (b []byte, life time.Duration) {
 	e, _ := s.getLocked(r.Key)
 	if e.kind() != envelope.KindFence || e.expires.IsZero() {
 		return envelope.Fence{Writers: []envelope.Writer{{Token: r.Token}}}.Append(nil), r.Life
@@ -80,9 +80,9 @@ func (s *Server) fenceLocked(r aside.FenceRequest) (b []byte, life time.Duration
 	return f.Append(nil), last.Sub(now)
 }
 
-// Release implements aside.L2.
-func (c *Client) Release(ctx context.Context, reqs []aside.ReleaseRequest) []aside.ReleaseResult {
-	out := make([]aside.ReleaseResult, len(reqs))
+// Release implements driver.Tier.
+func (c *Client) Release(ctx context.Context, reqs []driver.ReleaseRequest) []driver.ReleaseResult {
+	out := make([]driver.ReleaseResult, len(reqs))
 	for i, r := range reqs {
 		out[i].Err = c.do(ctx, "Release", r.Key, func() (push func()) {
 			out[i], push = c.releaseLocked(r)
@@ -92,16 +92,16 @@ func (c *Client) Release(ctx context.Context, reqs []aside.ReleaseRequest) []asi
 	return out
 }
 
-func (c *Client) releaseLocked(r aside.ReleaseRequest) (res aside.ReleaseResult, push func()) {
+func (c *Client) releaseLocked(r driver.ReleaseRequest) (res driver.ReleaseResult, push func()) {
 	e, _ := c.s.getLocked(r.Key)
 	if e.kind() != envelope.KindFence {
-		return aside.ReleaseResult{Lost: true}, c.s.setLocked(r.Key, nil, 0)
+		return driver.ReleaseResult{Lost: true}, c.s.setLocked(r.Key, nil, 0)
 	}
 	now := time.Now().Truncate(time.Millisecond)
 	all, shared, ok := e.writers(now)
 	if !ok { // this fence may be in it
 		c.s.entries[r.Key] = entry{e.b, time.Now().Add(e.left())}
-		return aside.ReleaseResult{}, func() {}
+		return driver.ReleaseResult{}, func() {}
 	}
 	others := envelope.Fence{Shared: true}
 	var last time.Time
@@ -119,16 +119,16 @@ func (c *Client) releaseLocked(r aside.ReleaseRequest) (res aside.ReleaseResult,
 	}
 	switch {
 	case len(others.Writers) > 0:
-		return aside.ReleaseResult{Lost: !mine && !crowd}, c.s.setLocked(r.Key, others.Append(nil), last.Sub(now))
+		return driver.ReleaseResult{Lost: !mine && !crowd}, c.s.setLocked(r.Key, others.Append(nil), last.Sub(now))
 	case mine && r.Publish != nil && !shared:
 		push = c.s.setLocked(r.Key, bytes.Clone(r.Publish), r.TTL)
 		c.tracked[r.Key] = true
-		return aside.ReleaseResult{Published: true}, push
+		return driver.ReleaseResult{Published: true}, push
 	}
-	return aside.ReleaseResult{Lost: !mine}, c.s.setLocked(r.Key, nil, 0)
+	return driver.ReleaseResult{Lost: !mine}, c.s.setLocked(r.Key, nil, 0)
 }
 
-// Invalidate implements aside.L2.
+// Invalidate implements driver.Tier.
 func (c *Client) Invalidate(ctx context.Context, keys []string) []error {
 	out := make([]error, len(keys))
 	for i, key := range keys {

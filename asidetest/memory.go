@@ -12,7 +12,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/asidecache/aside"
+	"github.com/asidecache/aside/driver"
 	"github.com/asidecache/aside/internal/envelope"
 )
 
@@ -49,19 +49,19 @@ func (e entry) left() time.Duration {
 	return time.Until(e.expires)
 }
 
-// Client is one node's connection to a Server. It implements aside.L2.
+// Client is one node's connection to a Server. It implements driver.Tier.
 type Client struct {
 	s *Server
 
 	// guarded by s.mu
-	watchers  map[string]aside.Watcher
+	watchers  map[string]driver.Watcher
 	tracked   map[string]bool
 	intercept Intercept
 	answer    func(op, key string) error
 	calls     map[string]int
 }
 
-var _ aside.L2 = (*Client)(nil)
+var _ driver.Tier = (*Client)(nil)
 
 // Intercept runs before an operation reaches the server, without locks, once
 // per key. It may wait, to hold the operation back, or return an error, which
@@ -70,7 +70,7 @@ type Intercept func(ctx context.Context, op, key string) error
 
 // NewClient returns a client of s.
 func (s *Server) NewClient() *Client {
-	c := &Client{s: s, watchers: map[string]aside.Watcher{}, tracked: map[string]bool{}, calls: map[string]int{}}
+	c := &Client{s: s, watchers: map[string]driver.Watcher{}, tracked: map[string]bool{}, calls: map[string]int{}}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.clients = append(s.clients, c)
@@ -104,7 +104,7 @@ func (c *Client) Calls(op string) int {
 func (c *Client) Disconnect() {
 	c.s.mu.Lock()
 	clear(c.tracked)
-	ws := make([]aside.Watcher, 0, len(c.watchers))
+	ws := make([]driver.Watcher, 0, len(c.watchers))
 	for _, w := range c.watchers {
 		ws = append(ws, w)
 	}
@@ -226,11 +226,11 @@ func (c *Client) do(ctx context.Context, op, key string, f func() (push func()))
 	return nil
 }
 
-func leaseBytes(t aside.Token) []byte { return envelope.AppendLease(nil, t) }
+func leaseBytes(t driver.Token) []byte { return envelope.AppendLease(nil, t) }
 
-// Acquire implements aside.L2.
-func (c *Client) Acquire(ctx context.Context, reqs []aside.LeaseRequest) []aside.Acquired {
-	out := make([]aside.Acquired, len(reqs))
+// Acquire implements driver.Tier.
+func (c *Client) Acquire(ctx context.Context, reqs []driver.LeaseRequest) []driver.Grant {
+	out := make([]driver.Grant, len(reqs))
 	for i, r := range reqs {
 		err := c.do(ctx, "Acquire", r.Key, func() (push func()) {
 			e, _ := c.s.getLocked(r.Key)
@@ -238,35 +238,35 @@ func (c *Client) Acquire(ctx context.Context, reqs []aside.LeaseRequest) []aside
 			kind := e.kind()
 			switch {
 			case kind == envelope.KindValue && !e.expires.IsZero() && e.left() <= envelope.StaleFor(e.b):
-				out[i] = aside.Acquired{State: aside.StateGranted, Entry: bytes.Clone(e.b), Left: e.left()}
+				out[i] = driver.Grant{State: driver.StateGranted, Entry: bytes.Clone(e.b), Left: e.left()}
 				push = c.s.setLocked(r.Key, lease, r.TTL)
 			case kind == envelope.KindValue, kind == envelope.KindNegative:
-				out[i] = aside.Acquired{State: aside.StateFound, Entry: bytes.Clone(e.b)}
+				out[i] = driver.Grant{State: driver.StateFound, Entry: bytes.Clone(e.b)}
 				c.tracked[r.Key] = true
 			case kind == envelope.KindLease && !bytes.Equal(e.b, lease) && !e.expires.IsZero() && e.left() <= 10*r.TTL:
-				out[i] = aside.Acquired{State: aside.StateLeased}
+				out[i] = driver.Grant{State: driver.StateLeased}
 				c.tracked[r.Key] = true
 			case kind == envelope.KindFence:
-				out[i] = aside.Acquired{State: aside.StateFenced}
+				out[i] = driver.Grant{State: driver.StateFenced}
 				if e.expires.IsZero() { // nobody of us leaves such a one
 					c.s.entries[r.Key] = entry{e.b, time.Now().Add(endless)}
 				}
 			default:
-				out[i] = aside.Acquired{State: aside.StateGranted}
+				out[i] = driver.Grant{State: driver.StateGranted}
 				push = c.s.setLocked(r.Key, lease, r.TTL)
 			}
 			return push
 		})
 		if err != nil {
-			out[i] = aside.Acquired{Err: err}
+			out[i] = driver.Grant{Err: err}
 		}
 	}
 	return out
 }
 
-// Fill implements aside.L2.
-func (c *Client) Fill(ctx context.Context, reqs []aside.FillRequest) []aside.FillResult {
-	out := make([]aside.FillResult, len(reqs))
+// Fill implements driver.Tier.
+func (c *Client) Fill(ctx context.Context, reqs []driver.FillRequest) []driver.FillResult {
+	out := make([]driver.FillResult, len(reqs))
 	for i, r := range reqs {
 		out[i].Err = c.do(ctx, "Fill", r.Key, func() (push func()) {
 			if e, _ := c.s.getLocked(r.Key); !bytes.Equal(e.b, leaseBytes(r.Lease)) {
@@ -281,8 +281,8 @@ func (c *Client) Fill(ctx context.Context, reqs []aside.FillRequest) []aside.Fil
 	return out
 }
 
-// Abandon implements aside.L2.
-func (c *Client) Abandon(ctx context.Context, reqs []aside.AbandonRequest) []error {
+// Abandon implements driver.Tier.
+func (c *Client) Abandon(ctx context.Context, reqs []driver.AbandonRequest) []error {
 	out := make([]error, len(reqs))
 	for i, r := range reqs {
 		out[i] = c.do(ctx, "Abandon", r.Key, func() (push func()) {
@@ -295,8 +295,8 @@ func (c *Client) Abandon(ctx context.Context, reqs []aside.AbandonRequest) []err
 	return out
 }
 
-// Evict implements aside.L2.
-func (c *Client) Evict(ctx context.Context, reqs []aside.EvictRequest) []error {
+// Evict implements driver.Tier.
+func (c *Client) Evict(ctx context.Context, reqs []driver.EvictRequest) []error {
 	out := make([]error, len(reqs))
 	for i, r := range reqs {
 		out[i] = c.do(ctx, "Evict", r.Key, func() (push func()) {
@@ -309,7 +309,7 @@ func (c *Client) Evict(ctx context.Context, reqs []aside.EvictRequest) []error {
 	return out
 }
 
-// Clear implements aside.L2.
+// Clear implements driver.Tier.
 func (c *Client) Clear(ctx context.Context, prefix string) error {
 	return c.do(ctx, "Clear", prefix, func() (push func()) {
 		var pushes []func()
@@ -326,8 +326,8 @@ func (c *Client) Clear(ctx context.Context, prefix string) error {
 	})
 }
 
-// Watch implements aside.L2.
-func (c *Client) Watch(prefix string, w aside.Watcher) (stop func(), err error) {
+// Watch implements driver.Tier.
+func (c *Client) Watch(prefix string, w driver.Watcher) (stop func(), err error) {
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
 	if _, ok := c.watchers[prefix]; ok {
@@ -341,7 +341,7 @@ func (c *Client) Watch(prefix string, w aside.Watcher) (stop func(), err error) 
 	}, nil
 }
 
-// Ping implements aside.L2.
+// Ping implements driver.Tier.
 func (c *Client) Ping(ctx context.Context) error {
 	return c.do(ctx, "Ping", "", func() func() { return nil })
 }

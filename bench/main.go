@@ -26,6 +26,7 @@ type arguments struct {
 	Short  bool     `help:"Take a few minutes rather than the better part of an hour. Shows that all works; the figures say little."`
 	Peers  []string `help:"Measure only these peers, and what they are compared with. See --list."`
 	Out    string   `help:"Directory of the results. Default: results, or short-results with --short." type:"path"`
+	Redraw bool     `help:"Measure nothing: write the pages and charts again from the stored JSON."`
 	List   bool     `help:"List the peers and end."`
 }
 
@@ -73,6 +74,16 @@ func (a arguments) run(ctx context.Context) error {
 		out = a.Out
 	}
 	for _, k := range kinds {
+		if a.Redraw {
+			t, err := report.Read(out, k.Name)
+			if err != nil {
+				return err
+			}
+			if err := t.Write(out); err != nil {
+				return err
+			}
+			continue
+		}
 		start := time.Now()
 		t, err := r.Make(ctx, k)
 		if err != nil {

@@ -13,7 +13,7 @@ import (
 
 	"github.com/redis/rueidis"
 
-	"github.com/asidecache/aside"
+	"github.com/asidecache/aside/driver"
 )
 
 // A server that starts again from its own snapshot brings back entries that are
@@ -210,7 +210,7 @@ func (s *Store) admitNow(addr string, o *own) error {
 		return wrap(fmt.Errorf("redisl2: %s: %s before it is used: %w", addr, what, err))
 	}
 	// A replica is nobody's to clear. One that is full or cannot save is.
-	if err := wrap(d.Do(s.ctx, d.B().Eval().Script(ping.src).Numkeys(0).Build()).Error()); err != nil && !errors.Is(err, aside.ErrL2Refused) {
+	if err := wrap(d.Do(s.ctx, d.B().Eval().Script(ping.src).Numkeys(0).Build()).Error()); err != nil && !errors.Is(err, driver.ErrRefused) {
 		s.demoted(addr, err)
 		return fail("ping", err)
 	}
@@ -247,7 +247,7 @@ func (s *Store) admitNow(addr string, o *own) error {
 	// EVAL is the only right that is needed: no keys, nothing done. But what came by
 	// EVAL Redis 7.4 forgets when 500 others have come.
 	for _, sc := range refused {
-		if err := d.Do(s.ctx, d.B().Eval().Script(sc.src).Numkeys(0).Build()).Error(); err != nil && !errors.Is(wrap(err), aside.ErrL2Refused) {
+		if err := d.Do(s.ctx, d.B().Eval().Script(sc.src).Numkeys(0).Build()).Error(); err != nil && !errors.Is(wrap(err), driver.ErrRefused) {
 			return fail("EVAL", err)
 		}
 	}

@@ -11,7 +11,7 @@ import (
 
 	"github.com/redis/rueidis"
 
-	"github.com/asidecache/aside"
+	"github.com/asidecache/aside/driver"
 	"github.com/asidecache/aside/internal/envelope"
 )
 
@@ -97,7 +97,7 @@ func (x *mixed) get() string {
 }
 
 // lease is what a node of a release leaves.
-func (x *mixed) lease(release int, t aside.Token) string {
+func (x *mixed) lease(release int, t driver.Token) string {
 	if release == 1 {
 		return "L" + string(t[:])
 	}
@@ -140,7 +140,7 @@ func TestFencesBesideTheReleaseBefore(t *testing.T) {
 	t.Parallel()
 	x := newMixed(t)
 	type writer struct {
-		token   aside.Token
+		token   driver.Token
 		release int
 	}
 	crowds := 0
@@ -197,7 +197,7 @@ func TestFencesBesideTheReleaseBefore(t *testing.T) {
 func TestLongFenceOfTheReleaseBefore(t *testing.T) {
 	t.Parallel()
 	x := newMixed(t)
-	var first aside.Token
+	var first driver.Token
 	for i := range 200 {
 		token := envelope.NewToken()
 		if i == 0 {

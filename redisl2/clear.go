@@ -9,10 +9,10 @@ import (
 
 	"github.com/redis/rueidis"
 
-	"github.com/asidecache/aside"
+	"github.com/asidecache/aside/driver"
 )
 
-// Clear implements aside.L2. It scans every master, so it takes time in
+// Clear implements driver.Tier. It scans every master, so it takes time in
 // proportion to all keys there, not only to those with the prefix. It is an error
 // if a master of a cluster cannot be reached, or has been added so lately that it
 // is not known yet.
@@ -189,7 +189,7 @@ func (s *Store) retry(ctx context.Context, step func(context.Context) error) err
 			return nil
 		case ctx.Err() != nil:
 			return fmt.Errorf("redisl2: Clear: %w", context.Cause(ctx))
-		case try == clearTries || errors.Is(err, aside.ErrL2Refused) || s.ctx.Err() != nil:
+		case try == clearTries || errors.Is(err, driver.ErrRefused) || s.ctx.Err() != nil:
 			return fmt.Errorf("redisl2: Clear, after %d tries of one step: %w", try, err)
 		}
 		s.sleep(ctx, wait)

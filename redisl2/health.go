@@ -13,11 +13,11 @@ import (
 
 	"github.com/redis/rueidis"
 
-	"github.com/asidecache/aside"
+	"github.com/asidecache/aside/driver"
 	"github.com/asidecache/aside/internal/envelope"
 )
 
-var _ aside.Reporting = (*Store)(nil)
+var _ driver.Reporting = (*Store)(nil)
 
 // health is what a Store knows of its servers without being used.
 type health struct {
@@ -41,7 +41,7 @@ func (h *health) look() {
 	}
 }
 
-// State implements aside.Reporting.
+// State implements driver.Reporting.
 func (s *Store) State() error {
 	if s.ctx.Err() != nil {
 		return errClosed

@@ -26,7 +26,7 @@ import (
 
 	"github.com/redis/rueidis"
 
-	"github.com/asidecache/aside"
+	"github.com/asidecache/aside/driver"
 )
 
 // Options of a Store. URL is required.
@@ -65,7 +65,7 @@ type Options struct {
 	Logger *slog.Logger
 }
 
-// Store is an aside.L2. Close it after the caches that use it.
+// Store is a driver.Tier on Redis, for aside.Options.L2. Close it after the caches that use it.
 type Store struct {
 	opt     rueidis.ClientOption
 	dial    dialFunc      // how opt would have it without us
@@ -87,7 +87,10 @@ type Store struct {
 	flushes    atomic.Int32 // that told is about to be called for
 }
 
-var _ aside.Partitioned = (*Store)(nil)
+var (
+	_ driver.Partitioned = (*Store)(nil)
+	_ driver.Tracking    = (*Store)(nil)
+)
 
 // ErrOptions is matched by the error of Open for options that cannot work.
 var ErrOptions = errors.New("redisl2: invalid options")
@@ -172,10 +175,10 @@ func (s *Store) connect() error {
 		ctx, cancel := context.WithTimeout(s.ctx, s.opt.Dialer.Timeout)
 		defer cancel()
 		if c.Mode() == rueidis.ClientModeCluster {
-			c = prompt{Client: c}
+			c = cancellable{Client: c}
 			s.topology.learn(ctx, c) // before anything is read
 		} else {
-			c = prompt{c, &s.conns.doubt}
+			c = cancellable{c, &s.conns.doubt}
 		}
 		err = s.test(ctx, c)
 		s.health.trouble.Store(nil)

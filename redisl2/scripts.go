@@ -13,7 +13,7 @@ import (
 
 	"github.com/redis/rueidis"
 
-	"github.com/asidecache/aside"
+	"github.com/asidecache/aside/driver"
 	"github.com/asidecache/aside/internal/envelope"
 )
 
@@ -207,7 +207,7 @@ func outcome(err error) error {
 	}
 	wrapped := wrap(err)
 	if re, ok := rueidis.IsRedisErr(err); ok && !coded(re.Error()) && !lacksRight(err) {
-		return fmt.Errorf("%w: %w", aside.ErrL2Key, wrapped)
+		return fmt.Errorf("%w: %w", driver.ErrKeyFailed, wrapped)
 	}
 	return wrapped
 }
@@ -215,12 +215,12 @@ func outcome(err error) error {
 func ms(d time.Duration) string { return strconv.FormatInt(max(1, d.Milliseconds()), 10) }
 
 // lease is the entry that stands for a lease.
-func lease(t aside.Token) string { return rueidis.BinaryString(envelope.AppendLease(nil, t)) }
+func lease(t driver.Token) string { return rueidis.BinaryString(envelope.AppendLease(nil, t)) }
 
-// Acquire implements aside.L2.
-func (s *Store) Acquire(ctx context.Context, reqs []aside.LeaseRequest) []aside.Acquired {
-	out := make([]aside.Acquired, len(reqs))
-	left := s.lookFirst(ctx, reqs, out)
+// Acquire implements driver.Tier.
+func (s *Store) Acquire(ctx context.Context, reqs []driver.LeaseRequest) []driver.Grant {
+	out := make([]driver.Grant, len(reqs))
+	left := s.tryFastPath(ctx, reqs, out)
 	acquire.run(ctx, s, len(left),
 		func(i int) string { return reqs[left[i]].Key },
 		func(i int) args {
@@ -228,40 +228,40 @@ func (s *Store) Acquire(ctx context.Context, reqs []aside.LeaseRequest) []aside.
 			return args{[3]string{lease(r.Lease), ms(r.TTL)}, 2}
 		},
 		func(i int, m rueidis.RedisMessage, err error) { out[left[i]] = acquired(m, err) })
-	s.lookRefused(ctx, reqs, out)
+	s.lookReadOnly(ctx, reqs, out)
 	return out
 }
 
-func acquired(m rueidis.RedisMessage, err error) aside.Acquired {
+func acquired(m rueidis.RedisMessage, err error) driver.Grant {
 	switch {
 	case err != nil:
-		return aside.Acquired{Err: err}
+		return driver.Grant{Err: err}
 	case m.IsNil():
-		return aside.Acquired{State: aside.StateGranted}
+		return driver.Grant{State: driver.StateGranted}
 	case m.IsArray():
 		a, err := m.ToArray()
 		if err != nil || len(a) != 2 {
-			return aside.Acquired{Err: fmt.Errorf("redisl2: unexpected answer of acquire: %v", err)}
+			return driver.Grant{Err: fmt.Errorf("redisl2: unexpected answer of acquire: %v", err)}
 		}
 		left, err1 := a[0].AsInt64()
 		entry, err2 := a[1].AsBytes()
-		return aside.Acquired{State: aside.StateGranted, Entry: entry, Left: time.Duration(left) * time.Millisecond, Err: errors.Join(err1, err2)}
+		return driver.Grant{State: driver.StateGranted, Entry: entry, Left: time.Duration(left) * time.Millisecond, Err: errors.Join(err1, err2)}
 	}
 	entry, err := m.AsBytes()
 	switch {
 	case err != nil:
-		return aside.Acquired{Err: err}
+		return driver.Grant{Err: err}
 	case len(entry) == 1 && entry[0] == 'L':
-		return aside.Acquired{State: aside.StateLeased}
+		return driver.Grant{State: driver.StateLeased}
 	case len(entry) == 1 && entry[0] == 'F':
-		return aside.Acquired{State: aside.StateFenced}
+		return driver.Grant{State: driver.StateFenced}
 	}
-	return aside.Acquired{State: aside.StateFound, Entry: entry}
+	return driver.Grant{State: driver.StateFound, Entry: entry}
 }
 
-// Fill implements aside.L2.
-func (s *Store) Fill(ctx context.Context, reqs []aside.FillRequest) []aside.FillResult {
-	out := make([]aside.FillResult, len(reqs))
+// Fill implements driver.Tier.
+func (s *Store) Fill(ctx context.Context, reqs []driver.FillRequest) []driver.FillResult {
+	out := make([]driver.FillResult, len(reqs))
 	fill.run(ctx, s, len(reqs),
 		func(i int) string { return reqs[i].Key },
 		func(i int) args {
@@ -271,14 +271,14 @@ func (s *Store) Fill(ctx context.Context, reqs []aside.FillRequest) []aside.Fill
 		func(i int, m rueidis.RedisMessage, err error) {
 			if out[i].Err = err; err == nil {
 				n, err := m.AsInt64()
-				out[i] = aside.FillResult{Stored: n == 1, Err: err}
+				out[i] = driver.FillResult{Stored: n == 1, Err: err}
 			}
 		})
 	return out
 }
 
-// Abandon implements aside.L2.
-func (s *Store) Abandon(ctx context.Context, reqs []aside.AbandonRequest) []error {
+// Abandon implements driver.Tier.
+func (s *Store) Abandon(ctx context.Context, reqs []driver.AbandonRequest) []error {
 	out := make([]error, len(reqs))
 	abandon.run(ctx, s, len(reqs),
 		func(i int) string { return reqs[i].Key },
@@ -290,8 +290,8 @@ func (s *Store) Abandon(ctx context.Context, reqs []aside.AbandonRequest) []erro
 	return out
 }
 
-// Evict implements aside.L2.
-func (s *Store) Evict(ctx context.Context, reqs []aside.EvictRequest) []error {
+// Evict implements driver.Tier.
+func (s *Store) Evict(ctx context.Context, reqs []driver.EvictRequest) []error {
 	out := make([]error, len(reqs))
 	evict.run(ctx, s, len(reqs),
 		func(i int) string { return reqs[i].Key },
@@ -300,8 +300,8 @@ func (s *Store) Evict(ctx context.Context, reqs []aside.EvictRequest) []error {
 	return out
 }
 
-// Fence implements aside.L2.
-func (s *Store) Fence(ctx context.Context, reqs []aside.FenceRequest) []error {
+// Fence implements driver.Tier.
+func (s *Store) Fence(ctx context.Context, reqs []driver.FenceRequest) []error {
 	out := make([]error, len(reqs))
 	fence.run(ctx, s, len(reqs),
 		func(i int) string { return reqs[i].Key },
@@ -313,9 +313,9 @@ func (s *Store) Fence(ctx context.Context, reqs []aside.FenceRequest) []error {
 	return out
 }
 
-// Release implements aside.L2.
-func (s *Store) Release(ctx context.Context, reqs []aside.ReleaseRequest) []aside.ReleaseResult {
-	out := make([]aside.ReleaseResult, len(reqs))
+// Release implements driver.Tier.
+func (s *Store) Release(ctx context.Context, reqs []driver.ReleaseRequest) []driver.ReleaseResult {
+	out := make([]driver.ReleaseResult, len(reqs))
 	release.run(ctx, s, len(reqs),
 		func(i int) string { return reqs[i].Key },
 		func(i int) args {
@@ -325,13 +325,13 @@ func (s *Store) Release(ctx context.Context, reqs []aside.ReleaseRequest) []asid
 		func(i int, m rueidis.RedisMessage, err error) {
 			if out[i].Err = err; err == nil {
 				how, err := m.ToString()
-				out[i] = aside.ReleaseResult{Published: how == "P", Lost: how == "X", Err: err}
+				out[i] = driver.ReleaseResult{Published: how == "P", Lost: how == "X", Err: err}
 			}
 		})
 	return out
 }
 
-// Invalidate implements aside.L2.
+// Invalidate implements driver.Tier.
 func (s *Store) Invalidate(ctx context.Context, keys []string) []error {
 	out := make([]error, len(keys))
 	invalidate.run(ctx, s, len(keys),

@@ -9,7 +9,7 @@ import (
 
 	"github.com/redis/rueidis"
 
-	"github.com/asidecache/aside"
+	"github.com/asidecache/aside/driver"
 )
 
 // What fails for one key of a script fails for that key alone: the others have
@@ -40,10 +40,10 @@ end`)
 			ok := false
 			switch values[i] {
 			case "wrong": // the second command, on what the first one made
-				ok = errors.Is(err, aside.ErrL2Refused)
+				ok = errors.Is(err, driver.ErrRefused)
 				wrong++
 			case "broken":
-				ok = errors.Is(err, aside.ErrL2Key) && !errors.Is(err, aside.ErrL2Refused)
+				ok = errors.Is(err, driver.ErrKeyFailed) && !errors.Is(err, driver.ErrRefused)
 			case "none":
 				ok = err == nil && m.IsNil()
 			case "1":
@@ -61,7 +61,7 @@ end`)
 	// Alone too, where the run itself fails.
 	sc.run(t.Context(), s, 1, func(int) string { return "alone" }, func(int) args { return args{[3]string{"broken"}, 1} },
 		func(_ int, _ rueidis.RedisMessage, err error) {
-			if !errors.Is(err, aside.ErrL2Key) {
+			if !errors.Is(err, driver.ErrKeyFailed) {
 				t.Errorf("a key alone: %v", err)
 			}
 		})

@@ -233,7 +233,7 @@ func (s *Store) testOne(ctx context.Context, who string, c rueidis.Client, clust
 	if cluster {
 		text, err := c.Do(ctx, c.B().ClusterNodes().Build()).ToString()
 		f.note("CLUSTER NODES", false, err)
-		owned, mine = slotsOf(readAccount(text))
+		owned, mine = slotsOf(readClusterNodes(text))
 	}
 	prefixes, known := s.watch.prefixes(), true
 	if len(prefixes) == 0 {
@@ -269,7 +269,7 @@ func (s *Store) testOne(ctx context.Context, who string, c rueidis.Client, clust
 
 // slotsOf returns who owns which slots as a server says, and which of the numbers
 // is its own; 0 if it owns none.
-func slotsOf(a account) (*slotOwners, int32) {
+func slotsOf(a clusterNodes) (*slotOwners, int32) {
 	if i := slices.Index(a.ids(), a.id); i >= 0 {
 		return readSlots(a.slots), int32(i + 1)
 	}

@@ -47,7 +47,7 @@ func (t *topology) ask(ctx context.Context, servers map[string]rueidis.Client) l
 	var (
 		mu       sync.Mutex
 		running  sync.WaitGroup
-		accounts []account
+		accounts []clusterNodes
 		failed   []error
 		l        = look{owners: map[string]rueidis.Client{}}
 		owners   = map[string][]string{}
@@ -55,7 +55,7 @@ func (t *topology) ask(ctx context.Context, servers map[string]rueidis.Client) l
 	for addr, n := range servers {
 		running.Go(func() {
 			text, err := n.Do(ctx, n.B().ClusterNodes().Build()).ToString()
-			a := readAccount(text)
+			a := readClusterNodes(text)
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
@@ -161,7 +161,7 @@ func (t *topology) of(keys, all []string) (addrs []string) {
 func (t *topology) learn(ctx context.Context, c rueidis.Client) {
 	if text, err := c.Do(ctx, c.B().ClusterNodes().Build()).ToString(); err == nil {
 		t.mu.Lock()
-		t.owners = readAccount(text).owners
+		t.owners = readClusterNodes(text).owners
 		t.mu.Unlock()
 	}
 	t.ask(ctx, t.known(c.Nodes()))

@@ -7,17 +7,13 @@ import (
 	"time"
 
 	"github.com/redis/rueidis"
+
+	"github.com/asidecache/aside/driver"
 )
 
-// Tracked is how much the servers remember of who has read what, so that they can
-// tell of changes: all clients together, of all applications.
-type Tracked struct {
-	Keys  uint64 // that some client has read
-	Items uint64 // pairs of such a key and a client, be it connected or long gone
-	// Limit is tracking-table-max-keys, as far as it may be asked for; else its
-	// default, 1,000,000. 0: none. Of a cluster, the least.
-	Limit uint64
-}
+// Tracked is the size of the servers' tracking tables. Limit is
+// tracking-table-max-keys, or its default, 1,000,000, without the right to CONFIG GET.
+type Tracked = driver.Tracked
 
 // itemBytes is what an item takes, about: see BenchmarkTracked and docs/bounds.md.
 const itemBytes = 50
@@ -34,8 +30,8 @@ type tracked struct {
 	said [2]bool
 }
 
-// Tracked returns what the servers said last: they are asked each minute. ok is
-// false where none has answered, as without the right to INFO.
+// Tracked implements driver.Tracking. The servers are asked each minute. ok is false
+// if none has answered, for example without the right to INFO.
 func (s *Store) Tracked() (t Tracked, ok bool) {
 	s.tracked.mu.Lock()
 	defer s.tracked.mu.Unlock()

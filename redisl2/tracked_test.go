@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/asidecache/aside"
+	"github.com/asidecache/aside/driver"
 	"github.com/asidecache/aside/internal/envelope"
 )
 
@@ -28,9 +28,9 @@ func TestTrackedIsWatched(t *testing.T) {
 	}
 	// read has the server track 1,000 keys.
 	read := func(s *Store) {
-		var reqs []aside.LeaseRequest
+		var reqs []driver.LeaseRequest
 		for i := range 1000 {
-			reqs = append(reqs, aside.LeaseRequest{Key: fmt.Sprint("aside:t:0:", i), Lease: envelope.NewToken(), TTL: 1e10})
+			reqs = append(reqs, driver.LeaseRequest{Key: fmt.Sprint("aside:t:0:", i), Lease: envelope.NewToken(), TTL: 1e10})
 		}
 		for range 2 { // leased, and then found leased
 			for _, a := range s.Acquire(context.Background(), reqs) {

@@ -10,7 +10,7 @@ import (
 
 	"github.com/redis/rueidis"
 
-	"github.com/asidecache/aside"
+	"github.com/asidecache/aside/driver"
 )
 
 // ErrUnusable is matched by errors of a server that was reached and cannot be used
@@ -190,7 +190,7 @@ func wrap(err error) error {
 		code, _, _ := strings.Cut(re.Error(), " ")
 		switch code {
 		case "OOM", "WRONGTYPE", "MISCONF", "NOREPLICAS":
-			return fmt.Errorf("%w: %w", aside.ErrL2Refused, err)
+			return fmt.Errorf("%w: %w", driver.ErrRefused, err)
 		}
 	}
 	return err

@@ -8,7 +8,7 @@ import (
 
 	"github.com/redis/rueidis"
 
-	"github.com/asidecache/aside"
+	"github.com/asidecache/aside/driver"
 )
 
 // watchers hands invalidations to the caches by prefix. rueidis calls it from
@@ -16,7 +16,7 @@ import (
 // keeps pushes and answers in the server's order.
 type watchers struct {
 	mu sync.RWMutex
-	by map[string]aside.Watcher
+	by map[string]driver.Watcher
 
 	lookAgain func() // called with each loss
 	scratch   string // how the keys end that nobody is told of
@@ -33,9 +33,9 @@ func (ws *watchers) prefixes() (all []string) {
 	return all
 }
 
-// Watch implements aside.L2. A prefix can be watched once: two caches of one
+// Watch implements driver.Tier. A prefix can be watched once: two caches of one
 // name over one connection would not be told of each other's writes.
-func (s *Store) Watch(prefix string, w aside.Watcher) (stop func(), err error) {
+func (s *Store) Watch(prefix string, w driver.Watcher) (stop func(), err error) {
 	if !strings.HasSuffix(prefix, ":") {
 		return nil, fmt.Errorf("%w: prefix %q does not end in a colon", ErrOptions, prefix)
 	}
@@ -45,7 +45,7 @@ func (s *Store) Watch(prefix string, w aside.Watcher) (stop func(), err error) {
 		return nil, fmt.Errorf("%w: another cache with prefix %q uses this Store", ErrOptions, prefix)
 	}
 	if s.watch.by == nil {
-		s.watch.by = make(map[string]aside.Watcher)
+		s.watch.by = make(map[string]driver.Watcher)
 	}
 	s.watch.by[prefix] = w
 	if s.health.untested.Load() {

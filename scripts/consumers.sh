@@ -9,8 +9,9 @@
 # It needs the Go module proxy and takes a minute or two.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-version=v0.1.0
 base=github.com/asidecache/aside
+# The version that the modules require of each other.
+version=$(sed -n "s#^.*$base \(v[^ ]*\)\$#\1#p" redisl2/go.mod)
 
 mkdir -p .cache/bin
 (cd tools && GOWORK=off go build -o ../.cache/bin/ ./modproxy)

@@ -45,6 +45,12 @@ fi
 say "compose.yaml"
 .cache/bin/composecheck compose.yaml
 
+say "shell scripts: bash -n"
+for script in .ci/run $(find scripts findings -name '*.sh'); do bash -n "$script"; done
+
+say "workflows: actionlint"
+.cache/bin/actionlint -shellcheck= -pyflakes=
+
 say "govulncheck"
 # 3 means that it found something; anything else is a failure to look, as where
 # the network does not reach the database.

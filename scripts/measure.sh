@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Measures loading and serving on this machine and prints docs/measurements.md.
+# Measures loading and serving on this machine and prints the tables as a page of
+# Markdown. The figures that are kept stand in docs/reference/performance.md.
 #
-#   scripts/measure.sh [ARCHIVE [SMALL_ARCHIVE]] > docs/measurements.md
+#   scripts/measure.sh [ARCHIVE [SMALL_ARCHIVE]] > .cache/measurements.md
 #   DURATION=5s scripts/measure.sh                 (a quick trial)
 #
 # ARCHIVE is a mongodump archive with 200,000 todos, SMALL_ARCHIVE one with 500;

@@ -1,14 +1,14 @@
-// Package history checks what callers of a cache saw against what the cache
-// promises. It knows nothing of caches: it is given operations, each with the
-// time of its call and of its return, and says which promise they break.
+// Package history checks whether a cache keeps its promises, from what its
+// callers saw. A test records each operation, with the time of its call and of
+// its return. [Check] then says which promises the operations break. The package
+// does not use a cache itself, so it can also check a service that has one.
 //
-// Versions make that exact. A record begins absent, every write that is applied
-// raises its version by one, and a record that was deleted never comes back: a
-// key lives once.
+// Records need versions. A record is absent at first. Each write that is applied
+// raises its version by one. A deleted record never comes back, so use a key for
+// one record only.
 //
-// Record every operation of a key in a [Key], and when the last of them has
-// ended, give it to [Check]. Results of several keys are put together with
-// [Result.Add]:
+// Record all operations on a key in a [Key], and call Check when the last one has
+// ended. [Result.Add] puts the results of several keys together:
 //
 //	key := history.NewKey("a")
 //	key.Record(history.Op{...}) // by any number of goroutines

@@ -6,7 +6,7 @@ import (
 	"sync"
 )
 
-// Key is the life of one key: all operations on it, in no order.
+// Key collects all operations on one key. Their order does not matter.
 type Key struct {
 	name string
 
@@ -14,8 +14,7 @@ type Key struct {
 	ops []Op
 }
 
-// NewKey returns a key on which nothing was done yet. The name is what
-// violations call it by.
+// NewKey returns a key without operations. Violations name it.
 func NewKey(name string) *Key { return &Key{name: name} }
 
 // Name returns what NewKey was given.

@@ -1,5 +1,5 @@
-// Package testsync helps tests to force an interleaving and to wait for it, without
-// sleeping.
+// Package testsync helps tests of concurrent code: they stop goroutines at a chosen
+// point, and wait for what must happen, without sleeping.
 package testsync
 
 import (
@@ -12,27 +12,28 @@ import (
 // patience is how long a test waits for what must happen, on the slowest machine.
 const patience = 20 * time.Second
 
-// Gate stops the goroutines that come to it until it is opened.
+// Gate stops goroutines that call Pass until it is opened.
 type Gate struct {
-	Arrived chan string // what the goroutines that came were called
+	// Arrived gets the name of each goroutine that calls Pass.
+	Arrived chan string
 	open    chan struct{}
 	once    sync.Once
 }
 
-// NewGate returns a closed gate, which the end of the test opens.
+// NewGate returns a closed gate. It is opened at the end of the test, if not before.
 func NewGate(t testing.TB) *Gate {
 	g := &Gate{Arrived: make(chan string, 1024), open: make(chan struct{})}
 	t.Cleanup(g.Open)
 	return g
 }
 
-// Pass waits until the gate is open.
+// Pass sends name to Arrived and waits until the gate is open.
 func (g *Gate) Pass(name string) {
 	g.Arrived <- name
 	<-g.open
 }
 
-// First returns a function that stops only its first caller at the gate.
+// First returns a function that calls Pass for its first caller only.
 func (g *Gate) First() func(name string) {
 	var n atomic.Int64
 	return func(name string) {
@@ -42,10 +43,10 @@ func (g *Gate) First() func(name string) {
 	}
 }
 
-// Open lets everybody through, from now on.
+// Open opens the gate for good.
 func (g *Gate) Open() { g.once.Do(func() { close(g.open) }) }
 
-// Await returns what comes out of ch, or fails the test if nothing does.
+// Await receives from ch. It fails the test if nothing arrives within 20 seconds.
 func Await[T any](t testing.TB, what string, ch <-chan T) T {
 	t.Helper()
 	select {
@@ -57,15 +58,14 @@ func Await[T any](t testing.TB, what string, ch <-chan T) T {
 	}
 }
 
-// Async runs f in a goroutine and returns the channel that its result comes on.
+// Async runs f in a goroutine and returns a channel that gets its result.
 func Async[T any](f func() T) <-chan T {
 	ch := make(chan T, 1)
 	go func() { ch <- f() }()
 	return ch
 }
 
-// Eventually waits for a condition that other goroutines, or servers, bring
-// about, or fails the test.
+// Eventually waits until ok returns true. It fails the test after 20 seconds.
 func Eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	if !Poll(patience, ok) {
@@ -73,7 +73,7 @@ func Eventually(t testing.TB, what string, ok func() bool) {
 	}
 }
 
-// Poll reports whether cond came true within limit. It asks often at first.
+// Poll calls cond until it returns true, and reports whether it did within limit.
 func Poll(limit time.Duration, cond func() bool) bool {
 	deadline := time.Now().Add(limit)
 	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {

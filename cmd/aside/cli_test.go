@@ -29,9 +29,10 @@ func TestHelp(t *testing.T) {
 		"demo":    "Usage: aside demo [flags]",
 		"bench":   "Usage: aside bench [flags] [-- <serve-flags> ...]",
 		"check":   "Usage: aside check --target=URL [--target=URL ...] [flags]",
+		"health":  "Usage: aside health [flags]",
 		"version": "Usage: aside version [flags]",
 	}
-	for _, command := range []string{"", "serve", "load", "demo", "bench", "check", "version"} {
+	for _, command := range []string{"", "serve", "load", "demo", "bench", "check", "health", "version"} {
 		for _, args := range [][]string{{command, "--help"}, {"help", command}} {
 			args = slices.DeleteFunc(args, func(s string) bool { return s == "" })
 			stdout, stderr, code := asideRun(t, narrow, args...)

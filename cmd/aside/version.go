@@ -15,6 +15,10 @@ type VersionCmd struct {
 	JSON bool `name:"json" help:"Print the version as JSON."`
 }
 
+// release is the version of a build without Git information, such as an image:
+// -ldflags "-X main.release=v1.2.3".
+var release string
+
 // version is the build information that the Go tool recorded in the binary.
 type version struct {
 	Version  string `json:"version"`
@@ -31,7 +35,10 @@ func readVersion() version {
 	if !ok {
 		return v
 	}
-	if info.Main.Version != "" {
+	switch {
+	case release != "":
+		v.Version = release
+	case info.Main.Version != "":
 		v.Version = info.Main.Version
 	}
 	for _, s := range info.Settings {

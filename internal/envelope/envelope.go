@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"github.com/golang/snappy"
+
+	"github.com/asidecache/aside/driver"
 )
 
 // Kinds of entries, by first byte.
@@ -29,11 +31,11 @@ const (
 )
 
 // TokenLen is the length of a token in bytes.
-const TokenLen = 16
+const TokenLen = driver.TokenLen
 
-// Token identifies one lease, or one write, for ever: 128 random bits. It
-// belongs to the fill or the write, not to the client that runs it.
-type Token [TokenLen]byte
+// Token identifies one lease or one write. It belongs to the fill or the write, not
+// to the client that runs it.
+type Token = driver.Token
 
 // NewToken returns a fresh token.
 func NewToken() Token {

@@ -69,11 +69,11 @@ type Call[R any] struct {
 	level   int  // the highest of its callers, see Join
 	notify  chan<- struct{}
 
-	settled chan struct{} // the result is known
-	done    chan struct{} // and so is who may share it
+	published chan struct{} // the result is known
+	done      chan struct{} // and so is who may share it
 
 	once   sync.Once
-	result R      // written before settled is closed
+	result R      // written before published is closed
 	failed bool   // likewise
 	asOf   Ticket // likewise: when the read of result began
 	ended  Ticket // likewise: when it ended
@@ -86,7 +86,7 @@ type Call[R any] struct {
 func (g *Group[K, R]) Now() Ticket { return Ticket(g.clock.Add(1)) }
 
 // Join returns the key's flight, or makes the caller the leader of a new one,
-// which it must Finish. A flight that began before an invalidation of the key is
+// which it must Close. A flight that began before an invalidation of the key is
 // left to those in it.
 //
 // level says how deeply the caller is nested in other loads: a flight that a
@@ -104,7 +104,7 @@ func (g *Group[K, R]) Join(key K, level int) (c *Call[R], leader bool) {
 		}
 		return c, false
 	}
-	c = &Call[R]{mu: &s.mu, waiting: 1, level: level, settled: make(chan struct{}), done: make(chan struct{})}
+	c = &Call[R]{mu: &s.mu, waiting: 1, level: level, published: make(chan struct{}), done: make(chan struct{})}
 	if s.calls == nil {
 		s.calls = make(map[K]*Call[R])
 	}
@@ -207,20 +207,20 @@ func (c *Call[R]) leave() {
 	}
 }
 
-// Settle makes the result known to those who asked before the read began, the
-// leader first of all; the others learn of it with Finish. Only the first call
+// Publish makes the result known to those who asked before the read began, the
+// leader first of all; the others learn of it with Close. Only the first call
 // counts; it reports whether this was it.
-func (g *Group[K, R]) Settle(c *Call[R], r R, failed bool, asOf Ticket) (first bool) {
+func (g *Group[K, R]) Publish(c *Call[R], r R, failed bool, asOf Ticket) (first bool) {
 	c.once.Do(func() {
 		c.result, c.failed, c.asOf, c.ended = r, failed, asOf, g.Now()
-		close(c.settled)
+		close(c.published)
 		first = true
 	})
 	return first
 }
 
-// Finish ends a settled flight. It must be called once.
-func (g *Group[K, R]) Finish(key K, c *Call[R], trust Trust) {
+// Close ends a published flight. It must be called once.
+func (g *Group[K, R]) Close(key K, c *Call[R], trust Trust) {
 	s := g.shard(key)
 	s.mu.Lock()
 	if s.calls[key] == c {
@@ -231,8 +231,8 @@ func (g *Group[K, R]) Finish(key K, c *Call[R], trust Trust) {
 	close(c.done)
 }
 
-// Settled is closed when the result is known.
-func (c *Call[R]) Settled() <-chan struct{} { return c.settled }
+// Published is closed when the result is known.
+func (c *Call[R]) Published() <-chan struct{} { return c.published }
 
 // Wait returns the flight's result once it is fit for a caller that arrived at
 // ticket and needs trust. When ctx ends the caller leaves the flight. ok is false if it turned out not to be: then read
@@ -240,7 +240,7 @@ func (c *Call[R]) Settled() <-chan struct{} { return c.settled }
 // try for themselves.
 func (c *Call[R]) Wait(ctx context.Context, ticket Ticket, need Trust) (r R, ok bool, err error) {
 	select {
-	case <-c.settled:
+	case <-c.published:
 	case <-ctx.Done():
 		c.leave()
 		return r, false, ctx.Err()

@@ -59,14 +59,14 @@ func TestForgottenFlightsAreNotJoined(t *testing.T) {
 	}
 	// The old flights' ends must not remove the new one.
 	for _, old := range []*Call[int]{a, c} {
-		g.Settle(old, 0, false, 0)
-		g.Finish("k", old, TrustNone)
+		g.Publish(old, 0, false, 0)
+		g.Close("k", old, TrustNone)
 		if g.Len() != 1 {
 			t.Errorf("%d flights", g.Len())
 		}
 	}
-	g.Settle(e, 0, false, 0)
-	g.Finish("k", e, TrustNone)
+	g.Publish(e, 0, false, 0)
+	g.Close("k", e, TrustNone)
 	if g.Len() != 0 {
 		t.Errorf("%d flights", g.Len())
 	}
@@ -151,14 +151,14 @@ func TestWho(t *testing.T) {
 		before := g.Now()
 		began := g.Now()
 		during := g.Now()
-		if !g.Settle(call, 42, c.failed, began) || g.Settle(call, 43, false, began) {
-			t.Fatalf("%s: not settled once", c.name)
+		if !g.Publish(call, 42, c.failed, began) || g.Publish(call, 43, false, began) {
+			t.Fatalf("%s: not published once", c.name)
 		}
 		after := g.Now()
 		if r, ok, err := call.Wait(t.Context(), before, c.need); !ok || err != nil || r != 42 {
 			t.Errorf("%s: the leader got %d, %v, %v before the flight ended", c.name, r, ok, err)
 		}
-		g.Finish("k", call, c.trust)
+		g.Close("k", call, c.trust)
 		for when, want := range map[Ticket]bool{before: c.before, during: c.during, after: c.after} {
 			if _, ok, err := call.Wait(t.Context(), when, c.need); ok != want || err != nil {
 				t.Errorf("%s: ticket %d (read began at %d): %v, %v; want %v", c.name, when, began, ok, err, want)
@@ -174,9 +174,9 @@ func TestWaitLeavesWithItsContext(t *testing.T) {
 		t.Errorf("unsettled: %v", err)
 	}
 	began := g.Now()
-	g.Settle(call, 1, false, began)
+	g.Publish(call, 1, false, began)
 	if _, _, err := call.Wait(done(t.Context()), g.Now(), TrustLocal); !errors.Is(err, context.Canceled) {
 		t.Errorf("unfinished: %v", err)
 	}
-	g.Finish("k", call, TrustNone)
+	g.Close("k", call, TrustNone)
 }

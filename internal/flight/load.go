@@ -33,7 +33,7 @@ func (c *Call[R]) LoadedBy(l *Load) { c.by.Store(l) }
 // result is not there.
 func (c *Call[R]) pending() *Load {
 	select {
-	case <-c.settled:
+	case <-c.published:
 		return nil
 	default:
 		return c.by.Load()

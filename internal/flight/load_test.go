@@ -4,7 +4,7 @@ import "testing"
 
 // A circle is told to who closes it, in whichever order the loads come to wait, and
 // is none any more once one of them waits no longer, or is answered.
-// Caught: an edge that stays after Awaited; one of a flight that is settled.
+// Caught: an edge that stays after Awaited; one of a flight that is published.
 func TestCircleOfLoads(t *testing.T) {
 	g, h := NewGroup[string, int](), NewGroup[int, string]()
 	a, _ := g.Join("a", 0)
@@ -33,7 +33,7 @@ func TestCircleOfLoads(t *testing.T) {
 	if Await(la, b) {
 		t.Error("the circle is closed from the other side")
 	}
-	g.Settle(a, 1, false, 0)
+	g.Publish(a, 1, false, 0)
 	if !Await(la, b) {
 		t.Error("a is there, so nobody waits for its load")
 	}

@@ -1,4 +1,4 @@
-/* What docs/guarantees.md promises, as assertions on what readers get and on what the tiers hold at any time. */
+/* What docs/reference/guarantees.md promises, as assertions on what readers get and on what the tiers hold at any time. */
 
 /* What a read that begins now must see, and the least that a tier may hold: the newest acknowledged version. In
    most configurations it is even what the primary has committed: then strong reads are linearizable, and what nobody

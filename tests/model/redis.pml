@@ -33,7 +33,7 @@ byte by;		/* of a script: whose it is; 0 between steps */
 byte mayCommit;		/* writers whose change the primary may yet apply */
 
 /* A fence outlasts the time in which the primary applies its write. */
-#if defined(LOSS) || defined(SHORT_FENCE)
+#if defined(LOSS) || defined(RESTART) || defined(SHORT_FENCE)
 #define MAY_END fences
 #else
 #define MAY_END (fences & ~mayCommit)
@@ -108,6 +108,41 @@ inline look(n)
 		fi
 	fi
 }
+
+#ifdef RESTART
+bool saved;		/* there is a snapshot: */
+mtype savedKey;
+byte savedHeld, savedFences;
+bool savedShared;
+
+inline save()
+{
+	saved = true;
+	savedKey = key; savedHeld = held; savedFences = fences; savedShared = shared;
+	printf("redis: saves a snapshot\n")
+}
+
+/* The server starts again from its snapshot. Nobody is told of changes any more, and every node loses its connection. The
+   first node that comes clears the server before it runs a script there: no entry is left, and nobody may publish over a fence. */
+inline starts_from_snapshot()
+{
+	saved = false;
+	tracked[0] = false; tracked[1] = false;
+	pushed[0] = true; pushed[1] = true;	/* by the loss of the connection */
+#ifdef RESTART_TRUSTED
+	key = savedKey; held = savedHeld; fences = savedFences; shared = savedShared;
+#else
+	key = (savedKey == FENCE -> FENCE : ABSENT); held = 0; fences = savedFences;
+#ifdef RESTART_UNMARKED
+	shared = savedShared;
+#else
+	shared = (savedKey == FENCE);
+#endif
+#endif
+	savedKey = ABSENT; savedHeld = 0; savedFences = 0; savedShared = false;
+	printf("redis: starts again from its snapshot: %e %d\n", key, held)
+}
+#endif
 
 /* A command that reads has the server track the key; SET, and GETEX, which looks as if it wrote, do not. So a script that
    leaves the key with something to hear of reads it (EXISTS), or its node would not be told of the next change. */

@@ -50,6 +50,9 @@ inline crash(n)
 proctype world()
 {
 	byte i, crashes = CRASHES;
+#ifdef RESTART
+	byte saves = 1;
+#endif
 #if LEFTOVERS
 	byte leftovers = LEFTOVERS;
 #endif
@@ -72,11 +75,15 @@ end:	do
 	}
 	:: atomic { leftovers && key == LEASE && !endless -> leftovers--; endless = true; printf("redis: its clock is set back, so the lease has no end\n") }
 #endif
+#ifdef RESTART
+	:: atomic { saves && !saved -> saves--; save() }
+	:: atomic { saved -> starts_from_snapshot() }
+#endif
 	:: atomic { crashes && up[0] -> crashes--; crash(0) }
 	:: atomic { crashes && up[1] -> crashes--; crash(1) }
 	:: OLD_IN_L2(CURRENT) -> broken(P1_L2)
 	:: OLD_IN_L1(0, CURRENT_ON(0)) || OLD_IN_L1(1, CURRENT_ON(1)) -> broken(P1_L1)
-#if !defined(LOSS) && !defined(FEED)
+#if !defined(LOSS) && !defined(RESTART) && !defined(FEED)
 	:: QUIET && (OLD_IN_L2(db) || OLD_IN_L1(0, db) || OLD_IN_L1(1, db)) -> broken(P5)
 #endif
 	od

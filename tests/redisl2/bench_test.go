@@ -13,6 +13,7 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/asidecache/aside"
+	"github.com/asidecache/aside/driver"
 	"github.com/asidecache/aside/internal/envelope"
 	"github.com/asidecache/aside/redisl2"
 	"github.com/asidecache/aside/tests/testserver"
@@ -164,7 +165,7 @@ func BenchmarkWrite(b *testing.B) {
 			b.Run(fmt.Sprintf("goroutines=%d/aside/publish=%v", n, publish), func(b *testing.B) {
 				parallel(b, n, func(i int64) error {
 					k := x.keys[i%benchKeys]
-					return x.c.Write(x.ctx, func(_ context.Context, w *aside.Writing[string, rec]) error {
+					return x.c.Write(x.ctx, func(_ context.Context, w *aside.WriteTx[string, rec]) error {
 						if publish {
 							w.Publish(k, benchValue)
 						}
@@ -239,12 +240,12 @@ func BenchmarkScale(b *testing.B) {
 	}
 	for _, nodes := range []int{1, 10, 100} {
 		x := newBench(b)
-		reqs := make([]aside.LeaseRequest, benchKeys)
+		reqs := make([]driver.LeaseRequest, benchKeys)
 		for i, k := range x.keys {
 			if err := x.get(k); err != nil {
 				b.Fatal(err)
 			}
-			reqs[i] = aside.LeaseRequest{Key: "aside:bench:0:" + k, Lease: envelope.NewToken(), TTL: minute}
+			reqs[i] = driver.LeaseRequest{Key: "aside:bench:0:" + k, Lease: envelope.NewToken(), TTL: minute}
 		}
 		others := make([]*redisl2.Store, nodes)
 		for i := range others {
@@ -277,7 +278,7 @@ func BenchmarkScale(b *testing.B) {
 					wg.Go(func() {
 						for i := next.Add(1) - 1; i < int64(min(benchKeys, b.N-done)); i = next.Add(1) - 1 {
 							k := x.keys[i]
-							err := x.c.Write(x.ctx, func(_ context.Context, w *aside.Writing[string, rec]) error {
+							err := x.c.Write(x.ctx, func(_ context.Context, w *aside.WriteTx[string, rec]) error {
 								w.Publish(k, benchValue)
 								return nil
 							}, k)

@@ -76,6 +76,7 @@ func (p *tap) hangUp() {
 // Caught: a Clear that ended with it, and so had to begin again.
 func TestClearGoesOnAfterALostConnection(t *testing.T) {
 	t.Parallel()
+	testserver.AllRights(t, "INFO tells that the server is the same")
 	c := newClearing(t, 8000, func(p *tap, scan int, cmd []string) []string {
 		if cmd[0] == "SCAN" && scan%3 == 0 {
 			p.hangUp()
@@ -91,6 +92,7 @@ func TestClearGoesOnAfterALostConnection(t *testing.T) {
 // The same while keys are removed.
 func TestClearRemovesAgainAfterALostConnection(t *testing.T) {
 	t.Parallel()
+	testserver.AllRights(t, "INFO tells that the server is the same")
 	removals := 0
 	c := newClearing(t, 4000, func(p *tap, _ int, cmd []string) []string {
 		if strings.HasPrefix(cmd[0], "EVAL") && cmd[2] != "0" {
@@ -141,6 +143,7 @@ func TestClearDoesNotWaitForAPageThatHangs(t *testing.T) {
 // Caught: going on with the cursor of the run before.
 func TestClearStartsOverOnAnotherServer(t *testing.T) {
 	t.Parallel()
+	testserver.AllRights(t, "INFO tells that the server is another")
 	c := newClearing(t, 5000, func(_ *tap, scan int, cmd []string) []string {
 		if cmd[0] == "INFO" && scan > 3 {
 			return []string{"EVAL", "return '# Server\\r\\nrun_id:other\\r\\n'", "0"}

@@ -5,8 +5,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/asidecache/aside"
 	"github.com/asidecache/aside/asidetest/testsync"
+	"github.com/asidecache/aside/driver"
 	"github.com/asidecache/aside/redisl2"
 	"github.com/asidecache/aside/tests/testserver"
 )
@@ -42,7 +42,7 @@ func TestClearFindsKeysOnANewMaster(t *testing.T) {
 		wantEmpty(t, c.Nodes)
 	}
 	testsync.Eventually(t, "it is cleared", func() bool {
-		s.Evict(t.Context(), []aside.EvictRequest{{Key: prefix + k, Entry: []byte("another")}})
+		s.Evict(t.Context(), []driver.EvictRequest{{Key: prefix + k, Entry: []byte("another")}})
 		return s.Clear(t.Context(), prefix) == nil
 	})
 	wantEmpty(t, c.Nodes)

@@ -24,7 +24,7 @@ func TestNoCommandCarriesAClientsClock(t *testing.T) {
 	n.warm("k")
 	n.update("k")
 	_, _ = n.Get(context.Background(), "absent", p)
-	if err := n.Write(context.Background(), func(context.Context, *aside.Writing[string, rec]) error {
+	if err := n.Write(context.Background(), func(context.Context, *aside.WriteTx[string, rec]) error {
 		return aside.Aborted(errors.New("refused"))
 	}, "k"); err == nil {
 		t.Error("the write succeeded")

@@ -8,6 +8,7 @@ import (
 	"github.com/asidecache/aside"
 	"github.com/asidecache/aside/asidetest"
 	"github.com/asidecache/aside/asidetest/testsync"
+	"github.com/asidecache/aside/driver"
 	"github.com/asidecache/aside/internal/envelope"
 	"github.com/asidecache/aside/redisl2"
 	"github.com/asidecache/aside/tests/testserver"
@@ -20,7 +21,7 @@ func TestCluster(t *testing.T) {
 	one := c.Nodes[0].URL() // the others are found through it
 
 	t.Run("conformance", func(t *testing.T) {
-		asidetest.TestL2(t, func(t *testing.T) (a, b aside.L2) {
+		asidetest.TestL2(t, func(t *testing.T) (a, b driver.Tier) {
 			return open(t, redisl2.Options{URL: one}), open(t, redisl2.Options{URL: c.URL()})
 		})
 	})
@@ -51,7 +52,7 @@ func TestCluster(t *testing.T) {
 				t.Errorf("node %d holds %d of 1500 keys", i, size)
 			}
 		}
-		if err := a.Write(context.Background(), func(context.Context, *aside.Writing[string, rec]) error {
+		if err := a.Write(context.Background(), func(context.Context, *aside.WriteTx[string, rec]) error {
 			for _, k := range keys {
 				p.put(k)
 			}
@@ -102,9 +103,9 @@ func TestClusterWithADeadMaster(t *testing.T) {
 	c := testserver.Cluster(t, 3, "--cluster-require-full-coverage", "no")
 	s := open(t, redisl2.Options{URL: c.URL()})
 	acquire := func(keys []string) (granted, failed int) {
-		reqs := make([]aside.LeaseRequest, len(keys))
+		reqs := make([]driver.LeaseRequest, len(keys))
 		for i, k := range keys {
-			reqs[i] = aside.LeaseRequest{Key: k, Lease: envelope.NewToken(), TTL: minute}
+			reqs[i] = driver.LeaseRequest{Key: k, Lease: envelope.NewToken(), TTL: minute}
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), slack)
 		defer cancel()

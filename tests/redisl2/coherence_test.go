@@ -89,7 +89,7 @@ func TestStrongReadsSeeEveryAcknowledgedWrite(t *testing.T) {
 			for left := 400; left > 0; left-- {
 				writer := rand.N(2)
 				var r rec
-				err := nodes[writer].Write(context.Background(), func(_ context.Context, w *aside.Writing[string, rec]) error {
+				err := nodes[writer].Write(context.Background(), func(_ context.Context, w *aside.WriteTx[string, rec]) error {
 					r = p.put(k)
 					if rand.N(3) == 0 {
 						w.Publish(k, r)

@@ -9,8 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/asidecache/aside"
 	"github.com/asidecache/aside/asidetest"
+	"github.com/asidecache/aside/driver"
 	"github.com/asidecache/aside/internal/envelope"
 	"github.com/asidecache/aside/redisl2"
 	"github.com/asidecache/aside/tests/testserver"
@@ -32,8 +32,8 @@ func pttl(srv *testserver.RedisServer, key string) time.Duration {
 }
 
 // numberedToken is one of a few that are easily told apart.
-func numberedToken(i int) aside.Token {
-	return aside.Token(fmt.Appendf(nil, "token%011d", i))
+func numberedToken(i int) driver.Token {
+	return driver.Token(fmt.Appendf(nil, "token%011d", i))
 }
 
 // Redis and the in-memory tier keep the same bytes, after each of many operations.
@@ -42,7 +42,7 @@ func TestBytesInRedisAndInMemory(t *testing.T) {
 	t.Parallel()
 	srv := testserver.Redis(t)
 	memory := &asidetest.Server{}
-	tiers := map[string]aside.L2{"Redis": open(t, redisl2.Options{URL: srv.URL()}), "memory": memory.NewClient()}
+	tiers := map[string]driver.Tier{"Redis": open(t, redisl2.Options{URL: srv.URL()}), "memory": memory.NewClient()}
 	key := prefix + "k"
 	// steady has an end in a fence replaced, which depends on the clock.
 	steady := func(b []byte) string {
@@ -62,7 +62,7 @@ func TestBytesInRedisAndInMemory(t *testing.T) {
 		}
 		return fmt.Sprintf("%q", f.Append(nil))
 	}
-	both := func(what, want string, f func(l aside.L2) error) {
+	both := func(what, want string, f func(l driver.Tier) error) {
 		t.Helper()
 		got := map[string]string{}
 		for name, l := range tiers {
@@ -78,16 +78,16 @@ func TestBytesInRedisAndInMemory(t *testing.T) {
 			t.Fatalf("%s: %s, want %q", what, got["Redis"], want)
 		}
 	}
-	fence := func(i int) func(aside.L2) error {
-		return func(l aside.L2) error {
-			return errors.Join(l.Fence(t.Context(), []aside.FenceRequest{{Key: key, Token: numberedToken(i), Life: minute}})...)
+	fence := func(i int) func(driver.Tier) error {
+		return func(l driver.Tier) error {
+			return errors.Join(l.Fence(t.Context(), []driver.FenceRequest{{Key: key, Token: numberedToken(i), Life: minute}})...)
 		}
 	}
-	release := func(i int, want aside.ReleaseResult, publish string) func(aside.L2) error {
-		return func(l aside.L2) error {
-			r := l.Release(t.Context(), []aside.ReleaseRequest{{Key: key, Token: numberedToken(i), Publish: []byte(publish), TTL: minute}})[0]
+	release := func(i int, want driver.ReleaseResult, publish string) func(driver.Tier) error {
+		return func(l driver.Tier) error {
+			r := l.Release(t.Context(), []driver.ReleaseRequest{{Key: key, Token: numberedToken(i), Publish: []byte(publish), TTL: minute}})[0]
 			if publish == "" {
-				r = l.Release(t.Context(), []aside.ReleaseRequest{{Key: key, Token: numberedToken(i)}})[0]
+				r = l.Release(t.Context(), []driver.ReleaseRequest{{Key: key, Token: numberedToken(i)}})[0]
 			}
 			if r != want {
 				return fmt.Errorf("%+v, want %+v", r, want)
@@ -95,9 +95,9 @@ func TestBytesInRedisAndInMemory(t *testing.T) {
 			return nil
 		}
 	}
-	invalidate := func(l aside.L2) error { return l.Invalidate(t.Context(), []string{key})[0] }
-	put := func(b string) func(aside.L2) error {
-		return func(l aside.L2) error {
+	invalidate := func(l driver.Tier) error { return l.Invalidate(t.Context(), []string{key})[0] }
+	put := func(b string) func(driver.Tier) error {
+		return func(l driver.Tier) error {
 			if l == tiers["memory"] {
 				memory.SetEntry(key, []byte(b), minute)
 			} else {
@@ -110,21 +110,21 @@ func TestBytesInRedisAndInMemory(t *testing.T) {
 	t1, t2 := numberedToken(1), numberedToken(2)
 	one, two := string(t1[:]), string(t2[:])
 
-	both("lease", "L1"+one, func(l aside.L2) error {
-		return l.Acquire(t.Context(), []aside.LeaseRequest{{Key: key, Lease: t1, TTL: minute}})[0].Err
+	both("lease", "L1"+one, func(l driver.Tier) error {
+		return l.Acquire(t.Context(), []driver.LeaseRequest{{Key: key, Lease: t1, TTL: minute}})[0].Err
 	})
 	both("one writer", "F0"+one+zeros, fence(1))
 	both("the same again", "F0"+one+ends, fence(1))
 	both("a second writer", "F1"+one+ends+two+ends, fence(2))
 	both("the first again", "F1"+two+ends+one+ends, fence(1))
-	both("the second ends", "F1"+one+ends, release(2, aside.ReleaseResult{}, "x"))
-	both("a stranger", "F1"+one+ends, release(3, aside.ReleaseResult{Lost: true}, ""))
-	both("the first ends", "", release(1, aside.ReleaseResult{}, "x"))
+	both("the second ends", "F1"+one+ends, release(2, driver.ReleaseResult{}, "x"))
+	both("a stranger", "F1"+one+ends, release(3, driver.ReleaseResult{Lost: true}, ""))
+	both("the first ends", "", release(1, driver.ReleaseResult{}, "x"))
 	both("one writer", "F0"+one+zeros, fence(1))
 	both("an invalidation", "F1"+one+zeros, invalidate)
-	both("the end", "", release(1, aside.ReleaseResult{}, "x"))
+	both("the end", "", release(1, driver.ReleaseResult{}, "x"))
 	both("one writer", "F0"+one+zeros, fence(1))
-	both("it publishes", "x", release(1, aside.ReleaseResult{Published: true}, "x"))
+	both("it publishes", "x", release(1, driver.ReleaseResult{Published: true}, "x"))
 	for i := range 100 {
 		both("many writers", "", fence(i))
 	}
@@ -133,19 +133,19 @@ func TestBytesInRedisAndInMemory(t *testing.T) {
 		t.Errorf("100 writers: %q", many)
 	}
 	for i := range 100 { // also those without a record of their own are not lost
-		both("they end", "", release(i, aside.ReleaseResult{}, "x"))
+		both("they end", "", release(i, driver.ReleaseResult{}, "x"))
 	}
 	if f, ok := envelope.ParseFence(raw(srv, key)); !ok || len(f.Writers) != 1 || f.Writers[0].Token != envelope.Common {
 		t.Errorf("after 100 writers: %q", raw(srv, key))
 	}
 	both("one more", "", fence(1))
-	both("which ends", "", release(1, aside.ReleaseResult{}, ""))
+	both("which ends", "", release(1, driver.ReleaseResult{}, ""))
 
 	for _, b := range opaque {
 		both("not understood", b, put(b))
 		marked := string(envelope.MarkFence([]byte(b)))
 		both("a writer", marked, fence(1))
-		both("which ends", marked, release(1, aside.ReleaseResult{}, "x"))
+		both("which ends", marked, release(1, driver.ReleaseResult{}, "x"))
 		both("not understood", b, put(b))
 		both("an invalidation", marked, invalidate)
 	}
@@ -174,9 +174,9 @@ func TestOpaqueFence(t *testing.T) {
 			srv.Do("SET", key, b, "PX", fmt.Sprint(left.Milliseconds()))
 			want := func(what, b string, least time.Duration) {
 				t.Helper()
-				for _, e := range []aside.Expectation{aside.ExpectAnything, aside.ExpectNothing, aside.ExpectValue} {
-					r := s.Acquire(t.Context(), []aside.LeaseRequest{{Key: key, Lease: numberedToken(9), TTL: time.Millisecond, Expect: e}})[0]
-					if r.Err != nil || r.State != aside.StateFenced {
+				for _, e := range []driver.Expectation{driver.ExpectAnything, driver.ExpectNothing, driver.ExpectValue} {
+					r := s.Acquire(t.Context(), []driver.LeaseRequest{{Key: key, Lease: numberedToken(9), TTL: time.Millisecond, Expect: e}})[0]
+					if r.Err != nil || r.State != driver.StateFenced {
 						t.Errorf("%q, %s: a read gets %+v, want fenced", b, what, r)
 					}
 				}
@@ -189,12 +189,12 @@ func TestOpaqueFence(t *testing.T) {
 			}
 			marked := string(envelope.MarkFence([]byte(b)))
 			want("as it is", b, left)
-			if err := s.Fence(t.Context(), []aside.FenceRequest{{Key: key, Token: numberedToken(1), Life: minute}})[0]; err != nil {
+			if err := s.Fence(t.Context(), []driver.FenceRequest{{Key: key, Token: numberedToken(1), Life: minute}})[0]; err != nil {
 				t.Errorf("%q: %v", b, err)
 			}
 			want("after a writer", marked, max(left, minute))
-			r := s.Release(t.Context(), []aside.ReleaseRequest{{Key: key, Token: numberedToken(1), Publish: []byte("x"), TTL: minute}})[0]
-			if r != (aside.ReleaseResult{}) {
+			r := s.Release(t.Context(), []driver.ReleaseRequest{{Key: key, Token: numberedToken(1), Publish: []byte("x"), TTL: minute}})[0]
+			if r != (driver.ReleaseResult{}) {
 				t.Errorf("%q: the writer is told %+v", b, r)
 			}
 			want("after its release", marked, max(left, minute))
@@ -223,10 +223,10 @@ func TestEndlessFence(t *testing.T) {
 				t.Errorf("%q, %s: it lives for %v, want a minute", b, what, d)
 			}
 		}
-		for _, e := range []aside.Expectation{aside.ExpectAnything, aside.ExpectNothing, aside.ExpectValue} {
+		for _, e := range []driver.Expectation{driver.ExpectAnything, driver.ExpectNothing, driver.ExpectValue} {
 			srv.Do("SET", key, b)
-			r := s.Acquire(t.Context(), []aside.LeaseRequest{{Key: key, Lease: numberedToken(9), TTL: minute, Expect: e}})[0]
-			if r.Err != nil || r.State != aside.StateFenced {
+			r := s.Acquire(t.Context(), []driver.LeaseRequest{{Key: key, Lease: numberedToken(9), TTL: minute, Expect: e}})[0]
+			if r.Err != nil || r.State != driver.StateFenced {
 				t.Errorf("%q: a read gets %+v, want fenced", b, r)
 			}
 			ends("after a read")
@@ -237,21 +237,21 @@ func TestEndlessFence(t *testing.T) {
 		}
 		ends("after an invalidation")
 		srv.Do("SET", key, b)
-		if r := s.Release(t.Context(), []aside.ReleaseRequest{{Key: key, Token: numberedToken(2)}})[0]; r.Err != nil {
+		if r := s.Release(t.Context(), []driver.ReleaseRequest{{Key: key, Token: numberedToken(2)}})[0]; r.Err != nil {
 			t.Errorf("%q: %v", b, r.Err)
 		}
 		if raw(srv, key) != nil {
 			ends("after a stranger's release")
 		}
 		srv.Do("SET", key, b)
-		if err := s.Fence(t.Context(), []aside.FenceRequest{{Key: key, Token: token, Life: minute}})[0]; err != nil {
+		if err := s.Fence(t.Context(), []driver.FenceRequest{{Key: key, Token: token, Life: minute}})[0]; err != nil {
 			t.Errorf("%q: %v", b, err)
 		}
 		if got := raw(srv, key); string(got) != mine {
 			t.Errorf("%q, after a writer: %q", b, got)
 		}
 		ends("after a writer")
-		if r := s.Release(t.Context(), []aside.ReleaseRequest{{Key: key, Token: token, Publish: []byte("x"), TTL: minute}})[0]; !r.Published {
+		if r := s.Release(t.Context(), []driver.ReleaseRequest{{Key: key, Token: token, Publish: []byte("x"), TTL: minute}})[0]; !r.Published {
 			t.Errorf("%q: the writer is told %+v", b, r)
 		}
 	}
@@ -265,13 +265,13 @@ func TestRecordDoesNotOutliveItsKey(t *testing.T) {
 	s := open(t, redisl2.Options{URL: srv.URL()})
 	key := prefix + "k"
 	srv.Do("SET", key, "F0"+strings.Repeat("x", 16)+"9999999999999", "PX", "30000")
-	if err := s.Fence(t.Context(), []aside.FenceRequest{{Key: key, Token: numberedToken(1), Life: minute}})[0]; err != nil {
+	if err := s.Fence(t.Context(), []driver.FenceRequest{{Key: key, Token: numberedToken(1), Life: minute}})[0]; err != nil {
 		t.Fatal(err)
 	}
 	if d := pttl(srv, key); d > minute {
 		t.Errorf("the fence lives for %v", d)
 	}
-	if r := s.Release(t.Context(), []aside.ReleaseRequest{{Key: key, Token: numberedToken(1)}})[0]; r != (aside.ReleaseResult{}) {
+	if r := s.Release(t.Context(), []driver.ReleaseRequest{{Key: key, Token: numberedToken(1)}})[0]; r != (driver.ReleaseResult{}) {
 		t.Errorf("%+v", r)
 	}
 	if d := pttl(srv, key); d <= 0 || d > 30*time.Second {
@@ -282,7 +282,7 @@ func TestRecordDoesNotOutliveItsKey(t *testing.T) {
 // A lease that no node can have left, without an end or with one far away, is taken
 // over; that of a node with a longer LoadTimeout is not.
 // Caught: readers that wait for an hour.
-func TestLeaseOfNobody(t *testing.T) {
+func TestLeaseWithoutAHolder(t *testing.T) {
 	t.Parallel()
 	srv := testserver.Redis(t)
 	s := open(t, redisl2.Options{URL: srv.URL()})
@@ -291,27 +291,27 @@ func TestLeaseOfNobody(t *testing.T) {
 	for i, c := range []struct {
 		b    string
 		px   time.Duration
-		want aside.EntryState
+		want driver.State
 	}{
-		{lease, 9 * time.Second, aside.StateLeased},
-		{lease, minute, aside.StateGranted},
-		{lease, 0, aside.StateGranted},
-		{"L", 0, aside.StateGranted},
-		{"L", 2 * time.Hour, aside.StateGranted},
-		{"L", 9 * time.Second, aside.StateLeased},
-		{"L2" + strings.Repeat("x", 100), 9 * time.Second, aside.StateLeased}, // of a later release
-		{"L" + strings.Repeat("x", 16), 9 * time.Second, aside.StateLeased},   // of the one before
+		{lease, 9 * time.Second, driver.StateLeased},
+		{lease, minute, driver.StateGranted},
+		{lease, 0, driver.StateGranted},
+		{"L", 0, driver.StateGranted},
+		{"L", 2 * time.Hour, driver.StateGranted},
+		{"L", 9 * time.Second, driver.StateLeased},
+		{"L2" + strings.Repeat("x", 100), 9 * time.Second, driver.StateLeased}, // of a later release
+		{"L" + strings.Repeat("x", 16), 9 * time.Second, driver.StateLeased},   // of the one before
 	} {
 		key := fmt.Sprint(prefix, i)
-		for _, e := range []aside.Expectation{aside.ExpectAnything, aside.ExpectNothing, aside.ExpectValue} {
+		for _, e := range []driver.Expectation{driver.ExpectAnything, driver.ExpectNothing, driver.ExpectValue} {
 			if srv.Do("SET", key, c.b); c.px > 0 {
 				srv.Do("PEXPIRE", key, fmt.Sprint(c.px.Milliseconds()))
 			}
-			r := s.Acquire(t.Context(), []aside.LeaseRequest{{Key: key, Lease: numberedToken(1), TTL: time.Second, Expect: e}})[0]
+			r := s.Acquire(t.Context(), []driver.LeaseRequest{{Key: key, Lease: numberedToken(1), TTL: time.Second, Expect: e}})[0]
 			if r.Err != nil || r.State != c.want {
 				t.Errorf("lease %q for %v: %+v, want state %d", c.b, c.px, r, c.want)
 			}
-			if granted := bytes.Equal(raw(srv, key), envelope.AppendLease(nil, numberedToken(1))); granted != (c.want == aside.StateGranted) {
+			if granted := bytes.Equal(raw(srv, key), envelope.AppendLease(nil, numberedToken(1))); granted != (c.want == driver.StateGranted) {
 				t.Errorf("lease %q for %v: it is %q", c.b, c.px, raw(srv, key))
 			}
 		}
@@ -324,29 +324,29 @@ func TestScriptsReportWhatTheyMayNotDo(t *testing.T) {
 	t.Parallel()
 	srv := testserver.Redis(t)
 	fence := func(s *redisl2.Store, key string) error {
-		return s.Fence(t.Context(), []aside.FenceRequest{{Key: key, Token: numberedToken(1), Life: minute}})[0]
+		return s.Fence(t.Context(), []driver.FenceRequest{{Key: key, Token: numberedToken(1), Life: minute}})[0]
 	}
 	invalidate := func(s *redisl2.Store, key string) error { return s.Invalidate(t.Context(), []string{key})[0] }
 	for right, ops := range map[string]map[string]func(s *redisl2.Store, key string) error{
 		"getex": {
 			"invalidate": invalidate,
 			"fill": func(s *redisl2.Store, key string) error {
-				return s.Fill(t.Context(), []aside.FillRequest{{Key: key, Entry: entry("x"), TTL: minute}})[0].Err
+				return s.Fill(t.Context(), []driver.FillRequest{{Key: key, Entry: entry("x"), TTL: minute}})[0].Err
 			},
 			"release": func(s *redisl2.Store, key string) error {
-				return s.Release(t.Context(), []aside.ReleaseRequest{{Key: key}})[0].Err
+				return s.Release(t.Context(), []driver.ReleaseRequest{{Key: key}})[0].Err
 			},
 			"abandon": func(s *redisl2.Store, key string) error {
-				return s.Abandon(t.Context(), []aside.AbandonRequest{{Key: key}})[0]
+				return s.Abandon(t.Context(), []driver.AbandonRequest{{Key: key}})[0]
 			},
 			"evict": func(s *redisl2.Store, key string) error {
-				return s.Evict(t.Context(), []aside.EvictRequest{{Key: key, Entry: entry("x")}})[0]
+				return s.Evict(t.Context(), []driver.EvictRequest{{Key: key, Entry: entry("x")}})[0]
 			},
 		},
 		"set": {
 			"fence": fence, "invalidate": invalidate,
 			"acquire": func(s *redisl2.Store, key string) error {
-				return s.Acquire(t.Context(), []aside.LeaseRequest{{Key: key, TTL: minute}})[0].Err
+				return s.Acquire(t.Context(), []driver.LeaseRequest{{Key: key, TTL: minute}})[0].Err
 			},
 		},
 	} {

@@ -10,8 +10,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/asidecache/aside"
 	"github.com/asidecache/aside/asidetest"
+	"github.com/asidecache/aside/driver"
 	"github.com/asidecache/aside/redisl2"
 	"github.com/asidecache/aside/tests/testserver"
 )
@@ -27,7 +27,7 @@ func TestBytesOfLeasesAndFences(t *testing.T) {
 	srv := testserver.Redis(t)
 	mem := &asidetest.Server{}
 	digits := regexp.MustCompile(`[0-9]{13}`)
-	token := func(b byte) (x aside.Token) {
+	token := func(b byte) (x driver.Token) {
 		for i := range x {
 			x[i] = b
 		}
@@ -35,26 +35,26 @@ func TestBytesOfLeasesAndFences(t *testing.T) {
 	}
 	for _, c := range []struct {
 		name string
-		do   func(l aside.L2, key string)
+		do   func(l driver.Tier, key string)
 	}{
-		{"lease", func(l aside.L2, k string) {
-			l.Acquire(t.Context(), []aside.LeaseRequest{{Key: k, Lease: token(1), TTL: minute}})
+		{"lease", func(l driver.Tier, k string) {
+			l.Acquire(t.Context(), []driver.LeaseRequest{{Key: k, Lease: token(1), TTL: minute}})
 		}},
-		{"fence-alone", func(l aside.L2, k string) {
-			l.Fence(t.Context(), []aside.FenceRequest{{Key: k, Token: token(2), Life: minute}})
+		{"fence-alone", func(l driver.Tier, k string) {
+			l.Fence(t.Context(), []driver.FenceRequest{{Key: k, Token: token(2), Life: minute}})
 		}},
-		{"fence-two", func(l aside.L2, k string) {
+		{"fence-two", func(l driver.Tier, k string) {
 			for i := range 2 {
-				l.Fence(t.Context(), []aside.FenceRequest{{Key: k, Token: token(byte(3 + i)), Life: minute}})
+				l.Fence(t.Context(), []driver.FenceRequest{{Key: k, Token: token(byte(3 + i)), Life: minute}})
 			}
 		}},
-		{"fence-invalidated", func(l aside.L2, k string) {
-			l.Fence(t.Context(), []aside.FenceRequest{{Key: k, Token: token(2), Life: minute}})
+		{"fence-invalidated", func(l driver.Tier, k string) {
+			l.Fence(t.Context(), []driver.FenceRequest{{Key: k, Token: token(2), Life: minute}})
 			l.Invalidate(t.Context(), []string{k})
 		}},
-		{"fence-many", func(l aside.L2, k string) {
+		{"fence-many", func(l driver.Tier, k string) {
 			for i := range 40 {
-				l.Fence(t.Context(), []aside.FenceRequest{{Key: k, Token: token(byte(1 + i)), Life: minute}})
+				l.Fence(t.Context(), []driver.FenceRequest{{Key: k, Token: token(byte(1 + i)), Life: minute}})
 			}
 		}},
 	} {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/asidecache/aside"
 	"github.com/asidecache/aside/asidetest/testsync"
+	"github.com/asidecache/aside/driver"
 	"github.com/asidecache/aside/internal/envelope"
 	"github.com/asidecache/aside/redisl2"
 	"github.com/asidecache/aside/tests/testserver"
@@ -210,7 +211,7 @@ func (n *node) update(k string) rec {
 }
 
 func (n *node) tryUpdate(k string) (r rec, err error) {
-	err = n.Write(context.Background(), func(_ context.Context, w *aside.Writing[string, rec]) error {
+	err = n.Write(context.Background(), func(_ context.Context, w *aside.WriteTx[string, rec]) error {
 		r = n.p.put(k)
 		w.Publish(k, r)
 		return nil
@@ -280,7 +281,7 @@ func commandCalls(srv *testserver.RedisServer, name string) (n int) {
 // hand from now on is not removed for having been there before.
 func admitted(t testing.TB, s *redisl2.Store) {
 	t.Helper()
-	r := s.Acquire(context.Background(), []aside.LeaseRequest{{Key: prefix + "admitted", Lease: envelope.NewToken(), TTL: time.Millisecond}})
+	r := s.Acquire(context.Background(), []driver.LeaseRequest{{Key: prefix + "admitted", Lease: envelope.NewToken(), TTL: time.Millisecond}})
 	if r[0].Err != nil {
 		t.Fatal(r[0].Err)
 	}

@@ -72,6 +72,7 @@ const lagKey = "{k}" // of the slot of k
 // with that, and for how long, is in docs/guarantees.md.
 func TestFailoverToALaggingReplica(t *testing.T) {
 	t.Parallel()
+	testserver.AllRights(t, "without INFO the new master is cleared, and nothing old comes back")
 	const k = lagKey
 	for _, c := range []struct {
 		name  string
@@ -119,7 +120,7 @@ func TestFailoverToALaggingReplica(t *testing.T) {
 		{"a fence comes back, and costs time alone", []string{"Sentinel"}, func(t *testing.T, s lagSite) {
 			s.a.warm(k)
 			s.b.warm(k)
-			err := s.a.Write(context.Background(), func(_ context.Context, w *aside.Writing[string, rec]) error {
+			err := s.a.Write(context.Background(), func(_ context.Context, w *aside.WriteTx[string, rec]) error {
 				s.inStep()
 				s.lag()
 				w.Publish(k, s.p.put(k))
@@ -138,7 +139,7 @@ func TestFailoverToALaggingReplica(t *testing.T) {
 		{"a fence is lost, and its write acknowledged all the same", []string{"Sentinel"}, func(t *testing.T, s lagSite) {
 			s.inStep()
 			s.lag()
-			err := s.a.Write(context.Background(), func(_ context.Context, w *aside.Writing[string, rec]) error {
+			err := s.a.Write(context.Background(), func(_ context.Context, w *aside.WriteTx[string, rec]) error {
 				s.failOver()
 				s.recovered()
 				s.b.warm(k)

@@ -4,8 +4,8 @@ import (
 	"cmp"
 	"testing"
 
-	"github.com/asidecache/aside"
 	"github.com/asidecache/aside/asidetest"
+	"github.com/asidecache/aside/driver"
 	"github.com/asidecache/aside/redisl2"
 	"github.com/asidecache/aside/tests/testserver"
 )
@@ -26,7 +26,7 @@ func open(t testing.TB, o redisl2.Options) *redisl2.Store {
 
 func TestConformance(t *testing.T) {
 	srv := testserver.Redis(t)
-	asidetest.TestL2(t, func(t *testing.T) (a, b aside.L2) {
+	asidetest.TestL2(t, func(t *testing.T) (a, b driver.Tier) {
 		return open(t, redisl2.Options{URL: srv.URL()}), open(t, redisl2.Options{URL: srv.URL()})
 	})
 }

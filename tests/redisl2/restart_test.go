@@ -31,7 +31,7 @@ func asUser(srv *testserver.RedisServer, user []string) string {
 		return srv.URL()
 	}
 	srv.Do(append(strings.Fields("ACL SETUSER cache on >pw ~* &* +@all"), user...)...)
-	return strings.Replace(srv.URL(), "redis://", "redis://cache:pw@", 1)
+	return "redis://cache:pw@" + srv.Addr()
 }
 
 // Redis dies and comes back with its snapshot, which is older than an acknowledged
@@ -70,7 +70,7 @@ func TestRestartFromSnapshot(t *testing.T) {
 			}
 			read := testsync.Async(func() error { _, err := a.Get(context.Background(), "lease", p); return err })
 			testsync.Await(t, "the load", g.Arrived)
-			write := b.Write(t.Context(), func(_ context.Context, w *aside.Writing[string, rec]) error {
+			write := b.Write(t.Context(), func(_ context.Context, w *aside.WriteTx[string, rec]) error {
 				mine := p.put("fence") // its commit is the first, its release the last
 				srv.Do("SAVE")
 				for _, k := range append(keys, "fence") {
@@ -234,6 +234,7 @@ func TestRestartFromSnapshotInACluster(t *testing.T) {
 // of others that never see its writes.
 func TestMasterHandsOverBehindItsAddress(t *testing.T) {
 	t.Parallel()
+	testserver.AllRights(t, "INFO tells that the server was a replica and need not be cleared")
 	for _, policy := range []aside.Policy{aside.FailOpen, aside.FailClosed} {
 		t.Run(fmt.Sprint(policy), func(t *testing.T) {
 			t.Parallel()

@@ -7,9 +7,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/asidecache/aside"
 	"github.com/asidecache/aside/asidetest"
 	"github.com/asidecache/aside/asidetest/testsync"
+	"github.com/asidecache/aside/driver"
 	"github.com/asidecache/aside/redisl2"
 	"github.com/asidecache/aside/tests/testserver"
 )
@@ -22,7 +22,7 @@ import (
 func TestRightsInSecurityMD(t *testing.T) {
 	t.Parallel()
 	conforms := func(t *testing.T, o redisl2.Options) {
-		asidetest.TestL2(t, func(t *testing.T) (a, b aside.L2) { return open(t, o), open(t, o) })
+		asidetest.TestL2(t, func(t *testing.T) (a, b driver.Tier) { return open(t, o), open(t, o) })
 		s := open(t, o)
 		if err := s.Check(t.Context()); err != nil {
 			t.Error(err)

@@ -161,7 +161,7 @@ func TestKeysOfAnother(t *testing.T) {
 // What no waiting mends is told in words, by kind, and without what is secret.
 // Caught: the client library's "ClientOption.DisableCache must be true", and a node
 // of a cluster that was taken for a single server.
-func TestWhatNoWaitingMends(t *testing.T) {
+func TestPermanentFaultsAtOpen(t *testing.T) {
 	t.Parallel()
 	srv := testserver.Redis(t, "--requirepass", "hunter2")
 	plain := testserver.Redis(t)
@@ -216,7 +216,7 @@ func TestWhatNoWaitingMends(t *testing.T) {
 }
 
 // What may pass is none of that. Caught: LOADING taken for what an operator must mend.
-func TestWhatWaitingMends(t *testing.T) {
+func TestTemporaryFaultsAtOpen(t *testing.T) {
 	t.Parallel()
 	full := testserver.Redis(t, "--maxclients", "1")
 	hold, err := net.Dial("tcp", full.Addr())

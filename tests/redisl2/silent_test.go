@@ -5,8 +5,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/asidecache/aside"
 	"github.com/asidecache/aside/asidetest/testsync"
+	"github.com/asidecache/aside/driver"
 	"github.com/asidecache/aside/internal/envelope"
 	"github.com/asidecache/aside/redisl2"
 	"github.com/asidecache/aside/tests/testserver"
@@ -18,19 +18,19 @@ const forever = 2 * minute
 
 // One master of a cluster accepts connections and says nothing. An operation on
 // its keys ends when its context does.
-// Caught: without prompt, one waits for a connection that another tries to make,
+// Caught: without cancellable, one waits for a connection that another tries to make,
 // for a minute.
 func TestOperationsOnASilentMaster(t *testing.T) {
 	t.Parallel()
 	c := testserver.Cluster(t, 3, "--cluster-require-full-coverage", "no")
 	s := open(t, redisl2.Options{URL: c.URL(), SilenceTimeout: forever, DialTimeout: forever})
 	silent, other := c.Tags(c.Nodes[1], 1)[0], c.Tags(c.Nodes[0], 1)[0]
-	acquire := func(keys ...string) []aside.Acquired {
+	acquire := func(keys ...string) []driver.Grant {
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		defer cancel()
-		var reqs []aside.LeaseRequest
+		var reqs []driver.LeaseRequest
 		for _, k := range keys {
-			reqs = append(reqs, aside.LeaseRequest{Key: k, Lease: envelope.NewToken(), TTL: minute})
+			reqs = append(reqs, driver.LeaseRequest{Key: k, Lease: envelope.NewToken(), TTL: minute})
 		}
 		return s.Acquire(ctx, reqs)
 	}
@@ -63,7 +63,7 @@ func TestOperationsOnASilentMaster(t *testing.T) {
 // operation ends when its context does: the first one after that, on a connection
 // that stands, and those that come while another, in less of a hurry, tries to make
 // a connection.
-// Caught: without prompt, one waits for that connection, for two minutes.
+// Caught: without cancellable, one waits for that connection, for two minutes.
 func TestOperationsOnASilentServer(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"one server", "Sentinel"} {
@@ -80,16 +80,16 @@ func TestOperationsOnASilentServer(t *testing.T) {
 			}
 			s := open(t, redisl2.Options{URL: url, SilenceTimeout: silence, DialTimeout: forever})
 			lost := make(chan struct{}, 10)
-			if _, err := s.Watch(prefix, aside.Watcher{Changed: func(string) {}, Lost: func() { lost <- struct{}{} }}); err != nil {
+			if _, err := s.Watch(prefix, driver.Watcher{Changed: func(string) {}, Lost: func() { lost <- struct{}{} }}); err != nil {
 				t.Fatal(err)
 			}
 			all := map[string]func(ctx context.Context) error{
 				"acquire": func(ctx context.Context) error {
-					return s.Acquire(ctx, []aside.LeaseRequest{{Key: "k", Lease: envelope.NewToken(), TTL: minute}})[0].Err
+					return s.Acquire(ctx, []driver.LeaseRequest{{Key: "k", Lease: envelope.NewToken(), TTL: minute}})[0].Err
 				},
 				"acquire of many": func(ctx context.Context) error { return s.Acquire(ctx, expected(numbered("k", 8)...))[0].Err },
 				"fence": func(ctx context.Context) error {
-					return s.Fence(ctx, []aside.FenceRequest{{Key: "k", Token: envelope.NewToken(), Life: minute}})[0]
+					return s.Fence(ctx, []driver.FenceRequest{{Key: "k", Token: envelope.NewToken(), Life: minute}})[0]
 				},
 				"ping": s.Ping,
 			}

@@ -131,7 +131,7 @@ func (s *soak) once(client int, n *node) {
 	switch dice := rand.N(1000); {
 	case dice < 10:
 		var r rec
-		err := n.Write(context.Background(), func(_ context.Context, w *aside.Writing[string, rec]) error {
+		err := n.Write(context.Background(), func(_ context.Context, w *aside.WriteTx[string, rec]) error {
 			r = s.p.put(k)
 			if dice < 5 {
 				w.Publish(k, r)

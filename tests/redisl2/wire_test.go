@@ -71,7 +71,7 @@ func TestWireCost(t *testing.T) {
 	for _, publish := range []bool{false, true} {
 		t.Run(fmt.Sprintf("write publish=%v", publish), func(t *testing.T) {
 			tap.forget()
-			err := b.Write(context.Background(), func(_ context.Context, w *aside.Writing[string, rec]) error {
+			err := b.Write(context.Background(), func(_ context.Context, w *aside.WriteTx[string, rec]) error {
 				tap.want("EVALSHA")
 				if r := p.put("written"); publish {
 					w.Publish("written", r)
@@ -135,6 +135,7 @@ func TestGetManyIsTwoRoundTrips(t *testing.T) {
 // Caught: Eval in place of Evalsha sends the source each time; nobody who loads.
 func TestScriptSourceIsSentOnce(t *testing.T) {
 	t.Parallel()
+	testserver.AllRights(t, "INFO tells that the server did not start again")
 	srv := testserver.Redis(t)
 	p := newPrimary()
 	tap := newTap(t, srv)
@@ -173,6 +174,7 @@ func TestScriptSourceIsSentOnce(t *testing.T) {
 // a restart, though the server is the same.
 func TestScriptFlush(t *testing.T) {
 	t.Parallel()
+	testserver.AllRights(t, "INFO tells that the server did not start again")
 	srv := testserver.Redis(t)
 	keys := numbered("k", 100)
 	p := newPrimary(keys...)

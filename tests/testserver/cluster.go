@@ -147,7 +147,7 @@ func (c *RedisCluster) Addrs() []string {
 func (c *RedisCluster) URL() string {
 	addrs := c.Addrs()
 	if len(addrs) == 1 {
-		return address(addrs[0])
+		return address(c.t, addrs[0])
 	}
-	return address(addrs[0]) + "?addr=" + strings.Join(addrs[1:], "&addr=")
+	return address(c.t, addrs[0]) + "?addr=" + strings.Join(addrs[1:], "&addr=")
 }

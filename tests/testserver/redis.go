@@ -142,7 +142,7 @@ func (s *RedisServer) Addr() string { return fmt.Sprintf("127.0.0.1:%d", s.port)
 // URL is a redis:// URL, with the password if the server asks for one, or with the
 // user that has the least rights, if the environment asks for that.
 func (s *RedisServer) URL() string {
-	u := url.URL{Scheme: "redis", Host: s.Addr(), User: userinfo()}
+	u := url.URL{Scheme: "redis", Host: s.Addr(), User: userinfo(s.t)}
 	if s.password != "" {
 		u.User = url.UserPassword("", s.password)
 	}

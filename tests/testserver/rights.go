@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
+	"testing"
 )
 
 // leastRights reports whether URLs are to name a user that has the rights of
@@ -16,19 +18,45 @@ import (
 // asked by it.
 func leastRights() bool { return os.Getenv("ASIDE_TEST_REDIS_RIGHTS") == "least" }
 
+// AllRights has the servers that t starts name the default user in their URLs, who
+// has all rights, even where the environment asks for the least. why says which right
+// the test needs, and for what.
+func AllRights(t testing.TB, why string) {
+	if leastRights() {
+		t.Logf("with all rights: %s", why)
+	}
+	allRights.Store(t.Name(), true)
+}
+
+var allRights sync.Map // names of tests
+
+// hasAll reports whether AllRights was called for t, or for the test that t is a part of.
+func hasAll(t testing.TB) bool {
+	for name, more := t.Name(), true; more; {
+		if _, ok := allRights.Load(name); ok {
+			return true
+		}
+		at := strings.LastIndexByte(name, '/')
+		if more = at >= 0; more {
+			name = name[:at]
+		}
+	}
+	return false
+}
+
 const leastUser, leastPassword = "aside-least", "least"
 
 // userinfo is what stands before the host in a URL.
-func userinfo() *url.Userinfo {
-	if !leastRights() {
+func userinfo(t testing.TB) *url.Userinfo {
+	if !leastRights() || hasAll(t) {
 		return nil
 	}
 	return url.UserPassword(leastUser, leastPassword)
 }
 
 // address is a redis:// URL of a host, without what may follow.
-func address(host string) string {
-	return (&url.URL{Scheme: "redis", User: userinfo(), Host: host}).String()
+func address(t testing.TB, host string) string {
+	return (&url.URL{Scheme: "redis", User: userinfo(t), Host: host}).String()
 }
 
 // grantLeast makes that user. Users are kept in no snapshot and by no replica.

@@ -116,7 +116,7 @@ func (g *SentinelGroup) URL() string {
 	for i, s := range g.Sentinels {
 		addrs[i] = "addr=" + s.Addr()
 	}
-	return address(g.Sentinels[0].Addr()) + "?" + strings.Join(append(addrs[1:], "master_set="+MasterSet), "&")
+	return address(g.t, g.Sentinels[0].Addr()) + "?" + strings.Join(append(addrs[1:], "master_set="+MasterSet), "&")
 }
 
 // Master is the node that all sentinels take for the master, once they agree

@@ -1,5 +1,6 @@
-// Command composecheck reads a Compose file as docker compose would and fails if
-// that would refuse it.
+// Command composecheck reads a Compose file as docker compose would. It fails if that
+// would refuse it, if a service lacks a health check or can be reached from another
+// machine, and if its Redis does not run as docs/reference/guarantees.md asks for.
 package main
 
 import (
@@ -7,9 +8,14 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/compose-spec/compose-go/v2/cli"
+	"github.com/docker/go-units"
 )
+
+// leastMemory, in bytes, is room for a trial: records, and what Redis remembers of who reads them.
+const leastMemory = 256 << 20
 
 func main() {
 	if len(os.Args) != 2 {
@@ -46,7 +52,37 @@ func check(file string) error {
 			}
 		}
 	}
+	redis, ok := project.Services["redis"]
+	if !ok {
+		return fmt.Errorf("no service redis")
+	}
+	if err := checkRedis(redis.Command); err != nil {
+		return fmt.Errorf("service redis: %w", err)
+	}
 	slices.Sort(names)
 	fmt.Printf("%s: %v\n", file, names)
+	return nil
+}
+
+// checkRedis reads the arguments of redis-server. An eviction takes fences away, and L1
+// with them, so there must be none, and room for what the trial stores.
+func checkRedis(command []string) error {
+	option := map[string]string{}
+	for i, arg := range command[:max(len(command)-1, 0)] {
+		if name, ok := strings.CutPrefix(arg, "--"); ok {
+			option[name] = command[i+1]
+		}
+	}
+	if policy := option["maxmemory-policy"]; policy != "noeviction" {
+		return fmt.Errorf("want --maxmemory-policy noeviction, have %q", policy)
+	}
+	// Redis' own default is no limit at all: on somebody's machine there should be one.
+	memory, err := units.RAMInBytes(option["maxmemory"])
+	if err != nil {
+		return fmt.Errorf("want --maxmemory SIZE, such as 1gb, have %q", option["maxmemory"])
+	}
+	if memory < leastMemory {
+		return fmt.Errorf("want --maxmemory of %s at least, have %q", units.BytesSize(leastMemory), option["maxmemory"])
+	}
 	return nil
 }

@@ -85,7 +85,7 @@ func (c *asideClient) Get(ctx context.Context, key string) (*record.Todo, error)
 }
 
 func (c *asideClient) Write(ctx context.Context, key string, commit Commit) error {
-	return c.cache.Write(ctx, func(ctx context.Context, w *aside.Writing[string, *record.Todo]) error {
+	return c.cache.Write(ctx, func(ctx context.Context, w *aside.WriteTx[string, *record.Todo]) error {
 		t, err := commit(ctx)
 		if err == nil && c.publish {
 			w.Publish(key, t)

@@ -126,3 +126,43 @@ func TestHere(t *testing.T) {
 		t.Error("a version out of nothing")
 	}
 }
+
+// A chart says each thing once.
+//
+// Caught: "Stale reads: Stale reads in 100,000", with "stale in 100,000" below it.
+func TestChartTitle(t *testing.T) {
+	for _, c := range []struct{ table, section, column, title, subtitle string }{
+		{"Stale reads", "Stale reads in 100,000", "stale in 100,000", "Stale reads in 100,000", ""},
+		{"A write", "16 goroutines", "writes/s", "A write: 16 goroutines", "writes/s"},
+	} {
+		title, subtitle := Table{Title: c.table}.chartTitle(Section{Title: c.section}, Column{Title: c.column})
+		if title != c.title || subtitle != c.subtitle {
+			t.Errorf("%q and %q, want %q and %q", title, subtitle, c.title, c.subtitle)
+		}
+	}
+}
+
+// What was written can be read, and written again with nothing measured.
+func TestRead(t *testing.T) {
+	dir := t.TempDir()
+	if err := example().Write(dir); err != nil {
+		t.Fatal(err)
+	}
+	before, err := os.ReadFile(filepath.Join(dir, "hits.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	back, err := Read(dir, "hits")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := back.Write(dir); err != nil {
+		t.Fatal(err)
+	}
+	if after, err := os.ReadFile(filepath.Join(dir, "hits.md")); err != nil || string(after) != string(before) {
+		t.Errorf("%v; the page became:\n%s", err, after)
+	}
+	if _, err := Read(dir, "none"); err == nil {
+		t.Error("read a table that there is not")
+	}
+}

@@ -41,3 +41,15 @@ func (t Table) Write(dir string) error {
 	}
 	return write(t.Name+".md", []byte(md.String()))
 }
+
+// Read reads a table that Write wrote.
+func Read(dir, name string) (t Table, err error) {
+	b, err := os.ReadFile(filepath.Join(dir, name+".json"))
+	if err != nil {
+		return t, err
+	}
+	if err := json.Unmarshal(b, &t); err != nil {
+		return t, fmt.Errorf("%s.json: %w", name, err)
+	}
+	return t, nil
+}

@@ -347,7 +347,7 @@ func (s *Service) Delete(ctx context.Context, id string, pre Precondition) error
 	})
 }
 
-// publisher is the part of *aside.Writing that a write function uses.
+// publisher is the part of *aside.WriteTx that a write function uses.
 type publisher interface {
 	Publish(id string, t Todo)
 	PublishAbsent(id string)
@@ -365,7 +365,7 @@ func (s *Service) write(ctx context.Context, id string, fn func(context.Context,
 	if s.cache == nil {
 		return fn(ctx, noPublisher{})
 	}
-	return s.cache.Write(ctx, func(ctx context.Context, w *aside.Writing[string, Todo]) error {
+	return s.cache.Write(ctx, func(ctx context.Context, w *aside.WriteTx[string, Todo]) error {
 		err := fn(ctx, w)
 		if Definite(err) {
 			return aside.Aborted(err)

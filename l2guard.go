@@ -1,0 +1,329 @@
+package aside
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/sony/gobreaker/v2"
+
+	"github.com/asidecache/aside/driver"
+)
+
+// errBreakerOpen: L2 was not asked, since it failed a moment ago.
+var errBreakerOpen = errors.New("aside: L2 left alone after failures")
+
+// guardedL2 stands between the cache and its L2: a time-out for each operation, and
+// a breaker, so that a dead or silent L2 costs the first few requests one
+// time-out each and the others nothing.
+type guardedL2 struct {
+	l2      driver.Tier
+	parts   driver.Partitioned // l2, if it is
+	reports driver.Reporting   // l2, if it is
+	timeout time.Duration
+	breaker *gobreaker.TwoStepCircuitBreaker[struct{}]
+	errors  *atomic.Uint64
+	hook    func(op string, d time.Duration, err error) // contains panics
+	log     *slog.Logger
+
+	entrySize atomic.Int64 // bytes of an entry that was found of late, about
+
+	// requests on one key each, of writes that come together
+	fences   batchedCalls[driver.FenceRequest, error]
+	releases batchedCalls[driver.ReleaseRequest, driver.ReleaseResult]
+
+	reason  atomic.Pointer[mishap] // the last operation's, nil if it succeeded
+	refused atomic.Pointer[mishap]
+
+	// of an outage that lasts, by the breaker's callback alone
+	outage   bool
+	loggedAt time.Time
+}
+
+func newGuardedL2(l2 driver.Tier, timeout time.Duration, failures int, delay time.Duration, n *counters, log *slog.Logger, hook func(string, time.Duration, error), opened func()) *guardedL2 {
+	g := &guardedL2{l2: l2, timeout: timeout, errors: &n.l2Errors, hook: hook, log: log}
+	g.parts, _ = l2.(driver.Partitioned)
+	g.reports, _ = l2.(driver.Reporting)
+	g.breaker = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
+		Name:        "L2",
+		MaxRequests: 1,
+		Timeout:     delay,
+		ReadyToTrip: func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= uint32(failures) },
+		IsSuccessful: func(err error) bool {
+			return err == nil || answered(err)
+		},
+		OnStateChange: func(_ string, _, to gobreaker.State) {
+			switch to {
+			case gobreaker.StateOpen:
+				g.logOutage()
+				opened()
+			case gobreaker.StateClosed:
+				g.reason.Store(nil)
+				g.outage = false
+				log.Info("L2 is in use again")
+			}
+		},
+	})
+	return g
+}
+
+// usable reports whether an operation would be tried now.
+func (g *guardedL2) usable() bool { return g.breaker.State() != gobreaker.StateOpen }
+
+// logAgain is how often an outage that lasts is logged: a probe of L2 fails up to
+// once a second.
+const logAgain = time.Minute
+
+func (g *guardedL2) logOutage() {
+	again := g.outage
+	if again && time.Since(g.loggedAt) < logAgain {
+		return
+	}
+	g.outage, g.loggedAt = true, time.Now()
+	text := "L2 cannot be used, going on without it"
+	if again {
+		text = "L2 still cannot be used"
+	}
+	why := g.reported()
+	if r := g.reason.Load(); why == "" && r != nil {
+		why = r.reason
+	}
+	g.log.Warn(text, "error", why)
+}
+
+// degraded returns why L2 is not in use, or "".
+func (g *guardedL2) degraded() string {
+	if why := g.reported(); why != "" {
+		return why
+	}
+	// A failure that nothing has followed says little after a while, but what the
+	// breaker is open for is looked at again all the time.
+	if r := g.reason.Load(); r != nil && (r.recent() || !g.closed()) {
+		return r.reason
+	}
+	if r := g.refused.Load(); r != nil && r.recent() {
+		return r.reason
+	}
+	return ""
+}
+
+// reported is what L2 says of itself.
+func (g *guardedL2) reported() string {
+	if g.reports == nil {
+		return ""
+	}
+	if err := g.reports.State(); err != nil {
+		return err.Error()
+	}
+	return ""
+}
+
+// answered reports whether L2 itself is well although the operation failed.
+func answered(err error) bool { return errors.Is(err, ErrL2Refused) || errors.Is(err, ErrL2Key) }
+
+// mishap is the last operation of some kind that failed.
+type mishap struct {
+	reason string
+	at     time.Time
+}
+
+// recent: others may succeed meanwhile, so a failure speaks for a while.
+func (f *mishap) recent() bool { return time.Since(f.at) < mishapLasts }
+
+const mishapLasts = 5 * time.Second
+
+// do runs one operation. The context passed to f is nobody's own: an operation
+// may be for several callers, and who cancels a request must not leave a lease or
+// a fence behind that nobody knows of. f returns the error that speaks for the
+// whole batch.
+func (g *guardedL2) do(op string, timeout time.Duration, f func(ctx context.Context) error) error {
+	done, err := g.breaker.Allow()
+	if err != nil {
+		return errBreakerOpen
+	}
+	return g.run(op, done, func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), timeout)
+		defer cancel()
+		return f(ctx)
+	})
+}
+
+func (g *guardedL2) run(op string, done func(error), f func() error) error {
+	start := time.Now()
+	err := f()
+	g.hook(op, time.Since(start), err)
+	if err != nil {
+		g.errors.Add(1)
+		if f := (&mishap{fmt.Sprintf("%s: %v", op, err), time.Now()}); answered(err) {
+			g.refused.Store(f)
+		} else {
+			g.reason.Store(f)
+		}
+	}
+	done(err)
+	if err == nil && g.reason.Load() != nil && g.breaker.State() == gobreaker.StateClosed {
+		g.reason.Store(nil) // single failures, which did not open the breaker
+	}
+	return err
+}
+
+// batchTimeout is the timeout of an operation on n keys and so many bytes: one more
+// for each further thousand keys, and each further MiB.
+func (g *guardedL2) batchTimeout(n, size int) time.Duration {
+	return g.timeout * time.Duration(1+n/1000+size>>20)
+}
+
+// worst returns, of the errors of a batch, the one that says most about the health of L2.
+func worst(errs ...error) (w error) {
+	for _, err := range errs {
+		if err != nil && (w == nil || answered(w)) {
+			w = err
+		}
+	}
+	return w
+}
+
+// each runs an operation on n keys. errOf is where a key's answer has its error;
+// an operation that was not tried has the same one in each.
+func each[R any](g *guardedL2, op string, n int, f func(ctx context.Context) []R, errOf func(*R) *error) (out []R) {
+	return eachOf(g, op, n, 0, f, errOf)
+}
+
+// eachOf is each for an operation that sends so many bytes.
+func eachOf[R any](g *guardedL2, op string, n, size int, f func(ctx context.Context) []R, errOf func(*R) *error) (out []R) {
+	err := g.do(op, g.batchTimeout(n, size), func(ctx context.Context) (err error) {
+		out = f(ctx)
+		for i := range out {
+			err = worst(err, *errOf(&out[i]))
+		}
+		return err
+	})
+	if out == nil {
+		out = make([]R, n)
+		for i := range out {
+			*errOf(&out[i]) = err
+		}
+	}
+	return out
+}
+
+// acquire has a timeout that grows with the bytes that are to be expected: what comes
+// back is not known before.
+func (g *guardedL2) acquire(reqs []driver.LeaseRequest) []driver.Grant {
+	out := eachOf(g, "acquire", len(reqs), len(reqs)*int(g.entrySize.Load()),
+		func(ctx context.Context) []driver.Grant { return g.l2.Acquire(ctx, reqs) },
+		func(a *driver.Grant) *error { return &a.Err })
+	size, found := 0, 0
+	for i := range out {
+		if n := len(out[i].Entry); n > 0 {
+			size += n
+			found++
+		}
+	}
+	g.sawEntries(size, found)
+	return out
+}
+
+// sawEntries tells of entries that L2 had, or has now. The size that is expected
+// rises at once and sinks slowly: a batch that is given too little time fails as a
+// whole. Updates that meet may be lost.
+func (g *guardedL2) sawEntries(size, n int) {
+	if n == 0 {
+		return
+	}
+	before := g.entrySize.Load()
+	if now := max(int64(size/n), before-before/16); now != before {
+		g.entrySize.Store(now)
+	}
+}
+
+func (g *guardedL2) fill(reqs []driver.FillRequest) []driver.FillResult {
+	size := 0
+	for i := range reqs {
+		size += len(reqs[i].Entry)
+	}
+	g.sawEntries(size, len(reqs))
+	return eachOf(g, "fill", len(reqs), size,
+		func(ctx context.Context) []driver.FillResult { return g.l2.Fill(ctx, reqs) },
+		func(r *driver.FillResult) *error { return &r.Err })
+}
+
+func (g *guardedL2) abandon(reqs []driver.AbandonRequest) []error {
+	return each(g, "abandon", len(reqs),
+		func(ctx context.Context) []error { return g.l2.Abandon(ctx, reqs) }, itself)
+}
+
+func (g *guardedL2) evict(reqs []driver.EvictRequest) []error {
+	return each(g, "evict", len(reqs),
+		func(ctx context.Context) []error { return g.l2.Evict(ctx, reqs) }, itself)
+}
+
+func (g *guardedL2) fence(reqs []driver.FenceRequest) []error {
+	return batched(g, &g.fences, reqs, func(r *driver.FenceRequest) string { return r.Key }, func(reqs []driver.FenceRequest) []error {
+		return each(g, "fence", len(reqs),
+			func(ctx context.Context) []error { return g.l2.Fence(ctx, reqs) }, itself)
+	})
+}
+
+func (g *guardedL2) release(reqs []driver.ReleaseRequest) []driver.ReleaseResult {
+	return batched(g, &g.releases, reqs, func(r *driver.ReleaseRequest) string { return r.Key }, func(reqs []driver.ReleaseRequest) []driver.ReleaseResult {
+		size := 0
+		for i := range reqs {
+			size += len(reqs[i].Publish)
+		}
+		return eachOf(g, "release", len(reqs), size,
+			func(ctx context.Context) []driver.ReleaseResult { return g.l2.Release(ctx, reqs) },
+			func(r *driver.ReleaseResult) *error { return &r.Err })
+	})
+}
+
+func (g *guardedL2) invalidate(keys []string) []error {
+	return each(g, "invalidate", len(keys),
+		func(ctx context.Context) []error { return g.l2.Invalidate(ctx, keys) }, itself)
+}
+
+// batched runs an operation on one key together with those of others.
+func batched[Q, R any](g *guardedL2, x *batchedCalls[Q, R], reqs []Q, key func(*Q) string, run func([]Q) []R) []R {
+	if len(reqs) != 1 {
+		return run(reqs)
+	}
+	return []R{x.do(g.partition(key(&reqs[0])), reqs[0], run)}
+}
+
+// partition returns the part of L2 that a key belongs to.
+func (g *guardedL2) partition(key string) int {
+	if g.parts == nil {
+		return 0
+	}
+	return g.parts.Partition(key)
+}
+
+func itself(err *error) *error { return err }
+
+// clear takes as long as it takes: ctx alone bounds it, and L2 each of its steps.
+func (g *guardedL2) clear(ctx context.Context, prefix string) error {
+	done, err := g.breaker.Allow()
+	if err != nil {
+		return errBreakerOpen
+	}
+	return g.run("clear", done, func() error { return g.l2.Clear(ctx, prefix) })
+}
+
+// probe asks L2 twice for a sign of life: the first answer has time enough to
+// connect anew, the second must come as quickly as operations need theirs.
+func (g *guardedL2) probe() error {
+	return g.do("ping", max(g.timeout, 2*time.Second)+g.timeout, func(ctx context.Context) error {
+		if err := g.l2.Ping(ctx); err != nil {
+			return err
+		}
+		ctx, cancel := context.WithTimeout(ctx, g.timeout)
+		defer cancel()
+		return g.l2.Ping(ctx)
+	})
+}
+
+// closed reports whether the breaker is closed: L2 is in use.
+func (g *guardedL2) closed() bool { return g.breaker.State() == gobreaker.StateClosed }

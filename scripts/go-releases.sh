@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# Builds, vets and tests the library modules with Go releases other than the one that is
+# installed: the oldest that their go.mod files allow, and the newest. The go command
+# fetches each from the module proxy. If one cannot be fetched, the script says so, goes on
+# with the others, and ends with 75.
+#
+#   scripts/go-releases.sh [RELEASE...]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# The only place that names them. The two newest releases of Go are supported.
+releases=(go1.25.14 go1.27.4)
+[ $# -eq 0 ] || releases=("$@")
+
+missing=
+for release in "${releases[@]}"; do
+	if ! have=$(GOTOOLCHAIN=$release GOWORK=off go version 2>&1); then
+		echo "go-releases: NOT RUN: $release cannot be fetched: $(tail -n 1 <<<"$have")" >&2
+		missing=1
+		continue
+	fi
+	for mod in . ./redisl2 ./asideprom; do
+		echo "== $mod: $release"
+		GOTOOLCHAIN=$release scripts/alone.sh "$mod" vet ./...
+		# go test checks a part of what go vet does; that has been done.
+		GOTOOLCHAIN=$release scripts/alone.sh "$mod" test -short -vet=off -timeout 5m ./...
+	done
+done
+[ -z "$missing" ] || exit 75
