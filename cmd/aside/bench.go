@@ -53,7 +53,7 @@ func (*BenchCmd) Help() string {
 
 Closed loop: without --rate, each user sends the next request as soon as it has the response, on
 the same connection. So a slow server gets fewer requests. A closed loop shows the maximum
-throughput of a server. Its percentiles do not show what clients see that send at a fixed rate.
+throughput of a server. Clients that send at a fixed rate would see other percentiles.
 
 Open loop: with --rate, requests are due at fixed times, however slow the server is. A latency
 starts at the time when the request was due, not when a connection was free. So there is no

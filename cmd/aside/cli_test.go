@@ -59,7 +59,9 @@ func TestHelp(t *testing.T) {
 		for _, width := range []string{"80", "200"} {
 			stdout, _, _ := asideRun(t, []string{"COLUMNS=" + width}, strings.Fields(command+" --help")...)
 			for _, want := range lines {
-				if !slices.ContainsFunc(strings.Split(stdout, "\n"), func(line string) bool { return strings.Join(strings.Fields(line), " ") == want }) {
+				if !slices.ContainsFunc(strings.Split(stdout, "\n"), func(line string) bool {
+					return strings.HasPrefix(line, "    ") && strings.Join(strings.Fields(line), " ") == want
+				}) {
 					t.Errorf("%q, %s columns: no line %q in\n%s", command, width, want, stdout)
 				}
 			}

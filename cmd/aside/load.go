@@ -41,7 +41,9 @@ func (*LoadCmd) Usage() string {
 
 // Help is shown by "aside load --help".
 func (*LoadCmd) Help() string {
-	return `    aside load --count 200000
+	return `One example for each source:
+
+    aside load --count 200000
     aside load --archive todos.archive --mongo mongodb://db1
     aside load --jsonl todos.jsonl
 

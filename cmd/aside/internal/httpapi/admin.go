@@ -88,7 +88,7 @@ func Admin(o AdminOptions) http.Handler {
 			h(w, r)
 		})
 	}
-	// Without pprof.Cmdline: the command line may hold a password.
+	// pprof.Cmdline is missing: the command line may contain a password.
 	profile("GET /debug/pprof/", pprof.Index)
 	profile("GET /debug/pprof/profile", pprof.Profile)
 	profile("GET /debug/pprof/symbol", pprof.Symbol)

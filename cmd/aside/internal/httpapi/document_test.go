@@ -2,6 +2,8 @@ package httpapi
 
 import (
 	"encoding/base64"
+	"encoding/json"
+	"net/http/httptest"
 	"regexp"
 	"strings"
 	"testing"
@@ -9,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/asidecache/aside/cmd/aside/internal/todo"
+	"github.com/asidecache/aside/cmd/aside/internal/todo/todotest"
 )
 
 // The patterns of the document accept what the server accepts. Caught: a document that
@@ -65,6 +68,40 @@ func TestPatternsMatchTheServer(t *testing.T) {
 				t.Errorf("cursor %q: the document says %v, the server %v", c, said, is)
 			}
 		}
+	}
+}
+
+// The document has the pattern of new ids where a POST needs it, readable in any editor.
+// Caught: the pattern of all ids there; invisible characters as they are.
+func TestDocumentOfNewIDs(t *testing.T) {
+	s, err := New(Options{Service: todo.NewService(todo.ServiceOptions{Store: todotest.New()})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := httptest.NewRecorder()
+	s.ServeHTTP(w, httptest.NewRequest("GET", "http://localhost/openapi.json", nil))
+	body := w.Body.String()
+	for i, r := range body {
+		if todo.Invisible(r) {
+			t.Fatalf("%U at byte %d of the document", r, i)
+		}
+	}
+	var doc struct {
+		Components struct {
+			Schemas map[string]struct {
+				Properties map[string]struct{ Pattern, Description string }
+			}
+		}
+	}
+	if err := json.Unmarshal([]byte(body), &doc); err != nil {
+		t.Fatal(err)
+	}
+	id := doc.Components.Schemas["NewTodo"].Properties["id"]
+	if id.Pattern != newIDPattern || !strings.Contains(id.Description, "invisible") {
+		t.Errorf("id of a new todo: pattern %q, description %q", id.Pattern, id.Description)
+	}
+	if id := doc.Components.Schemas["Replacement"].Properties["id"]; id.Pattern != idPattern {
+		t.Errorf("id of an existing todo: pattern %q", id.Pattern)
 	}
 }
 

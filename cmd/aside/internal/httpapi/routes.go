@@ -68,7 +68,7 @@ func (s *Server) routes(o Options, reg *prometheus.Registry) error {
 		if err != nil {
 			return fmt.Errorf("httpapi: encoding the OpenAPI document: %w", err)
 		}
-		if err := s.docsRoutes(spec); err != nil {
+		if err := s.docsRoutes(escapeInvisible(spec)); err != nil { // the pattern of ids has such characters
 			return err
 		}
 		readOnly = append(readOnly, "/openapi.json", "/docs", "/docs/{file}")

@@ -28,7 +28,7 @@ type Source interface {
 // Odd is a kind of unusual values: the service would not write them. Records with such
 // values are loaded.
 type Odd struct {
-	What  string // which field, and what was made of it
+	What  string // which field, and how its value was converted
 	Count int64  // of such fields
 	First string // the place of the first one
 }

@@ -10,7 +10,7 @@ import (
 type row struct {
 	method, name       string
 	requests, failures int64
-	bytes              int64 // of the answers
+	bytes              int64 // of the responses
 	latency            bench.Latency
 }
 
