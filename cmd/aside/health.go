@@ -12,18 +12,22 @@ import (
 
 // HealthCmd is "aside health".
 type HealthCmd struct {
-	URL     string        `name:"url" help:"What to ask. /healthz: the process answers. /readyz: it also reaches its store." default:"http://127.0.0.1:8000/healthz" env:"ASIDE_HEALTH_URL"`
-	Timeout time.Duration `help:"Longest time for the answer." default:"2s"`
+	URL     string        `name:"url" help:"URL of the health endpoint. /healthz: the process runs. /readyz: the service can answer requests." default:"http://127.0.0.1:8000/healthz" env:"ASIDE_HEALTH_URL"`
+	Timeout time.Duration `help:"Timeout for the request." default:"2s"`
 }
 
 // Help is shown by "aside health --help".
 func (*HealthCmd) Help() string {
-	return `Asks a running server once, for the health check of a container: such an image has no curl.
+	return `Sends one request to a running server. Use it for the health check of a container whose image has
+no curl.
 
-The exit code is 0 if the answer is 200, and 1 otherwise. It accepts any certificate, since the server's is seldom for 127.0.0.1; it sends no secrets.`
+    aside health --url http://127.0.0.1:8000/readyz
+
+The exit code is 0 if the response is 200, and 1 otherwise. Any TLS certificate is accepted, because
+a certificate is rarely valid for 127.0.0.1. The request contains no secrets.`
 }
 
-// Run asks once.
+// Run sends one request.
 func (c *HealthCmd) Run(ctx context.Context, out io.Writer) error {
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
@@ -35,13 +39,13 @@ func (c *HealthCmd) Run(ctx context.Context, out io.Writer) error {
 	response, err := transport.RoundTrip(request) // no redirects
 	if err != nil {
 		if errors.Is(err, context.DeadlineExceeded) {
-			return fmt.Errorf("%s did not answer in %s", c.URL, c.Timeout)
+			return fmt.Errorf("%s did not answer within %s", c.URL, c.Timeout)
 		}
 		return fmt.Errorf("%s does not answer: %w", c.URL, err)
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s answers %s", c.URL, response.Status)
+		return fmt.Errorf("%s answered %s", c.URL, response.Status)
 	}
 	_, err = fmt.Fprintln(out, "ok")
 	return err
