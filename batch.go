@@ -5,20 +5,19 @@ import (
 	"sync"
 )
 
-// batcher hands what comes together to one call: reads that miss L1 at one time
-// are looked up in one batch, so that the goroutine, the deadline, the system
-// calls and the wake-ups are the batch's, not each read's. With many readers those
-// cost more than the lookup itself. A batch never waits to fill up: it is what
-// was there when the goroutines that could run have run.
+// batcher puts items that come at the same time into one batch. So reads that miss L1
+// together are one lookup: they share one goroutine, one deadline, one system call and
+// one wake-up. With many readers those cost more than the lookup itself. A batch does
+// not wait to fill up: it has what was added while the goroutines that could run ran.
 //
-// Parts of L2 that fail alone have batches of their own, or a part that is
-// silent would hold up the others' answers.
+// Each part of L2 that can fail alone has batches of its own. Otherwise a silent part
+// would delay the answers of the others.
 type batcher[T any] struct {
 	mu   sync.Mutex
 	open map[int][]T
 }
 
-// maxBatch keeps short what the first of a batch waits for.
+// maxBatch limits what the first item of a batch waits for.
 const maxBatch = 128
 
 func (b *batcher[T]) add(part int, item T, run func(batch []T)) {

@@ -1,10 +1,6 @@
 package aside
 
-import (
-	"context"
-
-	"github.com/asidecache/aside/internal/flight"
-)
+import "context"
 
 // ReadMany is GetMany at a level, with a Result for each distinct key. A
 // confirmed absence has Err ErrNotFound in its Result, and is no failure.
@@ -34,9 +30,10 @@ func (c *Cache[K, V]) ReadMany(ctx context.Context, keys []K, loader BulkLoader[
 		results[k] = Result[V]{}
 		left = append(left, k)
 	}
-	ticket := c.flights.Now()
+	q := query[K, V]{ctx: ctx, outer: outer, nested: nested, level: level, ticket: c.flights.Now()}
 	for len(left) > 0 {
-		left = c.readRound(ctx, left, results, &bulkRead[K, V]{ctx, outer, loader}, level, ticket, nested)
+		q.bulk = &bulkRead[K, V]{loader} // those who lead in one round are loaded together
+		left = c.readRound(&q, left, results)
 	}
 	errs := make(KeyErrors[K])
 	for k, r := range results {
@@ -52,70 +49,44 @@ func (c *Cache[K, V]) ReadMany(ctx context.Context, keys []K, loader BulkLoader[
 
 // bulkRead is the read that a job belongs to, if that is one of several keys.
 type bulkRead[K comparable, V any] struct {
-	ctx    context.Context
-	outer  *nest // of ctx
 	loader BulkLoader[K, V]
 }
 
-// readRound joins or leads a flight for each key and returns the keys that must
-// be read again, as read does for one.
-func (c *Cache[K, V]) readRound(ctx context.Context, keys []K, results map[K]Result[V], bulk *bulkRead[K, V], level Level, ticket flight.Ticket, nested int) (again []K) {
-	if err := ctx.Err(); err != nil {
+// readRound joins or leads a flight for each key, puts the answers into results, and
+// returns the keys that must be read again.
+func (c *Cache[K, V]) readRound(q *query[K, V], keys []K, results map[K]Result[V]) (again []K) {
+	if err := q.ctx.Err(); err != nil {
 		for _, k := range keys {
 			results[k] = c.failed(err)
 		}
 		return nil
 	}
-	calls := make([]*flight.Call[answer[V]], len(keys))
-	led := make(map[K]bool, len(keys))
-	var jobs []*job[K, V]
-	for i, k := range keys {
-		call, leader := c.flights.Join(k, nested)
-		if calls[i] = call; leader {
-			j := &job[K, V]{key: k, call: call, strong: level == Strong, ctx: ctx, bulk: bulk}
-			r, ok, err := c.begin(j, level)
-			if err == nil && !ok {
-				err = c.name(j)
-			}
-			switch {
-			case err != nil:
-				results[k], calls[i] = c.failed(err), nil
-			case ok:
-				results[k], calls[i] = r, nil
-			default:
-				led[k] = true
-				jobs = append(jobs, j)
-			}
-		}
+	type waiting struct {
+		key  K
+		seat seat[K, V]
 	}
-	if len(jobs) > 0 {
-		go c.readJobs(jobs)
-	}
-	for i, k := range keys {
-		if calls[i] == nil {
+	waits := make([]waiting, 0, len(keys))
+	var led []*job[K, V]
+	for _, k := range keys {
+		s, r, done := c.join(q, k)
+		if done {
+			results[k] = r
 			continue
 		}
-		ans, ok, err := c.await(ctx, bulk.outer, nil, k, calls[i], ticket, level)
-		switch {
-		case err != nil:
-			results[k] = c.failed(err)
-		case ok:
-			results[k] = c.answered(ans, level, !led[k])
-		default:
-			again = append(again, k)
+		waits = append(waits, waiting{k, s})
+		if s.led != nil {
+			led = append(led, s.led)
+		}
+	}
+	if len(led) > 0 {
+		go c.readJobs(led)
+	}
+	for _, w := range waits {
+		if r, ok := c.wait(q, w.key, w.seat); ok {
+			results[w.key] = r
+		} else {
+			again = append(again, w.key)
 		}
 	}
 	return again
-}
-
-// readJobs answers the jobs of a bulk read.
-func (c *Cache[K, V]) readJobs(jobs []*job[K, V]) {
-	if c.l2 != nil {
-		c.dispatch(c.lookUp(jobs))
-		return
-	}
-	for _, j := range jobs {
-		c.withoutL2(j)
-	}
-	c.load(jobs)
 }

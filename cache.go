@@ -33,12 +33,14 @@ type Cache[K comparable, V any] struct {
 	lookups  batcher[*job[K, V]] // of single reads
 	fills    batcher[*job[K, V]] // of loads, and leases to give back
 	abandons batcher[*job[K, V]]
-	expect   expectation // of what lookups find
-	waiters  waiters[K, V]
-	outbox   *outbox.Outbox[K]           // what L2 has yet to be told
-	limiters [maxNesting + 1]loadLimiter // of the loads that run, by level of nesting
-	n        counters
-	warn     sometimes
+	// what lookups and fills are run by, made once: each read would allocate its own
+	lookUpBatch, fillBatch func([]*job[K, V])
+	expect                 expectation // of what lookups find
+	waiters                waiters[K, V]
+	outbox                 *outbox.Outbox[K]           // what L2 has yet to be told
+	limiters               [maxNesting + 1]loadLimiter // of the loads that run, by level of nesting
+	n                      counters
+	warn                   sometimes
 
 	limits   deadline.Queue // of the loads that run; Close gives up on them by it
 	unwatch  func()
@@ -74,6 +76,8 @@ func New[K comparable, V any](opts Options[K, V]) (*Cache[K, V], error) {
 		flights:    flight.NewGroup[K, answer[V]](),
 		outbox:     outbox.New[K](opts.MaxPending, maxFenceDebts, maxLeaseDebts),
 	}
+	c.lookUpBatch = func(jobs []*job[K, V]) { c.dispatch(c.lookUp(jobs)) }
+	c.fillBatch = c.fill
 	c.entries.MaxPayload = max(0, opts.MaxEntrySize)
 	c.inflight.init()
 	for i := range c.limiters {
@@ -161,7 +165,7 @@ func (m Miss) String() string {
 // Info says how a read was answered.
 type Info struct {
 	Source    Source
-	Coalesced bool   // another read's look-up or load was shared
+	Coalesced bool   // another read's lookup or load was shared
 	Negative  bool   // the primary has no such record
 	Stale     bool   // past its TTL: the load failed, see Options.StaleFor
 	Miss      Miss   // why the primary was asked
@@ -208,21 +212,6 @@ func (c *Cache[K, V]) Read(ctx context.Context, key K, loader Loader[K, V], leve
 	}
 	r := c.read(ctx, key, loader, level)
 	return r, r.Err
-}
-
-func (c *Cache[K, V]) readL1(key K) (r Result[V], ok bool) {
-	e, ok := c.l1.Get(key)
-	if !ok {
-		return r, false
-	}
-	r.Source, r.Value = SourceL1, e.Value
-	if e.Negative() {
-		c.n.negatives.Add(1)
-		r.Negative, r.Err = true, ErrNotFound
-	} else {
-		r.Version, _ = c.version(e.Value)
-	}
-	return r, true
 }
 
 // GetMany returns the values of those keys that exist, with one call of loader for
@@ -369,25 +358,6 @@ func (c *Cache[K, V]) lost() {
 	c.warn.do("L1 flush", func() {
 		c.log.Warn("L1 was emptied: changes of other nodes may have been missed")
 	})
-}
-
-// invalidateL1 drops a key from L1, refuses what was asked for before, and has
-// nobody join a read that began before.
-func (c *Cache[K, V]) invalidateL1(k K) {
-	c.l1.Invalidate(k)
-	c.flights.Forget(k)
-}
-
-// flushL1 does that for all keys.
-func (c *Cache[K, V]) flushL1() {
-	c.l1.Flush()
-	c.flights.ForgetAll()
-}
-
-func (c *Cache[K, V]) dropL1(keys []K) {
-	for _, k := range keys {
-		c.invalidateL1(k)
-	}
 }
 
 // unique returns keys without repetitions, in order.

@@ -25,14 +25,14 @@ func (n *node) down() {
 	n.conn.Intercept(func(context.Context, string, string) error { return errDown })
 }
 
-// silent makes them hang until their time-out.
+// silent makes them hang until their timeout.
 func (n *node) silent() {
 	n.conn.Intercept(func(ctx context.Context, _, _ string) error { <-ctx.Done(); return ctx.Err() })
 }
 
 func (n *node) up() { n.conn.Intercept(nil) }
 
-// P6: reads go on, the added time is a few time-outs in all, then the breaker
+// P6: reads go on, the added time is a few timeouts in all, then the breaker
 // opens; state is visible; recovery needs nobody. Caught: no breaker makes
 // each of the 50 reads wait its 100ms.
 func TestReadsGoOnWhileL2IsSilent(t *testing.T) {
@@ -49,13 +49,13 @@ func TestReadsGoOnWhileL2IsSilent(t *testing.T) {
 			n.want(k, 1, aside.SourceLoad)
 		}
 		if d := time.Since(start); d > 500*time.Millisecond {
-			t.Errorf("50 reads took %v longer, want at most 5 time-outs of 100ms", d)
+			t.Errorf("50 reads took %v longer, want at most 5 timeouts of 100ms", d)
 		}
 		st := n.Stats()
 		if !st.Degraded || !strings.Contains(st.DegradedReason, "deadline") || st.L2Errors < 5 || st.L2Errors > 6 {
 			t.Errorf("state: %v %q, %d errors", st.Degraded, st.DegradedReason, st.L2Errors)
 		}
-		if !strings.Contains(log.String(), "L2 cannot be used") {
+		if !strings.Contains(log.String(), "L2 unavailable") {
 			t.Errorf("log: %s", log.String())
 		}
 		n.want("k0", 1, aside.SourceL1) // kept for a moment
@@ -494,7 +494,7 @@ func TestUnfencedWriteOfUnknownOutcome(t *testing.T) {
 		p := newPrimary("k")
 		n, m := newNode(t, p, s), newNode(t, p, s)
 		n.down()
-		if err := n.Write(t.Context(), func(context.Context, *writing) error { return errors.New("time-out") }, "k"); err == nil {
+		if err := n.Write(t.Context(), func(context.Context, *writing) error { return errors.New("timeout") }, "k"); err == nil {
 			t.Error("the write's error is gone")
 		}
 		n.up()

@@ -6,8 +6,8 @@ import (
 	"sync/atomic"
 )
 
-// inflight counts the operations that run, so that Close can wait for them: in one
-// word, since every read that misses L1 is one.
+// inflight counts the operations that run, so that Close can wait for them. The count
+// is one atomic word, since every read that misses L1 is such an operation.
 type inflight struct {
 	n       atomic.Int64  // of them; negative once closed
 	closing chan struct{} // closed with it

@@ -2,7 +2,6 @@ package aside
 
 import (
 	"context"
-	"errors"
 	"sync/atomic"
 	"time"
 
@@ -22,7 +21,7 @@ type job[K comparable, V any] struct {
 	ctx    context.Context // of its leader
 	loader Loader[K, V]
 	bulk   *bulkRead[K, V] // nil for a single read; then its ctx and loader count
-	reader *reader         // the leader of a single read, which decodes
+	reader reader          // the leader of a single read, which decodes
 
 	lease driver.Token
 	mode  fillMode
@@ -63,7 +62,7 @@ const (
 // reader is the leader of a single read. Decoding is its work: a value that takes
 // long then holds up nobody who was looked up in the same batch.
 type reader struct {
-	found chan struct{} // job.entry is there to be decoded
+	found chan struct{} // job.entry is there to be decoded; nil: nobody waits for that
 	state atomic.Uint32
 }
 
@@ -75,7 +74,7 @@ const (
 
 // give hands the job's entry to its leader, unless that has left.
 func (r *reader) give() bool {
-	if r == nil || !r.state.CompareAndSwap(readerWaits, readerGiven) {
+	if r.found == nil || !r.state.CompareAndSwap(readerWaits, readerGiven) {
 		return false
 	}
 	r.found <- struct{}{}
@@ -140,20 +139,4 @@ func (c *Cache[K, V]) dropAfterGrant(j *job[K, V]) {
 	} else {
 		c.l1.Drop(j.key)
 	}
-}
-
-func (c *Cache[K, V]) insertL1(j *job[K, V], ttl time.Duration) {
-	if !j.replaced && c.invertible(j.key, j.l2key) {
-		c.l1.Insert(j.key, j.gen, j.ans.Value, j.ans.Negative, ttl)
-	}
-}
-
-// failure returns one of the errors that are not ErrNotFound.
-func failure[V any](out []loaded[V]) error {
-	for _, l := range out {
-		if l.err != nil && !errors.Is(l.err, ErrNotFound) {
-			return l.err
-		}
-	}
-	return nil
 }

@@ -53,6 +53,8 @@ func (o *Options[K, V]) keys() error {
 	return nil
 }
 
+func (o *Options[K, V]) hasL1() bool { return o.L1Size > 0 || o.L1MaxCost > 0 }
+
 // l2key returns the key's name in L2.
 func (c *Cache[K, V]) l2key(k K) (string, error) {
 	s, err := c.key(k)

@@ -13,12 +13,17 @@ import (
 	"github.com/asidecache/aside/driver"
 )
 
-// errBreakerOpen: L2 was not asked, since it failed a moment ago.
-var errBreakerOpen = errors.New("aside: L2 left alone after failures")
+// errBreakerOpen: L2 was not asked, because its last operations have failed.
+var errBreakerOpen = errors.New("aside: circuit breaker open, L2 skipped")
 
-// guardedL2 stands between the cache and its L2: a time-out for each operation, and
-// a breaker, so that a dead or silent L2 costs the first few requests one
-// time-out each and the others nothing.
+// nothingSent reports whether L2 was not asked, or has refused.
+func nothingSent(err error) bool {
+	return errors.Is(err, errBreakerOpen) || errors.Is(err, ErrL2Refused)
+}
+
+// guardedL2 stands between the cache and its L2. It gives each operation a timeout,
+// and has a circuit breaker: a dead or silent L2 costs the first few requests one
+// timeout each, and the later ones nothing.
 type guardedL2 struct {
 	l2      driver.Tier
 	parts   driver.Partitioned // l2, if it is
@@ -29,16 +34,16 @@ type guardedL2 struct {
 	hook    func(op string, d time.Duration, err error) // contains panics
 	log     *slog.Logger
 
-	entrySize atomic.Int64 // bytes of an entry that was found of late, about
+	entrySize atomic.Int64 // about the bytes of an entry, of those found or stored recently
 
-	// requests on one key each, of writes that come together
+	// requests of writes of one key each: those that come together are one batch
 	fences   batchedCalls[driver.FenceRequest, error]
 	releases batchedCalls[driver.ReleaseRequest, driver.ReleaseResult]
 
-	reason  atomic.Pointer[mishap] // the last operation's, nil if it succeeded
+	reason  atomic.Pointer[mishap] // of the last operation, nil if it succeeded
 	refused atomic.Pointer[mishap]
 
-	// of an outage that lasts, by the breaker's callback alone
+	// the outage that lasts; used by the breaker's callback alone
 	outage   bool
 	loggedAt time.Time
 }
@@ -73,8 +78,8 @@ func newGuardedL2(l2 driver.Tier, timeout time.Duration, failures int, delay tim
 // usable reports whether an operation would be tried now.
 func (g *guardedL2) usable() bool { return g.breaker.State() != gobreaker.StateOpen }
 
-// logAgain is how often an outage that lasts is logged: a probe of L2 fails up to
-// once a second.
+// logAgain is how often an outage that lasts is logged. Probes fail up to once a
+// second.
 const logAgain = time.Minute
 
 func (g *guardedL2) logOutage() {
@@ -83,9 +88,9 @@ func (g *guardedL2) logOutage() {
 		return
 	}
 	g.outage, g.loggedAt = true, time.Now()
-	text := "L2 cannot be used, going on without it"
+	text := "L2 unavailable, continuing without it"
 	if again {
-		text = "L2 still cannot be used"
+		text = "L2 still unavailable"
 	}
 	why := g.reported()
 	if r := g.reason.Load(); why == "" && r != nil {
@@ -99,8 +104,8 @@ func (g *guardedL2) degraded() string {
 	if why := g.reported(); why != "" {
 		return why
 	}
-	// A failure that nothing has followed says little after a while, but what the
-	// breaker is open for is looked at again all the time.
+	// A failure that no operation has followed says little after a while. While the
+	// breaker is open, probes follow all the time.
 	if r := g.reason.Load(); r != nil && (r.recent() || !g.closed()) {
 		return r.reason
 	}
@@ -124,21 +129,21 @@ func (g *guardedL2) reported() string {
 // answered reports whether L2 itself is well although the operation failed.
 func answered(err error) bool { return errors.Is(err, ErrL2Refused) || errors.Is(err, ErrL2Key) }
 
-// mishap is the last operation of some kind that failed.
+// mishap is the last failure of a kind.
 type mishap struct {
 	reason string
 	at     time.Time
 }
 
-// recent: others may succeed meanwhile, so a failure speaks for a while.
+// recent reports whether the failure still says something: other operations may have
+// succeeded since.
 func (f *mishap) recent() bool { return time.Since(f.at) < mishapLasts }
 
 const mishapLasts = 5 * time.Second
 
-// do runs one operation. The context passed to f is nobody's own: an operation
-// may be for several callers, and who cancels a request must not leave a lease or
-// a fence behind that nobody knows of. f returns the error that speaks for the
-// whole batch.
+// do runs one operation. f gets a context that belongs to no caller: an operation may
+// be for several callers, and one that cancels its request must not leave behind a
+// lease or a fence that nobody knows of. f returns the worst error of the batch.
 func (g *guardedL2) do(op string, timeout time.Duration, f func(ctx context.Context) error) error {
 	done, err := g.breaker.Allow()
 	if err != nil {
@@ -170,8 +175,8 @@ func (g *guardedL2) run(op string, done func(error), f func() error) error {
 	return err
 }
 
-// batchTimeout is the timeout of an operation on n keys and so many bytes: one more
-// for each further thousand keys, and each further MiB.
+// batchTimeout is the timeout of an operation on n keys and size bytes: L2Timeout, and
+// as much again for each further thousand keys and each further MiB.
 func (g *guardedL2) batchTimeout(n, size int) time.Duration {
 	return g.timeout * time.Duration(1+n/1000+size>>20)
 }
@@ -186,13 +191,13 @@ func worst(errs ...error) (w error) {
 	return w
 }
 
-// each runs an operation on n keys. errOf is where a key's answer has its error;
-// an operation that was not tried has the same one in each.
+// each runs an operation on n keys. errOf returns where the answer for a key has its
+// error. An operation that was not tried has the same error for each key.
 func each[R any](g *guardedL2, op string, n int, f func(ctx context.Context) []R, errOf func(*R) *error) (out []R) {
 	return eachOf(g, op, n, 0, f, errOf)
 }
 
-// eachOf is each for an operation that sends so many bytes.
+// eachOf is each for an operation that sends size bytes.
 func eachOf[R any](g *guardedL2, op string, n, size int, f func(ctx context.Context) []R, errOf func(*R) *error) (out []R) {
 	err := g.do(op, g.batchTimeout(n, size), func(ctx context.Context) (err error) {
 		out = f(ctx)
@@ -210,8 +215,8 @@ func eachOf[R any](g *guardedL2, op string, n, size int, f func(ctx context.Cont
 	return out
 }
 
-// acquire has a timeout that grows with the bytes that are to be expected: what comes
-// back is not known before.
+// acquire has a timeout that grows with the bytes that it expects back: how many will
+// come is not known before.
 func (g *guardedL2) acquire(reqs []driver.LeaseRequest) []driver.Grant {
 	out := eachOf(g, "acquire", len(reqs), len(reqs)*int(g.entrySize.Load()),
 		func(ctx context.Context) []driver.Grant { return g.l2.Acquire(ctx, reqs) },
@@ -227,9 +232,9 @@ func (g *guardedL2) acquire(reqs []driver.LeaseRequest) []driver.Grant {
 	return out
 }
 
-// sawEntries tells of entries that L2 had, or has now. The size that is expected
-// rises at once and sinks slowly: a batch that is given too little time fails as a
-// whole. Updates that meet may be lost.
+// sawEntries notes the size of n entries that were found or stored. The size that is
+// expected rises at once and sinks slowly: a batch that has too little time fails as a
+// whole. Of updates at the same moment one may be lost.
 func (g *guardedL2) sawEntries(size, n int) {
 	if n == 0 {
 		return
@@ -285,7 +290,7 @@ func (g *guardedL2) invalidate(keys []string) []error {
 		func(ctx context.Context) []error { return g.l2.Invalidate(ctx, keys) }, itself)
 }
 
-// batched runs an operation on one key together with those of others.
+// batched runs an operation on one key in one batch with those of other writes.
 func batched[Q, R any](g *guardedL2, x *batchedCalls[Q, R], reqs []Q, key func(*Q) string, run func([]Q) []R) []R {
 	if len(reqs) != 1 {
 		return run(reqs)
@@ -303,7 +308,7 @@ func (g *guardedL2) partition(key string) int {
 
 func itself(err *error) *error { return err }
 
-// clear takes as long as it takes: ctx alone bounds it, and L2 each of its steps.
+// clear has no timeout but ctx. L2 limits each of its steps.
 func (g *guardedL2) clear(ctx context.Context, prefix string) error {
 	done, err := g.breaker.Allow()
 	if err != nil {
@@ -312,8 +317,8 @@ func (g *guardedL2) clear(ctx context.Context, prefix string) error {
 	return g.run("clear", done, func() error { return g.l2.Clear(ctx, prefix) })
 }
 
-// probe asks L2 twice for a sign of life: the first answer has time enough to
-// connect anew, the second must come as quickly as operations need theirs.
+// probe pings L2 twice. The first ping has enough time to connect again; the second
+// must be answered within the timeout of operations.
 func (g *guardedL2) probe() error {
 	return g.do("ping", max(g.timeout, 2*time.Second)+g.timeout, func(ctx context.Context) error {
 		if err := g.l2.Ping(ctx); err != nil {

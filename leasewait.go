@@ -9,81 +9,6 @@ import (
 	"time"
 )
 
-// awaitLeases waits until the nodes that hold the jobs' leases have filled the
-// keys, or given up, and looks them up again; those that are still leased after
-// LeaseWait, by this node's clock, it loads and stores nowhere. All jobs are of one
-// bulk read, or all of single ones.
-//
-// A push wakes it for each key that changes, so a key costs one more lookup. Under
-// the pushes is a net of polls, of a few keys at a time: where one of those has
-// changed unheard, all are looked up.
-func (c *Cache[K, V]) awaitLeases(jobs []*job[K, V]) {
-	left := make(map[K][]*job[K, V], len(jobs)) // of one key there may be several flights
-	for _, j := range jobs {
-		left[j.key] = append(left[j.key], j)
-	}
-	w := c.waiters.add(jobs)
-	defer c.waiters.remove(w, jobs)
-	bound := time.NewTimer(c.opts.LeaseWait - time.Since(jobs[0].asked))
-	defer bound.Stop()
-	var p poll
-	defer p.stop()
-
-	// A push that came after the lookup, and before w was there to hear it, has
-	// moved the key's generation.
-	var next []*job[K, V]
-	for k, js := range left { // by key: the flights of one may have begun in different generations
-		if slices.ContainsFunc(js, func(j *job[K, V]) bool { return c.l1.Generation(k) != j.gen }) {
-			next = append(next, js...)
-		}
-	}
-	for polled := false; ; {
-		if len(next) > 0 {
-			for _, j := range next {
-				delete(left, j.key)
-			}
-			r := c.lookUp(next)
-			for _, j := range r.leased {
-				left[j.key] = append(left[j.key], j)
-			}
-			r.leased = nil
-			if len(left) == 0 {
-				c.dispatch(r)
-				return
-			}
-			if len(r.found)+len(r.load) > 0 {
-				go c.dispatch(r)
-				if polled {
-					next, polled = pick(left, nil), false
-					continue
-				}
-			}
-		}
-		polled = false
-		select {
-		case <-w.woken:
-			if len(left) > 1 {
-				time.Sleep(collectPushes)
-			}
-			next = w.take(left)
-		case <-p.next():
-			next, polled = sample(left), true
-		case <-bound.C:
-			next = pick(left, nil)
-			for _, j := range next {
-				j.mode, j.ans.Miss = fillNothing, MissLeaseWait
-				j.ans.L2Time = time.Since(j.asked)
-			}
-			c.n.leaseWaits.Add(uint64(len(next)))
-			c.startLoads(next)
-			return
-		case <-c.inflight.closing:
-			c.failAll(pick(left, nil), ErrClosed)
-			return
-		}
-	}
-}
-
 const (
 	// collectPushes is how long the keys of one fill are collected, which come in
 	// one push after the other.
@@ -115,14 +40,14 @@ func sample[K comparable, V any](left map[K][]*job[K, V]) (jobs []*job[K, V]) {
 	return jobs
 }
 
-// waiters wakes those who wait for other nodes' leases when keys change.
+// waiters wakes the reads that wait for the leases of other nodes when keys change.
 type waiters[K comparable, V any] struct {
 	n  atomic.Int64 // keys waited for
 	mu sync.Mutex
 	by map[K][]*leaseWait[K, V]
 }
 
-// leaseWait is the ear of one awaitLeases.
+// leaseWait is one awaitLeases, as waiters sees it.
 type leaseWait[K comparable, V any] struct {
 	woken chan struct{}
 

@@ -268,13 +268,18 @@ func (c *Cache[K, V]) loaded(jobs []*job[K, V], out []loaded[V], took time.Durat
 		if !c.stores(j) {
 			b = &c.abandons
 		}
-		b.add(c.l2.partition(j.l2key), j, c.fill)
+		b.add(c.l2.partition(j.l2key), j, c.fillBatch)
 	default:
 		c.fill(leased)
 	}
 }
 
-// stores reports whether a job's answer is to be kept.
-func (c *Cache[K, V]) stores(j *job[K, V]) bool {
-	return j.ans.Err == nil && !j.ans.Stale || j.ans.Negative && c.opts.NegativeTTL > 0
+// failure returns one of the errors that are not ErrNotFound.
+func failure[V any](out []loaded[V]) error {
+	for _, l := range out {
+		if l.err != nil && !errors.Is(l.err, ErrNotFound) {
+			return l.err
+		}
+	}
+	return nil
 }

@@ -224,7 +224,7 @@ func TestOlderFlightDoesNotOutliveANewerAnswer(t *testing.T) {
 	})
 }
 
-// The same with look-ups: a strong read whose question was long on its way, and
+// The same with lookups: a strong read whose question was long on its way, and
 // a default one, begun after an invalidation, whose answer is. Caught: a hit in
 // L2 that leaves the other flight to be joined.
 func TestOlderLookUpIsNotJoined(t *testing.T) {
@@ -261,7 +261,7 @@ func TestOlderLookUpIsNotJoined(t *testing.T) {
 		go read(aside.Default)
 		synctest.Wait()
 		if len(reads) == 0 {
-			t.Error("a read waits for a look-up that began before what it must see was read")
+			t.Error("a read waits for a lookup that began before what it must see was read")
 		} else if v := <-reads; v != 3 {
 			t.Errorf("default read of version %d after a strong one of 3", v)
 		}

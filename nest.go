@@ -7,11 +7,11 @@ import (
 	"github.com/asidecache/aside/internal/flight"
 )
 
-// nest is what the context of a loader tells of the load. A loader that reads
-// through the cache makes a load that another load waits for: it must not queue
-// behind loads that wait for it in turn. So each level of nesting has slots of its
-// own, and a loader that waits for its own key is told so at once, be it by itself or
-// by loads that others have begun.
+// nest is what the context of a loader tells of its load. A loader that reads through
+// the cache may begin a second load, and wait for it. The second load must not queue
+// for a slot behind loads that wait for it: so each level of nesting has slots of its
+// own. A loader that would wait for its own key, directly or through other loads, gets
+// ErrNestedLoad at once.
 type nest struct {
 	cache any
 	load  interface{ holds(key any) bool } // whether it is for this key
@@ -27,21 +27,6 @@ const maxNesting = 16
 func nestOf(ctx context.Context) *nest {
 	n, _ := ctx.Value(nestKey{}).(*nest)
 	return n
-}
-
-// await waits for a flight like its Wait. n is the load whose loader waits, nil for
-// all others.
-func (c *Cache[K, V]) await(ctx context.Context, n *nest, j *job[K, V], key K, call *flight.Call[answer[V]], ticket flight.Ticket, level Level) (answer[V], bool, error) {
-	if n != nil {
-		if !flight.Await(&n.wait, call) {
-			return answer[V]{}, false, fmt.Errorf("%w: a loader reads key %v, whose load waits for it", ErrNestedLoad, key)
-		}
-		defer flight.Awaited(&n.wait, call)
-	}
-	if j != nil {
-		c.lead(ctx, j)
-	}
-	return call.Wait(ctx, ticket, need(level))
 }
 
 // admit returns the level of nesting of a read by outer's loader, or says why it

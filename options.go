@@ -292,5 +292,3 @@ func (o Options[K, V]) withDefaults() (Options[K, V], error) {
 	}
 	return o, errors.Join(faults...)
 }
-
-func (o *Options[K, V]) hasL1() bool { return o.L1Size > 0 || o.L1MaxCost > 0 }

@@ -401,7 +401,7 @@ func TestLeadersContextDoesNotEndTheLookUp(t *testing.T) {
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	leader := testsync.Async(func() error { _, err := n.Get(ctx, "k", p); return err })
-	testsync.Await(t, "the look-up", g.Arrived)
+	testsync.Await(t, "the lookup", g.Arrived)
 	cancel()
 	if err := testsync.Await(t, "the leader leaves at once", leader); !errors.Is(err, context.Canceled) {
 		t.Errorf("leader: %v", err)
@@ -548,7 +548,7 @@ func TestLaterCallersDoNotInheritAFailure(t *testing.T) {
 	}
 }
 
-// A strong read must not share a look-up in L2 that was answered before a write
+// A strong read must not share a lookup in L2 that was answered before a write
 // acknowledged before the read began. Caught: entries found in L2 handed to
 // whoever joined; and a cache without L1 and ParseKey that crashed on its first
 // hit in L2.

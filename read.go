@@ -2,6 +2,7 @@ package aside
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/asidecache/aside/internal/flight"
 )
@@ -28,33 +29,78 @@ func (c *Cache[K, V]) read(ctx context.Context, key K, loader Loader[K, V], leve
 	if err != nil {
 		return c.failed(err)
 	}
-	ticket := c.flights.Now()
+	q := query[K, V]{ctx: ctx, outer: outer, nested: nested, level: level, ticket: c.flights.Now(), loader: loader}
 	for {
-		var led *job[K, V]
-		call, leader := c.flights.Join(key, nested)
-		if leader {
-			j := &job[K, V]{key: key, call: call, strong: level == Strong, ctx: ctx, loader: loader}
-			if r, ok, err := c.begin(j, level); err != nil {
-				return c.failed(err)
-			} else if ok {
-				return r
-			}
-			if c.l2 == nil {
-				c.withoutL2(j)
-				go c.load([]*job[K, V]{j})
-			} else if err := c.ask(j); err != nil {
-				return c.failed(err)
-			}
-			led = j
+		s, r, done := c.join(&q, key)
+		if done {
+			return r
 		}
-		ans, ok, err := c.await(ctx, outer, led, key, call, ticket, level)
-		if err != nil {
-			return c.failed(err)
+		if s.led != nil {
+			c.startRead(s.led)
 		}
-		if ok {
-			return c.answered(ans, level, !leader)
+		if r, ok := c.wait(&q, key, s); ok {
+			return r
 		}
 	}
+}
+
+// query is one call that reads: of one key, or of several.
+type query[K comparable, V any] struct {
+	ctx    context.Context
+	outer  *nest // of ctx
+	nested int   // how deeply, see nest
+	level  Level
+	ticket flight.Ticket   // when it came
+	loader Loader[K, V]    // of one key
+	bulk   *bulkRead[K, V] // of several
+}
+
+// seat is a caller's place in a flight.
+type seat[K comparable, V any] struct {
+	call *flight.Call[answer[V]]
+	led  *job[K, V] // if the caller leads it
+}
+
+// join has the caller join the key's flight, or lead a new one: then it must start the
+// job. done: r is the answer already.
+func (c *Cache[K, V]) join(q *query[K, V], key K) (s seat[K, V], r Result[V], done bool) {
+	call, leader := c.flights.Join(key, q.nested)
+	s.call = call
+	if !leader {
+		return s, r, false
+	}
+	j := &job[K, V]{key: key, call: call, strong: q.level == Strong, ctx: q.ctx, loader: q.loader, bulk: q.bulk}
+	r, done, err := c.begin(j, q.level)
+	if err == nil && !done {
+		err = c.name(j)
+	}
+	if err != nil {
+		return s, c.failed(err), true
+	}
+	s.led = j
+	return s, r, done
+}
+
+// wait waits for the answer of the flight. ok is false if that is not as good as an
+// answer of the caller's own: then it joins again.
+func (c *Cache[K, V]) wait(q *query[K, V], key K, s seat[K, V]) (r Result[V], ok bool) {
+	if q.outer != nil {
+		if !flight.Await(&q.outer.wait, s.call) {
+			return c.failed(fmt.Errorf("%w: a loader reads key %v, whose load waits for it", ErrNestedLoad, key)), true
+		}
+		defer flight.Awaited(&q.outer.wait, s.call)
+	}
+	if s.led != nil {
+		c.lead(q.ctx, s.led)
+	}
+	ans, ok, err := s.call.Wait(q.ctx, q.ticket, need(q.level))
+	switch {
+	case err != nil:
+		return c.failed(err), true
+	case !ok:
+		return r, false
+	}
+	return c.answered(ans, q.level, s.led == nil), true
 }
 
 // begin registers a leader's job, which must be ended from then on. ok: L1 has
@@ -84,8 +130,8 @@ func (c *Cache[K, V]) begin(j *job[K, V], level Level) (r Result[V], ok bool, er
 // lead waits with the leader of a single read until its entry is there to be
 // decoded, or its flight is published, or its context ends.
 func (c *Cache[K, V]) lead(ctx context.Context, j *job[K, V]) {
-	r := j.reader
-	if r == nil {
+	r := &j.reader
+	if r.found == nil {
 		return
 	}
 	select {
@@ -98,7 +144,6 @@ func (c *Cache[K, V]) lead(ctx context.Context, j *job[K, V]) {
 		}
 		<-r.found
 	}
-	j.reader = nil
 	c.decodeFound(j)
 }
 

@@ -71,7 +71,7 @@ func TestOutageIsLoggedRarely(t *testing.T) {
 		}
 		time.Sleep(3*time.Minute + 30*time.Second)
 		synctest.Wait()
-		if c := strings.Count(log.String(), "cannot be used"); c != 4 {
+		if c := strings.Count(log.String(), "unavailable"); c != 4 {
 			t.Errorf("%d lines in three and a half minutes, want 4:\n%s", c, log.String())
 		}
 		if s := n.Stats(); !s.Degraded {

@@ -21,7 +21,7 @@ type Stats struct {
 
 	Loads        uint64 // calls of a loader
 	LoadFailures uint64 // of these: returned an error other than ErrNotFound
-	Coalesced    uint64 // reads that shared another's load or look-up
+	Coalesced    uint64 // reads that shared another's load or lookup
 	Overloads    uint64 // loads refused, see Options.MaxQueuedLoads
 	LoadsDropped uint64 // loads that left the queue, since their callers had all left
 	LoadsRunning int

@@ -7,9 +7,10 @@ import (
 	"time"
 )
 
-// WriteTx is handed to a write function, which may tell it what the primary now
-// holds, so that the next read finds it. It is of no use after the function
-// has returned, and must be used by one goroutine at a time.
+// WriteTx is a write under way. A write function gets it from Write, and may use it
+// to publish what the primary now holds: the next read then finds that. It must not
+// be used after the function has returned, nor by two goroutines at once. It is not a
+// transaction of the primary.
 type WriteTx[K comparable, V any] struct {
 	published map[K]loaded[V]
 	keys      []K
@@ -76,7 +77,7 @@ func (c *Cache[K, V]) Write(ctx context.Context, write func(ctx context.Context,
 		return err
 	}
 	if len(keys) == 0 {
-		return errors.New("aside: Write needs the keys that it changes")
+		return errors.New("aside: Write called without keys")
 	}
 	if err := checkKeys(keys...); err != nil {
 		return err

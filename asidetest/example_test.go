@@ -24,7 +24,7 @@ func Example() {
 	defer a.Close(ctx)
 	defer b.Close(ctx)
 
-	_ = a.Write(ctx, func(_ context.Context, w *aside.Writing[int, string]) error {
+	_ = a.Write(ctx, func(_ context.Context, w *aside.WriteTx[int, string]) error {
 		w.Publish(7, "Ada") // after the change of the database, which this test has not
 		return nil
 	}, 7)

@@ -35,7 +35,7 @@ func expectation(reqs []driver.LeaseRequest) (e driver.Expectation) {
 	return e
 }
 
-// fewest is from how many look-ups on MGET is tried first: the script that asks
+// fewest is from how many lookups on MGET is tried first: the script that asks
 // whether this server is a master is one command more.
 const fewest = 4
 

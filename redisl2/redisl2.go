@@ -147,7 +147,7 @@ func clientOption(o Options) (rueidis.ClientOption, error) {
 		return fail("client name %q has blanks", opt.ClientName)
 	}
 	// rueidis looks every KeepAlive whether anything arrived, and pings if
-	// not: a silent connection is found after two intervals and one time-out.
+	// not: a silent connection is found after two intervals and one timeout.
 	opt.Dialer = net.Dialer{Timeout: cmp.Or(o.DialTimeout, opt.Dialer.Timeout, time.Second), KeepAlive: silence / 4}
 	opt.ConnWriteTimeout = silence / 2
 	opt.Sentinel.Dialer = opt.Dialer

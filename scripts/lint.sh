@@ -7,9 +7,10 @@ root=$PWD
 
 say() { echo "== $*"; }
 
-say "tools, pinned in tools/go.mod"
+say "tools, pinned in tools/go.mod and tools/actionlint/go.mod"
 mkdir -p .cache/bin
 (export GOWORK=off && cd tools && go build -o "$root/.cache/bin/" tool ./composecheck ./modproxy)
+(export GOWORK=off && cd tools/actionlint && go build -o "$root/.cache/bin/" tool)
 
 say "gofmt"
 unformatted=$(gofmt -l $(scripts/gofiles.sh))

@@ -18,13 +18,16 @@ type HealthCmd struct {
 
 // Help is shown by "aside health --help".
 func (*HealthCmd) Help() string {
-	return `Sends one request to a running server. Use it for the health check of a container whose image has
-no curl.
+	return `Sends one request to a running server. It is the health check of the container image, which has no
+curl.
 
-    aside health --url http://127.0.0.1:8000/readyz
+    aside health
+    aside health --url https://127.0.0.1:8000/readyz
 
-The exit code is 0 if the response is 200, and 1 otherwise. Any TLS certificate is accepted, because
-a certificate is rarely valid for 127.0.0.1. The request contains no secrets.`
+The command accepts any TLS certificate, because a server's certificate is rarely valid for
+127.0.0.1. It sends no secrets.
+
+The exit code is 0 if the response is 200, and 1 otherwise.`
 }
 
 // Run sends one request.

@@ -8,7 +8,7 @@ import (
 )
 
 // counter is split into cells on cache lines of their own, since one shared
-// cell would cost a hit more than the look-up does.
+// cell would cost a hit more than the lookup does.
 type counter struct{ cells []cell }
 
 type cell struct {

@@ -2,6 +2,7 @@ package outbox
 
 import (
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -218,6 +219,55 @@ func TestFinal(t *testing.T) {
 	got := take(t, o, now, true, func(b Batch[int], d Debt[int]) { o.Failed(b, d) })
 	if len(got) != 1 || got[0] != -2 || o.Len(Fence) != 0 || o.Len(Write) != 1 {
 		t.Errorf("%d taken, %d fences and %d Writes left", len(got), o.Len(Fence), o.Len(Write))
+	}
+}
+
+// Whatever is written while debts are told, the last write of each key is told after it
+// ended. Caught: Told that compares the key alone, in most runs.
+func TestNoWriteIsLost(t *testing.T) {
+	const keys, writers, writes = 8, 4, 2000
+	o := New[int](keys, 1, 1)
+	var mu sync.Mutex // orders End and what is read of it
+	var last, told [keys]driver.Token
+	tell := func() {
+		b := o.Take(time.Now(), 3, false)
+		for i, d := range b.Debts {
+			if i == 2 {
+				o.Failed(b, d)
+				continue
+			}
+			mu.Lock()
+			told[d.Key] = d.Token
+			mu.Unlock()
+			o.Told(d)
+		}
+	}
+	var wg sync.WaitGroup
+	for w := range writers {
+		wg.Go(func() {
+			for i := range writes {
+				k := i % keys
+				o.Begin(k)
+				token := driver.Token{byte(w), byte(i), byte(i >> 8), 1}
+				mu.Lock()
+				last[k] = token
+				o.End(k, token, time.Now())
+				mu.Unlock()
+			}
+		})
+	}
+	ended := make(chan struct{})
+	go func() { wg.Wait(); close(ended) }()
+	for over := false; !over || !o.Empty(); {
+		select {
+		case <-ended:
+			over = true
+		default:
+		}
+		tell()
+	}
+	if told != last {
+		t.Errorf("told last:    %v\nwritten last: %v", told, last)
 	}
 }
 

@@ -182,3 +182,26 @@ func TestPagesInSources(t *testing.T) {
 		}
 	}
 }
+
+// TestFilesAreListed: the map of the library has each of its files, and functions
+// are in the files that the page says.
+//
+// Caught: dispatch.go, which was new; readL1, which had moved to another file.
+func TestFilesAreListed(t *testing.T) {
+	all := mustTree(t)
+	page := all.files["docs/reference/architecture.md"]
+	for name := range all.files {
+		if path.Ext(name) == ".go" && path.Dir(name) == "." && !strings.HasSuffix(name, "_test.go") && !strings.Contains(page, "`"+name+"`") {
+			t.Errorf("docs/reference/architecture.md does not have %s", name)
+		}
+	}
+	in := regexp.MustCompile("`(\\w+)` in\\s+`(\\w+\\.go)`").FindAllStringSubmatch(page, -1)
+	for _, m := range in {
+		if !regexp.MustCompile(`(?m)^func (?:\(.*?\) )?` + m[1] + `[(\[]`).MatchString(all.files[m[2]]) {
+			t.Errorf("docs/reference/architecture.md: %s is not in %s", m[1], m[2])
+		}
+	}
+	if len(in) < 10 {
+		t.Errorf("saw %d functions only", len(in))
+	}
+}
