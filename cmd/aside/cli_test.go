@@ -32,7 +32,7 @@ func TestHelp(t *testing.T) {
 		"health":  "Usage: aside health [flags]",
 		"version": "Usage: aside version [flags]",
 	}
-	for _, command := range []string{"", "serve", "load", "demo", "bench", "check", "health", "version"} {
+	for command := range usage {
 		for _, args := range [][]string{{command, "--help"}, {"help", command}} {
 			args = slices.DeleteFunc(args, func(s string) bool { return s == "" })
 			stdout, stderr, code := asideRun(t, narrow, args...)

@@ -12,22 +12,22 @@ import (
 
 // HealthCmd is "aside health".
 type HealthCmd struct {
-	URL     string        `name:"url" help:"Address to ask: /healthz tells that the process answers, /readyz that it also reaches its store." default:"http://127.0.0.1:8000/healthz" env:"ASIDE_HEALTH_URL"`
-	Timeout time.Duration `help:"Longest time for the answer." default:"2s"`
+	URL     string        `name:"url" help:"URL of the health endpoint. /healthz: the process runs. /readyz: the service can answer requests." default:"http://127.0.0.1:8000/healthz" env:"ASIDE_HEALTH_URL"`
+	Timeout time.Duration `help:"Timeout for the request." default:"2s"`
 }
 
 // Help is shown by "aside health --help".
 func (*HealthCmd) Help() string {
-	return `Check the health of a running server once. It is the health check of the
-container image, which has no curl.
+	return `Sends one request to a running server. It is the health check of the container image, which has no
+curl.
 
     aside health
     aside health --url https://127.0.0.1:8000/readyz
 
-The command accepts any TLS certificate, because a server's certificate is
-seldom made for 127.0.0.1. It sends no secrets.
+The command accepts any TLS certificate, because a server's certificate is rarely valid for
+127.0.0.1. It sends no secrets.
 
-The exit code is 0 if the answer is 200, and 1 otherwise.`
+The exit code is 0 if the response is 200, and 1 otherwise.`
 }
 
 // Run sends one request.
@@ -42,13 +42,13 @@ func (c *HealthCmd) Run(ctx context.Context, out io.Writer) error {
 	response, err := transport.RoundTrip(request) // no redirects
 	if err != nil {
 		if errors.Is(err, context.DeadlineExceeded) {
-			return fmt.Errorf("%s did not answer in %s", c.URL, c.Timeout)
+			return fmt.Errorf("%s did not answer within %s", c.URL, c.Timeout)
 		}
 		return fmt.Errorf("%s does not answer: %w", c.URL, err)
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s answers %s", c.URL, response.Status)
+		return fmt.Errorf("%s answered %s", c.URL, response.Status)
 	}
 	_, err = fmt.Fprintln(out, "ok")
 	return err

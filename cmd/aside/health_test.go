@@ -7,9 +7,8 @@ import (
 	"testing"
 )
 
-// The health check of the image: 0 for a server that is well, 1 for one that is not, is
-// not there, says nothing, or points elsewhere. Caught: a redirect that was followed to
-// somebody else's 200.
+// The exit code is 0 for a healthy server. It is 1 for a server that is unhealthy, down or
+// hanging, and for a redirect. Caught: a redirect that was followed to another server's 200.
 func TestHealth(t *testing.T) {
 	hung := make(chan struct{})
 	mux := http.NewServeMux()
@@ -31,9 +30,9 @@ func TestHealth(t *testing.T) {
 	}{
 		{plain.URL + "/healthz", 0, "ok\n"},
 		{secure.URL + "/healthz", 0, "ok\n"},
-		{plain.URL + "/ill", 1, "answers 503"},
-		{plain.URL + "/moved", 1, "answers 302"},
-		{plain.URL + "/hung", 1, "did not answer in 300ms"},
+		{plain.URL + "/ill", 1, "answered 503"},
+		{plain.URL + "/moved", 1, "answered 302"},
+		{plain.URL + "/hung", 1, "did not answer within 300ms"},
 		{gone.URL + "/healthz", 1, "does not answer"},
 		{"http://%", 1, "--url"},
 	} {

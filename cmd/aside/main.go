@@ -27,7 +27,7 @@ type cli struct {
 	Demo    DemoCmd    `cmd:"" help:"Serve generated todos from an embedded store, and print curl commands to try."`
 	Bench   BenchCmd   `cmd:"" help:"Send requests to a server, and report throughput, latency and cache hits."`
 	Check   CheckCmd   `cmd:"" help:"Check running servers for consistency."`
-	Health  HealthCmd  `cmd:"" help:"Check the health of a running server, such as for a container."`
+	Health  HealthCmd  `cmd:"" help:"Check the health of a running server, for example in a container."`
 	Version VersionCmd `cmd:"" help:"Print the version."`
 
 	LogFlags
