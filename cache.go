@@ -19,7 +19,7 @@ import (
 
 // Cache is a typed two-tier cache-aside cache between an application and its
 // primary. Make one with New; all methods are safe for concurrent use. What a
-// reader may see after a write is stated in docs/guarantees.md.
+// reader may see after a write is stated in docs/reference/guarantees.md.
 type Cache[K comparable, V any] struct {
 	opts       Options[K, V]
 	prefix     string // of every key in L2: the 0 is the version of this layout

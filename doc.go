@@ -32,11 +32,11 @@
 // After Write has returned nil, reads of the same process and [Strong] reads
 // anywhere return that write or a newer one. Default reads on other nodes may be
 // answered by their L1 until its invalidation has been delivered, normally
-// milliseconds. docs/guarantees.md in the repository says what is promised,
+// milliseconds. docs/reference/guarantees.md in the repository says what is promised,
 // what is not, and when Redis is down.
 //
 // The names: a stale set is an older value stored over a newer one; lease and
-// fence are described in docs/protocol.md; leases are those of "Scaling Memcache
+// fence are described in docs/reference/protocol.md; leases are those of "Scaling Memcache
 // at Facebook" (Nishtala et al., NSDI 2013), with the token compared by the
 // server when it stores.
 package aside

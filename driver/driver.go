@@ -7,7 +7,7 @@
 //
 // What an entry looks like is up to the cache: a Tier compares and stores bytes. It
 // reads only the head of an entry, to tell the four kinds apart: a value, a
-// confirmed absence, a lease and a fence. docs/protocol.md has the layouts.
+// confirmed absence, a lease and a fence. docs/reference/protocol.md has the layouts.
 package driver
 
 import (

@@ -15,7 +15,7 @@ import (
 // tracking-table-max-keys, or its default, 1,000,000, without the right to CONFIG GET.
 type Tracked = driver.Tracked
 
-// itemBytes is what an item takes, about: see BenchmarkTracked and docs/bounds.md.
+// itemBytes is what an item takes, about: see BenchmarkTracked and docs/reference/bounds.md.
 const itemBytes = 50
 
 const (

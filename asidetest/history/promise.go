@@ -1,6 +1,6 @@
 package history
 
-// Promise is one that docs/guarantees.md makes, or a part of it, and the name of
+// Promise is one that docs/reference/guarantees.md makes, or a part of it, and the name of
 // the checker for it.
 type Promise string
 

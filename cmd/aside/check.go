@@ -40,7 +40,7 @@ func (*CheckCmd) Usage() string { return "--target=URL [--target=URL ...] [flags
 
 // Help is shown by "aside check --help".
 func (*CheckCmd) Help() string {
-	return `Checks whether running nodes keep the guarantees in docs/guarantees.md. Clients read and write a few
+	return `Checks whether running nodes keep the guarantees in docs/reference/guarantees.md. Clients read and write a few
 records through all nodes at the same time. The check compares the result of every read with the
 writes that were acknowledged before it.
 
@@ -95,7 +95,7 @@ func promiseNames() []string {
 	return names
 }
 
-// promiseName removes the number that a promise has in docs/guarantees.md: "P2 strong
+// promiseName removes the number that a promise has in docs/reference/guarantees.md: "P2 strong
 // reads" becomes "strong-reads".
 func promiseName(p history.Promise) string {
 	words := strings.Fields(string(p))

@@ -3,7 +3,7 @@
 // a lease or a fence, whatever its bytes.
 //
 // The layouts are part of the wire protocol between releases; the Lua scripts
-// of the Redis tier read the same bytes. See docs/protocol.md.
+// of the Redis tier read the same bytes. See docs/reference/protocol.md.
 package envelope
 
 import (

@@ -171,7 +171,7 @@ func TestPagesInSources(t *testing.T) {
 	named := regexp.MustCompile(`\bdocs/[\w./-]+\.md\b`)
 	for name, text := range all.files {
 		switch path.Ext(name) {
-		case ".sh", ".pml", ".lua", ".yaml":
+		case ".go", ".sh", ".pml", ".lua", ".yaml":
 		default:
 			continue
 		}

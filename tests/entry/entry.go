@@ -1,5 +1,5 @@
 // Package entry makes and reads the bytes that a cache keeps in L2, for tests
-// that forge them or look at them. docs/protocol.md describes them.
+// that forge them or look at them. docs/reference/protocol.md describes them.
 package entry
 
 import (

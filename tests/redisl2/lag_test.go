@@ -69,7 +69,7 @@ func (s lagSite) recovered() {
 const lagKey = "{k}" // of the slot of k
 
 // A failover to a replica that lags loses acknowledged commands. What comes back
-// with that, and for how long, is in docs/guarantees.md.
+// with that, and for how long, is in docs/reference/guarantees.md.
 func TestFailoverToALaggingReplica(t *testing.T) {
 	t.Parallel()
 	testserver.AllRights(t, "without INFO the new master is cleared, and nothing old comes back")

@@ -105,7 +105,7 @@ func (f *fault) bound(size form) time.Duration {
 const comeback = 3 * time.Second
 
 // weak: nodes write without Redis, so other nodes, which reach Redis, learn about these
-// writes late. See "FailOpen during a partition" in docs/guarantees.md.
+// writes late. See "FailOpen during a partition" in docs/reference/guarantees.md.
 func (f *fault) weak() bool { return f.outage && f.policy == open }
 
 // asserted returns the promises that hold under the fault.

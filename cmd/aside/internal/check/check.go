@@ -1,5 +1,5 @@
 // Package check puts running nodes under a load of reads and writes and checks their
-// responses against the promises in docs/guarantees.md.
+// responses against the promises in docs/reference/guarantees.md.
 //
 // Clients read and change the same few records through all nodes, over HTTP. Every write
 // stores its own tag in the record, and its response has the new version. So each read
