@@ -45,7 +45,7 @@ type Options[K comparable, V any] struct {
 	Codec Codec[V]
 
 	// CompressAbove is the size in bytes from which encoded values are
-	// compressed (S2) in L2; default 1024, negative: never.
+	// compressed (Snappy) in L2; default 1024, negative: never.
 	CompressAbove int
 
 	// Version returns the value's version in the primary, which grows with

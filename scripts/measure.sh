@@ -178,7 +178,7 @@ load() {
 	say "load: $name"
 	{ time "$aside" load "$@" >"$tmp/load.out" 2>"$tmp/load.log"; } 2>"$tmp/load.time" ||
 		die "aside load $* failed: $(tail -n 3 "$tmp/load.out" "$tmp/load.log")"
-	report=$(grep 'records read in' "$tmp/load.out")
+	report=$(grep 'records processed in' "$tmp/load.out")
 	echo "| $name | $(echo "$report" | sed 's/.*(\([0-9]*\)\/s).*/\1/') | $(cat "$tmp/load.time") | ${report#*: } | \`aside load $shown\` |"
 }
 head_of_loads() {

@@ -44,7 +44,7 @@ func (*BenchCmd) Usage() string { return "[flags] [-- <serve-flags> ...]" }
 
 // Help is shown by "aside bench --help".
 func (*BenchCmd) Help() string {
-	return `The load test of the tutorial, and one with an HTML report:
+	return `A load test with 100 users and uniform ids, and one with an HTML report:
 
     aside bench --users 100 --spawn-rate 100 --duration 1m \
         --url http://127.0.0.1:8000/todos --ids 1-200000
@@ -53,7 +53,7 @@ func (*BenchCmd) Help() string {
 
 Closed loop: without --rate, each user sends the next request as soon as it has the response, on
 the same connection. So a slow server gets fewer requests. A closed loop shows the maximum
-throughput of a server. Clients that send at a fixed rate would see other percentiles.
+throughput of a server. It hides waiting time: use --rate to see that.
 
 Open loop: with --rate, requests are due at fixed times, however slow the server is. A latency
 starts at the time when the request was due, not when a connection was free. So there is no

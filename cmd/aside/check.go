@@ -40,9 +40,10 @@ func (*CheckCmd) Usage() string { return "--target=URL [--target=URL ...] [flags
 
 // Help is shown by "aside check --help".
 func (*CheckCmd) Help() string {
-	return `Checks whether running nodes keep the guarantees in docs/reference/guarantees.md. Clients read and write a few
-records through all nodes at the same time. The check compares the result of every read with the
-writes that were acknowledged before it.
+	return `Checks whether running nodes keep their guarantees, P1 to P6 in
+https://github.com/asidecache/aside/blob/main/docs/reference/guarantees.md. Clients read and write
+a few records through all nodes at the same time. The check compares the result of every read with
+the writes that were acknowledged before it.
 
     aside check --target http://127.0.0.1:8001 --target http://127.0.0.1:8002 \
         --duration 60s --clients 32 --keys 8 --writes 10%
@@ -53,9 +54,9 @@ them at the end, also after Ctrl-C. It does not touch other records.
 The clients send reads of both levels. A default read can be answered by any tier, and may be stale
 for a moment. A strong read (Cache-Control: no-cache) must not be stale. The report shows how many
 reads were stale, and by how much. For each broken guarantee it shows the shortest part of the
-history that proves the violation. It also lists errors. Errors do not count as violations. (Nodes
-without Redis refuse strong reads above their --max-strong-loads.) If the outcome of a write is
-unknown, both outcomes are accepted.
+history that proves the violation. It also lists errors. Errors do not count as violations: a node
+may refuse strong reads, for example, if they need more store reads than its --max-strong-loads. If
+the outcome of a write is unknown, both outcomes are accepted.
 
 Progress goes to standard error, the report to standard output. Ctrl-C ends the run early. The
 operations until then are still checked and reported.

@@ -59,8 +59,12 @@ func (c *DemoCmd) fill(ctx context.Context, log *slog.Logger, out io.Writer) (n 
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	if n, err = store.Count(ctx); err != nil || n > 0 {
-		return n, err
+	if n, err = store.Count(ctx); err != nil {
+		return 0, err
+	}
+	if n > 0 {
+		fmt.Fprintf(out, "The store has %d todos already. --count and --seed are not used.\n", n)
+		return n, nil
 	}
 	report, err := load.Run(ctx, store, load.NewGenerator(c.Count, c.Seed), load.Options{})
 	if err != nil {
@@ -77,9 +81,11 @@ const whatToTry = `Try these commands in another terminal:
   curl -i URL/todos/1
       The same request again is a hit: "aside; hit; detail=L1".
   curl -i -H 'Cache-Control: no-cache' URL/todos/1
-      A strong read skips the memory: "aside; fwd=request; detail=load".
+      A strong read skips the memory: "aside; fwd=request; detail=load", or with
+      --redis a look into Redis: "aside; hit; detail=L2".
   curl -i -X PATCH -H 'Content-Type: application/json' -d '{"name":"Changed"}' URL/todos/1
-      A write. The next read shows the new name, with a new ETag.
+      A write. The next read shows the new name. The ETag is new if the name was
+      another one before.
   curl -i URL/todos/nothing
       404. Send it twice: the second answer is from memory, "hit; detail=L1/negative".
 

@@ -27,7 +27,7 @@ curl.
 The command accepts any TLS certificate, because a server's certificate is rarely valid for
 127.0.0.1. It sends no secrets.
 
-The exit code is 0 if the response is 200, and 1 otherwise.`
+The exit code is 0 if the response is 200, 1 if it is not, and 2 for a mistake in the command line.`
 }
 
 // Run sends one request.

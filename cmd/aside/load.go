@@ -58,7 +58,7 @@ Fields with unusual values are reported, such as a number instead of a text, or 
 year 9999. The load converts them as the service does when it shows them.
 
 The records are written to the store, not through the cache. A running server may still answer "not
-found" for an id that it has looked up before, until its negative entry expires.
+found" for an id that it has looked up before, for up to --negative-ttl (30s).
 
 The exit code is 0 if every record is in the store, 1 if not, 2 for a mistake in the command line,
 and 130 after an interrupt.`

@@ -98,7 +98,7 @@ func TestLoadGenerated(t *testing.T) {
 	dir := t.TempDir()
 	for _, want := range []string{"2500 inserted, 0 already there", "0 inserted, 2500 already there"} {
 		out, progress, err := loaded(t, t.Context(), dir, nil, "--count", "2500", "--seed", "3")
-		if err != nil || !strings.Contains(out, want) || !strings.Contains(out, "2500 records read") {
+		if err != nil || !strings.Contains(out, want) || !strings.Contains(out, "2500 records processed") {
 			t.Errorf("got %q and %v, want %q", out, err, want)
 		}
 		if !strings.Contains(progress, "into embedded store") {

@@ -72,7 +72,7 @@ func (r Report) Rate() float64 {
 }
 
 func (r Report) String() string {
-	s := fmt.Sprintf("%d records read in %.1f s (%.0f/s): %d inserted, %d already there, %d faulty",
+	s := fmt.Sprintf("%d records processed in %.1f s (%.0f/s): %d inserted, %d already there, %d faulty",
 		r.Read, r.Elapsed.Seconds(), r.Rate(), r.Inserted, r.Existing, r.Faulty)
 	if r.Unsettled > 0 {
 		s += fmt.Sprintf(", %d with unknown outcome", r.Unsettled)

@@ -282,7 +282,7 @@ func TestRunUsesItsClock(t *testing.T) {
 	if report.Elapsed != 6*time.Second || report.Rate() != 5 {
 		t.Errorf("got %v and %v/s, want 6s and 5/s", report.Elapsed, report.Rate())
 	}
-	if want := "30 records read in 6.0 s (5/s): 30 inserted, 0 already there, 0 faulty"; report.String() != want {
+	if want := "30 records processed in 6.0 s (5/s): 30 inserted, 0 already there, 0 faulty"; report.String() != want {
 		t.Errorf("got %q, want %q", report, want)
 	}
 	second := out.progress[2] // after the one at the start
