@@ -196,7 +196,6 @@ func (f *CacheFlags) open(name string, log *slog.Logger, hooks func(*aside.Optio
 		return nil, func(context.Context) error { return nil }, nil
 	}
 	o := f.options(name, log)
-	hooks(&o)
 	closeRedis := func() {}
 	var l2 *redisl2.Store
 	if f.Redis != "" {
@@ -209,6 +208,7 @@ func (f *CacheFlags) open(name string, log *slog.Logger, hooks func(*aside.Optio
 		}
 		o.L2, closeRedis = l2, l2.Close
 	}
+	hooks(&o)
 	if cache, err = aside.New(o); err != nil {
 		closeRedis()
 		return nil, nil, err

@@ -275,6 +275,9 @@ func (c *ServeCmd) run(ctx context.Context, log *slog.Logger, ready func(url str
 	times := asideprom.NewTimes(cacheLabel)
 	cache, closeCache, err := c.CacheFlags.open(name, log, func(o *aside.Options[string, todo.Todo]) {
 		o.OnLoad, o.OnL2 = times.OnLoad, times.OnL2
+		if o.L2 != nil {
+			registry.MustRegister(asideprom.NewL2Collector(cacheLabel, o.L2))
+		}
 	})
 	if err != nil {
 		return err

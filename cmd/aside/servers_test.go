@@ -73,6 +73,17 @@ func TestTutorialDefectRedisDownIsAnOutage(t *testing.T) {
 	}
 }
 
+// /metrics shows what Redis remembers for client-side caching, whose limit empties
+// the memory of all servers.
+func TestTrackedKeysAreExported(t *testing.T) {
+	redis := testserver.Redis(t)
+	testserver.AllRights(t, "the limit is read with CONFIG")
+	p := start(t, nil, "serve", "--data", t.TempDir(), "--redis", redis.URL())
+	testserver.Eventually(t, 10*time.Second, "the figures are there", func() bool {
+		return strings.Contains(p.do("GET", "/metrics", "").body, `aside_l2_tracked_keys_limit{l2="todos"} 1e+06`)
+	})
+}
+
 // The tutorial's service accepts any key in Redis with the name of the id as a todo.
 func TestTutorialDefectForeignKeyServed(t *testing.T) {
 	redis := testserver.Redis(t)

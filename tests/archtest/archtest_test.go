@@ -106,6 +106,7 @@ func TestReach(t *testing.T) {
 			"they change the flags of a program that links them"},
 		{".", []string{path("redisl2"), path("asideprom"), path("asidetest"), path("cmd"), path("tests")},
 			"adapters and the service import the library, never the reverse"},
+		{"driver", []string{module}, "the library and every L2 import it"},
 		{"redisl2", []string{mongo, bbolt, prometheus, path("cmd"), path("tests"), path("asideprom"), "testing"}, "no adapter knows another"},
 		{"asideprom", []string{redis, mongo, bbolt, path("cmd"), path("tests"), path("redisl2"), "testing"}, "no adapter knows another"},
 		{service + "httpapi", []string{path(service + "boltstore"), path(service + "mongostore"), path("redisl2"), redis, mongo, bbolt},
