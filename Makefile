@@ -9,9 +9,8 @@ help: ## this list
 test: bootstrap ## install or build what the tests need, then run all tests
 	scripts/test.sh
 
-check: lint ## what CI runs
-	RACE=1 $(MAKE) test
-	scripts/fuzz.sh
+check: ## all that CI runs (.ci/run names its parts)
+	.ci/run
 
 lint: ## formatting, vet, staticcheck, govulncheck, generated files, go.mod, compose.yaml
 	scripts/lint.sh

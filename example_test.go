@@ -46,7 +46,7 @@ func Example() {
 		w.Publish(7, User{"Grace"}) // optional: the next read finds it
 		return nil
 	}, 7)
-	u, _ = users.Get(ctx, 7, loader) // every node sees the write
+	u, _ = users.Get(ctx, 7, loader) // sees the write
 	fmt.Println(u.Name, err)
 
 	_, err = users.Get(ctx, 8, loader)

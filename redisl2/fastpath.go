@@ -41,8 +41,8 @@ const fewest = 4
 
 // fastGet answers those requests whose keys have a value. The ping before them
 // refuses on a replica, and on a server that began anew, whose values may be old, as
-// acquire.lua does. A cluster
-// has it for the script alone: each of its servers would have to be asked.
+// acquire.lua does. A cluster always uses the script: otherwise each of its servers
+// would have to be asked.
 func (s *Store) fastGet(ctx context.Context, c rueidis.Client, reqs []driver.LeaseRequest, out []driver.Grant) (left []int) {
 	if len(reqs) < fewest || c.Mode() == rueidis.ClientModeCluster {
 		return every(len(reqs))
