@@ -130,7 +130,7 @@ func TestLoadsInACircleOfTwoCaches(t *testing.T) {
 func TestLoadsThatDoNotCloseACircle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNode(t, newPrimary("c", "alone"), &asidetest.Server{})
-		all := meet(2)
+		all, leads := meet(2), make(chan struct{})
 		get := func(k string, f func(ctx context.Context) error) func(context.Context) error {
 			return func(ctx context.Context) error {
 				_, err := n.Get(ctx, k, aside.LoaderFunc[string, rec](func(ctx context.Context, _ string) (rec, error) { return rec{}, f(ctx) }))
@@ -146,10 +146,12 @@ func TestLoadsThatDoNotCloseACircle(t *testing.T) {
 				if _, err := n.Get(ctx, "a", n.p); !errors.Is(err, aside.ErrNestedLoad) {
 					t.Errorf("b reads a: %v", err)
 				}
+				close(leads)
 				_, err := n.Get(ctx, "c", slow)
 				return err
 			}),
 			get("d", func(ctx context.Context) error {
+				<-leads // or d would load a and b itself
 				_, err := n.GetMany(ctx, []string{"c", "a", "b"}, aside.BulkLoaderFunc[string, rec](func(_ context.Context, ks []string) (map[string]rec, error) {
 					return map[string]rec{"a": {}, "b": {}, "c": {}}, nil
 				}))
