@@ -17,9 +17,9 @@ import (
 	"github.com/asidecache/aside/internal/outbox"
 )
 
-// Cache is a typed two-tier cache-aside cache between an application and its
-// primary. Make one with New; all methods are safe for concurrent use. What a
-// reader may see after a write is stated in docs/reference/guarantees.md.
+// Cache is a typed cache with two tiers between an application and its primary. Make
+// one with New. All methods are safe for concurrent use. docs/reference/guarantees.md
+// says what a reader may see after a write.
 type Cache[K comparable, V any] struct {
 	opts       Options[K, V]
 	prefix     string // of every key in L2: the 0 is the version of this layout
@@ -58,7 +58,8 @@ type Cache[K comparable, V any] struct {
 	}
 }
 
-// New makes a cache, or reports every fault of opts at once. Close it when done.
+// New makes a cache. It reports all faults of opts at once. Call Close when you no
+// longer need the cache.
 func New[K comparable, V any](opts Options[K, V]) (*Cache[K, V], error) {
 	custom := opts.Key != nil
 	opts, err := opts.withDefaults()
@@ -100,16 +101,16 @@ func New[K comparable, V any](opts Options[K, V]) (*Cache[K, V], error) {
 type Level uint8
 
 const (
-	// Default may be answered by L1. It sees every write acknowledged by this
-	// process, and those of others once their invalidation has been delivered.
+	// Default: L1 may answer. The read sees every write that this process has
+	// acknowledged, and writes of other processes when their invalidation has arrived.
 	Default Level = iota
-	// Strong sees every write through a Cache of this name that was
-	// acknowledged, on any node, before the read began. It passes L1 over and
-	// asks L2, or the primary where there is no L2 to ask.
+	// Strong: the read sees every write through a Cache of this name that any node
+	// acknowledged before the read began. It skips L1 and asks L2, or the primary if L2
+	// is unavailable.
 	Strong
 )
 
-// Source says where an answer came from.
+// Source is where an answer came from.
 type Source uint8
 
 const (
@@ -131,14 +132,14 @@ func (s Source) String() string {
 	return "none"
 }
 
-// Miss says why a read was answered by the primary.
+// Miss is why the primary answered a read.
 type Miss uint8
 
 const (
-	MissNone      Miss = iota // it was not
-	MissAbsent                // no tier had the record; the answer is stored, unless a write came
+	MissNone      Miss = iota // the primary was not asked
+	MissAbsent                // no tier had the record; the answer is stored, unless a write came between
 	MissFenced                // a write of the record is under way, or its outcome is unknown
-	MissDegraded              // L2 could not be asked
+	MissDegraded              // L2 is unavailable
 	MissLeaseWait             // another node's load took longer than Options.LeaseWait
 	MissTooLarge              // the record is larger than Options.MaxEntrySize
 	MissNoL2                  // the cache has no L2, and L1 did not have the record
@@ -162,7 +163,7 @@ func (m Miss) String() string {
 	return "none"
 }
 
-// Info says how a read was answered.
+// Info is how a read was answered.
 type Info struct {
 	Source    Source
 	Coalesced bool   // another read's lookup or load was shared
@@ -175,21 +176,20 @@ type Info struct {
 	LoadTime time.Duration // spent in the loader, its wait for a slot included
 }
 
-// Result is a value and how it was found.
+// Result is the answer of a read.
 type Result[V any] struct {
 	Value V
 	Info
-	// Err is the key's own failure, or ErrNotFound for a confirmed absence.
+	// Err is the error of this key. It is ErrNotFound if there is no such record.
 	Err error
 }
 
-// Get returns the value for key, from L1, from L2, or from loader on a miss,
-// in which case both tiers are filled (read-through). A confirmed absence is
-// ErrNotFound. It returns early, with ctx's error, when ctx ends; the load then
-// goes on for whoever else waits for it.
+// Get returns the value of key from L1 or L2. On a miss it calls loader, and the
+// cache then fills both tiers. If there is no such record, the error is ErrNotFound.
+// When ctx ends, Get returns its error at once. A load that has begun goes on.
 //
-// A hit in L1 allocates nothing; make the loader once rather than for each call
-// to keep it so.
+// A hit in L1 allocates nothing. Make the loader once, not for each call, so that the
+// loader does not allocate either.
 func (c *Cache[K, V]) Get(ctx context.Context, key K, loader Loader[K, V]) (V, error) {
 	if e, ok := c.l1.Get(key); ok {
 		if e.Negative() {
@@ -202,8 +202,8 @@ func (c *Cache[K, V]) Get(ctx context.Context, key K, loader Loader[K, V]) (V, e
 	return r.Value, r.Err
 }
 
-// Read is Get at a level, and tells how the answer was found. The error is the
-// Result's Err.
+// Read is Get with a level. The Result also says where the answer came from. The
+// error is the same as Result.Err.
 func (c *Cache[K, V]) Read(ctx context.Context, key K, loader Loader[K, V], level Level) (Result[V], error) {
 	if level == Default {
 		if r, ok := c.readL1(key); ok {
@@ -214,10 +214,10 @@ func (c *Cache[K, V]) Read(ctx context.Context, key K, loader Loader[K, V], leve
 	return r, r.Err
 }
 
-// GetMany returns the values of those keys that exist, with one call of loader for
-// all misses together, and further ones for keys that another node was loading and
-// failed to. If any key failed, the error is a KeyErrors with each
-// of them, beside the values of the others. Keys may repeat.
+// GetMany returns the values of the keys that exist. It calls loader once for all
+// misses together, and again for keys that another node was loading but did not
+// fill. If keys failed, the error is a KeyErrors that contains them, and the map has
+// the values of the other keys. Keys may repeat.
 func (c *Cache[K, V]) GetMany(ctx context.Context, keys []K, loader BulkLoader[K, V]) (map[K]V, error) {
 	results, err := c.ReadMany(ctx, keys, loader, Default)
 	values := make(map[K]V, len(results))
@@ -229,9 +229,10 @@ func (c *Cache[K, V]) GetMany(ctx context.Context, keys []K, loader BulkLoader[K
 	return values, err
 }
 
-// Invalidate drops keys whose records were changed elsewhere, without Write,
-// from every tier and node. Call it after the change. If L2 cannot be reached
-// the keys are remembered and, with FailClosed, ErrL2Unavailable is returned.
+// Invalidate drops keys from all tiers and nodes. Call it after their records were
+// changed without Write, such as by another program. If L2 is unavailable, the
+// invalidation is queued; with FailClosed, Invalidate then returns
+// ErrL2Unavailable.
 func (c *Cache[K, V]) Invalidate(ctx context.Context, keys ...K) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -274,8 +275,9 @@ func (c *Cache[K, V]) Invalidate(ctx context.Context, keys ...K) error {
 	return nil
 }
 
-// Clear drops every entry of this cache, of all schema versions, from all tiers.
-// It scans L2, which takes time in proportion to all that is there; ctx bounds it.
+// Clear drops all entries of this cache, of all schema versions, from all tiers. It
+// scans L2, so it takes time in proportion to the number of all keys there. ctx
+// limits that time.
 func (c *Cache[K, V]) Clear(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -295,10 +297,10 @@ func (c *Cache[K, V]) Clear(ctx context.Context) error {
 	return nil
 }
 
-// Close ends the cache: new calls return ErrClosed, running loads and writes are
-// waited for until ctx ends and then given up, and L2 is told of what it does
-// not know yet. It returns an error if something had to be given up. It does
-// not close L2. A second Close waits for the first, and returns the same.
+// Close closes the cache, but not L2. New calls return ErrClosed. Close waits for
+// running loads and writes and delivers queued invalidations, until ctx ends; it
+// returns an error if something was left. A second Close waits for the first and
+// returns the same error.
 func (c *Cache[K, V]) Close(ctx context.Context) error {
 	if c.inflight.close() {
 		defer close(c.closed)

@@ -7,22 +7,22 @@ import (
 	"errors"
 )
 
-// Codec turns values into bytes for L2 and back. It must be safe for concurrent
-// use, and Decode must not keep or change data.
+// Codec encodes values for L2 and decodes them. It must be safe for concurrent use.
+// Decode must not keep or change data.
 //
-// ID is stored with every entry: an entry of another codec counts as a miss and
-// is replaced. IDs below 64 are for this package; use others for your own, and
-// a new one (or a new Options.SchemaVersion) when the encoding changes.
+// ID is stored with every entry. An entry with the ID of another codec is a miss and
+// is replaced. IDs below 64 are reserved for this package. Use a new ID, or a new
+// Options.SchemaVersion, when the encoding changes.
 type Codec[V any] interface {
 	ID() byte
 	Encode(v V) ([]byte, error)
 	Decode(data []byte) (V, error)
 }
 
-// JSON is the default codec, encoding/json. Its ID is 1. It leaves out fields that are
-// unexported or have the tag json:"-", and what a V holds as any comes back as the
-// type that JSON has for it: an int as a float64, a struct as a map. It refuses null for a V that
-// it would not have encoded so.
+// JSON is the default codec. It uses encoding/json, and its ID is 1. It leaves out
+// unexported fields and fields with the tag json:"-". A value in a field of type any
+// comes back as the type that encoding/json chooses: an int as a float64, a struct as
+// a map. JSON does not decode null, unless V itself is encoded as null.
 type JSON[V any] struct{}
 
 // ID implements Codec.
@@ -44,8 +44,8 @@ func (c JSON[V]) Decode(data []byte) (v V, err error) {
 func isNull(data []byte) bool { return string(bytes.TrimSpace(data)) == "null" }
 
 // Binary is a codec for types with an encoding of their own, such as generated
-// ones: Binary[Todo, *Todo] where *Todo has MarshalBinary and UnmarshalBinary. A
-// hit in L2 is mostly its decoding, so a quick one shows. Its ID is 2.
+// types: Binary[Todo, *Todo], if *Todo has MarshalBinary and UnmarshalBinary. Most of
+// the time of a hit in L2 is its decoding, so a fast encoding pays. Its ID is 2.
 type Binary[T any, P interface {
 	*T
 	encoding.BinaryMarshaler

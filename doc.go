@@ -1,42 +1,39 @@
-// Package aside is cache-aside (look-aside) for Go: a typed cache between an
-// application and its primary database, in two tiers, that does not serve what
-// the database no longer holds.
+// Package aside is a typed cache between an application and its primary database
+// (cache-aside, also called look-aside). It has two tiers: L1 in the process, and L2
+// in Redis, which all nodes share. After a write has returned, no stale value is
+// stored in either tier.
 //
 //	cache, err := aside.New(aside.Options[string, Todo]{Name: "todos", L2: redis})
-//	todo, err := cache.Get(ctx, id, loader) // read-through: L1, then L2, then loader
+//	todo, err := cache.Get(ctx, id, loader) // L1, then L2, then loader
 //
-// L1 lives in the process and keeps decoded values. L2 is shared by all nodes;
-// package redisl2 is the one for Redis. Without L2 the cache is L1 only.
+// L1 keeps decoded values. Package redisl2 is the L2 on Redis. Without L2 the cache
+// has L1 only.
 //
 // # Reads
 //
-// [Cache.Get] asks L1, then L2, then the [Loader], and fills the tiers on the
-// way back. However many callers on however many nodes miss one key, one of
-// them loads it: in the process by sharing a flight, between nodes by a lease
-// in L2. What a load brings back is stored only while its lease still stands.
-// [ErrNotFound] from a loader is an answer and is cached as a negative entry.
-// [Cache.Read] does the same at a [Level], and says in [Info] where the answer
-// came from; [Cache.GetMany] and [Cache.ReadMany] read several keys with one
-// load for all misses.
+// [Cache.Get] asks L1, then L2, then the [Loader], and fills both tiers. If many
+// callers miss the same key, only one of them loads it: callers in one process share
+// the load, and nodes agree by a lease in L2. A loaded value is stored only while its
+// lease stands. If a loader returns [ErrNotFound], that is an answer, and the cache
+// stores it as a negative entry. [Cache.Read] is Get with a [Level]; its [Info] says
+// where the answer came from. [Cache.GetMany] and [Cache.ReadMany] read several keys,
+// with one load for all misses.
 //
 // # Writes
 //
-// [Cache.Write] puts a fence on the keys, runs the function that changes the
-// primary, and lifts the fence. While it stands, readers are answered by the
-// primary and nothing is stored, so nothing that was read before the write can
-// survive it. The function may publish the new record for the next reader.
-// [Cache.Invalidate] is for records that were changed elsewhere.
+// [Cache.Write] puts a fence on the keys, runs the function that changes the primary,
+// and lifts the fence. While the fence stands, the primary answers all reads and
+// nothing is stored. So no value from before the write can be stored after it. The
+// function may publish the new record for the next reader. [Cache.Invalidate] is for
+// records that another program has changed.
 //
 // # What a reader may see
 //
-// After Write has returned nil, reads of the same process and [Strong] reads
-// anywhere return that write or a newer one. Default reads on other nodes may be
-// answered by their L1 until its invalidation has been delivered, normally
-// milliseconds. docs/reference/guarantees.md in the repository says what is promised,
-// what is not, and when Redis is down.
-//
-// The names: a stale set is an older value stored over a newer one; lease and
-// fence are described in docs/reference/protocol.md; leases are those of "Scaling Memcache
-// at Facebook" (Nishtala et al., NSDI 2013), with the token compared by the
-// server when it stores.
+// After Write has returned nil, reads of the same process and [Strong] reads of all
+// nodes return that write or a newer one. Default reads of other nodes may return the
+// old value until the invalidation arrives, normally for milliseconds.
+// docs/reference/guarantees.md in the repository lists what is promised, what is not,
+// and what happens when Redis is down. docs/reference/protocol.md describes leases and
+// fences. Leases are those of "Scaling Memcache at Facebook" (Nishtala et al., NSDI
+// 2013); here the server compares the lease's token when it stores a value.
 package aside

@@ -10,9 +10,9 @@ import (
 
 // Answers and failures of reads.
 var (
-	// ErrNotFound is how a Loader says that the primary has no such record. It
-	// is an answer, not a failure: it is cached as a negative entry, and reads
-	// return it from then on without asking the primary.
+	// ErrNotFound: the primary has no such record. A Loader returns it. It is an
+	// answer, not a failure: the cache stores it as a negative entry, and later reads
+	// return it without asking the primary.
 	ErrNotFound = errors.New("aside: not found")
 
 	// ErrOverloaded: as many loads run as Options.MaxLoads allows, and as many
@@ -22,35 +22,36 @@ var (
 	// ErrLoadPanicked matches a *PanicError of a loader.
 	ErrLoadPanicked = errors.New("aside: loader panicked")
 
-	// ErrNestedLoad: a loader reads a key whose load waits for this one, by itself or
-	// through others, or loads are nested too deeply. The read would never end.
+	// ErrNestedLoad: a loader reads a key whose own load waits for this loader,
+	// directly or through other loads, so the read would never end. Or loads are nested
+	// too deeply.
 	ErrNestedLoad = errors.New("aside: nested load")
 
-	// ErrKey: a key is not equal to itself, such as NaN. What is kept for such a
-	// key cannot be found again.
+	// ErrKey: a key is not equal to itself, such as NaN. A cache could never find its
+	// entry again.
 	ErrKey = errors.New("aside: key is not equal to itself")
 )
 
 // Failures of writes.
 var (
-	// ErrL2Unavailable: the L2 tier could not be reached and the policy is
-	// FailClosed. From Write it means that the write function did not run.
+	// ErrL2Unavailable: L2 is unavailable and the policy is FailClosed. If Write
+	// returns it, the write function did not run.
 	ErrL2Unavailable = errors.New("aside: L2 unavailable")
 
-	// ErrUnacknowledged: the write function succeeded, but L2 did not confirm
-	// that the key was released. Its fence should stand until it ends, or until
-	// the release, which is queued, gets through; but an L2 that failed in the
-	// middle of the write may have lost it, and then another node may read an
-	// older value. Only with FailClosed.
+	// ErrUnacknowledged: the write function succeeded, but L2 did not confirm the
+	// release of the key. The release is queued. Until it is delivered, or the fence
+	// ends, the fence normally protects the key. But if L2 failed during the write, it
+	// may have lost the fence, and another node may read an older value. Only FailClosed
+	// returns this error.
 	ErrUnacknowledged = errors.New("aside: write applied but not acknowledged by L2")
 
 	// ErrAborted matches an error marked with Aborted.
 	ErrAborted = errors.New("aside: write aborted")
 )
 
-// Errors of an L2 that has answered. They are those of package driver, under the
-// names by which an application finds them: in what Clear and a failed Write return,
-// and in what Options.OnL2 is told. Neither opens the circuit breaker.
+// Errors of an L2 that has answered. They are the errors of package driver. An
+// application gets them from Clear, from a failed Write, and in Options.OnL2. They do
+// not open the circuit breaker.
 var (
 	// ErrL2Key: L2 failed for this key alone, because of what is stored under it.
 	// Whether something was changed is unknown.
@@ -64,9 +65,9 @@ var (
 // ErrClosed is returned by every method of a Cache after Close.
 var ErrClosed = errors.New("aside: cache closed")
 
-// PanicError is what callers receive when a loader, or another function of the
-// application that the cache called, panicked. Of a loader it matches
-// ErrLoadPanicked.
+// PanicError is returned if a function of the application panicked that the cache
+// has called: a loader, a codec, or another option. If it was a loader, the error
+// matches ErrLoadPanicked.
 type PanicError struct {
 	Callback string // "loader", or the option: "Codec.Decode", "Key", ...
 	Value    any
@@ -88,11 +89,11 @@ func (e *PanicError) Unwrap() error {
 	return err
 }
 
-// Aborted marks an error of a write function as definite: the primary refused
-// the write and will not apply it later (a conflict, a failed validation, a
-// missing record). The key is then readable again at once. Any other error
-// counts as an unknown outcome: the fence stays until it expires, since the
-// primary may still apply the write. Aborted(nil) is nil.
+// Aborted marks an error of a write function as definite: the primary has refused
+// the write and will not apply it later, such as for a conflict, a failed validation
+// or a missing record. The key can then be cached again at once. After any other
+// error the outcome is unknown, since the primary may still apply the write, and the
+// fence stays until it expires. Aborted(nil) is nil.
 func Aborted(err error) error {
 	if err == nil {
 		return nil
@@ -106,9 +107,9 @@ func (e *abortedError) Error() string        { return e.err.Error() }
 func (e *abortedError) Unwrap() error        { return e.err }
 func (e *abortedError) Is(target error) bool { return target == ErrAborted }
 
-// KeyErrors tells which keys of a bulk read failed, and why. A BulkLoader may
-// return one to fail some keys and answer the others; GetMany returns one
-// whenever at least one key failed.
+// KeyErrors contains the keys of a bulk read that failed, with their errors. A
+// BulkLoader may return it to fail some keys and answer the others. GetMany returns
+// it if at least one key failed.
 type KeyErrors[K comparable] map[K]error
 
 func (e KeyErrors[K]) Error() string {

@@ -4,17 +4,15 @@ import "context"
 
 // Loader reads one record from the primary.
 //
-// Load must return the current record for key, read from the primary and not
-// from a replica that lags, or ErrNotFound (alone or wrapped) if there is none.
-// What it returns must depend on key alone: calls for one key at one time share
-// one Load, so two loaders that differ for a key would answer for each other.
-// The value is shared by all callers and kept in L1; nobody may change it.
+// Load returns the current record of key, or ErrNotFound (alone or wrapped) if
+// there is none. It must read the primary, not a replica that lags. The result must
+// depend on key alone: concurrent calls for one key share one Load, so one caller may
+// get what the loader of another returned. All callers share the value, and L1 keeps
+// it: nobody may change it.
 //
-// ctx carries the values of the call that started the load but neither its
-// deadline nor its cancellation, since others wait for the same load; its
-// deadline is Options.LoadTimeout.
-// A panic reaches the
-// callers as a *PanicError.
+// ctx has the values of the call that started the load, but not its deadline and not
+// its cancellation, because others may wait for the same load. Its deadline is
+// Options.LoadTimeout. If Load panics, the callers get a *PanicError.
 type Loader[K comparable, V any] interface {
 	Load(ctx context.Context, key K) (V, error)
 }
@@ -25,12 +23,12 @@ type LoaderFunc[K comparable, V any] func(ctx context.Context, key K) (V, error)
 // Load calls f.
 func (f LoaderFunc[K, V]) Load(ctx context.Context, key K) (V, error) { return f(ctx, key) }
 
-// BulkLoader reads several records from the primary in one go, under the rules
-// of Loader.
+// BulkLoader reads several records from the primary at once. The rules of Loader
+// apply.
 //
-// A key that is missing in the returned map, without an error, does not exist.
-// To fail single keys return a KeyErrors beside the map; any other error fails
-// every key that is not in the map.
+// A key that is not in the returned map does not exist, if there is no error. To fail
+// single keys, return a KeyErrors with the map. Any other error fails every key that
+// is not in the map.
 type BulkLoader[K comparable, V any] interface {
 	LoadMany(ctx context.Context, keys []K) (map[K]V, error)
 }

@@ -11,169 +11,169 @@ import (
 	"github.com/asidecache/aside/driver"
 )
 
-// Options of a cache. The zero value works: it is an L1-only cache of 10,000
-// entries. New reports all faults at once.
+// Options configures a cache. The zero value works: it makes a cache of 10,000
+// entries in L1, without L2. New reports all faults at once.
 //
-// Durations: zero means the default, and a negative one switches the feature
-// off where that is said, and is a fault elsewhere.
+// A duration of zero means the default. A negative duration switches a feature off
+// where its comment says so, and is a fault elsewhere.
 type Options[K comparable, V any] struct {
-	// Name is the cache's namespace: two caches with different names never
-	// read each other's entries. Letters, digits, '.', '_' and '-'; required
-	// with L2.
+	// Name is the namespace of the cache. Caches with different names never read
+	// each other's entries. It may contain letters, digits, '.', '_' and '-'. It is
+	// required with L2.
 	Name string
 
 	// SchemaVersion is stored with every value in L2. Raise it when the shape of V
-	// changes: to a release with another SchemaVersion a value is a miss, and is
-	// replaced. Keys, fences, leases and invalidations are common to all versions,
-	// so two releases side by side see each other's writes.
+	// changes. A value with another SchemaVersion is a miss and is replaced. Keys,
+	// fences, leases and invalidations are the same for all versions, so two versions
+	// of a program that run side by side see each other's writes.
 	SchemaVersion uint32
 
-	// L2 is the tier that all nodes share, for example a *redisl2.Store. Without it
-	// (nil) there is only L1, which is coherent within this process alone.
+	// L2 is the tier that all nodes share, for example a *redisl2.Store. If it is
+	// nil, there is only L1, which is coherent within this process alone.
 	L2 driver.Tier
 
-	// Key makes the part of the L2 key that stands for k; it must be different
-	// for different keys. The default works for strings and integers. With a
-	// Key of your own, ParseKey must be its inverse, since invalidations name
-	// the keys as L2 does; it is not needed without L1 or L2.
+	// Key returns the part of the L2 key that stands for k. It must return different
+	// strings for different keys. The default works for strings and integers.
+	// ParseKey is the inverse of Key. It is required with a Key of your own, because
+	// invalidations contain the L2 key. It is not needed without L1 or without L2.
 	Key      func(k K) string
 	ParseKey func(s string) (K, error)
 
-	// Codec encodes values for L2; default JSON, which leaves out unexported fields and
-	// those with the tag json:"-": such a V needs a codec of its own, or its answers
-	// depend on the tier.
+	// Codec encodes values for L2. The default is JSON, which leaves out unexported
+	// fields and fields with the tag json:"-". If V has such fields, use another codec:
+	// otherwise a value from L2 differs from a value that was just loaded.
 	Codec Codec[V]
 
-	// CompressAbove is the size in bytes from which encoded values are
-	// compressed (Snappy) in L2; default 1024, negative: never.
+	// CompressAbove is the size in bytes from which encoded values are compressed
+	// (Snappy) in L2. Default 1024. Negative: never.
 	CompressAbove int
 
-	// Version returns the value's version in the primary, which grows with
-	// every change of the record; 0: not known. Optional. With it an entry of L2 that
-	// is older than the one in L1 is replaced, as L2 may hold after a failover or a
-	// restart; a load that is older than the stale value it is to replace is not
-	// stored; and Info tells the version.
+	// Version returns the version of the value in the primary. The version must grow
+	// with every change of the record; 0 means not known. It is optional. If it is
+	// set, the cache replaces an L2 entry that is older than the one in L1, such as
+	// after a failover of Redis. It does not store a load that is older than the stale
+	// value it would replace. Info contains the version.
 	Version func(V) uint64
 
-	// Validate reports why a value that was decoded from L2 cannot be the record that
-	// k names; nil if it can. Optional. Whoever can write to L2 decides what Decode is
-	// given: check that the value holds its own key, and what else your program relies
-	// on. An entry that fails is a miss and is replaced, as one is that Codec cannot
-	// decode (Stats.Undecodable). What loaders return, and writes publish, is not
-	// validated.
+	// Validate checks a value that was decoded from L2. It returns why the value
+	// cannot be the record of k, or nil. It is optional. Everybody who can write to L2
+	// can choose what Decode gets, so check that the value contains its own key, and
+	// whatever else your program relies on. An entry that fails is a miss and is
+	// replaced (Stats.Undecodable). Values that loaders return, and values that writes
+	// publish, are not validated.
 	Validate func(k K, v V) error
 
-	// TTL is how long a value lives in L2, and in L1 if there is no L2;
-	// default 5m. It bounds how long a change made behind the cache's back can
-	// go unseen. An entry of L2 that says that it is older than that and StaleFor
-	// together, by more than an hour that the clocks of nodes may differ, is a miss
-	// and is replaced, whatever L2 makes of it; so is one from the future.
+	// TTL is how long a value lives in L2, and in L1 if there is no L2. Default 5m. A
+	// change that was made past the cache goes unseen for this long at most. An L2
+	// entry whose own time stamp says that it is older than TTL plus StaleFor by more
+	// than an hour is a miss and is replaced, even if L2 did not expire it. So is an
+	// entry from more than an hour in the future.
 	TTL time.Duration
 
-	// NegativeTTL is the same for a confirmed absence; default 30s, negative:
-	// absences are not cached.
+	// NegativeTTL is how long the cache remembers that a record does not exist.
+	// Default 30s. Negative: such answers are not cached.
 	NegativeTTL time.Duration
 
-	// Jitter is the fraction (0-1) by which a TTL is shortened at random, so
-	// that entries filled together do not expire together; default 0.1,
-	// negative: none.
+	// Jitter is the fraction (0 to 1) by which a TTL is shortened at random, so that
+	// entries that were filled together do not expire together. Default 0.1.
+	// Negative: none.
 	Jitter float64
 
-	// StaleFor keeps values in L2 for so long after their TTL, to be served,
-	// marked Stale, while loads fail; never to Strong reads. Default 0: not.
+	// StaleFor is how long past its TTL a value may still be served while loads fail
+	// (stale-if-error). Such a result has Stale set. Strong reads never get one. If a load
+	// hangs, the read gets the stale value after LoadTimeout. Default 0: off.
 	StaleFor time.Duration
 
-	// L1Size is the most entries L1 keeps; default 10,000, negative: no L1.
-	// Alternatively, L1MaxCost bounds the sum of L1Cost over the entries. For a
-	// confirmed absence L1Cost is called with the zero V; if it panics then, the
-	// absence costs 1.
+	// L1Size is the maximum number of entries in L1. Default 10,000. Negative: no L1.
+	// Alternatively, L1MaxCost limits the sum of L1Cost over all entries. For a record
+	// that does not exist, L1Cost gets the zero V; if it panics then, the cost is 1.
 	L1Size    int
 	L1MaxCost uint64
 	L1Cost    func(k K, v V) uint32
 
-	// L1TTL is the longest an entry lives in L1; default TTL, but at most 1m
-	// with L2. It is kept to within 10ms.
+	// L1TTL is how long an entry lives in L1. Expiry is accurate to 10 ms. The default
+	// is TTL, but at most 1m with L2.
 	L1TTL time.Duration
 
-	// DegradedL1TTL is the longest an entry lives in L1 that was read while L2
-	// could not be reached, so that nobody will tell of changes to it; default
-	// 1s, negative: such entries are not kept.
+	// DegradedL1TTL is how long an entry lives in L1 that was read while L2 was
+	// unavailable: nobody will report changes of it. Default 1s. Negative: such entries
+	// are not kept.
 	DegradedL1TTL time.Duration
 
-	// LoadTimeout bounds one load, its wait for a free slot included; default
-	// 5s. A lease lives a little longer.
+	// LoadTimeout limits one load, including its wait for a slot. Default 5s. A lease
+	// lives a little longer.
 	LoadTimeout time.Duration
 
-	// LeaseWait is how long a read waits for a record that another node is loading;
-	// default half of LoadTimeout. After it the read loads the record itself and
-	// stores it nowhere. So it bounds what a node costs the others that died while it
-	// loaded.
+	// LeaseWait is how long a read waits for a record that another node is loading.
+	// After it, the read loads the record itself and does not store it. So it also
+	// limits what a node that died during its load costs the others. Default: half of
+	// LoadTimeout.
 	LeaseWait time.Duration
 
-	// MaxLoads is how many calls of loaders run at once; default 64.
-	// MaxQueuedLoads is how many more may wait for a slot before reads fail
-	// with ErrOverloaded; default 1024, negative: none. Loads whose callers have
-	// all left leave the queue. A loader may read through the cache: each level of
-	// such nesting has as many slots of its own.
+	// MaxLoads is how many loaders run at once. Default 64. MaxQueuedLoads is how many
+	// more loads may wait for a slot; above that, reads fail with ErrOverloaded.
+	// Default 1024. Negative: none. A load leaves the queue when all its callers have
+	// left. A loader may read through the cache: each level of nesting has its own
+	// MaxLoads slots.
 	MaxLoads, MaxQueuedLoads int
 
-	// WriteTimeout is the deadline of a write function; default 5s. FenceTTL is
-	// how long a fence stands that nobody lifts: the primary must not apply a
-	// write later than this after the write began. Default WriteTimeout + 5s;
-	// it must be longer than WriteTimeout.
+	// WriteTimeout is the deadline of a write function. Default 5s. FenceTTL is how
+	// long a fence stands if nobody lifts it. The primary must not apply a write later
+	// than FenceTTL after the write began. Default WriteTimeout + 5s. It must be longer
+	// than WriteTimeout.
 	WriteTimeout, FenceTTL time.Duration
 
-	// DefiniteError reports whether an error of a write function says for sure that
-	// the primary refused the write and will not apply it later, as a violated
-	// constraint does, or a connection that was refused. Optional: errors marked with
-	// Aborted are definite without it, and all others leave the outcome unknown, which
-	// keeps the key out of the cache for FenceTTL. A timeout, or a connection that was
-	// lost, is never definite.
+	// DefiniteError reports whether an error of a write function means that the
+	// primary has refused the write and will not apply it later. Examples are a
+	// violated constraint and a refused connection. It is optional. Without it only
+	// errors marked with Aborted are definite. After all others the outcome is
+	// unknown, and the key stays out of the cache for FenceTTL. A timeout or a lost
+	// connection is never definite.
 	DefiniteError func(err error) bool
 
-	// L2Timeout bounds each operation on L2, on up to 1000 keys and 1 MiB; default
+	// L2Timeout limits each operation on L2, for up to 1000 keys and 1 MiB. Default
 	// 100ms.
 	L2Timeout time.Duration
 
-	// MaxEntrySize is the size in bytes, as Codec encodes it, of the largest value
-	// that is kept in L2; default 1 MiB, negative: no bound. A larger one is kept in L1
-	// alone, where each node loads it for itself. A large value takes time on the
-	// connection that small ones use too. It must be below the server's own limit
-	// (proto-max-bulk-len in Redis, at least 1 MiB).
+	// MaxEntrySize is the size in bytes, as encoded by Codec, of the largest value in
+	// L2. Default 1 MiB. Negative: no limit. A larger value is kept in L1 only, and
+	// each node loads it for itself. Large values delay small ones on the same
+	// connection. The limit must be below that of the server (proto-max-bulk-len in
+	// Redis, at least 1 MiB).
 	MaxEntrySize int
 
-	// BreakerFailures is how many operations on L2 must fail in a row for it to
-	// be left alone; default 5. BreakerDelay is the pause before it is tried
-	// again; default 500ms.
+	// BreakerFailures is how many operations on L2 must fail in a row before the
+	// circuit breaker opens and L2 is skipped. Default 5. BreakerDelay is the pause
+	// before L2 is tried again. Default 500ms.
 	BreakerFailures int
 	BreakerDelay    time.Duration
 
-	// OnL2Down says what becomes of writes while L2 cannot be reached.
+	// OnL2Down says what happens to writes while L2 is unavailable.
 	OnL2Down Policy
 
-	// MaxPending is how many keys, written while L2 could not be reached, are
-	// remembered to be invalidated when it can; default 65,536. With more than
-	// that the whole cache is cleared instead.
+	// MaxPending is how many keys the cache remembers that were written while L2 was
+	// unavailable and must be invalidated later. Default 65,536. If there are more,
+	// the whole cache is cleared instead.
 	MaxPending int
 
-	// Logger; default slog.Default().
+	// Logger is where the cache logs to. Default slog.Default().
 	Logger *slog.Logger
 
-	// OnLoad and OnL2, if set, are told of each call of a loader and of each
-	// operation on L2 ("acquire", "fill", "fence", ...), which may be for several
-	// keys and callers, how long it took and how it ended. They are called on the
-	// path of the read or write.
+	// OnLoad is called after each call of a loader, and OnL2 after each operation on L2
+	// ("acquire", "fill", "fence", ...), with its duration and its error. One call may
+	// be for several keys and callers. Both delay the read or write that they are
+	// called for. They are optional.
 	OnLoad func(d time.Duration, err error)
 	OnL2   func(op string, d time.Duration, err error)
 }
 
-// Policy says what becomes of writes while L2 cannot be reached.
+// Policy says what happens to writes while L2 is unavailable.
 type Policy uint8
 
 const (
-	// FailOpen lets writes through without a fence. This node reads the
-	// primary for the keys from then on, and invalidates them when L2 is back;
-	// until then other nodes, if they reach L2, may read older values.
+	// FailOpen lets writes through without a fence. From then on this node reads the
+	// keys from the primary. It invalidates them when L2 is back. Until then, other
+	// nodes that reach L2 may read older values.
 	FailOpen Policy = iota
 	// FailClosed refuses writes with ErrL2Unavailable.
 	FailClosed

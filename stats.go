@@ -8,14 +8,14 @@ import (
 	"github.com/asidecache/aside/internal/outbox"
 )
 
-// Stats is a snapshot of a cache's counters, each since New, and of its state.
-// The counters are read one by one, so they may be off against each other by
-// the operations under way.
+// Stats is a snapshot of the counters of a cache since New, and of its state. The
+// counters are read one after the other, so operations that are running may be in
+// some of them only.
 type Stats struct {
 	HitsL1    uint64 // answered by L1
 	HitsL2    uint64 // answered by L2
-	Misses    uint64 // answered by the primary, by one's own load or a shared one
-	Negatives uint64 // of all answers: confirmed absences
+	Misses    uint64 // answered by the primary, by a load of this read or a shared one
+	Negatives uint64 // of all answers: there is no such record
 	Stale     uint64 // of all answers: values past their TTL, since the load failed
 	Failures  uint64 // reads that returned an error other than ErrNotFound
 
@@ -40,21 +40,22 @@ type Stats struct {
 	Fences        uint64 // keys fenced
 	FencesLost    uint64 // fences that were gone when their write ended
 	Published     uint64 // keys released with the new value
-	Invalidations uint64 // changes told by other nodes
+	Invalidations uint64 // invalidations received from other nodes
 
 	L2Errors    uint64
-	L1Entries   int    // with those that have expired and were not asked for since
+	L1Entries   int    // including those that have expired and were not read since
 	L1Cost      uint64 // see Options.L1Cost; the number of entries without it
 	L1Evictions uint64
-	L1Flushes   uint64 // times L1 was emptied since changes may have been missed
+	L1Flushes   uint64 // how often L1 was emptied, since invalidations may have been missed
 
-	// Degraded: L2 is set but not, or not fully, in use, for DegradedReason.
+	// Degraded: L2 is set, but the cache does not, or not fully, use it.
+	// DegradedReason says why.
 	Degraded       bool
 	DegradedReason string
 	Pending        int // keys to invalidate when L2 is back
-	// PendingOverflows counts the times when more than MaxPending keys would have
-	// been pending, so that the whole cache was cleared instead. Untold counts leases
-	// and fences that could not be remembered to be told to L2 later: they end by
+	// PendingOverflows is how often more than MaxPending keys would have been pending,
+	// so that the whole cache was cleared. Untold is the number of leases and fences
+	// that L2 was not told to remove, because too many were queued. They expire by
 	// themselves.
 	PendingOverflows, Untold uint64
 }
@@ -70,7 +71,7 @@ type counters struct {
 	invalidations, l2Errors, l1Flushes             atomic.Uint64
 }
 
-// Stats returns a snapshot. It is cheap enough to be called every second.
+// Stats returns a snapshot. It is cheap: call it every second if you like.
 func (c *Cache[K, V]) Stats() Stats {
 	n, l := &c.n, c.l1.Stats()
 	s := Stats{

@@ -7,23 +7,23 @@ import (
 	"time"
 )
 
-// WriteTx is a write under way. A write function gets it from Write, and may use it
-// to publish what the primary now holds: the next read then finds that. It must not
-// be used after the function has returned, nor by two goroutines at once. It is not a
-// transaction of the primary.
+// WriteTx is a write that is running. Write passes it to the write function, which
+// may use it to publish the new records, so that the next read finds them in the
+// cache. It must not be used after the function has returned, and not by two
+// goroutines at once. It is not a transaction of the primary.
 type WriteTx[K comparable, V any] struct {
 	published map[K]loaded[V]
 	keys      []K
 	set       map[K]struct{} // of many keys
 }
 
-// Publish offers v, the record as it now stands in the primary, to the readers
-// of key. It is stored if this write alone touched the key; if another
-// overlapped, the key is removed, since nobody knows whose record came last.
-// It panics if key is not one of the write's.
+// Publish offers v to the readers of key. v must be the whole record as the primary
+// has it now. The cache stores v if no other write of the key overlapped with this
+// one. Otherwise it removes the key, because nobody knows which record is the last.
+// Publish panics if key is not one of the keys of the write.
 func (w *WriteTx[K, V]) Publish(key K, v V) { w.publish(key, loaded[V]{v: v}) }
 
-// PublishAbsent does for a deleted record what Publish does for a stored one.
+// PublishAbsent is Publish for a record that was deleted.
 func (w *WriteTx[K, V]) PublishAbsent(key K) { w.publish(key, loaded[V]{err: ErrNotFound}) }
 
 func (w *WriteTx[K, V]) publish(key K, l loaded[V]) {
@@ -55,23 +55,22 @@ func (w *WriteTx[K, V]) has(key K) bool {
 	return ok
 }
 
-// Write changes the records of keys in the primary: it creates, updates or
-// deletes. It fences the keys, so that no node stores what was read before,
-// runs write, and releases them. Once it has returned nil, every Strong read on
-// any node, and every read of this process, returns this write or a newer one.
+// Write creates, updates or deletes the records of keys in the primary. It puts a
+// fence on each key, so that no node stores a value from before the write. Then it
+// calls write, and releases the keys. After Write has returned nil, every Strong read
+// on any node, and every read of this process, returns this write or a newer one.
 //
-// write must apply all changes itself, has until its context's deadline
-// (Options.WriteTimeout) to do so, and may publish the new records. Its error is
-// returned as it is. It decides what happens to the keys: nil, errors marked with
-// Aborted and those that Options.DefiniteError knows release them at once; any
-// other error, or a panic, means that the primary may yet apply the write, so the
-// fence stays until it expires (Options.FenceTTL), and reads go to the primary
-// until then. A caller whose ctx may end in the middle, such as a server whose
-// client hangs up, may prefer context.WithoutCancel: a driver that is cancelled
-// leaves the outcome unknown.
+// write changes the primary, before the deadline of its context
+// (Options.WriteTimeout). It may publish the new records. Write returns the error of
+// write as it is. After nil, after an error marked with Aborted, and after an error
+// for which Options.DefiniteError returns true, the keys are released at once. After
+// any other error, or a panic, the primary may still apply the write: the fences stay
+// until they expire (Options.FenceTTL), and reads go to the primary.
 //
-// If ctx ends before write was called, Write returns ctx's error, and nothing was
-// changed. If L2 cannot be reached, Options.OnL2Down decides.
+// If ctx can end during the write, such as when the client of a server leaves,
+// consider context.WithoutCancel: a database driver that is cancelled leaves the
+// outcome unknown. If ctx ends before write was called, Write returns its error and
+// nothing was changed. If L2 is unavailable, Options.OnL2Down decides.
 func (c *Cache[K, V]) Write(ctx context.Context, write func(ctx context.Context, w *WriteTx[K, V]) error, keys ...K) error {
 	if err := ctx.Err(); err != nil {
 		return err
