@@ -2,9 +2,9 @@
 
 #ifdef FEED
 
-/* The feed that is planned: every node reads the primary's changes in their order and tells Redis of each version. A value
-   older than that is dropped, and any lease; a fence remembers the version, and only a record as new may be published. Then
-   the node drops what its own L1 has, unless that is as new. */
+/* A feed of changes, which the library does not have: every node reads the primary's changes in their order and tells Redis
+   of each version. A value older than that is dropped, and any lease; a fence remembers the version, and only a record as
+   new may be published. Then the node drops what its own L1 has, unless that is as new. */
 inline feed_lua(n, v)
 {
 	look(n);
