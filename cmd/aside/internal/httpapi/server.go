@@ -198,9 +198,9 @@ func (s *Server) route(ex *exchange, w http.ResponseWriter, r *http.Request) str
 		ex.ctx = context.WithoutCancel(ex.ctx)
 	}
 	if s.timeout > 0 {
-		ctx, cancel := context.WithDeadline(ex.ctx, ex.start.Add(s.timeout))
-		defer cancel()
-		ex.ctx = ctx
+		within := withLateDeadline(ex.ctx, ex.start.Add(s.timeout))
+		defer within.stop()
+		ex.ctx = within
 	}
 	s.mux.ServeHTTP(ex, r)
 	pattern := r.Pattern
