@@ -10,31 +10,13 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/asidecache/aside/asidetest/testsync"
 	"github.com/asidecache/aside/tests/testserver"
 )
-
-// lockedBuffer is a buffer that can be read while a process writes to it.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
 
 type benchComparison struct {
 	Base        string
@@ -182,7 +164,7 @@ func TestBenchCompareInterrupted(t *testing.T) {
 	page := filepath.Join(t.TempDir(), "page.html")
 	cmd := command(t, nil, "bench", "--compare", "--data", data, "--ids", "1-500", "--users", "2", "--duration", "300ms", "--rounds", "1000", "--html", page)
 	var out bytes.Buffer
-	progress := &lockedBuffer{}
+	progress := &testsync.Buffer{}
 	cmd.Stdout, cmd.Stderr = &out, progress
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {

@@ -12,6 +12,7 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/asidecache/aside/asidetest/testsync"
 	"github.com/asidecache/aside/cmd/aside/internal/mongodump/dumptest"
 	"github.com/asidecache/aside/cmd/aside/internal/todo"
 	"github.com/asidecache/aside/tests/testserver"
@@ -92,7 +93,7 @@ func TestLoadFromAPipeEnds(t *testing.T) {
 				t.Fatal(err)
 			}
 			cmd := command(t, nil, append(strings.Fields(flag), pipe)...)
-			errOut := &lockedBuffer{}
+			errOut := &testsync.Buffer{}
 			cmd.Stderr = errOut
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)

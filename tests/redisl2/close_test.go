@@ -9,6 +9,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/asidecache/aside"
+	"github.com/asidecache/aside/asidetest/testsync"
 	"github.com/asidecache/aside/redisl2"
 	"github.com/asidecache/aside/tests/testserver"
 )
@@ -37,7 +38,7 @@ func TestClose(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			n := newNodeOn(t, p, s, &logs{}, impatient)
+			n := newNodeOn(t, p, s, &testsync.Buffer{}, impatient)
 			n.warm("k")
 			n.update("k")
 			c.disrupt(srv, proxy)

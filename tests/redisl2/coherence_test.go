@@ -198,7 +198,7 @@ func TestL1IsEmptiedWhenTrackingIsLost(t *testing.T) {
 			proxy := testserver.Toxiproxy(t, srv.Addr())
 			keys := numbered("k", 20)
 			p := newPrimary(keys...)
-			n := newNodeOn(t, p, open(t, redisl2.Options{URL: via(srv, proxy.Addr()), SilenceTimeout: silence}), &logs{}, impatient)
+			n := newNodeOn(t, p, open(t, redisl2.Options{URL: via(srv, proxy.Addr()), SilenceTimeout: silence}), &testsync.Buffer{}, impatient)
 			for _, k := range keys {
 				n.warm(k)
 			}
@@ -341,8 +341,8 @@ func TestCachesOfOneStoreAreApart(t *testing.T) {
 	srv := testserver.Redis(t)
 	p := newPrimary("k")
 	s := open(t, redisl2.Options{URL: srv.URL()})
-	x := newNodeOn(t, p, s, &logs{}, func(o *options) { o.Name = "x" })
-	y := newNodeOn(t, p, s, &logs{}, func(o *options) { o.Name = "y" })
+	x := newNodeOn(t, p, s, &testsync.Buffer{}, func(o *options) { o.Name = "x" })
+	y := newNodeOn(t, p, s, &testsync.Buffer{}, func(o *options) { o.Name = "y" })
 	other := newNode(t, p, srv.URL(), func(o *options) { o.Name = "x" })
 	for _, n := range []*node{x, y} {
 		n.warm("k")

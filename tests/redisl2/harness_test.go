@@ -1,7 +1,6 @@
 package redisl2_test
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
@@ -116,7 +115,7 @@ type node struct {
 	t     testing.TB
 	p     *primary
 	store *redisl2.Store
-	log   *logs
+	log   *testsync.Buffer
 	tried atomic.Int64 // operations on L2, without probes
 	pings atomic.Int64 // probes
 }
@@ -127,12 +126,12 @@ const prefix = "aside:t:0:"
 
 func newNode(t testing.TB, p *primary, url string, change ...func(*options)) *node {
 	t.Helper()
-	l := &logs{}
+	l := &testsync.Buffer{}
 	logger := slog.New(slog.NewTextHandler(l, nil))
 	return newNodeOn(t, p, open(t, redisl2.Options{URL: url, Logger: logger}), l, change...)
 }
 
-func newNodeOn(t testing.TB, p *primary, s *redisl2.Store, l *logs, change ...func(*options)) *node {
+func newNodeOn(t testing.TB, p *primary, s *redisl2.Store, l *testsync.Buffer, change ...func(*options)) *node {
 	t.Helper()
 	n := &node{t: t, p: p, store: s, log: l}
 	o := options{
@@ -229,24 +228,6 @@ func (n *node) healthy() {
 		s := n.Stats()
 		return !s.Degraded && s.Pending == 0
 	})
-}
-
-// logs is a log that tests can read.
-type logs struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logs) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logs) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 // within fails the test if f takes longer than limit, which is in seconds.

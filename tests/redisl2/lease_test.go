@@ -136,7 +136,7 @@ func TestLeaseOfADeadNodeEnds(t *testing.T) {
 		p.afterRead = g.Pass
 		short := func(o *options) { impatient(o); o.Name = "closed"; o.LoadTimeout = 300 * time.Millisecond }
 		s := open(t, redisl2.Options{URL: srv.URL()})
-		a := newNodeOn(t, p, s, &logs{}, short)
+		a := newNodeOn(t, p, s, &testsync.Buffer{}, short)
 		b := newNode(t, q, srv.URL(), short)
 		testsync.Async(func() error { _, err := a.Get(context.Background(), "k", p); return err })
 		testsync.Await(t, "a's load", g.Arrived)

@@ -16,7 +16,7 @@ import (
 // for other owners of the slots once a minute.
 func steadfast(t *testing.T, p *primary, url string, change ...func(*options)) *node {
 	t.Helper()
-	return newNodeOn(t, p, open(t, redisl2.Options{URL: url, SilenceTimeout: forever}), &logs{}, change...)
+	return newNodeOn(t, p, open(t, redisl2.Options{URL: url, SilenceTimeout: forever}), &testsync.Buffer{}, change...)
 }
 
 // A slot moves while a record is being loaded, or written. Lease and fence go

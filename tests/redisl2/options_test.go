@@ -83,7 +83,7 @@ func TestURLForms(t *testing.T) {
 		"redis://127.0.0.1:1?addr=127.0.0.1:2&addr=127.0.0.1:3",
 		"redis://127.0.0.1:1?addr=127.0.0.1:2&master_set=mymaster",
 	} {
-		l := &logs{}
+		l := &testsync.Buffer{}
 		s, err := redisl2.Open(redisl2.Options{URL: url, DialTimeout: 100 * time.Millisecond, Logger: slog.New(slog.NewTextHandler(l, nil))})
 		if err != nil {
 			t.Errorf("%s: %v", url, err)

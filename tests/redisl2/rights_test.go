@@ -29,7 +29,7 @@ func TestRightsInSecurityMD(t *testing.T) {
 		}
 		keys := numbered("k", 8)
 		p := newPrimary(keys...)
-		n := newNodeOn(t, p, s, &logs{}, func(o *options) { o.L1Size = -1 })
+		n := newNodeOn(t, p, s, &testsync.Buffer{}, func(o *options) { o.L1Size = -1 })
 		for range 20 { // so that values are expected, and asked for with MGET
 			if got, err := n.GetMany(t.Context(), keys, p); err != nil || len(got) != 8 {
 				t.Fatalf("%d of 8: %v", len(got), err)
@@ -57,7 +57,7 @@ func TestRightsInSecurityMD(t *testing.T) {
 		o := redisl2.Options{URL: as("aside", g.URL()), SentinelUsername: "watch", SentinelPassword: "secret"}
 		conforms(t, o)
 		p := newPrimary("k")
-		n := newNodeOn(t, p, open(t, o), &logs{}, impatient)
+		n := newNodeOn(t, p, open(t, o), &testsync.Buffer{}, impatient)
 		n.warm("k")
 		g.Nodes[1].InStep(g.Nodes[0])
 		g.FailOver()
@@ -72,7 +72,7 @@ func TestRightsInSecurityMD(t *testing.T) {
 		conforms(t, o)
 		k := c.Tags(c.Nodes[0], 1)[0]
 		p := newPrimary(k)
-		n := newNodeOn(t, p, open(t, o), &logs{}, impatient)
+		n := newNodeOn(t, p, open(t, o), &testsync.Buffer{}, impatient)
 		n.warm(k)
 		m := c.Migrate(c.Slot(k), c.Nodes[1])
 		n.takes(k) // where it is not any more, if MIGRATE has taken it, so this asks the other (ASKING)

@@ -60,7 +60,7 @@ func TestEachRightIsMissedByName(t *testing.T) {
 				continue
 			}
 			grant("u", slices.Concat(all[:i], all[i+1:]), c.servers...)
-			l := &logs{}
+			l := &testsync.Buffer{}
 			s := open(t, redisl2.Options{URL: as("u", c.url), Logger: slog.New(slog.NewTextHandler(l, nil))})
 			name := strings.ToUpper(strings.ReplaceAll(right[1:], "|", " "))
 			err := s.Check(t.Context())
@@ -198,7 +198,7 @@ func TestPermanentFaultsAtOpen(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			l := &logs{}
+			l := &testsync.Buffer{}
 			s := open(t, redisl2.Options{URL: c.url, DialTimeout: 3 * time.Second, Logger: slog.New(slog.NewTextHandler(l, nil))})
 			err := s.Check(t.Context())
 			if !errors.Is(err, redisl2.ErrUnusable) || !strings.Contains(err.Error(), c.want) {

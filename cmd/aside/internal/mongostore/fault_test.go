@@ -12,6 +12,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/x/mongo/driver/topology"
 
+	"github.com/asidecache/aside/asidetest/testsync"
 	"github.com/asidecache/aside/cmd/aside/internal/todo"
 	"github.com/asidecache/aside/tests/testserver"
 )
@@ -252,9 +253,9 @@ func TestBadURI(t *testing.T) {
 
 // TestPasswordStaysOutOfErrors: the errors of calls have no password either.
 func TestPasswordStaysOutOfErrors(t *testing.T) {
-	var said logs
+	var said testsync.Buffer
 	opts := quick
-	opts.Logger = said.logger()
+	opts.Logger = logger(&said)
 	s := mustOpen(t, "mongodb://user:p4ssword@127.0.0.1:1/test", opts)
 	_, err := s.Get(t.Context(), "1")
 	if !errors.Is(err, todo.ErrUnavailable) || strings.Contains(fmt.Sprintf("%v %+v", err, err), "p4ssword") {
@@ -269,7 +270,7 @@ func TestPasswordStaysOutOfErrors(t *testing.T) {
 }
 
 func TestURIAndOptions(t *testing.T) {
-	var said logs
+	var said testsync.Buffer
 	for _, tc := range []struct{ uri, database string }{
 		{"mongodb://127.0.0.1:1", "mine"},
 		{"mongodb://127.0.0.1:1/", "mine"},
@@ -277,7 +278,7 @@ func TestURIAndOptions(t *testing.T) {
 		{"mongodb://u:p@127.0.0.1:1,127.0.0.1:2/their%20s?replicaSet=rs0", "their s"},
 		{"mongodb://127.0.0.1:1/?readPreference=secondary&w=1&retryWrites=false&readConcernLevel=local", "mine"},
 	} {
-		s := mustOpen(t, tc.uri, Options{Database: "mine", Logger: said.logger()})
+		s := mustOpen(t, tc.uri, Options{Database: "mine", Logger: logger(&said)})
 		if got := s.todos.Database().Name(); got != tc.database {
 			t.Errorf("%s: database %q, want %q", tc.uri, got, tc.database)
 		}

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -12,6 +11,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.uber.org/goleak"
 
+	"github.com/asidecache/aside/asidetest/testsync"
 	"github.com/asidecache/aside/cmd/aside/internal/todo"
 	"github.com/asidecache/aside/cmd/aside/internal/todo/storetest"
 	"github.com/asidecache/aside/tests/testserver"
@@ -21,25 +21,8 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// logs keeps the log of a Store.
-type logs struct {
-	mu sync.Mutex
-	b  strings.Builder
-}
-
-func (l *logs) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logs) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
-func (l *logs) logger() *slog.Logger {
+// logger returns a logger that writes everything to l.
+func logger(l *testsync.Buffer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 
@@ -204,8 +187,8 @@ func TestDuplicatesInOldData(t *testing.T) {
 	}
 	mustInsertRaw(t, s.todos, doc("1", "one"), doc("twice", "first"), doc("2", "two"), doc("twice", "second"), doc("twice", "third"))
 
-	var said logs
-	s = mustOpen(t, m.URI(), Options{Logger: said.logger()})
+	var said testsync.Buffer
+	s = mustOpen(t, m.URI(), Options{Logger: logger(&said)})
 	if state := waitForIndex(t, s); state != indexPlain {
 		t.Fatalf("state of the index: %d; %s", state, said.String())
 	}
@@ -255,7 +238,7 @@ func TestDuplicatesInOldData(t *testing.T) {
 	}
 
 	// The duplicates are gone, so the next start makes the index unique.
-	s = mustOpen(t, m.URI(), Options{Logger: said.logger()})
+	s = mustOpen(t, m.URI(), Options{Logger: logger(&said)})
 	if state := waitForIndex(t, s); state != indexUnique {
 		t.Errorf("state of the index after the duplicates went: %d; %s", state, said.String())
 	}
