@@ -8,7 +8,7 @@ import (
 	"github.com/redis/rueidis"
 )
 
-// prompt returns when a command's context ends. rueidis does so for a command that
+// cancellable returns when a command's context ends. rueidis does so for a command that
 // waits for its answer, but not for one that waits for a connection: that waits for
 // the attempt of whoever began one, a probe or the refresh of the topology, with
 // no other deadline than DialTimeout. Nor for one that finds no place in the queue

@@ -1,14 +1,18 @@
 package redisl2
 
 import (
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/redis/rueidis"
+
+	"github.com/asidecache/aside/asidetest/testsync"
 )
 
 // redisServer is a redis-server for the tests that look inside. All others are in
@@ -25,27 +29,35 @@ func startRedis(t testing.TB) *redisServer {
 	if binary == "" {
 		binary = "redis-server"
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().(*net.TCPAddr)
-	_ = l.Close()
-	cmd := exec.Command(binary, "--bind", "127.0.0.1", "--port", strconv.Itoa(addr.Port), "--dir", t.TempDir(), "--save", "")
-	if err := cmd.Start(); err != nil {
-		t.Fatalf("%v: run scripts/bootstrap.sh, or set ASIDE_TEST_REDIS_SERVER", err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	})
-	s := &redisServer{t, addr.String()}
-	for end := time.Now().Add(30 * time.Second); s.do("PING").Error() != nil; time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("no answer from %s on %s", binary, addr)
+	// Another process may take the port between our look and the server's bind.
+	for range 5 {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		addr := l.Addr().(*net.TCPAddr)
+		_ = l.Close()
+		cmd := exec.Command(binary, "--bind", "127.0.0.1", "--port", strconv.Itoa(addr.Port), "--dir", t.TempDir(), "--save", "")
+		if err := cmd.Start(); err != nil {
+			t.Fatalf("%v: run scripts/bootstrap.sh, or set ASIDE_TEST_REDIS_SERVER", err)
+		}
+		t.Cleanup(func() {
+			_ = cmd.Process.Kill()
+			_ = cmd.Wait()
+		})
+		s := &redisServer{t, addr.String()}
+		if testsync.Poll(5*time.Second, func() bool { return s.is(cmd.Process.Pid) }) {
+			return s
 		}
 	}
-	return s
+	t.Fatalf("%s did not start in five tries", binary)
+	panic("unreachable")
+}
+
+// is reports whether the server that answers is that process.
+func (s *redisServer) is(pid int) bool {
+	info, err := s.do("INFO", "server").ToString()
+	return err == nil && strings.Contains(info, fmt.Sprintf("process_id:%d\r\n", pid))
 }
 
 func (s *redisServer) URL() string { return "redis://" + s.addr }
