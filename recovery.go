@@ -110,7 +110,8 @@ func (c *Cache[K, V]) drain(ctx context.Context, final bool) (next time.Time, pr
 	if c.l2 != nil && !c.l2.closed() && c.l2.probe() != nil {
 		return time.Time{}, false
 	}
-	for now := time.Now(); ; {
+	now := time.Now()
+	for {
 		b := c.outbox.Take(now, drainBatch, final)
 		told, failed := c.deliver(ctx, b)
 		progress = progress || told > 0

@@ -36,7 +36,7 @@ say "go generate changes nothing"
 # run before one.
 state() { git status --porcelain && git diff; }
 before=$(state)
-for mod in . ./asideprom ./redisl2 ./tests ./cmd/aside; do (cd "$mod" && go generate ./...); done
+for dir in $(go list -m -f '{{.Dir}}'); do (cd "$dir" && go generate ./...); done # of go.work
 if [ "$before" != "$(state)" ]; then
 	git status --short
 	echo "generated files are out of date: run go generate ./... and commit what it changes"

@@ -43,22 +43,23 @@ func (s *Staleness) Quantile(q float64) time.Duration {
 func (s *Staleness) stale(by time.Duration) {
 	s.Stale++
 	s.Worst = max(s.Worst, by)
-	if s.counts == nil {
-		s.counts = map[time.Duration]int64{}
-	}
-	s.counts[roundUp(by)]++
+	s.count(roundUp(by), 1)
 }
 
 func (s *Staleness) add(o *Staleness) {
 	s.Reads += o.Reads
 	s.Stale += o.Stale
 	s.Worst = max(s.Worst, o.Worst)
+	for by, n := range o.counts {
+		s.count(by, n)
+	}
+}
+
+func (s *Staleness) count(by time.Duration, n int64) {
 	if s.counts == nil {
 		s.counts = map[time.Duration]int64{}
 	}
-	for by, n := range o.counts {
-		s.counts[by] += n
-	}
+	s.counts[by] += n
 }
 
 // roundUp rounds to three digits, and to a microsecond at least: up, so that no
