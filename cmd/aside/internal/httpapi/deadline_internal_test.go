@@ -12,6 +12,7 @@ import (
 // somebody waits for it or only looks. Caught: a Done that never closes after stop; an
 // Err that looks at the parent alone.
 func TestLateDeadline(t *testing.T) {
+	type key struct{}
 	for _, waits := range []bool{false, true} {
 		for _, tt := range []struct {
 			name string
@@ -23,7 +24,7 @@ func TestLateDeadline(t *testing.T) {
 			{"stop", func(_ func(), c *lateDeadline) { c.stop() }, context.Canceled},
 		} {
 			synctest.Test(t, func(t *testing.T) {
-				parent, cancel := context.WithCancel(context.WithValue(t.Context(), "key", "value"))
+				parent, cancel := context.WithCancel(context.WithValue(t.Context(), key{}, "value"))
 				defer cancel()
 				at := time.Now().Add(time.Second)
 				c := withLateDeadline(parent, at)
@@ -44,7 +45,7 @@ func TestLateDeadline(t *testing.T) {
 				default:
 					t.Errorf("%s, waits %v: Done is open", tt.name, waits)
 				}
-				if c.Value("key") != "value" {
+				if c.Value(key{}) != "value" {
 					t.Errorf("%s, waits %v: the parent's value is gone", tt.name, waits)
 				}
 			})
