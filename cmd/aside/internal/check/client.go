@@ -106,12 +106,13 @@ type client struct {
 	rng *rand.Rand
 }
 
-// loop starts operations until begin ends. When ctx ends, it aborts the running one.
+// loop starts operations until begin ends. When ctx ends, it aborts the running one and
+// starts no other. begin is a child of ctx and may end a little later.
 func (c *client) loop(ctx, begin context.Context) {
 	defer c.close()
 	defer c.abortWith(ctx)()
 	delay := minPause
-	for begin.Err() == nil {
+	for begin.Err() == nil && ctx.Err() == nil {
 		if c.Operations > 0 && c.begun.Add(1) > c.Operations {
 			c.stop()
 			return

@@ -237,6 +237,20 @@ func TestCancel(t *testing.T) {
 	}
 }
 
+// A client starts nothing once the context has ended, even if the end has not yet reached
+// the context of new operations. Caught: operations that began after the end and counted as
+// aborted.
+func TestCancelStartsNothing(t *testing.T) {
+	r := &run{Config: Config{Operations: 1}}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	c := &client{run: r, caller: newCaller(nil, time.Second)}
+	c.loop(ended, t.Context())
+	if n := r.begun.Load(); n != 0 {
+		t.Errorf("%d operations began", n)
+	}
+}
+
 // If the context ended before the first request, the targets are not to blame.
 func TestCancelledBefore(t *testing.T) {
 	f := newFleet(t, 1)
