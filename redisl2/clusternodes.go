@@ -9,7 +9,7 @@ import (
 // clusterNodes is what one server of a cluster says in answer to CLUSTER NODES.
 type clusterNodes struct {
 	id      string              // its own
-	slots   string              // who owns which
+	slots   string              // a line for each owner: its id, its epoch and its slots
 	owners  map[string][]string // the addresses of those who own slots, or are about to, by id
 	moving  bool                // slots of this server are on their way to another
 	masters []string            // the addresses of all masters, with slots or without
@@ -47,7 +47,9 @@ func readClusterNodes(text string) clusterNodes {
 		}
 		if len(owned) > 0 {
 			a.owners[id] = nil
-			table = append(table, id+" "+strings.Join(owned, " "))
+			// The epoch grows with each slot that the owner takes over. Without it, slots that
+			// went and came back between two looks would seem to have stayed.
+			table = append(table, id+" "+f[6]+" "+strings.Join(owned, " "))
 		}
 	}
 	for id := range a.owners {

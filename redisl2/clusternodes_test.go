@@ -40,4 +40,13 @@ bbb 127.0.0.1:7002@17002,two.example master - 0 1700000000055 2 connected 99-199
 	if moved.slots == a.slots {
 		t.Errorf("slot 99 has another owner: %q", moved.slots)
 	}
+	back := readClusterNodes(`aaa 127.0.0.1:7001@17001 myself,master - 0 1700000000009 4 connected 0-99 200
+bbb 127.0.0.1:7002@17002,two.example master - 0 1700000000055 3 connected 100-199 201-16383
+`)
+	if back.slots == a.slots {
+		t.Errorf("slots went and came back: %q", back.slots)
+	}
+	if *readSlots(back.slots) != *readSlots(a.slots) {
+		t.Error("the owners' epochs were read as slots")
+	}
 }

@@ -16,7 +16,7 @@ func readSlots(slots string) *slotOwners {
 	n := int32(0)
 	for line := range strings.Lines(slots) {
 		n++
-		for _, r := range strings.Fields(line)[1:] {
+		for _, r := range strings.Fields(line)[2:] {
 			from, to, ok := strings.Cut(r, "-")
 			if !ok {
 				to = from

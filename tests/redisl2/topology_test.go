@@ -3,9 +3,11 @@ package redisl2_test
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/asidecache/aside"
 	"github.com/asidecache/aside/asidetest/testsync"
+	"github.com/asidecache/aside/redisl2"
 	"github.com/asidecache/aside/tests/testserver"
 )
 
@@ -37,6 +39,20 @@ func TestL1IsEmptiedWhenSlotsHaveOtherOwners(t *testing.T) {
 		a.warm(k)
 		c.Migrate(c.Slot(k), c.Nodes[1]).Seize()
 		v := b.update(k).Version
+		a.becomesFresh(k, v)
+	})
+	t.Run("without the keys, there and back", func(t *testing.T) {
+		t.Parallel()
+		c := testserver.Cluster(t, 3)
+		k := c.Tags(c.Nodes[0], 1)[0]
+		p := newPrimary(k)
+		// Both moves lie between two looks at the owners, which are six seconds apart.
+		slow := open(t, redisl2.Options{URL: c.URL(), SilenceTimeout: 12 * time.Second})
+		a, b := newNodeOn(t, p, slow, &testsync.Buffer{}), newNode(t, p, c.URL())
+		a.warm(k)
+		c.Migrate(c.Slot(k), c.Nodes[1]).Seize()
+		v := b.update(k).Version
+		c.Migrate(c.Slot(k), c.Nodes[0]).Seize()
 		a.becomesFresh(k, v)
 	})
 }
