@@ -13,11 +13,10 @@ base=github.com/asidecache/aside
 # The version that the modules require of each other.
 version=$(sed -n "s#^.*$base \(v[^ ]*\)\$#\1#p" redisl2/go.mod)
 
-mkdir -p .cache/bin
-(cd tools && GOWORK=off go build -o ../.cache/bin/ ./modproxy)
 tmp=$(mktemp -d)
 trap 'chmod -R u+w "$tmp"; rm -rf "$tmp"' EXIT
-.cache/bin/modproxy "$tmp/proxy" "$version" . ./asideprom ./redisl2
+(cd tools && GOWORK=off go build -o "$tmp/" ./modproxy)
+"$tmp/modproxy" "$tmp/proxy" "$version" . ./asideprom ./redisl2
 
 upstream=$(go env GOPROXY) local=$(go env GOMODCACHE)/cache/download
 export GOPROXY="file://$tmp/proxy,$upstream" GONOSUMDB=$base,$base/* GOWORK=off GOFLAGS= GOTOOLCHAIN=local

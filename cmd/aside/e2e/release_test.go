@@ -61,7 +61,7 @@ func buildOld() (string, error) {
 		return "", err
 	}
 	cmd := exec.Command("go", "build", "-o", path, "./cmd/aside")
-	cmd.Dir, cmd.Env = source, append(os.Environ(), "GOWORK=")
+	cmd.Dir, cmd.Env = source, append(os.Environ(), "GOWORK=off")
 	_, err = output(cmd)
 	return path, err
 }
