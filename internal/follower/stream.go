@@ -115,12 +115,7 @@ func (f *Follower) handle(ctx context.Context, s driver.Stream, b driver.Batch) 
 	}
 	p := s.Position()
 	f.mu.Lock()
-	if ctx.Err() != nil { // it may be that L2 has lost this already
-		f.mu.Unlock()
-		return ctx.Err()
-	}
-	now := time.Now()
-	f.status.handled(b, now)
+	f.status.handled(b, time.Now())
 	if told {
 		f.places.add(p)
 	}
