@@ -105,14 +105,12 @@ func (f *Follower) stream(ctx context.Context) (followed bool, err error) {
 const openTimeout = time.Minute
 
 func (f *Follower) handle(ctx context.Context, s driver.Stream, b driver.Batch) error {
-	told := true
 	if b.All {
 		if err := f.clear(ctx); err != nil {
 			return err
 		}
-	} else {
-		told = f.Handle(ctx, b.Changes) // with none it asks whether all were told
 	}
+	told := f.Handle(ctx, b.Changes) // with none it asks whether all were told
 	p := s.Position()
 	f.mu.Lock()
 	f.status.handled(b, time.Now())
