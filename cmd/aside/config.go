@@ -107,6 +107,8 @@ type CacheFlags struct {
 	RedisSilence  time.Duration `help:"Flush the cache in memory if Redis has been silent for this long." default:"2s" env:"ASIDE_REDIS_SILENCE" group:"Cache"`
 	DegradedL1TTL time.Duration `name:"degraded-l1-ttl" help:"How long a record that was read while Redis is unreachable stays in memory. During this time it can be older than the writes of other servers. 0: do not cache it." default:"1s" env:"ASIDE_DEGRADED_L1_TTL" group:"Cache"`
 
+	Feed string `help:"Follow the store's own log of changes, so that changes made past the service, such as with psql, are seen within milliseconds and not after --ttl. auto: if the store has one and it can be followed; /readyz and the log say whether it is. on: also refuse a store that has none, and be degraded at /readyz while it is not followed. off: do not." enum:"auto,on,off" default:"auto" env:"ASIDE_FEED" group:"Cache"`
+
 	OnRedisDown string `help:"What happens to writes while Redis is unreachable. open: the server accepts them; other servers that still reach Redis may answer with the older record until this server reaches Redis again. closed: the server refuses them with 503." enum:"open,closed" default:"open" env:"ASIDE_ON_REDIS_DOWN" group:"Cache"`
 }
 
@@ -162,6 +164,9 @@ func (f *CacheFlags) check() error {
 	if f.DegradedL1TTL != 0 && f.DegradedL1TTL < time.Millisecond {
 		fault("--degraded-l1-ttl must be 0 or at least 1ms, is %v", f.DegradedL1TTL)
 	}
+	if f.NoCache && f.Feed == feedOn {
+		fault("--feed=on needs a cache: leave out --no-cache")
+	}
 	if f.NoL1 && f.Redis == "" && !f.NoCache {
 		fault("--no-l1 without --redis leaves no cache: add --redis, or use --no-cache")
 	}
@@ -176,6 +181,30 @@ func (f *CacheFlags) check() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+const (
+	feedOn  = "on"
+	feedOff = "off"
+)
+
+// feed returns the feed of the store for the cache, nil if there is none to follow.
+func (f *CacheFlags) feed(store todo.Store, name string, log *slog.Logger) (aside.Feed, error) {
+	if f.Feed == feedOff || f.NoCache {
+		return nil, nil
+	}
+	s, ok := store.(todo.Feeder)
+	if !ok {
+		if f.Feed == feedOn {
+			return nil, &exitError{errors.New("--feed=on: this store has no feed of its changes (use --postgres, or --mongo with a replica set)"), exitUsage}
+		}
+		return nil, nil
+	}
+	feed, err := s.Feed(todo.FeedOptions{Cache: name, Alone: f.Redis == "", Log: log})
+	if err != nil {
+		return nil, &exitError{fmt.Errorf("--feed: %w", err), exitUsage}
+	}
+	return feed, nil
 }
 
 // checkTime is the timeout of the check of Redis before the start.
