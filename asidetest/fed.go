@@ -12,15 +12,18 @@ import (
 var _ driver.Fed = (*Client)(nil)
 
 // DropOlder implements driver.Fed.
-func (c *Client) DropOlder(ctx context.Context, reqs []driver.ChangeRequest) []error {
-	out := make([]error, len(reqs))
+func (c *Client) DropOlder(ctx context.Context, reqs []driver.ChangeRequest) []driver.ChangeResult {
+	out := make([]driver.ChangeResult, len(reqs))
 	for i, r := range reqs {
-		out[i] = c.do(ctx, "DropOlder", r.Key, func() (push func()) { return c.s.dropOlderLocked(r) })
+		out[i].Err = c.do(ctx, "DropOlder", r.Key, func() (push func()) {
+			out[i].Left, push = c.s.dropOlderLocked(r)
+			return push
+		})
 	}
 	return out
 }
 
-func (s *Server) dropOlderLocked(r driver.ChangeRequest) (push func()) {
+func (s *Server) dropOlderLocked(r driver.ChangeRequest) (left bool, push func()) {
 	if r.Deleted {
 		r.Version = 0
 	}
@@ -29,34 +32,35 @@ func (s *Server) dropOlderLocked(r driver.ChangeRequest) (push func()) {
 	own := ok && token == r.Writer && token != driver.Token{}
 	switch kind := e.kind(); {
 	case kind == envelope.KindFence:
-		after := fenceAfter(e.b, r)
+		after, own := fenceAfter(e.b, r)
 		if bytes.Equal(after, e.b) {
-			return nil
+			return own, nil
 		}
-		return s.setLocked(r.Key, after, e.left())
+		return false, s.setLocked(r.Key, after, e.left())
 	case kind == envelope.KindNegative && (own || r.Deleted):
-		return nil
+		return true, nil
 	case kind == envelope.KindValue && (own || ok && r.Version != 0 && version >= r.Version):
-		return nil
+		return true, nil
 	}
-	return s.setLocked(r.Key, nil, 0)
+	return false, s.setLocked(r.Key, nil, 0)
 }
 
-// fenceAfter returns what a change makes of a fence.
-func fenceAfter(b []byte, r driver.ChangeRequest) []byte {
+// fenceAfter returns what a change makes of a fence. own: it is the change of the
+// fence's only writer.
+func fenceAfter(b []byte, r driver.ChangeRequest) (after []byte, own bool) {
 	f, ok := envelope.ParseFence(b)
 	switch {
 	case ok && f.Shared: // nobody publishes as it is
-		return b
+		return b, false
 	case !ok || len(f.Writers) != 1:
-		return envelope.MarkFence(b)
+		return envelope.MarkFence(b), false
 	case f.Writers[0].Token == r.Writer: // alone: its own change
-		return b
+		return b, true
 	case r.Version == 0:
-		return envelope.MarkFence(b)
+		return envelope.MarkFence(b), false
 	}
 	f.Since = max(f.Since, r.Version)
-	return f.Append(nil)
+	return f.Append(nil), false
 }
 
 // since reports whether an entry is a value of a version or a newer one.

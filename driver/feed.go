@@ -106,7 +106,8 @@ type ChangeRequest struct {
 
 // ChangeResult answers one ChangeRequest.
 type ChangeResult struct {
-	// Left: there was a value or an absence, and it was left.
+	// Left: a value or an absence was left, or the change is that of the only writer whose
+	// fence stands.
 	Left bool
 	Err  error
 }

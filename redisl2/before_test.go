@@ -257,7 +257,7 @@ func (x *mixed) noted(release int, version uint64) (token driver.Token) {
 func (x *mixed) drop(version uint64, deleted bool) {
 	x.Helper()
 	req := driver.ChangeRequest{Key: mixedKey, Version: version, Deleted: deleted}
-	if err := x.s.DropOlder(x.Context(), []driver.ChangeRequest{req})[0]; err != nil {
+	if err := x.s.DropOlder(x.Context(), []driver.ChangeRequest{req})[0].Err; err != nil {
 		x.Fatal(err)
 	}
 }

@@ -14,8 +14,8 @@ import (
 var _ driver.Fed = (*Store)(nil)
 
 // DropOlder implements driver.Fed.
-func (s *Store) DropOlder(ctx context.Context, reqs []driver.ChangeRequest) []error {
-	out := make([]error, len(reqs))
+func (s *Store) DropOlder(ctx context.Context, reqs []driver.ChangeRequest) []driver.ChangeResult {
+	out := make([]driver.ChangeResult, len(reqs))
 	drop.run(ctx, s, len(reqs),
 		func(i int) string { return reqs[i].Key },
 		func(i int) args {
@@ -31,7 +31,13 @@ func (s *Store) DropOlder(ctx context.Context, reqs []driver.ChangeRequest) []er
 			}
 			return a
 		},
-		func(i int, _ rueidis.RedisMessage, err error) { out[i] = err })
+		func(i int, m rueidis.RedisMessage, err error) {
+			var n int64
+			if err == nil {
+				n, err = m.AsInt64()
+			}
+			out[i] = driver.ChangeResult{Left: n == 2, Err: err}
+		})
 	return out
 }
 
