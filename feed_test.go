@@ -190,3 +190,201 @@ func TestStrangeKeysOfChanges(t *testing.T) {
 		t.Errorf("the answer came from %v", r.Source)
 	}
 }
+
+// twoNodes are two nodes of one cache that follow a feed; the first leads.
+func twoNodes(t *testing.T, p *primary, l *asidetest.Log, change ...func(*options)) (a, b *node) {
+	t.Helper()
+	s := &asidetest.Server{}
+	change = append(change, fedBy(l))
+	a = newNode(t, p, s, change...)
+	a.fed()
+	b = newNode(t, p, s, change...)
+	b.fed()
+	return a, b
+}
+
+// What was changed past the cache is gone from both tiers of all nodes. Caught: L1 of
+// another node, or L2, that keeps it.
+func TestFeed(t *testing.T) {
+	l, p := &asidetest.Log{}, newPrimary("k", "other")
+	a, b := twoNodes(t, p, l)
+	for _, n := range []*node{a, b} {
+		n.read("k", aside.Default)
+		n.read("other", aside.Default)
+		n.settled("k")
+	}
+	p.outside(l, "k")
+	a.awaitChanges(1)
+	b.want("k", 2, aside.SourceLoad)
+	a.wantStrong("k", 2)
+	a.want("other", 1, aside.SourceL1)
+	b.want("other", 1, aside.SourceL1)
+	if s := b.Stats().Feed; s.Leads || s.Changes != 0 {
+		t.Errorf("the other node follows too: %+v", s)
+	}
+}
+
+// Of a load that read before a change, on any node, nothing is stored.
+func TestFeedEndsLoads(t *testing.T) {
+	for _, by := range []string{"the leader", "another node"} {
+		t.Run(by, func(t *testing.T) {
+			l, p := &asidetest.Log{}, newPrimary("k")
+			a, b := twoNodes(t, p, l)
+			loads, reads := a, b
+			if by != "the leader" {
+				loads, reads = b, a
+			}
+			g := testsync.NewGate(t)
+			p.afterRead = g.Pass
+			read := testsync.Async(func() int { v, _ := loads.read("k", aside.Default); return v })
+			testsync.Await(t, "the load", g.Arrived)
+			p.outside(l, "k")
+			a.awaitChanges(1)
+			g.Open()
+			testsync.Await(t, "the read", read)
+			loads.settled("k")
+			if s := loads.Stats(); s.FillsRefused != 1 {
+				t.Errorf("%d fills refused, want 1", s.FillsRefused)
+			}
+			loads.want("k", 2, aside.SourceLoad)
+			loads.settled("k")
+			reads.want("k", 2, aside.SourceL2)
+		})
+	}
+}
+
+// What a write has published stays when the feed tells of it: by its version, and without
+// versions by its token. Caught: a miss for every write.
+func TestOwnWritesStay(t *testing.T) {
+	for _, how := range []string{"version", "token"} {
+		t.Run(how, func(t *testing.T) {
+			l, p := &asidetest.Log{}, newPrimary("k")
+			a, b := twoNodes(t, p, l, func(o *options) {
+				if how == "token" {
+					o.Version = nil
+				}
+			})
+			var ch driver.Change
+			if err := b.Write(t.Context(), func(_ context.Context, w *aside.WriteTx[string, rec]) error {
+				r := p.put("k")
+				if ch = (driver.Change{Key: "k"}); how == "token" {
+					ch.Writer = w.Token()
+				} else {
+					ch.Version = uint64(r.Version)
+				}
+				l.Append(ch) // before the release
+				a.awaitChanges(1)
+				w.Publish("k", r)
+				return nil
+			}, "k"); err != nil {
+				t.Fatal(err)
+			}
+			a.want("k", 2, aside.SourceL2)
+			l.Append(ch) // and after it
+			a.awaitChanges(2)
+			a.want("k", 2, aside.SourceL1)
+			b.wantStrong("k", 2)
+			if s := b.Stats(); s.Published != 1 {
+				t.Errorf("%d published", s.Published)
+			}
+			if n := p.reads.Load(); n != 0 {
+				t.Errorf("%d loads, want none", n)
+			}
+		})
+	}
+}
+
+// A change of somebody else between a write's commit and its release: what the write
+// publishes is older, and is not stored. Caught: a fence that the feed leaves as it is.
+func TestChangeUnderAFence(t *testing.T) {
+	l, p := &asidetest.Log{}, newPrimary("k")
+	a, b := twoNodes(t, p, l)
+	if err := b.Write(t.Context(), func(_ context.Context, w *aside.WriteTx[string, rec]) error {
+		w.Publish("k", p.put("k"))
+		p.outside(l, "k")
+		a.awaitChanges(1)
+		return nil
+	}, "k"); err != nil {
+		t.Fatal(err)
+	}
+	a.want("k", 3, aside.SourceLoad)
+	b.wantStrong("k", 3)
+	if s := b.Stats(); s.Published != 0 {
+		t.Errorf("%d published", s.Published)
+	}
+}
+
+// While L2 cannot be told, the change is owed to it, and no place behind it is kept.
+func TestFeedWhileL2Fails(t *testing.T) {
+	l, p := &asidetest.Log{}, newPrimary("k")
+	a, b := twoNodes(t, p, l, func(o *options) { o.BreakerFailures = 1000 })
+	b.want("k", 1, aside.SourceLoad)
+	b.settled("k")
+	fails := errors.New("not now")
+	a.conn.Intercept(func(_ context.Context, op, _ string) error {
+		if op == "DropOlder" || op == "Invalidate" || op == "Release" {
+			return fails
+		}
+		return nil
+	})
+	p.outside(l, "k")
+	a.awaitChanges(1)
+	handled := l.Handled()
+	if s := a.Stats(); s.Pending != 1 || !s.Degraded || handled != 0 {
+		t.Errorf("%d pending, degraded %v, %d handled", s.Pending, s.Degraded, handled)
+	}
+	a.conn.Intercept(nil)
+	testsync.Eventually(t, "the change is told", func() bool { return a.Stats().Pending == 0 })
+	b.want("k", 2, aside.SourceLoad)
+	testsync.Eventually(t, "it is handled", func() bool { return l.Handled() == 1 })
+}
+
+// When notices may have been lost, changes are told again: a failover brought an older
+// entry back, of a write through the cache too. Caught: an older entry that stays for its
+// TTL.
+func TestFeedAfterAFailover(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, p, s := &asidetest.Log{}, newPrimary("out", "own"), &asidetest.Server{}
+		n := newNode(t, p, s, fedBy(l), func(o *options) { o.TTL, o.L1TTL = time.Hour, time.Hour })
+		n.fed()
+		time.Sleep(2 * time.Minute)
+		n.want("out", 1, aside.SourceLoad)
+		n.want("own", 1, aside.SourceLoad)
+		n.settled("own")
+		replica := map[string][]byte{}
+		for _, k := range []string{testPrefix + "out", testPrefix + "own", "aside:test:feed:leader"} {
+			replica[k] = s.Entry(k)
+		}
+		p.outside(l, "out")
+		r := n.update("own")
+		l.Append(driver.Change{Key: "own", Version: uint64(r.Version)})
+		n.awaitChanges(2)
+		n.wantStrong("out", 2)
+		n.wantStrong("own", 2)
+		n.settled("out")
+		for k, b := range replica {
+			s.Restore(k, b, time.Hour)
+		}
+		n.conn.Disconnect()
+		n.want("own", 1, aside.SourceL2) // it is as bad as that
+		time.Sleep(3 * time.Second)
+		synctest.Wait()
+		n.wantStrong("out", 2)
+		n.wantStrong("own", 2)
+		if f := n.Stats().Feed; f.WentBack != 1 || f.Clears != 1 {
+			t.Errorf("%+v", f)
+		}
+	})
+}
+
+// The cache is cleared when everything may have changed.
+func TestFeedClears(t *testing.T) {
+	l, p := &asidetest.Log{}, newPrimary("k")
+	a, b := twoNodes(t, p, l)
+	b.want("k", 1, aside.SourceLoad)
+	b.settled("k")
+	p.put("k")
+	l.AppendAll()
+	testsync.Eventually(t, "the cache is cleared", func() bool { return a.Stats().Feed.Clears == 2 })
+	b.want("k", 2, aside.SourceLoad)
+}
