@@ -21,5 +21,5 @@ fuzz: ## every fuzz target for FUZZTIME (3s)
 api-check: ## hold the service against its OpenAPI document (needs python3 and PyPI)
 	scripts/api-check.sh
 
-bootstrap: ## what the tests need: redis-server, a MongoDB-compatible server
+bootstrap: ## what the tests need: redis-server, PostgreSQL, a MongoDB-compatible server
 	scripts/bootstrap.sh
