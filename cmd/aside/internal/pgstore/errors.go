@@ -103,7 +103,7 @@ func (s *Store) try(ctx context.Context, do call) error {
 
 // over runs a call over a connection of the pool.
 func (s *Store) over(ctx context.Context, do call) error {
-	if s.schema.closed.Load() {
+	if s.closed.Load() {
 		return notSent{errClosed}
 	}
 	c, err := s.pool.Acquire(ctx)

@@ -20,6 +20,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -70,8 +71,10 @@ type Store struct {
 	schema  schema
 	mixed   mixed
 
+	closed  atomic.Bool
 	aborted context.Context // ends the running calls
 	abort   context.CancelFunc
+	stop    context.CancelFunc // of the goroutine that makes the table
 	wg      sync.WaitGroup
 	close   func() // once
 }
@@ -113,7 +116,9 @@ func Open(ctx context.Context, url string, opts Options) (*Store, error) {
 	s.schema.turn = make(chan struct{}, 1)
 	s.aborted, s.abort = context.WithCancel(context.WithoutCancel(ctx))
 	s.close = sync.OnceFunc(s.disconnect)
-	s.wg.Go(s.makeSchema)
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	s.stop = stop
+	s.wg.Go(func() { s.makeSchema(background) })
 	return s, nil
 }
 
@@ -154,8 +159,8 @@ func (s *Store) Close() error {
 }
 
 func (s *Store) disconnect() {
-	s.schema.closed.Store(true)
-	s.schema.stopMaking()
+	s.closed.Store(true)
+	s.stop()
 	closed := make(chan struct{})
 	go func() {
 		defer close(closed)

@@ -70,10 +70,7 @@ const (
 
 // schema is what is known about the table.
 type schema struct {
-	made   atomic.Bool // the table can be used
-	closed atomic.Bool
-	stop   atomic.Pointer[context.CancelFunc]
-
+	made atomic.Bool   // the table can be used
 	turn chan struct{} // holds a token while a call looks at the table
 
 	// The fault that was found last, and when. Whoever has the turn may use them.
@@ -90,20 +87,8 @@ type schemaError struct {
 func (e *schemaError) Error() string { return e.text }
 func (e *schemaError) Unwrap() error { return e.err }
 
-func (c *schema) stopMaking() {
-	if stop := c.stop.Load(); stop != nil {
-		(*stop)()
-	}
-}
-
 // makeSchema makes the table as soon as the server answers, and logs why it cannot.
-func (s *Store) makeSchema() {
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	s.schema.stop.Store(&cancel)
-	if s.schema.closed.Load() {
-		return
-	}
+func (s *Store) makeSchema(ctx context.Context) {
 	said := ""
 	for delay := firstRetry; ; delay = min(2*delay, lastRetry) {
 		attempt, end := context.WithTimeout(ctx, s.timeout)
