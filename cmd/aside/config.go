@@ -12,26 +12,39 @@ import (
 	"github.com/asidecache/aside"
 	"github.com/asidecache/aside/cmd/aside/internal/boltstore"
 	"github.com/asidecache/aside/cmd/aside/internal/mongostore"
+	"github.com/asidecache/aside/cmd/aside/internal/pgstore"
 	"github.com/asidecache/aside/cmd/aside/internal/todo"
 	"github.com/asidecache/aside/redisl2"
 )
 
 // StoreFlags select the primary store, in every command that reads or writes records.
-// Without --mongo it is the embedded store in --data.
+// Without --mongo and --postgres it is the embedded store in --data.
 type StoreFlags struct {
-	Data            string `help:"Directory of the embedded store. It is created if it does not exist. Not used with --mongo." default:"./aside-data" env:"ASIDE_DATA" group:"Primary store"`
+	Data            string `help:"Directory of the embedded store. It is created if it does not exist. Not used with --mongo or --postgres." default:"./aside-data" env:"ASIDE_DATA" group:"Primary store"`
 	Mongo           string `help:"MongoDB connection string, such as mongodb://todo@db1/?replicaSet=rs0, to use instead of the embedded store. Give passwords in a file or in the environment: flags are visible in the process list." placeholder:"URI" env:"ASIDE_MONGO" group:"Primary store"`
 	MongoFile       string `help:"File with the MongoDB connection string, including the password. Use it instead of --mongo." placeholder:"FILE" env:"ASIDE_MONGO_FILE" group:"Primary store"`
 	MongoPassFile   string `name:"mongo-password-file" help:"File with the password of the user in --mongo, not percent-encoded. It is read once, at the start." placeholder:"FILE" env:"ASIDE_MONGO_PASSWORD_FILE" group:"Primary store"`
 	MongoDatabase   string `help:"MongoDB database of the todos. A database in the connection string takes precedence." default:"test" env:"ASIDE_MONGO_DATABASE" group:"Primary store"`
 	MongoCollection string `help:"MongoDB collection of the todos." default:"todos" env:"ASIDE_MONGO_COLLECTION" group:"Primary store"`
+
+	Postgres         string `help:"PostgreSQL URL, such as postgres://todo@db1/todos, to use instead of the embedded store. With several hosts, as in postgres://todo@db1,db2/todos, the primary is used. The table is created if the user may do that. Give passwords in a file or in the environment: flags are visible in the process list." placeholder:"URL" env:"ASIDE_POSTGRES" group:"Primary store"`
+	PostgresFile     string `help:"File with the PostgreSQL URL, including the password. Use it instead of --postgres." placeholder:"FILE" env:"ASIDE_POSTGRES_FILE" group:"Primary store"`
+	PostgresPassFile string `name:"postgres-password-file" help:"File with the password of the user in --postgres, not percent-encoded. It is read once, at the start." placeholder:"FILE" env:"ASIDE_POSTGRES_PASSWORD_FILE" group:"Primary store"`
+	PostgresTable    string `help:"PostgreSQL table of the todos." default:"todos" env:"ASIDE_POSTGRES_TABLE" group:"Primary store"`
 }
 
-// Open opens the selected store. The caller closes it. A MongoDB server that is down is
+// Open opens the selected store. The caller closes it. A database server that is down is
 // not an error: the store connects as soon as the server is back.
 func (f *StoreFlags) Open(ctx context.Context, log *slog.Logger) (todo.Store, error) {
 	if err := f.secrets(); err != nil {
 		return nil, &exitError{err, exitUsage}
+	}
+	if f.Postgres != "" {
+		s, err := pgstore.Open(ctx, f.Postgres, pgstore.Options{Table: f.PostgresTable, Logger: log})
+		if err != nil {
+			return nil, &exitError{fmt.Errorf("--postgres: %w", err), exitUsage}
+		}
+		return s, nil
 	}
 	if f.Mongo == "" {
 		s, err := boltstore.Open(f.Data, boltstore.Options{})
@@ -54,15 +67,28 @@ func (f *StoreFlags) secrets() (err error) {
 	if f.Mongo, err = oneOf("--mongo", f.Mongo, f.MongoFile); err != nil {
 		return err
 	}
-	if f.Mongo, err = withPassword("--mongo", f.Mongo, "--mongo-password-file", f.MongoPassFile, true); err != nil {
+	if f.Mongo, err = withPassword("--mongo", f.Mongo, "--mongo-password-file", f.MongoPassFile, "mongodb://db1", true); err != nil {
 		return err
 	}
 	f.MongoFile, f.MongoPassFile = "", ""
+	if f.Postgres, err = oneOf("--postgres", f.Postgres, f.PostgresFile); err != nil {
+		return err
+	}
+	if f.Postgres, err = withPassword("--postgres", f.Postgres, "--postgres-password-file", f.PostgresPassFile, "postgres://db1/todos", true); err != nil {
+		return err
+	}
+	f.PostgresFile, f.PostgresPassFile = "", ""
+	if f.Mongo != "" && f.Postgres != "" {
+		return errors.New("--mongo and --postgres are both given (ASIDE_MONGO and ASIDE_POSTGRES count too): remove one of them, there is one primary store")
+	}
 	return nil
 }
 
 // Describe returns a name of the store for logs, without secrets.
 func (f *StoreFlags) Describe() string {
+	if f.Postgres != "" {
+		return redactURL(f.Postgres) + " (table " + f.PostgresTable + ")"
+	}
 	if f.Mongo == "" {
 		return "embedded store in " + f.Data
 	}
@@ -293,7 +319,7 @@ func (f *CacheFlags) options(name string, log *slog.Logger) aside.Options[string
 func (f *CacheFlags) redisOptions(log *slog.Logger) (redisl2.Options, error) {
 	o := redisl2.Options{SilenceTimeout: f.RedisSilence, Logger: log, SentinelUsername: f.RedisSentinelUsername}
 	var err error
-	if o.URL, err = withPassword("--redis", f.Redis, "--redis-password-file", f.RedisPasswordFile, false); err != nil {
+	if o.URL, err = withPassword("--redis", f.Redis, "--redis-password-file", f.RedisPasswordFile, "redis://cache1", false); err != nil {
 		return o, err
 	}
 	if o.SentinelPassword, err = oneOf("--redis-sentinel-password", f.RedisSentinelPassword, f.RedisSentinelPasswordFile); err != nil {
