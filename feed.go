@@ -1,237 +1,201 @@
-package pgstore
+package aside
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"math/rand/v2"
-	"strconv"
-	"strings"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgtype"
-	"github.com/jackc/pgx/v5/pgxpool"
-
-	"github.com/asidecache/aside/cmd/aside/internal/pause"
-	"github.com/asidecache/aside/cmd/aside/internal/todo"
+	"github.com/asidecache/aside/driver"
+	"github.com/asidecache/aside/internal/envelope"
+	"github.com/asidecache/aside/internal/follower"
+	"github.com/asidecache/aside/internal/outbox"
 )
 
-// write runs a call that changes something in one transaction. Its error tells whether the
-// change may have been made. The call is repeated only after errors that say that it was
-// not.
-func (s *Store) write(ctx context.Context, do call) error {
-	if err := ctx.Err(); err != nil {
-		return unavailable(ctx, err)
-	}
-	ctx, cancel := s.bounded(ctx)
-	defer cancel()
-	for n := 1; ; n++ {
-		err := s.try(ctx, confirmed(do))
-		if err == nil || isDomain(err) {
-			return err
-		}
-		err = s.outcome(ctx, err)
-		if n == maxAttempts || ctx.Err() != nil || !errors.Is(err, todo.ErrUnavailable) || !mayPass(err) || !waitBeforeRetry(ctx, n) {
-			return err
-		}
-	}
+// Feed is the log of changes of a primary: see [driver.Feed]. Packages mongofeed and
+// pgfeed make one of MongoDB and of PostgreSQL.
+type Feed = driver.Feed
+
+// FeedStats is what is known of the feed. The counters are of this process, and count
+// only while this node follows.
+type FeedStats struct {
+	Attached bool   // Options.Feed is set
+	Fed      bool   // changes made past the cache are seen
+	Reason   string // why not
+	Leads    bool   // this node follows the feed, for all nodes of the cache
+
+	Changes  uint64 // changes handled
+	OwnLeft  uint64 // of these: the entry was left, since it was as new as the change
+	Batches  uint64 // batches of changes
+	Clears   uint64 // how often the cache was cleared: see Gaps, and what may have changed everything
+	Gaps     uint64 // how often changes were missing
+	WentBack uint64 // how often changes were told again, since L2 may have lost its latest commands
+
+	// Lag is the time from the commit of the last change to the moment it had been
+	// handled, by the clocks of the primary and of this node. LastChange is that moment.
+	Lag        time.Duration
+	LastChange time.Time
 }
 
-// outcome tells what the error of a change says about it.
-func (s *Store) outcome(ctx context.Context, err error) error {
-	reply := replyOf(err)
-	var unsent notSent
-	switch {
-	case errors.As(err, &unsent), isSafe(err):
-		return unavailable(ctx, err)
-	case errors.Is(err, errUnsynced) || !isRefusal(err):
-		return fmt.Errorf("%w: %w", todo.ErrUnknownOutcome, withContext(ctx, told(err)))
-	case isInvalid(reply):
-		return fmt.Errorf("%w: PostgreSQL refused the record: %w", todo.ErrInvalid, told(err))
+// makeFollower makes the follower of Options.Feed.
+func (c *Cache[K, V]) makeFollower() {
+	if c.opts.Feed == nil {
+		return
 	}
-	return unavailable(ctx, err)
+	f := follower.Config{
+		Feed: c.opts.Feed, Key: "aside:" + c.opts.Name + ":feed:leader",
+		Handle: c.handleChanges, Clear: c.clearForFeed,
+		GoBack: c.opts.FeedGoBack, Silence: c.opts.FeedSilence, Log: c.log,
+	}
+	if c.l2 != nil {
+		f.Lead = c.l2.lead
+	}
+	c.feed = follower.New(f, envelope.NewToken())
 }
 
-// writeOver runs one statement. use gets its result. The server ends the statement before
-// the deadline of ctx: it must not wait for a lock, and change the record, long after the
-// caller has given up.
-func (s *Store) writeOver(sql string, args []any, use func(pgx.BatchResults) error) call {
-	return func(ctx context.Context, c *pgxpool.Conn) (err error) {
-		var batch pgx.Batch
-		deadline, _ := ctx.Deadline()
-		batch.Queue("SELECT set_config('statement_timeout', $1, true)", serverTime(time.Until(deadline)))
-		batch.Queue(sql, args...)
-		results := c.SendBatch(ctx, &batch)
-		if _, err = results.Exec(); err == nil {
-			err = use(results)
-		}
-		// The commit is the last thing that the server answers.
-		if closeErr := results.Close(); closeErr != nil && (err == nil || errors.Is(err, pgx.ErrNoRows)) {
-			err = closeErr
-		}
-		return err
+func (c *Cache[K, V]) follow() {
+	if c.feed == nil {
+		return
 	}
+	ctx, cancel := context.WithCancel(context.Background())
+	c.feedEnds, c.feedEnded = cancel, make(chan struct{})
+	go func() {
+		defer close(c.feedEnded)
+		c.feed.Run(ctx)
+	}()
 }
 
-// confirmed runs a call, and fails if the server says that it did not wait until the
-// synchronous standby had the commit.
-func confirmed(do call) call {
-	return func(ctx context.Context, c *pgxpool.Conn) error {
-		data := c.Conn().PgConn().CustomData()
-		delete(data, unsynced)
-		if err := do(ctx, c); err != nil {
-			return err
-		}
-		if data[unsynced] != nil {
-			return errUnsynced
-		}
+// unfollow ends the follower, and lets another node lead.
+func (c *Cache[K, V]) unfollow(ctx context.Context) error {
+	if c.feed == nil {
 		return nil
 	}
-}
-
-// serverTime is the statement_timeout for a caller who waits for d: a little less, so that
-// the caller hears of it.
-func serverTime(d time.Duration) string {
-	d -= min(d/10, 100*time.Millisecond)
-	return strconv.FormatInt(max(d.Milliseconds(), 1), 10) // 0 would be no limit
-}
-
-// affected calls the statement and reports whether it changed a row.
-func affected(changed *bool) func(pgx.BatchResults) error {
-	return func(r pgx.BatchResults) error {
-		tag, err := r.Exec()
-		*changed = tag.RowsAffected() > 0
-		return err
+	c.feedEnds()
+	select {
+	case <-c.feedEnded:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("aside: closed before the feed was: %w", ctx.Err())
 	}
 }
 
-// Insert adds a record, or returns todo.ErrExists.
-func (s *Store) Insert(ctx context.Context, t todo.Todo) error {
-	if err := t.Check(); err != nil {
-		return err
+func (c *Cache[K, V]) feedStats() (s FeedStats) {
+	if c.feed == nil {
+		return s
 	}
-	var inserted bool
-	err := s.write(ctx, s.writeOver(s.sql.insert, values(t), affected(&inserted)))
-	if err == nil && !inserted {
-		return todo.ErrExists
+	f := c.feed.Status()
+	return FeedStats{
+		Attached: true, Fed: f.Fed, Reason: f.Reason, Leads: f.Leads,
+		Changes: f.Changes, OwnLeft: c.n.ownLeft.Load(), Batches: f.Batches, Clears: f.Clears, Gaps: f.Gaps, WentBack: f.WentBack,
+		Lag: f.Lag, LastChange: f.LastChange,
 	}
-	return err
 }
 
-// Update replaces the record by change(current). It reads the row, and writes if the row
-// is still unchanged. Otherwise it starts again. change may run several times. If it does
-// not raise the version, the trigger of the table does, and the result has that version.
-func (s *Store) Update(ctx context.Context, id string, change func(current todo.Todo) (todo.Todo, error)) (todo.Todo, error) {
-	for try := 0; ; try++ {
-		x, err := s.find(ctx, s.sql.find, id, true)
-		if err != nil {
-			return todo.Todo{}, err
+// changeBatch is how many changes L2 is told of at once.
+const changeBatch = 256
+
+// handleChanges drops what changes of the primary made old. told is false while L2
+// could not be told of all of them.
+func (c *Cache[K, V]) handleChanges(_ context.Context, changes []driver.Change) (told bool) {
+	changes = lastOfEach(changes)
+	for len(changes) > 0 {
+		n := min(len(changes), changeBatch)
+		if c.l2 == nil {
+			c.dropOlderL1(changes[:n])
+		} else {
+			c.dropOlder(changes[:n])
 		}
-		next, err := change(x.todo)
-		if err != nil {
-			return todo.Todo{}, err
-		}
-		if next.ID != id {
-			return todo.Todo{}, fmt.Errorf("%w: an update must not change the id (%q to %q)", todo.ErrInvalid, id, next.ID)
-		}
-		if err := next.Check(); err != nil {
-			return todo.Todo{}, err
-		}
-		sql, args := s.updateOf(x, next)
-		var stored bool
-		err = s.write(ctx, s.writeOver(sql, args, func(r pgx.BatchResults) error {
-			var updated pgtype.Timestamptz
-			var version *int64
-			err := r.QueryRow().Scan(&updated, &version)
-			if stored = err == nil; stored {
-				next.UpdatedAt = decodeTime(updated)
-				if version != nil {
-					next.Version = max(*version, 0)
-				}
+		changes = changes[n:]
+	}
+	return c.l2 == nil || c.outbox.Len(outbox.Write) == 0 && !c.outbox.Overflowed()
+}
+
+// dropOlder tells L2 of changes. Redis tells the nodes, this one too.
+func (c *Cache[K, V]) dropOlder(changes []driver.Change) {
+	reqs := make([]driver.ChangeRequest, len(changes))
+	for i, ch := range changes {
+		reqs[i] = driver.ChangeRequest{Key: c.prefix + ch.Key, Version: ch.Version, Deleted: ch.Deleted, Writer: ch.Writer}
+	}
+	failed := false
+	for i, r := range c.l2.dropOlder(reqs) {
+		switch {
+		case r.Err == nil:
+			if r.Left {
+				c.n.ownLeft.Add(1)
 			}
-			if errors.Is(err, pgx.ErrNoRows) {
-				return nil
+		default:
+			failed = true
+			if k, err := c.keyOfChange(changes[i].Key); err == nil {
+				c.invalidateL1(k)
+				c.outbox.AddWrite(k, driver.Token{}, time.Now())
 			}
-			return err
-		}))
+		}
+	}
+	if failed {
+		c.startRecovery()
+	}
+}
+
+// dropOlderL1 does without L2 what dropOlder does.
+func (c *Cache[K, V]) dropOlderL1(changes []driver.Change) {
+	for _, ch := range changes {
+		k, err := c.keyOfChange(ch.Key)
 		if err != nil {
-			return todo.Todo{}, err
+			continue
 		}
-		if stored {
-			return next, nil
+		if e, ok := c.l1.Peek(k); ok {
+			v, _ := c.version(e.Value)
+			if e.Negative() && ch.Deleted || !e.Negative() && ch.Version > 0 && v >= ch.Version {
+				c.n.ownLeft.Add(1)
+				continue
+			}
 		}
-		if err := backOff(ctx, try); err != nil {
-			return todo.Todo{}, err
-		}
+		c.invalidateL1(k)
 	}
 }
 
-// updateOf returns the statement that changes a row into next if nobody else has changed
-// it. It does not touch columns whose shown value does not change: the stored value may be
-// one that cannot be shown, and must not be lost when another one changes.
-func (s *Store) updateOf(x row, next todo.Todo) (sql string, args []any) {
-	var set strings.Builder
-	set.WriteString(s.sql.update)
-	args = []any{next.ID, x.xmin, next.Version}
-	set.WriteString("version = $3")
-	add := func(column string, value any) {
-		args = append(args, value)
-		fmt.Fprintf(&set, ", %s = $%d", column, len(args))
+// keyOfChange reads the key of a change. If that is not a key of this cache, nothing
+// can be stored under it.
+func (c *Cache[K, V]) keyOfChange(s string) (K, error) {
+	k, err := c.parseKey(s)
+	if err != nil {
+		c.n.strangeChanges.Add(1)
+		c.warn.do("key of a change", func() {
+			c.log.Error("the feed names a record by a key that ParseKey refuses: does the feed take the key from the right field?", "key", s, "error", err)
+		})
 	}
-	if next.Name != x.todo.Name {
-		add("name", encodeText(next.Name))
-	}
-	if a, b := next.Description, x.todo.Description; (a == nil) != (b == nil) || a != nil && *a != *b {
-		add("description", encodeDescription(a))
-	}
-	if next.Completed != x.todo.Completed {
-		add("completed", next.Completed)
-	}
-	if !next.CreatedAt.Equal(x.todo.CreatedAt) {
-		add("created_at", encodeTime(next.CreatedAt))
-	}
-	if !next.UpdatedAt.Equal(x.todo.UpdatedAt) {
-		add("updated_at", encodeTime(next.UpdatedAt))
-	}
-	set.WriteString(" WHERE id = $1 AND xmin = $2 RETURNING updated_at, version")
-	return set.String(), args
+	return k, err
 }
 
-// Delete removes the record if check(current) returns nil. check may run several times.
-func (s *Store) Delete(ctx context.Context, id string, check func(current todo.Todo) error) error {
-	for try := 0; ; try++ {
-		x, err := s.find(ctx, s.sql.find, id, true)
-		if err != nil {
-			return err
-		}
-		if err := check(x.todo); err != nil {
-			return err
-		}
-		var deleted bool
-		err = s.write(ctx, s.writeOver(s.sql.delete, []any{id, x.xmin}, affected(&deleted)))
-		if err != nil || deleted {
-			return err
-		}
-		if err := backOff(ctx, try); err != nil {
-			return err
-		}
-	}
-}
-
-// backOff waits before a retry of a write whose record another write has changed. The
-// first retry is immediate, since the other write has finished. Later pauses are longer
-// and random.
-func backOff(ctx context.Context, try int) error {
-	if try == 0 {
+// clearForFeed is Clear, also while the cache is being closed.
+func (c *Cache[K, V]) clearForFeed(ctx context.Context) error {
+	c.flushL1()
+	defer c.flushL1()
+	if c.l2 == nil {
 		return nil
 	}
-	limit := time.Millisecond << min(try, 6)
-	if !pause.For(ctx, rand.N(limit)) {
-		return unavailable(ctx, errOvertaken)
-	}
-	return nil
+	return c.l2.clear(ctx, c.prefix)
 }
 
-// errOvertaken: the last attempt wrote nothing, and there is no time for another one.
-var errOvertaken = errors.New("other writes changed the record during every attempt")
+// lastOfEach makes one change of those of one key, at the place of the first. Their
+// versions are in order, so the last counts, but not across a deletion: a record made
+// anew begins with a low version. Then the version tells nothing.
+func lastOfEach(changes []driver.Change) []driver.Change {
+	if len(changes) < 2 {
+		return changes
+	}
+	at := make(map[string]int, len(changes))
+	out := make([]driver.Change, 0, len(changes))
+	for _, ch := range changes {
+		i, ok := at[ch.Key]
+		if !ok {
+			at[ch.Key] = len(out)
+			out = append(out, ch)
+			continue
+		}
+		if anew := out[i].Deleted || out[i].Version == 0; anew && !ch.Deleted {
+			ch.Version = 0
+		}
+		out[i] = ch
+	}
+	return out
+}
