@@ -10,6 +10,7 @@ require (
 	github.com/alecthomas/kong v1.17.0
 	github.com/asidecache/aside v0.1.0
 	github.com/asidecache/aside/asideprom v0.1.0
+	github.com/asidecache/aside/pgfeed v0.1.0
 	github.com/asidecache/aside/redisl2 v0.1.0
 	github.com/asidecache/aside/tests v0.1.0
 	github.com/brianvoe/gofakeit/v7 v7.18.1
@@ -36,6 +37,8 @@ require (
 	github.com/go-json-experiment/json v0.0.0-20260213210345-44df1a37e875 // indirect
 	github.com/golang/snappy v1.0.0 // indirect
 	github.com/gorilla/mux v1.8.1 // indirect
+	github.com/jackc/pgio v1.0.0 // indirect
+	github.com/jackc/pglogrepl v0.0.0-20251213150135-2e8d0df862c1 // indirect
 	github.com/jackc/pgpassfile v1.0.0 // indirect
 	github.com/jackc/pgservicefile v0.0.0-20240606120523-5a60cdf6a761 // indirect
 	github.com/jackc/puddle/v2 v2.2.3 // indirect

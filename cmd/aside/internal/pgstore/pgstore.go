@@ -65,6 +65,7 @@ type Store struct {
 	pool    *pgxpool.Pool
 	log     *slog.Logger
 	timeout time.Duration
+	config  *pgconn.Config
 	name    string // of the table
 	table   string // quoted
 	sql     statements
@@ -109,6 +110,7 @@ func Open(ctx context.Context, url string, opts Options) (*Store, error) {
 		pool:    pool,
 		log:     log,
 		timeout: withDefault(opts.OperationTimeout, 10*time.Second),
+		config:  &config.ConnConfig.Config,
 		name:    withDefault(opts.Table, "todos"),
 	}
 	s.table = pgx.Identifier{s.name}.Sanitize()
