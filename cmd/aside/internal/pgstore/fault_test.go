@@ -665,3 +665,34 @@ func TestCloseAborts(t *testing.T) {
 		t.Errorf("Close took %v", took)
 	}
 }
+
+// TestSerializable: with another isolation level the server refuses writes that overlap.
+// The store repeats them, and loses none.
+func TestSerializable(t *testing.T) {
+	p := testserver.Postgres(t)
+	p.Exec("ALTER DATABASE " + p.Database() + " SET default_transaction_isolation = 'serializable'")
+	s := mustOpen(t, p.URL(), Options{})
+	if err := s.Insert(t.Context(), one); err != nil {
+		t.Fatal(err)
+	}
+	const writers, each = 4, 10
+	done := make(chan error)
+	for range writers {
+		go func() {
+			var err error
+			for range each {
+				_, e := s.Update(t.Context(), "1", func(c todo.Todo) (todo.Todo, error) { c.Version++; return c, nil })
+				err = errors.Join(err, e)
+			}
+			done <- err
+		}()
+	}
+	for range writers {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+	if got, err := s.Get(t.Context(), "1"); err != nil || got.Version != writers*each {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
