@@ -88,6 +88,7 @@ const (
 	mongo      = "go.mongodb.org/mongo-driver/v2"
 	bbolt      = "go.etcd.io/bbolt"
 	otter      = "github.com/maypok86/otter/v2"
+	postgres   = "github.com/jackc"
 	prometheus = "github.com/prometheus"
 )
 
@@ -100,15 +101,16 @@ func TestReach(t *testing.T) {
 		forbids []string
 		because string
 	}{
-		{".", []string{redis, mongo, bbolt, prometheus},
+		{".", []string{redis, mongo, bbolt, postgres, prometheus},
 			"users of the library link only what they choose"},
 		{".", []string{"testing", "flag"},
 			"they change the flags of a program that links them"},
-		{".", []string{path("redisl2"), path("asideprom"), path("asidetest"), path("cmd"), path("tests")},
+		{".", []string{path("redisl2"), path("asideprom"), path("pgfeed"), path("asidetest"), path("cmd"), path("tests")},
 			"adapters and the service import the library, never the reverse"},
 		{"driver", []string{module}, "the library and every L2 import it"},
-		{"redisl2", []string{mongo, bbolt, prometheus, path("cmd"), path("tests"), path("asideprom"), "testing"}, "no adapter knows another"},
-		{"asideprom", []string{redis, mongo, bbolt, path("cmd"), path("tests"), path("redisl2"), "testing"}, "no adapter knows another"},
+		{"redisl2", []string{mongo, bbolt, postgres, prometheus, path("cmd"), path("tests"), path("asideprom"), "testing"}, "no adapter knows another"},
+		{"asideprom", []string{redis, mongo, bbolt, postgres, path("cmd"), path("tests"), path("redisl2"), "testing"}, "no adapter knows another"},
+		{"pgfeed", []string{redis, mongo, bbolt, prometheus, path("cmd"), path("tests"), path("redisl2"), path("asideprom"), otter, "testing"}, "no adapter knows another"},
 		{service + "httpapi", []string{path(service + "boltstore"), path(service + "mongostore"), path("redisl2"), redis, mongo, bbolt},
 			"the API knows todo.Service, which any store serves"},
 		{service + "todo", []string{path(service + "boltstore"), path(service + "mongostore"), path(service + "httpapi"), path("redisl2"), redis, mongo, bbolt},
