@@ -12,12 +12,15 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// Options of a Feed. URL, Table and Key are required.
+// Options of a Feed. URL or Config, Table and Key are required.
 type Options struct {
 	// URL of the primary: a postgres:// URL or a string of key=value pairs. It must lead
 	// to the server itself, not to a pooler. The role needs the attribute REPLICATION, and
 	// must own the table unless the publication is there already.
 	URL string
+
+	// Config is how to reach the primary, instead of URL. It is copied.
+	Config *pgconn.Config
 
 	// Table that the cache's records are in: "schema.table", or "table" for the schema
 	// public. The names are as the catalog has them: no quotes, no change of case. A
@@ -106,7 +109,11 @@ func (o *Options) settle() (cfg *pgconn.Config, t table, err error) {
 	fault := func(format string, args ...any) {
 		faults = append(faults, fmt.Errorf("%w: "+format, append([]any{ErrOptions}, args...)...))
 	}
-	if o.URL == "" {
+	if o.Config != nil {
+		if cfg = o.Config.Copy(); o.URL != "" {
+			fault("both URL and Config are set")
+		}
+	} else if o.URL == "" {
 		fault("URL is empty")
 	} else if cfg, err = pgconn.ParseConfig(o.URL); err != nil {
 		// Its text may quote a password.

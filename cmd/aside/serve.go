@@ -273,8 +273,12 @@ func (c *ServeCmd) run(ctx context.Context, log *slog.Logger, ready func(url str
 
 	const cacheLabel = "todos"
 	times := asideprom.NewTimes(cacheLabel)
+	feed, err := c.feed(raw, name, log)
+	if err != nil {
+		return err
+	}
 	cache, closeCache, err := c.CacheFlags.open(name, log, func(o *aside.Options[string, todo.Todo]) {
-		o.OnLoad, o.OnL2 = times.OnLoad, times.OnL2
+		o.OnLoad, o.OnL2, o.Feed = times.OnLoad, times.OnL2, feed
 		if o.L2 != nil {
 			registry.MustRegister(asideprom.NewL2Collector(cacheLabel, o.L2))
 		}
@@ -299,6 +303,10 @@ func (c *ServeCmd) run(ctx context.Context, log *slog.Logger, ready func(url str
 	if cache != nil {
 		registry.MustRegister(times, asideprom.NewCollector(cacheLabel, cache.Stats))
 		options.CacheStats, admin.Clear = cache.Stats, cache.Clear
+		options.FeedRequired = c.Feed == feedOn
+		if feed != nil {
+			registry.MustRegister(asideprom.NewFeedCollector(cacheLabel, cache.Stats))
+		}
 	}
 	handler, err := httpapi.New(options)
 	if err != nil {
