@@ -83,6 +83,6 @@ echo "| program that uses | modules in \`go list -m all\` | MB fetched | own dri
 echo "| --- | ---: | ---: | --- |"
 consumer "the library" 13 2 $base
 consumer "the library and redisl2" 20 15 $base $base/redisl2
-consumer "the library and pgfeed" 25 10 $base $base/pgfeed
+consumer "the library and pgfeed" 30 11 $base $base/pgfeed
 
 [ -z "$failed" ]
