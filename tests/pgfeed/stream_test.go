@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -115,6 +116,41 @@ func TestMillionRowsInOneTransaction(t *testing.T) {
 	}
 	pg.Exec("INSERT INTO todos VALUES ('a', 'x', 1)")
 	s.want("a=1")
+}
+
+// A huge transaction is told before its last row has come, and again while its rows come:
+// the stream is no dead one, and what is committed meanwhile is told by this too.
+func TestHugeTransactionIsToldEarly(t *testing.T) {
+	pg := server(t)
+	proxy := testserver.Toxiproxy(t, pg.Addr())
+	opt := options(pg)
+	opt.URL, opt.MaxChanges, opt.Silence = pg.URLVia(proxy.Addr()), 10, 4*time.Second
+	s := open(t, newFeed(t, opt), nil)
+	proxy.Bandwidth(200) // so its two megabytes take ten seconds
+	pg.Exec("INSERT INTO todos SELECT 'key-' || n, 'x', 1 FROM generate_series(1, 30000) n")
+	pg.Exec("INSERT INTO todos VALUES ('a', 'x', 1)")
+	before := s.Position()
+	all := 0
+	for {
+		b := s.change()
+		if !b.All {
+			if got := texts(b.Changes); len(got) != 1 || got[0] != "a=1" {
+				t.Fatalf("told %v", got)
+			}
+			break
+		}
+		all++
+		if last := s.Position()[21:29]; all <= 2 && !slices.Equal(last, before[21:29]) {
+			t.Fatalf("the last transaction is %x by now, not %x", last, before[21:29])
+		}
+		s.handle()
+	}
+	if all < 3 {
+		t.Errorf("told %d times", all)
+	}
+	// Only its end makes the position move.
+	s = open(t, newFeed(t, options(pg)), before)
+	s.change()
 }
 
 // The changes of a marked transaction have its writer, wherever in it the mark stands.
