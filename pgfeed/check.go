@@ -206,7 +206,7 @@ func (o *opening) checkIdentity(ctx context.Context, t *tableFacts) (faults []er
 		fault := func(format string, args ...any) {
 			faults = append(faults, fmt.Errorf("%w %s: "+format, append([]any{ErrTable, name}, args...)...))
 		}
-		const run = "give it the primary key (%[2]s), or ALTER TABLE %[1]s REPLICA IDENTITY USING INDEX i, of a unique index on (%[2]s) alone, or ALTER TABLE %[1]s REPLICA IDENTITY FULL"
+		run := fmt.Sprintf("give it the primary key (%[2]s), or ALTER TABLE %[1]s REPLICA IDENTITY USING INDEX i, where i is a unique index on (%[2]s) alone, or ALTER TABLE %[1]s REPLICA IDENTITY FULL", name, key)
 		switch {
 		case kind == "p": // its identity does not matter, but that of its partitions
 			continue
@@ -217,11 +217,11 @@ func (o *opening) checkIdentity(ctx context.Context, t *tableFacts) (faults []er
 		case identity == "f":
 			t.full = true
 		case identity == "n":
-			fault("its replica identity is NOTHING, so deletes do not tell their key: "+run, name, key)
+			fault("its replica identity is NOTHING, so deletes do not tell their key: %s", run)
 		case columns == "":
-			fault("it has no primary key, so deletes do not tell their key: "+run, name, key)
+			fault("it has no primary key, so deletes do not tell their key: %s", run)
 		case columns != key:
-			fault("its replica identity is (%[3]s) and not the key column alone, so the old key of a change may not be told: "+run, name, key, columns)
+			fault("its replica identity is (%s) and not the key column alone, so the old key of a change may not be told: %s", columns, run)
 		}
 	}
 	return faults, nil

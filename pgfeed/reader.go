@@ -29,6 +29,7 @@ type reader struct {
 	writer  driver.Token
 	marked  bool
 	writers bool // two of them
+	skip    bool // the transaction need not be told
 
 	skipTo mark // up to it all has been told
 	proven bool // the log has skipTo; guarded by mu
@@ -154,6 +155,14 @@ func (r *reader) change(b []byte) error {
 		r.tx = &txn{}
 		r.index = map[string]int{}
 		r.marked, r.writers = false, false
+		r.skip = m.FinalLSN < r.skipTo.end
+		if r.seen != nil && m.FinalLSN >= r.seenTo {
+			r.seen = nil
+		}
+		r.skip = r.skip || r.seen != nil && r.seen.sees(m.Xid)
+		if r.skip {
+			r.tx.all = true // its rows are not looked at
+		}
 		r.mu.Lock()
 		r.inTx = true
 		r.mu.Unlock()
@@ -285,9 +294,16 @@ func (r *reader) add(key string, version uint64, deleted bool) {
 	r.tx.changes = append(r.tx.changes, c)
 }
 
-// everything: the transaction may have changed every record.
+// everything: the transaction may have changed every record. That is told at once, since
+// it was committed before its first row came, and its last one may come much later.
 func (r *reader) everything() {
 	r.tx.all, r.tx.changes, r.index = true, nil, nil
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.proven {
+		r.huge = &huge{xid: r.begun.Xid}
+		r.wakeUp()
+	}
 }
 
 func (r *reader) commit(m *pglogrepl.CommitMessage) error {
@@ -305,19 +321,15 @@ func (r *reader) commit(m *pglogrepl.CommitMessage) error {
 	if err := r.prove(tx.mark); err != nil {
 		return err
 	}
-	skip := tx.end <= r.skipTo.end
-	if r.seen != nil {
-		if m.CommitLSN >= r.seenTo {
-			r.seen = nil
-		} else {
-			skip = skip || r.seen.sees(tx.xid)
-		}
-	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.inTx = false
+	if r.huge != nil && r.huge.told {
+		tx.all = false // its first rows were told as everything, and all of it was visible then
+	}
+	r.huge = nil
 	r.walEnd = max(r.walEnd, tx.end)
-	if !skip {
+	if !r.skip {
 		for len(r.queue) > 0 && (r.queued+len(tx.changes) > queueLimit || len(r.queue) >= queueTxns) && r.err == nil {
 			r.waiting = true
 			r.room.Wait()

@@ -50,6 +50,9 @@ type stream struct {
 	want    pglogrepl.LSN // quiet when walEnd is there
 	quiet   bool          // Next may return that nothing has changed
 	altered bool          // every row may have another value
+	huge    *huge         // a transaction under way
+	given   time.Time     // when Next returned last
+	alive   bool          // Next may return that the server works
 
 	handled   pglogrepl.LSN // by the caller
 	confirmed pglogrepl.LSN // told to the server
@@ -64,11 +67,19 @@ type txn struct {
 	all     bool
 }
 
+// huge is a transaction that has changed more than is told one by one, and whose rows
+// still come.
+type huge struct {
+	xid  uint32
+	told bool
+}
+
 // taken are the transactions of one Batch.
 type taken struct {
 	batch driver.Batch
 	xids  []uint32
 	last  mark
+	huge  *huge // it still comes
 }
 
 func newStream(o *opening) *stream {
@@ -128,7 +139,7 @@ func (s *stream) beginAt(begins pglogrepl.LSN, seen snapshot, seenTo pglogrepl.L
 }
 
 func (s *stream) startAt(begins pglogrepl.LSN) {
-	s.handled, s.confirmed = s.pos.lsn, begins
+	s.handled, s.confirmed, s.given = s.pos.lsn, begins, time.Now()
 	s.note(s.opt.KeepFor, begins)
 }
 
@@ -159,15 +170,12 @@ func (s *stream) Next(ctx context.Context) (driver.Batch, error) {
 		next := s.taken
 		switch {
 		case next != nil:
-		case s.altered:
-			s.altered = false
-			s.mu.Unlock()
-			return driver.Batch{All: true}, nil
-		case s.quiet:
-			s.quiet = false
-			s.pos.lsn = max(s.pos.lsn, s.walEnd)
-			s.mu.Unlock()
-			return driver.Batch{}, nil
+		case s.huge != nil && !s.huge.told:
+			next = &taken{batch: driver.Batch{All: true}, xids: []uint32{s.huge.xid}, huge: s.huge}
+		case s.altered, s.alive && s.huge != nil:
+			next = &taken{batch: driver.Batch{All: true}}
+		case s.quiet, s.alive:
+			next = &taken{}
 		}
 		s.mu.Unlock()
 		if next != nil {
@@ -213,7 +221,9 @@ func (s *stream) takeLocked() {
 	if t.batch.All {
 		t.batch.Changes = nil
 	}
-	t.batch.Committed = time.UnixMicro(t.last.time)
+	if t.batch.All || len(t.batch.Changes) > 0 {
+		t.batch.Committed = time.UnixMicro(t.last.time)
+	}
 	s.queue = append(s.queue[:0], s.queue[n:]...)
 	s.taken = t
 	s.room.Signal()
@@ -223,13 +233,23 @@ func (s *stream) takeLocked() {
 func (s *stream) give(t *taken) driver.Batch {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.taken, s.quiet = nil, false
-	s.pos.last = t.last
-	s.pos.lsn = max(s.pos.lsn, t.last.end)
+	s.quiet, s.alive, s.given = false, false, time.Now()
+	if t == s.taken {
+		s.taken = nil
+		s.pos.last = t.last
+		s.pos.lsn = max(s.pos.lsn, t.last.end)
+		if !t.batch.Committed.IsZero() {
+			s.lastCommit.Store(t.last.time)
+		}
+	} else if len(s.queue) == 0 {
+		s.pos.lsn = max(s.pos.lsn, s.walEnd)
+	}
 	if t.batch.All {
 		s.altered = false
 	}
-	s.lastCommit.Store(t.last.time)
+	if t.huge != nil {
+		t.huge.told = true
+	}
 	s.wakeUp() // what is in the queue meanwhile
 	return t.batch
 }
@@ -238,7 +258,7 @@ func (s *stream) give(t *taken) driver.Batch {
 // others see it, and a load that reads in between would store the old row for good.
 func (s *stream) visible(ctx context.Context, xids []uint32) error {
 	began := time.Now()
-	for wait := 100 * time.Microsecond; ; wait = min(2*wait, 10*time.Millisecond) {
+	for wait := 100 * time.Microsecond; len(xids) > 0; wait = min(2*wait, 10*time.Millisecond) {
 		limited, cancel := context.WithTimeoutCause(s.ctx, s.opt.Silence, s.silent())
 		rows, err := s.sql.query(limited, "SELECT pg_current_snapshot()")
 		cancel()
@@ -267,6 +287,7 @@ func (s *stream) visible(ctx context.Context, xids []uint32) error {
 		case <-s.ctx.Done():
 		}
 	}
+	return nil
 }
 
 // look compares the definition with the one that is known.
@@ -303,7 +324,7 @@ func (s *stream) restLocked() {
 	if idle && s.handled >= s.pos.last.end && s.reader.proven {
 		s.confirmed = max(s.confirmed, s.walEnd)
 	}
-	if s.quiet || s.altered || len(s.queue) > 0 {
+	if s.quiet || s.alive || s.altered || len(s.queue) > 0 {
 		s.wakeUp()
 	}
 }
@@ -334,11 +355,15 @@ func (s *stream) beat() {
 			_ = s.fail(err)
 			return
 		}
+		silent := time.Since(time.Unix(0, s.repl.heard.Load()))
 		s.mu.Lock()
 		waiting := s.waiting // then nobody reads what the server may say
+		// The server works, but what comes is not complete, or not the newest: it reads a
+		// long log, or sends a large transaction.
+		s.alive = silent < s.opt.Silence/2 && time.Since(s.given) > s.opt.Silence/2
+		s.restLocked()
 		s.mu.Unlock()
-		heard := time.Unix(0, s.repl.heard.Load())
-		if !waiting && time.Since(heard) > s.opt.Silence {
+		if !waiting && silent > s.opt.Silence {
 			_ = s.fail(s.clean(s.silent()))
 			return
 		}

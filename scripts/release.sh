@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Releases the five modules of this repository under one version.
+# Releases the modules of this repository under one version.
 #
 #   scripts/release.sh --dry-run v0.2.0   does all of it in a temporary clone, and shows it
 #   scripts/release.sh v0.2.0             makes the commit and the tags; pushes nothing
@@ -10,7 +10,7 @@
 #
 # The modules require each other, so it writes the new version into their go.mod files and
 # into go.work, and tags that commit: VERSION for the library, DIRECTORY/VERSION for the
-# others. redisl2, asideprom and tests have a replace directive, which has no effect on
+# others. redisl2, asideprom, pgfeed and tests have a replace directive, which has no effect on
 # those who import them. cmd/aside may have none (`go install PACKAGE@VERSION` would refuse
 # it), so its go.sum needs the checksums of the other four before they can be downloaded.
 # They depend on the files alone, and tools/modproxy makes them from the files that are
@@ -18,7 +18,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 base=github.com/asidecache/aside
-nested=(redisl2 asideprom tests cmd/aside)
+nested=(redisl2 asideprom pgfeed tests cmd/aside)
 
 die() {
 	echo "release: $*" >&2

@@ -86,9 +86,9 @@ func under(importPath, root string) bool {
 const (
 	redis      = "github.com/redis/rueidis"
 	mongo      = "go.mongodb.org/mongo-driver/v2"
-	postgres   = "github.com/jackc/pgx/v5"
 	bbolt      = "go.etcd.io/bbolt"
 	otter      = "github.com/maypok86/otter/v2"
+	postgres   = "github.com/jackc"
 	prometheus = "github.com/prometheus"
 )
 
@@ -105,11 +105,12 @@ func TestReach(t *testing.T) {
 			"users of the library link only what they choose"},
 		{".", []string{"testing", "flag"},
 			"they change the flags of a program that links them"},
-		{".", []string{path("redisl2"), path("asideprom"), path("asidetest"), path("cmd"), path("tests")},
+		{".", []string{path("redisl2"), path("asideprom"), path("pgfeed"), path("asidetest"), path("cmd"), path("tests")},
 			"adapters and the service import the library, never the reverse"},
 		{"driver", []string{module}, "the library and every L2 import it"},
 		{"redisl2", []string{mongo, postgres, bbolt, prometheus, path("cmd"), path("tests"), path("asideprom"), "testing"}, "no adapter knows another"},
 		{"asideprom", []string{redis, mongo, postgres, bbolt, path("cmd"), path("tests"), path("redisl2"), "testing"}, "no adapter knows another"},
+		{"pgfeed", []string{redis, mongo, bbolt, prometheus, path("cmd"), path("tests"), path("redisl2"), path("asideprom"), otter, "testing"}, "no adapter knows another"},
 		{service + "httpapi", []string{path(service + "boltstore"), path(service + "mongostore"), path(service + "pgstore"), path("redisl2"), redis, mongo, postgres, bbolt},
 			"the API knows todo.Service, which any store serves"},
 		{service + "todo", []string{path(service + "boltstore"), path(service + "mongostore"), path(service + "pgstore"), path(service + "httpapi"), path("redisl2"), redis, mongo, postgres, bbolt},

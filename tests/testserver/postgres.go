@@ -461,12 +461,21 @@ func (p *postgresProcess) startOnFreePort() (err error) {
 	return err
 }
 
-func (p *postgresProcess) start() error {
+func (p *postgresProcess) start() (err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.proc != nil {
 		return fmt.Errorf("PostgreSQL at %s runs already", p.addr())
 	}
+	// A process that was killed with the last server may not have ended yet.
+	testsync.Poll(startTimeout, func() bool {
+		err = p.startOnce()
+		return err == nil || !strings.Contains(err.Error(), "pre-existing shared memory block")
+	})
+	return err
+}
+
+func (p *postgresProcess) startOnce() error {
 	p.runs++
 	args := []string{"-D", p.data(), "-p", fmt.Sprint(p.port)}
 	for _, s := range append([]string{
