@@ -27,7 +27,7 @@ const (
 type reply struct {
 	id     int64 // of the cursor; 0: it has ended
 	events []bson.Raw
-	token  bson.Raw       // behind the events; nil: the server tells none
+	token  bson.Raw       // behind the events
 	opTime bson.Timestamp // of the server; zero: it tells none
 }
 
@@ -106,12 +106,9 @@ func (s *stream) isMongos(ctx context.Context) bool {
 // aggregate opens a cursor at s.at.
 func (s *stream) aggregate(ctx context.Context, limit time.Duration) (reply, error) {
 	spec := bson.D{}
-	switch {
-	case s.at.Token != nil:
+	if s.at.Token != nil {
 		// Unlike resumeAfter it goes on after the collection was dropped too.
 		spec = append(spec, bson.E{Key: "startAfter", Value: s.at.Token})
-	case !s.at.Start.IsZero():
-		spec = append(spec, bson.E{Key: "startAtOperationTime", Value: s.at.Start})
 	}
 	if s.useImages() {
 		spec = append(spec, bson.E{Key: "fullDocumentBeforeChange", Value: "whenAvailable"})

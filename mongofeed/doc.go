@@ -6,7 +6,7 @@
 //	})
 //	cache, err := aside.New(aside.Options[string, Product]{Feed: feed, ...})
 //
-// MongoDB 4.2 or newer must run as a replica set (of one server, if need be) or as a
+// MongoDB 4.4 or newer must run as a replica set (of one server, if need be) or as a
 // sharded cluster. The user of the collection's client needs the role read in its
 // database.
 //

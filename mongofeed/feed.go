@@ -214,10 +214,9 @@ func (s *stream) start(ctx context.Context, resume bool, at position) error {
 		if err != nil {
 			return err
 		}
-		if s.at.none() {
-			s.at.Token, s.at.Start, s.at.Time = r.token, r.opTime, r.opTime
-			if s.at.none() {
-				return errors.New("the server tells no position (postBatchResumeToken): MongoDB 4.2 or newer is needed")
+		if s.at.Token == nil {
+			if s.at.Token, s.at.Time = r.token, r.opTime; r.token == nil {
+				return errors.New("the server tells no position (postBatchResumeToken)")
 			}
 		}
 		// A position that the server has not reached: it is of another history. A server

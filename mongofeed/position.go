@@ -19,12 +19,8 @@ type position struct {
 	UUID []byte `bson:"uuid,omitempty"` // of the collection; nil: there was none
 	// Time is that of the last event, or of the opening. All before it was told.
 	Time  bson.Timestamp `bson:"time"`
-	Token bson.Raw       `bson:"token,omitempty"`
-	// Start is where the stream begins if there is no token.
-	Start bson.Timestamp `bson:"start"`
+	Token bson.Raw       `bson:"token"`
 }
-
-func (p position) none() bool { return p.Token == nil && p.Start.IsZero() }
 
 func (p position) encode() driver.Position {
 	b, err := bson.Marshal(p)
@@ -41,7 +37,7 @@ func decodePosition(b driver.Position) (p position, err error) {
 	if err := bson.Unmarshal(b[1:], &p); err != nil {
 		return p, fmt.Errorf("the position is damaged: %w", err)
 	}
-	if p.none() || p.NS == "" {
+	if len(p.Token) == 0 || p.NS == "" {
 		return p, errors.New("the position is damaged: it has no token")
 	}
 	return p, nil

@@ -132,7 +132,6 @@ func TestKeyOf(t *testing.T) {
 // TestPreImages: nothing is read, remembered or guessed.
 func TestPreImages(t *testing.T) {
 	srv := anyServer(t)
-	srv.lacks(t, "pre-images", javaKind)
 	coll := srv.collection(t, true)
 	insert(t, coll, bson.M{"_id": 1, "id": "a", "version": 1}, bson.M{"_id": 2, "id": "b", "version": 5}, bson.M{"_id": 3, "id": "c"})
 	s := mustOpen(t, mustNew(t, coll, mongofeed.Options{
@@ -208,7 +207,6 @@ func TestQuietStream(t *testing.T) {
 		}
 	}
 	if string(before) == string(s.Position()) {
-		srv.lacks(t, "position that moves on while other collections change", javaKind)
 		t.Error("the position of a quiet stream stays: the oplog may pass it by")
 	}
 }
@@ -216,7 +214,6 @@ func TestQuietStream(t *testing.T) {
 // TestTransaction: its changes come together.
 func TestTransaction(t *testing.T) {
 	srv := anyServer(t)
-	srv.lacks(t, "transactions", javaKind)
 	coll := srv.collection(t, false)
 	s := mustOpen(t, mustNew(t, coll, mongofeed.Options{}), nil)
 	sess := must[*mongo.Session](t)(srv.client.StartSession())
@@ -380,11 +377,8 @@ func TestCollectionComesAndGoes(t *testing.T) {
 	wantChanges(t, mustOpen(t, f, p), driver.Change{Key: "c"})
 	wantChanges(t, s, driver.Change{Key: "c"})
 	// Documents of the collection that was dropped are in the cache, perhaps.
-	if srv.kind != javaKind {
-		wantGap(t, f, created)
-	}
+	wantGap(t, f, created)
 
-	srv.lacks(t, "rename in its change streams", javaKind)
 	admin := srv.client.Database("admin")
 	rename := func(from, to string, dropTarget bool) {
 		t.Helper()

@@ -38,7 +38,6 @@ type kind string
 const (
 	mongodb  kind = "MongoDB"
 	secantus kind = "SecantusDB"
-	javaKind kind = "mongo-java-server"
 	ferret   kind = "FerretDB"
 )
 
@@ -51,15 +50,6 @@ type server struct {
 
 	mu   sync.Mutex
 	sent map[string]int // commands of the client
-}
-
-// lacks skips a test on servers that lack what it needs. The table in
-// docs/guide/mongodb-feed.md says the same.
-func (s *server) lacks(t *testing.T, what string, kinds ...kind) {
-	t.Helper()
-	if slices.Contains(kinds, s.kind) {
-		t.Skipf("%s has no %s", s.kind, what)
-	}
 }
 
 func (s *server) count(command string) int {
@@ -115,8 +105,6 @@ func connect(t *testing.T, uri string, opts ...*options.ClientOptions) *server {
 		s.kind = ferret
 	case os.Getenv("ASIDE_TEST_SECANTUSD") != "":
 		s.kind = secantus
-	case os.Getenv("ASIDE_TEST_MONGODB_KIND") != "":
-		s.kind = kind(os.Getenv("ASIDE_TEST_MONGODB_KIND"))
 	default:
 		s.kind = mongodb
 	}
