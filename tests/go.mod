@@ -6,6 +6,7 @@ go 1.25.0
 replace (
 	github.com/asidecache/aside => ../
 	github.com/asidecache/aside/asideprom => ../asideprom
+	github.com/asidecache/aside/mongofeed => ../mongofeed
 	github.com/asidecache/aside/redisl2 => ../redisl2
 )
 
@@ -13,6 +14,7 @@ require (
 	github.com/Shopify/toxiproxy/v2 v2.12.0
 	github.com/asidecache/aside v0.1.0
 	github.com/asidecache/aside/asideprom v0.1.0
+	github.com/asidecache/aside/mongofeed v0.1.0
 	github.com/asidecache/aside/redisl2 v0.1.0
 	github.com/klauspost/compress v1.20.3
 	github.com/prometheus/client_golang v1.23.2
@@ -48,5 +50,3 @@ require (
 	google.golang.org/protobuf v1.36.8 // indirect
 	gopkg.in/tomb.v1 v1.0.0-20141024135613-dd632973f1e7 // indirect
 )
-
-replace github.com/asidecache/aside/mongofeed => ../mongofeed
