@@ -443,6 +443,72 @@ func TestReadFails(t *testing.T) {
 	}
 }
 
+// TestReadSeesLaterKey: the read for an update sees the key that a later update has set. The
+// old key must not be lost. Seen to fail if what was read counts as known before the later
+// update.
+func TestReadSeesLaterKey(t *testing.T) {
+	set := func(at uint32, fields ...bson.E) bson.D {
+		return change("update", "a", at, bson.E{Key: "updateDescription", Value: bson.D{{Key: "updatedFields", Value: append(bson.D{}, fields...)}}})
+	}
+	s := script{
+		getMore: func(n int, _ bson.Raw) bson.D {
+			switch n {
+			case 0:
+				return cursor(7, "nextBatch", "1", 6, set(6))
+			case 1:
+				return cursor(7, "nextBatch", "2", 9, set(8, bson.E{Key: "id", Value: "new"}))
+			case 2:
+				return cursor(7, "nextBatch", "3", 9, change("delete", "a", 10))
+			}
+			return cursor(7, "nextBatch", "quiet", 9)
+		},
+		find: func(bson.Raw) bson.D {
+			return cursor(0, "firstBatch", "", 9, bson.D{{Key: "_id", Value: "a"}, {Key: "id", Value: "new"}})
+		},
+	}
+	opts := quick
+	opts.Key = "id"
+	stream := mustOpen(t, mustNew(t, connect(t, newFakeServer(t, s.reply).uri), opts), nil)
+	if b := mustNext(t, stream); len(b.Changes) != 1 || b.Changes[0] != (driver.Change{Key: "new"}) {
+		t.Errorf("got %+v, want the key that was read", b)
+	}
+	if b := mustNext(t, stream); !b.All {
+		t.Errorf("got %+v, want All: nobody knows the key before", b)
+	}
+}
+
+// TestEventsAreReadAgain: what was learned from events is forgotten before they are read
+// again. Else the first key of two changes in one transaction would be taken for the second.
+func TestEventsAreReadAgain(t *testing.T) {
+	set := func(id string, fields ...bson.E) bson.D {
+		return change("update", id, 6, bson.E{Key: "updateDescription", Value: bson.D{{Key: "updatedFields", Value: append(bson.D{}, fields...)}}})
+	}
+	reads := 0
+	s := script{
+		aggregate: func(n int, _ bson.Raw) bson.D { return cursor(7, "firstBatch", "open", 4) },
+		getMore: func(n int, _ bson.Raw) bson.D {
+			if n == 0 {
+				return cursor(7, "nextBatch", "1", 5, change("insert", "a", 5, bson.E{Key: "fullDocument", Value: bson.D{{Key: "id", Value: "A"}}}))
+			}
+			return cursor(7, "nextBatch", "2", 6, set("a", bson.E{Key: "id", Value: "B"}), set("a", bson.E{Key: "id", Value: "C"}), set("z"))
+		},
+		find: func(bson.Raw) bson.D {
+			if reads++; reads == 1 {
+				return failure(11601)
+			}
+			return cursor(0, "firstBatch", "", 9, bson.D{{Key: "_id", Value: "z"}, {Key: "id", Value: "Z"}})
+		},
+	}
+	opts := quick
+	opts.Key = "id"
+	stream := mustOpen(t, mustNew(t, connect(t, newFakeServer(t, s.reply).uri), opts), nil)
+	mustNext(t, stream)
+	b := mustNext(t, stream)
+	if !b.All && !slices.Contains(b.Changes, driver.Change{Key: "A", Deleted: true}) {
+		t.Errorf("got %+v, want A to be gone", b)
+	}
+}
+
 // TestUnknownEvent: what this package does not know may have changed anything.
 func TestUnknownEvent(t *testing.T) {
 	s := script{getMore: func(n int, _ bson.Raw) bson.D {

@@ -89,10 +89,8 @@ func TestKeyIsAField(t *testing.T) {
 	)
 }
 
-// TestReadSeesLaterKey: the read for an update sees the key that a later update sets. The
-// old key must not be lost. Seen to fail if what was read counts as known before the later
-// update.
-func TestReadSeesLaterKey(t *testing.T) {
+// TestKeyChanges: of documents that the feed has not seen before, and of one that it has read.
+func TestKeyChanges(t *testing.T) {
 	srv := anyServer(t)
 	coll := srv.collection(t, false)
 	insert(t, coll, bson.M{"_id": 1, "id": "a"}, bson.M{"_id": 2, "id": "b"})

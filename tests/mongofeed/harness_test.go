@@ -59,7 +59,7 @@ func (s *server) count(command string) int {
 }
 
 // anyServer returns a server with change streams, and a client of it.
-func anyServer(t *testing.T, opts ...*options.ClientOptions) *server {
+func anyServer(t testing.TB, opts ...*options.ClientOptions) *server {
 	t.Helper()
 	if os.Getenv("ASIDE_TEST_SECANTUSD") != "" {
 		p, err := sharedSecantus()
@@ -75,7 +75,7 @@ func anyServer(t *testing.T, opts ...*options.ClientOptions) *server {
 	return s
 }
 
-func connect(t *testing.T, uri string, opts ...*options.ClientOptions) *server {
+func connect(t testing.TB, uri string, opts ...*options.ClientOptions) *server {
 	t.Helper()
 	s := &server{uri: uri, database: "feed_" + strings.ToLower(rand.Text()[:12]), sent: map[string]int{}}
 	monitor := &event.CommandMonitor{Started: func(_ context.Context, e *event.CommandStartedEvent) {
@@ -112,7 +112,7 @@ func connect(t *testing.T, uri string, opts ...*options.ClientOptions) *server {
 }
 
 // collection creates a collection.
-func (s *server) collection(t *testing.T, preImages bool) *mongo.Collection {
+func (s *server) collection(t testing.TB, preImages bool) *mongo.Collection {
 	t.Helper()
 	opts := options.CreateCollection()
 	if preImages {
@@ -145,7 +145,7 @@ var sharedSecantus = sync.OnceValues(func() (*secantusd, error) {
 })
 
 // ownSecantus starts a server for one test.
-func ownSecantus(t *testing.T, args ...string) *secantusd {
+func ownSecantus(t testing.TB, args ...string) *secantusd {
 	t.Helper()
 	if os.Getenv("ASIDE_TEST_SECANTUSD") == "" {
 		t.Skip("needs SecantusDB, of which it starts processes: run make test-mongo")
@@ -210,7 +210,7 @@ func (p *secantusd) kill() {
 	}
 }
 
-func mustNew(t *testing.T, coll *mongo.Collection, opts mongofeed.Options) *mongofeed.Feed {
+func mustNew(t testing.TB, coll *mongo.Collection, opts mongofeed.Options) *mongofeed.Feed {
 	t.Helper()
 	f, err := mongofeed.New(coll, opts)
 	if err != nil {
@@ -219,7 +219,7 @@ func mustNew(t *testing.T, coll *mongo.Collection, opts mongofeed.Options) *mong
 	return f
 }
 
-func mustOpen(t *testing.T, f driver.Feed, from driver.Position) driver.Stream {
+func mustOpen(t testing.TB, f driver.Feed, from driver.Position) driver.Stream {
 	t.Helper()
 	s, err := f.Open(t.Context(), from)
 	if err != nil {
@@ -230,7 +230,7 @@ func mustOpen(t *testing.T, f driver.Feed, from driver.Position) driver.Stream {
 }
 
 // next returns the next batch that is not empty.
-func next(t *testing.T, s driver.Stream) driver.Batch {
+func next(t testing.TB, s driver.Stream) driver.Batch {
 	t.Helper()
 	for range 60 {
 		b, err := s.Next(t.Context())
@@ -246,7 +246,7 @@ func next(t *testing.T, s driver.Stream) driver.Batch {
 }
 
 // nextN returns n changes, in as many batches as they come in.
-func nextN(t *testing.T, s driver.Stream, n int) (changes []driver.Change) {
+func nextN(t testing.TB, s driver.Stream, n int) (changes []driver.Change) {
 	t.Helper()
 	for len(changes) < n {
 		b := next(t, s)
@@ -258,21 +258,21 @@ func nextN(t *testing.T, s driver.Stream, n int) (changes []driver.Change) {
 	return changes
 }
 
-func wantChanges(t *testing.T, s driver.Stream, want ...driver.Change) {
+func wantChanges(t testing.TB, s driver.Stream, want ...driver.Change) {
 	t.Helper()
 	if got := nextN(t, s, len(want)); !slices.Equal(got, want) {
 		t.Errorf("changes:\n got %+v\nwant %+v", got, want)
 	}
 }
 
-func wantAll(t *testing.T, s driver.Stream) {
+func wantAll(t testing.TB, s driver.Stream) {
 	t.Helper()
 	if b := next(t, s); !b.All || len(b.Changes) != 0 {
 		t.Errorf("got %+v, want All", b)
 	}
 }
 
-func wantGap(t *testing.T, f driver.Feed, from driver.Position) {
+func wantGap(t testing.TB, f driver.Feed, from driver.Position) {
 	t.Helper()
 	s, err := f.Open(t.Context(), from)
 	if err == nil {
@@ -284,7 +284,7 @@ func wantGap(t *testing.T, f driver.Feed, from driver.Position) {
 	}
 }
 
-func must[T any](t *testing.T) func(T, error) T {
+func must[T any](t testing.TB) func(T, error) T {
 	return func(v T, err error) T {
 		t.Helper()
 		if err != nil {
@@ -294,28 +294,28 @@ func must[T any](t *testing.T) func(T, error) T {
 	}
 }
 
-func insert(t *testing.T, coll *mongo.Collection, docs ...any) {
+func insert(t testing.TB, coll *mongo.Collection, docs ...any) {
 	t.Helper()
 	if _, err := coll.InsertMany(t.Context(), docs); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func set(t *testing.T, coll *mongo.Collection, id any, fields bson.M) {
+func set(t testing.TB, coll *mongo.Collection, id any, fields bson.M) {
 	t.Helper()
 	if _, err := coll.UpdateByID(t.Context(), id, bson.M{"$set": fields}); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func replace(t *testing.T, coll *mongo.Collection, id any, doc bson.M) {
+func replace(t testing.TB, coll *mongo.Collection, id any, doc bson.M) {
 	t.Helper()
 	if _, err := coll.ReplaceOne(t.Context(), bson.M{"_id": id}, doc); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func remove(t *testing.T, coll *mongo.Collection, id any) {
+func remove(t testing.TB, coll *mongo.Collection, id any) {
 	t.Helper()
 	if _, err := coll.DeleteOne(t.Context(), bson.M{"_id": id}); err != nil {
 		t.Fatal(err)
