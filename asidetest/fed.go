@@ -26,7 +26,7 @@ func (s *Server) dropOlderLocked(r driver.ChangeRequest) (push func()) {
 	}
 	e, _ := s.getLocked(r.Key)
 	version, token, ok := envelope.Head(e.b)
-	own := ok && token == r.Writer && token != driver.Token{}
+	own := token == r.Writer && token != driver.Token{}
 	switch kind := e.kind(); {
 	case kind == envelope.KindFence:
 		after := fenceAfter(e.b, r)
