@@ -297,6 +297,7 @@ func TestLeaderAfterARestartFromSnapshot(t *testing.T) {
 // Caught: a new master that is cleared of what the slot brought with it.
 func TestFeedOnACluster(t *testing.T) {
 	t.Parallel()
+	testserver.AllRights(t, "SCRIPT LOAD tells that a server has been admitted")
 	c := testserver.Cluster(t, 3)
 	s := open(t, redisl2.Options{URL: c.URL(), SilenceTimeout: time.Second})
 	admitted(t, s)

@@ -373,9 +373,16 @@ func TestScriptsReportWhatTheyMayNotDo(t *testing.T) {
 		return s.Fence(t.Context(), []driver.FenceRequest{{Key: key, Token: numberedToken(1), Life: minute}})[0]
 	}
 	invalidate := func(s *redisl2.Store, key string) error { return s.Invalidate(t.Context(), []string{key})[0] }
+	drop := func(s *redisl2.Store, key string) error {
+		return s.DropOlder(t.Context(), []driver.ChangeRequest{{Key: key}})[0]
+	}
+	lead := func(s *redisl2.Store, key string) error {
+		_, err := s.Lead(t.Context(), driver.LeadRequest{Key: key, TTL: minute})
+		return err
+	}
 	for right, ops := range map[string]map[string]func(s *redisl2.Store, key string) error{
 		"getex": {
-			"invalidate": invalidate,
+			"invalidate": invalidate, "drop": drop, "lead": lead,
 			"fill": func(s *redisl2.Store, key string) error {
 				return s.Fill(t.Context(), []driver.FillRequest{{Key: key, Entry: entry("x"), TTL: minute}})[0].Err
 			},
@@ -390,7 +397,7 @@ func TestScriptsReportWhatTheyMayNotDo(t *testing.T) {
 			},
 		},
 		"set": {
-			"fence": fence, "invalidate": invalidate,
+			"fence": fence, "invalidate": invalidate, "lead": lead,
 			"acquire": func(s *redisl2.Store, key string) error {
 				return s.Acquire(t.Context(), []driver.LeaseRequest{{Key: key, TTL: minute}})[0].Err
 			},
