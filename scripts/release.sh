@@ -80,7 +80,7 @@ sed -E -i.before "s#($base(/[a-z0-9]+)*) v[0-9][^ ]*#\1 $version#" "${files[@]}"
 rm -f "${files[@]/%/.before}"
 
 (cd tools && GOWORK=off go build -o "$proxy/" ./modproxy)
-sums=$("$proxy/modproxy" -sums "$proxy/proxy" "$version" . ./redisl2 ./mongofeed ./asideprom ./tests | LC_ALL=C sort)
+sums=$("$proxy/modproxy" -sums "$proxy/proxy" "$version" . ./redisl2 ./mongofeed ./pgfeed ./asideprom ./tests | LC_ALL=C sort)
 sum=cmd/aside/go.sum
 LC_ALL=C awk -v sums="$sums" -v base="$base" '
 	$1 == base || index($1, base "/") == 1 { next }

@@ -56,16 +56,16 @@ func (s *Status) handled(b driver.Batch, now time.Time) {
 // fed notes that this node follows.
 func (f *Follower) fed() { f.set(true, true, "") }
 
+const justBegun = "the node that follows the feed has just begun"
+
 // standsBy notes what the leader says.
 func (f *Follower) standsBy(l driver.Leadership) {
 	var s state
 	switch {
 	case !l.Led:
 		s.Reason = "no node follows the feed"
-	case json.Unmarshal(l.State, &s) != nil:
-		s = state{Reason: "the node that follows the feed has not said how it is"}
-	case !s.Fed && s.Reason == "":
-		s.Reason = "the node that follows the feed has just begun"
+	case json.Unmarshal(l.State, &s) != nil, !s.Fed && s.Reason == "":
+		s = state{Reason: justBegun}
 	}
 	f.set(s.Fed, false, s.Reason)
 }
@@ -93,6 +93,10 @@ func (f *Follower) set(fed, leads bool, reason string) {
 	f.status.logged = now
 	f.mu.Unlock()
 	switch {
+	case changed && reason == justBegun: // it will be known in a moment
+		f.mu.Lock()
+		f.status.logged = loggedNothing
+		f.mu.Unlock()
 	case changed && fed:
 		f.Log.Info("changes made past the cache are seen", "this_node_follows", leads)
 	case changed:

@@ -26,9 +26,9 @@ func versioned(version uint64) string {
 
 func dropOlder(t testing.TB, s *redisl2.Store, reqs ...driver.ChangeRequest) {
 	t.Helper()
-	for i, err := range s.DropOlder(t.Context(), reqs) {
-		if err != nil {
-			t.Fatalf("%s: %v", reqs[i].Key, err)
+	for i, r := range s.DropOlder(t.Context(), reqs) {
+		if r.Err != nil {
+			t.Fatalf("%s: %v", reqs[i].Key, r.Err)
 		}
 	}
 }
@@ -152,7 +152,12 @@ func TestDropOlderIsOneRoundTrip(t *testing.T) {
 	dropOlder(t, s, driver.ChangeRequest{Key: prefix + "first"})
 	tap.forget()
 	tap.hold()
-	done := testsync.Async(func() error { return errors.Join(s.DropOlder(t.Context(), reqs)...) })
+	done := testsync.Async(func() (err error) {
+		for _, r := range s.DropOlder(t.Context(), reqs) {
+			err = errors.Join(err, r.Err)
+		}
+		return err
+	})
 	testsync.Eventually(t, "100 keys in one go", func() bool { return len(tap.commands()) == 4 })
 	tap.release()
 	if err := testsync.Await(t, "the batch", done); err != nil {
@@ -211,7 +216,7 @@ func TestFeedOnADemotedMaster(t *testing.T) {
 	srv.ReplicaOf(next)
 	ctx, cancel := context.WithTimeout(t.Context(), slack)
 	defer cancel()
-	if err := s.DropOlder(ctx, []driver.ChangeRequest{{Key: key, Version: 5}})[0]; err == nil {
+	if err := s.DropOlder(ctx, []driver.ChangeRequest{{Key: key, Version: 5}})[0].Err; err == nil {
 		t.Error("a replica drops")
 	}
 	if l, err := s.Lead(ctx, req); err == nil {

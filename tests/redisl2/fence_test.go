@@ -145,7 +145,7 @@ func TestBytesInRedisAndInMemory(t *testing.T) {
 	fed := func(l driver.Tier) driver.Fed { return l.(driver.Fed) }
 	drop := func(version uint64, deleted bool, writer driver.Token) func(driver.Tier) error {
 		return func(l driver.Tier) error {
-			return fed(l).DropOlder(t.Context(), []driver.ChangeRequest{{Key: key, Version: version, Deleted: deleted, Writer: writer}})[0]
+			return fed(l).DropOlder(t.Context(), []driver.ChangeRequest{{Key: key, Version: version, Deleted: deleted, Writer: writer}})[0].Err
 		}
 	}
 	none, note := driver.Token{}, func(version byte) string {
@@ -374,7 +374,7 @@ func TestScriptsReportWhatTheyMayNotDo(t *testing.T) {
 	}
 	invalidate := func(s *redisl2.Store, key string) error { return s.Invalidate(t.Context(), []string{key})[0] }
 	drop := func(s *redisl2.Store, key string) error {
-		return s.DropOlder(t.Context(), []driver.ChangeRequest{{Key: key}})[0]
+		return s.DropOlder(t.Context(), []driver.ChangeRequest{{Key: key}})[0].Err
 	}
 	lead := func(s *redisl2.Store, key string) error {
 		_, err := s.Lead(t.Context(), driver.LeadRequest{Key: key, TTL: minute})
