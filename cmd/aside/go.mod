@@ -10,6 +10,7 @@ require (
 	github.com/alecthomas/kong v1.17.0
 	github.com/asidecache/aside v0.1.0
 	github.com/asidecache/aside/asideprom v0.1.0
+	github.com/asidecache/aside/mongofeed v0.1.0
 	github.com/asidecache/aside/pgfeed v0.1.0
 	github.com/asidecache/aside/redisl2 v0.1.0
 	github.com/asidecache/aside/tests v0.1.0
