@@ -14,6 +14,7 @@ WORKDIR /src
 COPY go.mod go.sum go.work go.work.sum ./
 COPY asideprom/go.mod asideprom/go.sum asideprom/
 COPY cmd/aside/go.mod cmd/aside/go.sum cmd/aside/
+COPY mongofeed/go.mod mongofeed/go.sum mongofeed/
 COPY redisl2/go.mod redisl2/go.sum redisl2/
 COPY tests/go.mod tests/go.sum tests/
 RUN go mod download
@@ -27,7 +28,7 @@ FROM gcr.io/distroless/static-debian12:nonroot AS base
 ARG VERSION=(devel)
 ARG REVISION=
 LABEL org.opencontainers.image.title="aside" \
-      org.opencontainers.image.description="A todo service, cache-aside over Redis and MongoDB" \
+      org.opencontainers.image.description="A todo service, cache-aside over Redis, MongoDB and PostgreSQL" \
       org.opencontainers.image.source="https://github.com/asidecache/aside" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="$VERSION" \

@@ -1,7 +1,7 @@
 # `make test` runs all tests on a machine that has Go, `make check` all that CI
 # runs. RACE=1 adds the race detector to the tests.
 
-.PHONY: help test check lint fuzz api-check bootstrap
+.PHONY: help test test-mongo check lint fuzz api-check bootstrap
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*##/\t/' | expand -t 12
@@ -17,6 +17,9 @@ lint: ## formatting, vet, staticcheck, govulncheck, generated files, go.mod, com
 
 fuzz: ## every fuzz target for FUZZTIME (3s)
 	scripts/fuzz.sh
+
+test-mongo: ## the change feed on a server with change streams (needs python3 and PyPI, or mongod)
+	scripts/test-mongo.sh
 
 api-check: ## hold the service against its OpenAPI document (needs python3 and PyPI)
 	scripts/api-check.sh

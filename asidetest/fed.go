@@ -29,7 +29,7 @@ func (s *Server) dropOlderLocked(r driver.ChangeRequest) (left bool, push func()
 	}
 	e, _ := s.getLocked(r.Key)
 	version, token, ok := envelope.Head(e.b)
-	own := ok && token == r.Writer && token != driver.Token{}
+	own := token == r.Writer && token != driver.Token{}
 	switch kind := e.kind(); {
 	case kind == envelope.KindFence:
 		after, own := fenceAfter(e.b, r)

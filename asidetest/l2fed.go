@@ -146,6 +146,7 @@ func (s *suite) dropOlderUnderAFence() {
 		{"a value of no version", []change{{version: 5}}, versioned(0, none), false},
 		{"what cannot be read", []change{{version: 5}}, []byte("V"), false},
 		{"an absence", []change{{version: 5}}, absence(none), false},
+		{"an absence of a version", []change{{version: 5}}, envelope.Append(nil, envelope.Entry{Negative: true, Version: 6}, -1), false},
 		{"older than the first of two", []change{{version: 7}, {version: 5}}, versioned(6, none), false},
 		{"older than the second of two", []change{{version: 5}, {version: 7}}, versioned(6, none), false},
 		{"newer than two", []change{{version: 5}, {version: 7}}, versioned(7, none), true},
@@ -379,11 +380,10 @@ type event struct {
 
 // under is a load or a write that has begun.
 type under struct {
-	token     driver.Token
-	done      bool // it has read, or changed, the record
-	is        state
-	client    driver.Tier
-	published bool
+	token  driver.Token
+	done   bool // it has read, or changed, the record
+	is     state
+	client driver.Tier
 }
 
 func (h *fedHistory) note(format string, args ...any) {

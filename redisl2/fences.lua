@@ -71,6 +71,13 @@ local function fences()
   -- The record of a version that a feed has told of.
   local function noted(version) return record(told .. version, 0) end
 
+  -- The version that a feed has told of, if v is the fence of a writer who is alone and
+  -- nothing but that.
+  local function noteBeside(alone, v)
+    local version = string.sub(v, 40, 47)
+    if #version == 8 and v == alone .. noted(version) then return version end
+  end
+
   -- What a key has left to live, in ms: a minute if it has no end.
   local function leftOf(key)
     local ms = redis.call('PTTL', key)
@@ -84,6 +91,6 @@ local function fences()
     return 'F' .. string.char(b - b % 2 + 1) .. string.sub(v, 3)
   end
 
-  return {common = common, records = records, record = record, noted = noted, leftOf = leftOf, marked = marked,
-    older = older, head = head, since = since}
+  return {common = common, records = records, record = record, noted = noted, noteBeside = noteBeside,
+    leftOf = leftOf, marked = marked, older = older, head = head, since = since}
 end

@@ -10,15 +10,15 @@
 #
 # The modules require each other, so it writes the new version into their go.mod files and
 # into go.work, and tags that commit: VERSION for the library, DIRECTORY/VERSION for the
-# others. redisl2, asideprom, pgfeed and tests have a replace directive, which has no effect on
+# others. All but cmd/aside have a replace directive, which has no effect on
 # those who import them. cmd/aside may have none (`go install PACKAGE@VERSION` would refuse
-# it), so its go.sum needs the checksums of the other four before they can be downloaded.
+# it), so its go.sum needs the checksums of the others before they can be downloaded.
 # They depend on the files alone, and tools/modproxy makes them from the files that are
 # tagged. scripts/release-test.sh checks that the go command finds the same.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 base=github.com/asidecache/aside
-nested=(redisl2 asideprom pgfeed tests cmd/aside)
+nested=(redisl2 asideprom mongofeed pgfeed tests cmd/aside)
 
 die() {
 	echo "release: $*" >&2
@@ -80,7 +80,7 @@ sed -E -i.before "s#($base(/[a-z0-9]+)*) v[0-9][^ ]*#\1 $version#" "${files[@]}"
 rm -f "${files[@]/%/.before}"
 
 (cd tools && GOWORK=off go build -o "$proxy/" ./modproxy)
-sums=$("$proxy/modproxy" -sums "$proxy/proxy" "$version" . ./redisl2 ./asideprom ./tests | LC_ALL=C sort)
+sums=$("$proxy/modproxy" -sums "$proxy/proxy" "$version" . ./redisl2 ./mongofeed ./asideprom ./tests | LC_ALL=C sort)
 sum=cmd/aside/go.sum
 LC_ALL=C awk -v sums="$sums" -v base="$base" '
 	$1 == base || index($1, base "/") == 1 { next }

@@ -6,6 +6,7 @@ go 1.25.0
 replace (
 	github.com/asidecache/aside => ../
 	github.com/asidecache/aside/asideprom => ../asideprom
+	github.com/asidecache/aside/mongofeed => ../mongofeed
 	github.com/asidecache/aside/pgfeed => ../pgfeed
 	github.com/asidecache/aside/redisl2 => ../redisl2
 )
@@ -14,6 +15,7 @@ require (
 	github.com/Shopify/toxiproxy/v2 v2.12.0
 	github.com/asidecache/aside v0.1.0
 	github.com/asidecache/aside/asideprom v0.1.0
+	github.com/asidecache/aside/mongofeed v0.1.0
 	github.com/asidecache/aside/pgfeed v0.1.0
 	github.com/asidecache/aside/redisl2 v0.1.0
 	github.com/jackc/pgx/v5 v5.13.0

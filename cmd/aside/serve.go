@@ -99,6 +99,9 @@ In production, put the passwords into files that other users cannot read:
         --mongo-password-file /run/secrets/mongo \
         --redis rediss://todo@cache1 --redis-password-file /run/secrets/redis
 
+The same with PostgreSQL: --postgres 'postgres://todo@db1,db2/todos?sslmode=verify-full' and
+--postgres-password-file. The server creates the table todos if it is missing.
+
 The forms of --redis are as follows. The default port is 6379, the default database is 0.
 
     redis://user@host:6379/0                              one server

@@ -26,6 +26,7 @@ import (
 	_ "github.com/asidecache/aside/asideprom"
 	_ "github.com/asidecache/aside/asidetest"
 	_ "github.com/asidecache/aside/driver"
+	_ "github.com/asidecache/aside/mongofeed"
 	_ "github.com/asidecache/aside/redisl2"
 )
 
@@ -39,6 +40,7 @@ var imports = []string{
 	"github.com/asidecache/aside/asideprom",
 	"github.com/asidecache/aside/asidetest",
 	"github.com/asidecache/aside/driver",
+	"github.com/asidecache/aside/mongofeed",
 	"github.com/asidecache/aside/redisl2",
 }
 

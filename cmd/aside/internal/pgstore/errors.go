@@ -20,6 +20,8 @@ const (
 	codeNotSupported    = "0A000"
 	codeUnique          = "23505"
 	codeReadOnly        = "25006"
+	codeUnresolved      = "08007" // transaction resolution unknown
+	codeUncertain       = "40003" // statement completion unknown
 	codeNoStatement     = "26000"
 	codeWrongPassword   = "28P01"
 	codeNoDatabase      = "3D000"
@@ -185,7 +187,7 @@ func hasCode(err error, codes ...string) bool {
 // FATAL error says that the connection ends: the commit may be on the disk already.
 func isRefusal(err error) bool {
 	reply := replyOf(err)
-	if reply == nil {
+	if reply == nil || reply.Code == codeUnresolved || reply.Code == codeUncertain {
 		return false
 	}
 	severity := reply.SeverityUnlocalized

@@ -3,6 +3,7 @@ package pgstore
 import (
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -24,6 +25,17 @@ func guest(p *testserver.PostgresServer) string {
 // dropRole lets the role of a shared server go, with its rights.
 func dropRole(t *testing.T, p *testserver.PostgresServer, role string) {
 	t.Cleanup(func() { p.Exec("DROP OWNED BY " + role + "; DROP ROLE " + role) })
+}
+
+// TestDocumentedStatements: the page for operators has the statements of Schema.
+func TestDocumentedStatements(t *testing.T) {
+	page, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(page), "```sql\n"+Schema("todos")+"```\n") {
+		t.Errorf("cmd/aside/README.md does not have\n%s", Schema("todos"))
+	}
 }
 
 // TestManyStartAtOnce: nodes that start at the same time make one table, and each works.

@@ -27,7 +27,7 @@ func (s *Store) write(ctx context.Context, do call) error {
 	ctx, cancel := s.bounded(ctx)
 	defer cancel()
 	for n := 1; ; n++ {
-		err := s.try(ctx, do)
+		err := s.try(ctx, confirmed(do))
 		if err == nil || isDomain(err) {
 			return err
 		}
@@ -62,8 +62,6 @@ func (s *Store) writeOver(sql string, args []any, use func(pgx.BatchResults) err
 		deadline, _ := ctx.Deadline()
 		batch.Queue("SELECT set_config('statement_timeout', $1, true)", serverTime(time.Until(deadline)))
 		batch.Queue(sql, args...)
-		data := c.Conn().PgConn().CustomData()
-		delete(data, unsynced)
 		results := c.SendBatch(ctx, &batch)
 		if _, err = results.Exec(); err == nil {
 			err = use(results)
@@ -72,10 +70,23 @@ func (s *Store) writeOver(sql string, args []any, use func(pgx.BatchResults) err
 		if closeErr := results.Close(); closeErr != nil && (err == nil || errors.Is(err, pgx.ErrNoRows)) {
 			err = closeErr
 		}
-		if err == nil && data[unsynced] != nil {
-			err = errUnsynced
-		}
 		return err
+	}
+}
+
+// confirmed runs a call, and fails if the server says that it did not wait until the
+// synchronous standby had the commit.
+func confirmed(do call) call {
+	return func(ctx context.Context, c *pgxpool.Conn) error {
+		data := c.Conn().PgConn().CustomData()
+		delete(data, unsynced)
+		if err := do(ctx, c); err != nil {
+			return err
+		}
+		if data[unsynced] != nil {
+			return errUnsynced
+		}
+		return nil
 	}
 }
 
