@@ -18,19 +18,22 @@ import (
 
 // BenchmarkCommitToNext measures from the acknowledged commit of one row to the return of
 // Next, which includes the wait until every new snapshot sees it: on an idle server, beside
-// writers of tables that are not published, and with synchronous_commit=off.
+// writers of a table that is not published, beside those of one that is, and with
+// synchronous_commit=off.
 //
 //	go test ./tests/pgfeed -run '^$' -bench CommitToNext -benchtime 3000x
 func BenchmarkCommitToNext(b *testing.B) {
 	for _, c := range []struct {
-		name    string
-		writers int
-		commit  string
-	}{{"idle", 0, "on"}, {"busy", 8, "on"}, {"asynchronous", 0, "off"}} {
+		name      string
+		writers   int
+		published string
+		commit    string
+	}{{"idle", 0, "", "on"}, {"busy", 8, "", "on"}, {"published", 8, ", busy", "on"}, {"asynchronous", 0, "", "off"}} {
 		b.Run(c.name, func(b *testing.B) {
 			pg := testserver.OwnPostgres(b, "fsync=on")
 			pg.Exec(todos + "; INSERT INTO todos VALUES ('a', 'x', 0); CREATE TABLE busy (id int PRIMARY KEY, n int); " +
 				"INSERT INTO busy SELECT g, 0 FROM generate_series(1, 10000) g")
+			pg.Exec("CREATE PUBLICATION " + pg.Database() + " FOR TABLE todos (id, version)" + c.published)
 			f, err := pgfeed.New(options(pg))
 			if err != nil {
 				b.Fatal(err)
