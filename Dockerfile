@@ -28,7 +28,7 @@ FROM gcr.io/distroless/static-debian12:nonroot AS base
 ARG VERSION=(devel)
 ARG REVISION=
 LABEL org.opencontainers.image.title="aside" \
-      org.opencontainers.image.description="A todo service, cache-aside over Redis and MongoDB" \
+      org.opencontainers.image.description="A todo service, cache-aside over Redis, MongoDB and PostgreSQL" \
       org.opencontainers.image.source="https://github.com/asidecache/aside" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="$VERSION" \

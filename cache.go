@@ -13,6 +13,7 @@ import (
 	"github.com/asidecache/aside/internal/deadline"
 	"github.com/asidecache/aside/internal/envelope"
 	"github.com/asidecache/aside/internal/flight"
+	"github.com/asidecache/aside/internal/follower"
 	"github.com/asidecache/aside/internal/l1"
 	"github.com/asidecache/aside/internal/outbox"
 )
@@ -48,6 +49,10 @@ type Cache[K comparable, V any] struct {
 	closeErr error
 
 	inflight inflight // flights, writes and the recovery
+
+	feed      *follower.Follower // nil without a feed
+	feedEnds  func()
+	feedEnded chan struct{}
 
 	// rec is locked by callbacks of the breaker, under the breaker's own lock:
 	// never call the breaker while holding it.
@@ -89,11 +94,15 @@ func New[K comparable, V any](opts Options[K, V]) (*Cache[K, V], error) {
 	}
 	if opts.L2 != nil {
 		c.l2 = newGuardedL2(opts.L2, opts.L2Timeout, opts.BreakerFailures, opts.BreakerDelay, &c.n, c.log, c.onL2, c.startRecovery)
+	}
+	c.makeFollower()
+	if opts.L2 != nil {
 		if c.unwatch, err = opts.L2.Watch(c.prefix, driver.Watcher{Changed: c.changed, Lost: c.lost}); err != nil {
 			c.l1.Close()
 			return nil, fmt.Errorf("%w: %w", ErrOptions, err)
 		}
 	}
+	c.follow()
 	return c, nil
 }
 
@@ -317,6 +326,7 @@ func (c *Cache[K, V]) Close(ctx context.Context) error {
 
 func (c *Cache[K, V]) close(ctx context.Context) error {
 	var errs []error
+	errs = append(errs, c.unfollow(ctx))
 	select {
 	case <-c.inflight.idle:
 	case <-ctx.Done():
@@ -357,6 +367,9 @@ func (c *Cache[K, V]) lost() {
 	c.n.l1Flushes.Add(1)
 	c.flushL1()
 	c.waiters.wakeAll()
+	if c.feed != nil {
+		c.feed.GoBack()
+	}
 	c.warn.do("L1 flush", func() {
 		c.log.Warn("L1 was emptied: changes of other nodes may have been missed")
 	})

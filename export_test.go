@@ -39,3 +39,6 @@ func AwaitLeaseTwice[K comparable, V any](c *Cache[K, V], k K, l Loader[K, V]) (
 	go c.awaitLeases(jobs)
 	return answered
 }
+
+// LastOfEach is lastOfEach.
+var LastOfEach = lastOfEach

@@ -28,6 +28,7 @@ type guardedL2 struct {
 	l2      driver.Tier
 	parts   driver.Partitioned // l2, if it is
 	reports driver.Reporting   // l2, if it is
+	fed     driver.Fed         // l2, if it is
 	timeout time.Duration
 	breaker *gobreaker.TwoStepCircuitBreaker[struct{}]
 	errors  *atomic.Uint64
@@ -52,6 +53,7 @@ func newGuardedL2(l2 driver.Tier, timeout time.Duration, failures int, delay tim
 	g := &guardedL2{l2: l2, timeout: timeout, errors: &n.l2Errors, hook: hook, log: log}
 	g.parts, _ = l2.(driver.Partitioned)
 	g.reports, _ = l2.(driver.Reporting)
+	g.fed, _ = l2.(driver.Fed)
 	g.breaker = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
 		Name:        "L2",
 		MaxRequests: 1,
@@ -288,6 +290,20 @@ func (g *guardedL2) release(reqs []driver.ReleaseRequest) []driver.ReleaseResult
 func (g *guardedL2) invalidate(keys []string) []error {
 	return each(g, "invalidate", len(keys),
 		func(ctx context.Context) []error { return g.l2.Invalidate(ctx, keys) }, itself)
+}
+
+func (g *guardedL2) dropOlder(reqs []driver.ChangeRequest) []driver.ChangeResult {
+	return each(g, "drop older", len(reqs),
+		func(ctx context.Context) []driver.ChangeResult { return g.fed.DropOlder(ctx, reqs) },
+		func(r *driver.ChangeResult) *error { return &r.Err })
+}
+
+func (g *guardedL2) lead(ctx context.Context, req driver.LeadRequest) (l driver.Leadership, err error) {
+	err = g.do("lead", g.timeout, func(ctx context.Context) (err error) {
+		l, err = g.fed.Lead(ctx, req)
+		return err
+	})
+	return l, err
 }
 
 // batched runs an operation on one key in one batch with those of other writes.

@@ -156,6 +156,23 @@ type Options[K comparable, V any] struct {
 	// the whole cache is cleared instead.
 	MaxPending int
 
+	// Feed tells the cache of changes that were made without it, such as by another
+	// program or by hand. All nodes of a cache set it; one of them follows it. It is
+	// optional. With L2, that must be a driver.Fed, as *redisl2.Store is. Without a
+	// Version, each change drops the entry, also the one that a write through the cache
+	// has just published, unless the write marked its change (WriteTx.Token).
+	Feed Feed
+
+	// FeedGoBack is by how much the cache goes back in the feed when L2 may have lost
+	// its latest commands, such as in a failover. It must be longer than a failover takes,
+	// from the first command that the new master does not have. Default 45s. At most
+	// 50s: feeds keep two minutes.
+	FeedGoBack time.Duration
+
+	// FeedSilence is how long the feed may take to show that it is alive. Then it is
+	// opened again. Default 10s.
+	FeedSilence time.Duration
+
 	// Logger is where the cache logs to. Default slog.Default().
 	Logger *slog.Logger
 
@@ -190,6 +207,9 @@ func (p Policy) String() string {
 const (
 	maxDuration = 10 * 365 * 24 * time.Hour
 	maxCount    = 1 << 30
+	// Places of the feed are kept until the next is this old, so twice this and a little
+	// more must be less than what a feed keeps.
+	maxGoBack = 50 * time.Second
 )
 
 var validName = regexp.MustCompile(`^[A-Za-z0-9._-]{1,128}$`)
@@ -284,6 +304,19 @@ func (o Options[K, V]) withDefaults() (Options[K, V], error) {
 		fault("OnL2Down is %d, want FailOpen or FailClosed", o.OnL2Down)
 	}
 	count("MaxPending", &o.MaxPending, 65_536, false)
+	duration("FeedGoBack", &o.FeedGoBack, 45*time.Second, false)
+	duration("FeedSilence", &o.FeedSilence, 10*time.Second, false)
+	if o.FeedGoBack > maxGoBack {
+		fault("FeedGoBack is %v, want at most %v: feeds keep positions of two minutes", o.FeedGoBack, maxGoBack)
+	}
+	if o.Feed != nil {
+		if _, ok := o.L2.(driver.Fed); o.L2 != nil && !ok {
+			fault("Feed is set, but L2 (%T) is not a driver.Fed", o.L2)
+		}
+		if o.Key != nil && o.ParseKey == nil {
+			fault("Feed is set, and Key without its inverse, ParseKey")
+		}
+	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}

@@ -58,6 +58,8 @@ type Stats struct {
 	// that L2 was not told to remove, because too many were queued. They expire by
 	// themselves.
 	PendingOverflows, Untold uint64
+
+	Feed FeedStats
 }
 
 // counters of everything but L1 hits, which are counted in internal/l1.
@@ -69,6 +71,7 @@ type counters struct {
 	fillsRefused, undecodable                      atomic.Uint64
 	writes, writesUnknown, fences, lost, published atomic.Uint64
 	invalidations, l2Errors, l1Flushes             atomic.Uint64
+	ownLeft, strangeChanges                        atomic.Uint64
 }
 
 // Stats returns a snapshot. It is cheap: call it every second if you like.
@@ -85,7 +88,7 @@ func (c *Cache[K, V]) Stats() Stats {
 		Writes: n.writes.Load(), WritesUnknown: n.writesUnknown.Load(), Fences: n.fences.Load(),
 		FencesLost: n.lost.Load(), Published: n.published.Load(), Invalidations: n.invalidations.Load(),
 		L2Errors: n.l2Errors.Load(), L1Entries: l.Entries, L1Cost: l.Cost, L1Evictions: l.Evictions, L1Flushes: n.l1Flushes.Load(),
-		Pending: c.outbox.Len(outbox.Write),
+		Pending: c.outbox.Len(outbox.Write), Feed: c.feedStats(),
 	}
 	for i := range c.limiters {
 		s.LoadsRunning += c.limiters[i].running()

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/asidecache/aside/driver"
 )
 
 // WriteTx is a write that is running. Write passes it to the write function, which
@@ -15,6 +17,7 @@ type WriteTx[K comparable, V any] struct {
 	published map[K]loaded[V]
 	keys      []K
 	set       map[K]struct{} // of many keys
+	token     driver.Token
 }
 
 // Publish offers v to the readers of key. v must be the whole record as the primary
@@ -25,6 +28,11 @@ func (w *WriteTx[K, V]) Publish(key K, v V) { w.publish(key, loaded[V]{v: v}) }
 
 // PublishAbsent is Publish for a record that was deleted.
 func (w *WriteTx[K, V]) PublishAbsent(key K) { w.publish(key, loaded[V]{err: ErrNotFound}) }
+
+// Token identifies the write. A feed that can carry it in the transaction of the
+// primary, as pgfeed.Mark does, lets the cache recognise the write when it is told of
+// it. It is zero without L2.
+func (w *WriteTx[K, V]) Token() driver.Token { return w.token }
 
 func (w *WriteTx[K, V]) publish(key K, l loaded[V]) {
 	if !w.has(key) {
@@ -98,7 +106,7 @@ func (c *Cache[K, V]) Write(ctx context.Context, write func(ctx context.Context,
 	// the fence ended the tracking of the key: another node's write, while ours
 	// runs, would not be told to this one.
 	c.dropL1(f.keys)
-	w := &WriteTx[K, V]{keys: f.keys}
+	w := &WriteTx[K, V]{keys: f.keys, token: f.token}
 	if err := ctx.Err(); err != nil {
 		// A driver would refuse too, but not every one in a way that can be told
 		// from a write under way.

@@ -9,14 +9,15 @@ import (
 	"github.com/asidecache/aside/internal/envelope"
 )
 
-// writers returns those of a fence whose records have not ended by now, each with
-// its end. ok is false for a fence that is not understood: it stands until the
+// fence returns a fence with those writers whose records have not ended by now, each
+// with its end. ok is false for a fence that is not understood: it stands until the
 // entry expires. What is done to the bytes is what Redis' scripts do.
-func (e entry) writers(now time.Time) (all []envelope.Writer, shared, ok bool) {
-	f, ok := envelope.ParseFence(e.b)
+func (e entry) fence(now time.Time) (f envelope.Fence, ok bool) {
+	f, ok = envelope.ParseFence(e.b)
 	if !ok {
-		return nil, false, false
+		return f, false
 	}
+	var all []envelope.Writer
 	end := now.Add(e.left()).Truncate(time.Millisecond)
 	for _, w := range f.Writers {
 		if w.Ends.IsZero() || w.Ends.After(end.Add(time.Second)) {
@@ -26,7 +27,8 @@ func (e entry) writers(now time.Time) (all []envelope.Writer, shared, ok bool) {
 			all = append(all, w)
 		}
 	}
-	return all, f.Shared, true
+	f.Writers = all
+	return f, true
 }
 
 // Fence implements driver.Tier.
@@ -47,13 +49,13 @@ func (s *Server) fenceLocked(r driver.FenceRequest) (b []byte, life time.Duratio
 		return envelope.Fence{Writers: []envelope.Writer{{Token: r.Token}}}.Append(nil), r.Life
 	}
 	now := time.Now().Truncate(time.Millisecond)
-	all, shared, ok := e.writers(now)
+	was, ok := e.fence(now)
 	if !ok {
 		return envelope.MarkFence(e.b), max(e.left(), r.Life)
 	}
 	mine := envelope.Writer{Token: r.Token, Ends: now.Add(r.Life)}
 	rest := envelope.Writer{Token: envelope.Common}
-	f := envelope.Fence{Shared: shared}
+	f := envelope.Fence{Shared: was.Shared}
 	last := mine.Ends
 	add := func(w envelope.Writer) {
 		switch {
@@ -63,8 +65,10 @@ func (s *Server) fenceLocked(r driver.FenceRequest) (b []byte, life time.Duratio
 			rest.Ends = w.Ends
 		}
 	}
-	for _, w := range all {
+	again := false
+	for _, w := range was.Writers {
 		if w.Token == mine.Token {
+			again = true
 			continue
 		}
 		f.Shared = true
@@ -76,6 +80,9 @@ func (s *Server) fenceLocked(r driver.FenceRequest) (b []byte, life time.Duratio
 	add(mine)
 	if !rest.Ends.IsZero() {
 		f.Writers = append(f.Writers, rest)
+	}
+	if again && !f.Shared { // what a feed told of before this writer came is no business of his
+		f.Since = was.Since
 	}
 	return f.Append(nil), last.Sub(now)
 }
@@ -98,7 +105,7 @@ func (c *Client) releaseLocked(r driver.ReleaseRequest) (res driver.ReleaseResul
 		return driver.ReleaseResult{Lost: true}, c.s.setLocked(r.Key, nil, 0)
 	}
 	now := time.Now().Truncate(time.Millisecond)
-	all, shared, ok := e.writers(now)
+	f, ok := e.fence(now)
 	if !ok { // this fence may be in it
 		c.s.entries[r.Key] = entry{e.b, time.Now().Add(e.left())}
 		return driver.ReleaseResult{}, func() {}
@@ -106,7 +113,7 @@ func (c *Client) releaseLocked(r driver.ReleaseRequest) (res driver.ReleaseResul
 	others := envelope.Fence{Shared: true}
 	var last time.Time
 	mine, crowd := false, false
-	for _, w := range all {
+	for _, w := range f.Writers {
 		if w.Token == r.Token {
 			mine = true
 			continue
@@ -120,7 +127,7 @@ func (c *Client) releaseLocked(r driver.ReleaseRequest) (res driver.ReleaseResul
 	switch {
 	case len(others.Writers) > 0:
 		return driver.ReleaseResult{Lost: !mine && !crowd}, c.s.setLocked(r.Key, others.Append(nil), last.Sub(now))
-	case mine && r.Publish != nil && !shared:
+	case mine && r.Publish != nil && !f.Shared && (f.Since == 0 || since(r.Publish, f.Since)):
 		push = c.s.setLocked(r.Key, bytes.Clone(r.Publish), r.TTL)
 		c.tracked[r.Key] = true
 		return driver.ReleaseResult{Published: true}, push

@@ -18,45 +18,72 @@ var prefixes atomic.Int64
 
 // TestL2 checks an L2 against the contract in package driver. open returns two
 // clients of one empty or shared server; the suite uses keys of its own and
-// does not close the clients.
+// does not close the clients. A tier that is a driver.Fed is checked for that too.
 func TestL2(t *testing.T, open func(t *testing.T) (a, b driver.Tier)) {
-	for _, c := range []struct {
-		name string
-		f    func(*suite)
-	}{
-		{"AcquireGrantsOnce", (*suite).acquireGrantsOnce},
-		{"AcquireRetryIsGrantedAgain", (*suite).acquireRetry},
-		{"FillNeedsItsOwnLease", (*suite).fillNeedsItsOwnLease},
-		{"LeaseExpires", (*suite).leaseExpires},
-		{"EntryExpires", (*suite).entryExpires},
-		{"ForeignBytesAreReplaced", (*suite).foreignBytes},
-		{"AbandonOnlyOwnLease", (*suite).abandonOnlyOwn},
-		{"StaleValueIsLeased", (*suite).staleValueIsLeased},
-		{"EvictComparesBytes", (*suite).evictComparesBytes},
-		{"FenceKillsLeaseAndValue", (*suite).fenceKills},
-		{"ReleasePublishes", (*suite).releasePublishes},
-		{"ReleaseOfOneWriterKeepsTheOthersFence", (*suite).overlappingWriters},
-		{"CrashedWritersFenceEnds", (*suite).crashedWriter},
-		{"LateReleaseRemovesWhatWasFilledMeanwhile", (*suite).lateRelease},
-		{"LateReleaseForbidsOthersToPublish", (*suite).lateReleaseForbids},
-		{"FenceOfAnUnknownFormatStandsUntilItExpires", (*suite).unknownFence},
-		{"FencesOfManyWritersAreBounded", (*suite).manyWriters},
-		{"LeaseThatIsMuchTooLongIsTakenOver", (*suite).longLease},
-		{"InvalidateForbidsWritersToPublish", (*suite).invalidateForbids},
-		{"InvalidateRemovesValueAndLease", (*suite).invalidateRemoves},
-		{"ClearKeepsFencesAndOtherPrefixes", (*suite).clear},
-		{"WatchTellsOthers", (*suite).watch},
-		{"WatchAfterOwnChanges", (*suite).watchAfterOwnChanges},
-		{"WatchOncePerPrefix", (*suite).watchOnce},
-		{"Batches", (*suite).batches},
-		{"CancelledContext", (*suite).cancelled},
-	} {
+	run := func(c check, needsFed bool) {
 		t.Run(c.name, func(t *testing.T) {
 			a, b := open(t)
+			if _, ok := a.(driver.Fed); needsFed && !ok {
+				t.Skip("the tier does not implement driver.Fed")
+			}
 			p := fmt.Sprintf("asidetest:%d:%d:", time.Now().UnixNano(), prefixes.Add(1))
 			c.f(&suite{T: t, ctx: t.Context(), a: a, b: b, prefix: p})
 		})
 	}
+	for _, c := range checks {
+		run(c, false)
+	}
+	for _, c := range checksOfFed {
+		run(c, true)
+	}
+}
+
+// check is one test of the suite.
+type check struct {
+	name string
+	f    func(*suite)
+}
+
+var checks = []check{
+	{"AcquireGrantsOnce", (*suite).acquireGrantsOnce},
+	{"AcquireRetryIsGrantedAgain", (*suite).acquireRetry},
+	{"FillNeedsItsOwnLease", (*suite).fillNeedsItsOwnLease},
+	{"LeaseExpires", (*suite).leaseExpires},
+	{"EntryExpires", (*suite).entryExpires},
+	{"ForeignBytesAreReplaced", (*suite).foreignBytes},
+	{"AbandonOnlyOwnLease", (*suite).abandonOnlyOwn},
+	{"StaleValueIsLeased", (*suite).staleValueIsLeased},
+	{"EvictComparesBytes", (*suite).evictComparesBytes},
+	{"FenceKillsLeaseAndValue", (*suite).fenceKills},
+	{"ReleasePublishes", (*suite).releasePublishes},
+	{"ReleaseOfOneWriterKeepsTheOthersFence", (*suite).overlappingWriters},
+	{"CrashedWritersFenceEnds", (*suite).crashedWriter},
+	{"LateReleaseRemovesWhatWasFilledMeanwhile", (*suite).lateRelease},
+	{"LateReleaseForbidsOthersToPublish", (*suite).lateReleaseForbids},
+	{"FenceOfAnUnknownFormatStandsUntilItExpires", (*suite).unknownFence},
+	{"FencesOfManyWritersAreBounded", (*suite).manyWriters},
+	{"LeaseThatIsMuchTooLongIsTakenOver", (*suite).longLease},
+	{"InvalidateForbidsWritersToPublish", (*suite).invalidateForbids},
+	{"InvalidateRemovesValueAndLease", (*suite).invalidateRemoves},
+	{"ClearKeepsFencesAndOtherPrefixes", (*suite).clear},
+	{"WatchTellsOthers", (*suite).watch},
+	{"WatchAfterOwnChanges", (*suite).watchAfterOwnChanges},
+	{"WatchOncePerPrefix", (*suite).watchOnce},
+	{"Batches", (*suite).batches},
+	{"CancelledContext", (*suite).cancelled},
+}
+
+var checksOfFed = []check{
+	{"DropOlderRemovesWhatAChangeMadeOld", (*suite).dropOlderRemoves},
+	{"DropOlderRemovesLeases", (*suite).dropOlderRemovesLeases},
+	{"DropOlderForbidsToPublishWhatIsOlder", (*suite).dropOlderUnderAFence},
+	{"DropOlderLeavesTheFencesOfManyWriters", (*suite).dropOlderUnderManyFences},
+	{"DropOlderIsToldToAll", (*suite).dropOlderIsTold},
+	{"DropOlderBatches", (*suite).dropOlderBatches},
+	{"NothingIsOlderThanWhatAFeedHasTold", (*suite).fedHistory},
+	{"OneLeads", (*suite).leadsAlone},
+	{"LeadershipEnds", (*suite).leadershipEnds},
+	{"WhatIsNoLeadersIsTakenOver", (*suite).leadTakesOver},
 }
 
 type suite struct {

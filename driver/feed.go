@@ -72,7 +72,8 @@ type Change struct {
 	// Key is the record's key as the cache's Options.Key returns it.
 	Key string
 	// Version is the record's version after the change, as the cache's Options.Version
-	// returns it; 0 if it is not known, or the record was deleted.
+	// returns it; 0 if it is not known, or the record was deleted. If a transaction deletes
+	// a record and makes it anew, and that is told as one change, its version is 0 too.
 	Version uint64
 	Deleted bool
 	// Writer is the token of the write through a cache that made the change, if the
@@ -90,7 +91,7 @@ type Fed interface {
 	// published any more: only an entry of the change's version or a newer one, or the
 	// entry of the change's writer. If the version is not known, nobody but the
 	// change's writer may publish.
-	DropOlder(ctx context.Context, reqs []ChangeRequest) []error
+	DropOlder(ctx context.Context, reqs []ChangeRequest) []ChangeResult
 	// Lead makes the caller the leader of key, or keeps it the leader, unless somebody
 	// else is.
 	Lead(ctx context.Context, req LeadRequest) (Leadership, error)
@@ -102,6 +103,14 @@ type ChangeRequest struct {
 	Version uint64 // 0: not known
 	Deleted bool
 	Writer  Token // zero: not known
+}
+
+// ChangeResult answers one ChangeRequest.
+type ChangeResult struct {
+	// Left: a value or an absence was left, or the change is that of the only writer whose
+	// fence stands.
+	Left bool
+	Err  error
 }
 
 // LeadRequest asks to lead.

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/redis/rueidis"
 
@@ -32,6 +33,7 @@ type own struct {
 	prefix string
 	mark   script            // what a server knows that was cleared, whatever scripts it lacks
 	by     map[string]script // by the SHA of the script that is every prefix's
+	leads  atomic.Bool       // it has a leader's key, see Lead
 
 	mu    sync.Mutex
 	ahead []string // see admitAhead
@@ -65,11 +67,23 @@ func (os *owns) of(key string, db int) *own {
 	salt := sha(fmt.Sprintf("%d %s", db, prefix))
 	o = &own{prefix: strings.Clone(prefix), by: map[string]script{}}
 	o.mark = salted("return 'cleared'", salt)
-	for _, sc := range []script{acquire, fill, abandon, evict, fence, release, invalidate, ping} {
+	for _, sc := range []script{acquire, fill, abandon, evict, fence, release, invalidate, drop, lead, ping} {
 		o.by[sc.sha] = salted(sc.src, salt)
 	}
 	os.by[o.prefix] = o
 	return o
+}
+
+// leading returns those of the prefixes that have a leader's key.
+func (os *owns) leading() (all []*own) {
+	os.mu.RLock()
+	defer os.mu.RUnlock()
+	for _, o := range os.by {
+		if o.leads.Load() {
+			all = append(all, o)
+		}
+	}
+	return all
 }
 
 func salted(src, salt string) script {
@@ -181,7 +195,7 @@ func (s *Store) admitAhead() {
 		addrs = slices.Clone(s.topology.masters)
 		s.topology.mu.Unlock()
 	}
-	for _, o := range s.watched() {
+	for _, o := range append(s.watched(), s.owns.leading()...) {
 		o.mu.Lock()
 		fresh := slices.DeleteFunc(slices.Clone(addrs), func(addr string) bool { return slices.Contains(o.ahead, addr) })
 		o.ahead = addrs

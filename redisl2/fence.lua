@@ -15,14 +15,17 @@ local function one(key, mine, life)
   end
   local f = fences()
   life = tonumber(life)
-  local all, now = f.records(v, left)
+  local all, now, note = f.records(v, left)
   if not all then
     redis.call('SET', key, f.marked(v), 'PX', math.max(left, life))
     return 0
   end
   local shared, singles, rest, last = string.sub(v, 2, 2), {}, 0, now + life
+  local again = false
   for _, r in ipairs(all) do
-    if r[1] ~= mine then
+    if r[1] == mine then
+      again = true
+    else
       shared = '1'
       if r[2] > last then last = r[2] end
       if r[1] == f.common or #singles == 32 then
@@ -38,6 +41,8 @@ local function one(key, mine, life)
     singles[#singles + 1] = f.record(mine, now + life)
   end
   if rest > 0 then singles[#singles + 1] = f.record(f.common, rest) end
+  -- What a feed told of before this writer came is no business of his.
+  if note and again and shared == '0' then singles[#singles + 1] = f.noted(note) end
   redis.call('SET', key, 'F' .. shared .. table.concat(singles), 'PX', last - now)
   return #singles
 end

@@ -10,11 +10,19 @@ local function one(key, token, entry, life)
     redis.call('UNLINK', key)
     return 'X'
   end
-  local mine = v == 'F0' .. token .. '0000000000000' -- alone
+  local alone = 'F0' .. token .. '0000000000000'
+  local mine = v == alone
+  local may, f, note = mine, nil, nil
   if not mine then
-    local f = fences()
+    f = fences()
+    note = f.noteBeside(alone, v) -- a PTTL would have the server track what is published
+  end
+  if note then
+    mine, may = true, f.since(entry, note)
+  elseif not mine then
     local left = f.leftOf(key)
-    local all, now = f.records(v, left)
+    local all, now
+    all, now, note = f.records(v, left)
     if not all then -- this fence may be in it
       redis.call('GETEX', key, 'PX', left)
       return 'F'
@@ -36,8 +44,9 @@ local function one(key, token, entry, life)
       if mine or crowd then return 'F' end -- this fence may be the crowd's
       return 'X'
     end
+    may = mine and string.sub(v, 2, 2) == '0' and (not note or f.since(entry, note))
   end
-  if mine and entry ~= '' and string.sub(v, 2, 2) == '0' then
+  if may and entry ~= '' then
     redis.call('SET', key, entry, 'PX', life)
     return 'P', true -- see fill.lua
   end

@@ -32,6 +32,10 @@ var (
 	releaseSrc string
 	//go:embed invalidate.lua
 	invalidateSrc string
+	//go:embed drop.lua
+	dropSrc string
+	//go:embed lead.lua
+	leadSrc string
 	//go:embed ping.lua
 	pingSrc string
 	//go:embed fences.lua
@@ -46,6 +50,8 @@ var (
 	fence      = newScript(fenceSrc, fencesSrc)
 	release    = newScript(releaseSrc, fencesSrc)
 	invalidate = newScript(invalidateSrc, fencesSrc)
+	drop       = newScript(dropSrc, fencesSrc)
+	lead       = newScript(leadSrc)
 	ping       = script{pingSrc, sha(pingSrc)}
 )
 

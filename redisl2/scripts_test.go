@@ -72,7 +72,9 @@ func teach(s *Store, key string, scripts ...script) {
 	o := s.own(key)
 	taught := &own{prefix: o.prefix, mark: o.mark, by: maps.Clone(o.by)}
 	for _, sc := range scripts {
-		taught.by[sc.sha] = sc
+		if _, ok := taught.by[sc.sha]; !ok { // not one that is the same as it was
+			taught.by[sc.sha] = sc
+		}
 	}
 	s.owns.mu.Lock()
 	defer s.owns.mu.Unlock()

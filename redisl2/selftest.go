@@ -91,7 +91,11 @@ func stepsOn(key string) []step {
 	run("acquire", acquire, other, scratchLife)    // of a fence
 	run("release", release, string(a[:]), "", "1")
 	run("invalidate", invalidate)
+	run("drop", drop, "", "1", "") // of a fence
 	run("release", release, string(b[:]), value, scratchLife)
+	run("drop", drop, "", "", "") // of what it left
+	// Not with a time to lead: that would keep the key for a week.
+	run("lead", lead, string(a[:]), "0", "")
 	command("UNLINK", key)
 	return steps
 }

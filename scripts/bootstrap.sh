@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Installs or builds what the tests need besides Go: redis-server, Chromium, spin
-# and a C compiler (for the model, and for Go's race detector) from the system's
-# packages, and a server that speaks MongoDB's protocol (FerretDB, built into
+# Installs or builds what the tests need besides Go: redis-server, PostgreSQL,
+# Chromium, spin and a C compiler (for the model, and for Go's race detector) from the
+# system's packages, and a server that speaks MongoDB's protocol (FerretDB, built into
 # .cache/bin) unless there is one. Does nothing where all is there already.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -39,6 +39,31 @@ if [ -z "${ASIDE_TEST_REDIS_SERVER:-}" ] && ! have redis-server && ! have valkey
   Fedora:          sudo dnf install valkey
   macOS:           brew install redis
 or set ASIDE_TEST_REDIS_SERVER to the path of a redis-server or valkey-server."
+fi
+
+have_postgres() {
+	local dir
+	for dir in "${ASIDE_TEST_POSTGRES_BIN:-}" /usr/lib/postgresql/*/bin; do
+		if [ -n "$dir" ] && [ -x "$dir/initdb" ]; then return 0; fi
+	done
+	have postgres && have initdb
+}
+
+# no_main_cluster: the package makes and starts no server. The tests start their own.
+no_main_cluster() {
+	local as=() conf=/etc/postgresql-common/createcluster.conf
+	if [ "$(id -u)" -ne 0 ]; then as=(sudo -n); fi
+	"${as[@]}" sh -c "mkdir -p ${conf%/*} && echo 'create_main_cluster = false' >>$conf"
+}
+
+if ! have_postgres; then
+	# The file is there after the first package; the second one reads it.
+	{ apt_install postgresql-common && no_main_cluster && apt_install postgresql; } ||
+		die "PostgreSQL 15 or newer is not there, and this script cannot install it here.
+  Debian, Ubuntu:  sudo apt-get install postgresql
+  Fedora:          sudo dnf install postgresql-server
+  macOS:           brew install postgresql
+or set ASIDE_TEST_POSTGRES_BIN to the directory of initdb and postgres."
 fi
 
 if ! have chromium && ! have chromium-browser && ! have google-chrome && ! have google-chrome-stable; then

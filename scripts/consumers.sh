@@ -16,7 +16,7 @@ version=$(sed -n "s#^.*$base \(v[^ ]*\)\$#\1#p" redisl2/go.mod)
 tmp=$(mktemp -d)
 trap 'chmod -R u+w "$tmp"; rm -rf "$tmp"' EXIT
 (cd tools && GOWORK=off go build -o "$tmp/" ./modproxy)
-"$tmp/modproxy" "$tmp/proxy" "$version" . ./asideprom ./redisl2
+"$tmp/modproxy" "$tmp/proxy" "$version" . ./asideprom ./pgfeed ./redisl2
 
 upstream=$(go env GOPROXY) local=$(go env GOMODCACHE)/cache/download
 export GOPROXY="file://$tmp/proxy,$upstream" GONOSUMDB=$base,$base/* GOWORK=off GOFLAGS= GOTOOLCHAIN=local
@@ -83,5 +83,6 @@ echo "| program that uses | modules in \`go list -m all\` | MB fetched | own dri
 echo "| --- | ---: | ---: | --- |"
 consumer "the library" 13 2 $base
 consumer "the library and redisl2" 20 15 $base $base/redisl2
+consumer "the library and pgfeed" 30 11 $base $base/pgfeed
 
 [ -z "$failed" ]

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Releases the five modules of this repository under one version.
+# Releases the modules of this repository under one version.
 #
 #   scripts/release.sh --dry-run v0.2.0   does all of it in a temporary clone, and shows it
 #   scripts/release.sh v0.2.0             makes the commit and the tags; pushes nothing
@@ -18,7 +18,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 base=github.com/asidecache/aside
-nested=(redisl2 mongofeed asideprom tests cmd/aside)
+nested=(redisl2 asideprom mongofeed pgfeed tests cmd/aside)
 
 die() {
 	echo "release: $*" >&2
@@ -80,7 +80,7 @@ sed -E -i.before "s#($base(/[a-z0-9]+)*) v[0-9][^ ]*#\1 $version#" "${files[@]}"
 rm -f "${files[@]/%/.before}"
 
 (cd tools && GOWORK=off go build -o "$proxy/" ./modproxy)
-sums=$("$proxy/modproxy" -sums "$proxy/proxy" "$version" . ./redisl2 ./mongofeed ./asideprom ./tests | LC_ALL=C sort)
+sums=$("$proxy/modproxy" -sums "$proxy/proxy" "$version" . ./redisl2 ./mongofeed ./pgfeed ./asideprom ./tests | LC_ALL=C sort)
 sum=cmd/aside/go.sum
 LC_ALL=C awk -v sums="$sums" -v base="$base" '
 	$1 == base || index($1, base "/") == 1 { next }

@@ -7,6 +7,7 @@ replace (
 	github.com/asidecache/aside => ../
 	github.com/asidecache/aside/asideprom => ../asideprom
 	github.com/asidecache/aside/mongofeed => ../mongofeed
+	github.com/asidecache/aside/pgfeed => ../pgfeed
 	github.com/asidecache/aside/redisl2 => ../redisl2
 )
 
@@ -15,7 +16,9 @@ require (
 	github.com/asidecache/aside v0.1.0
 	github.com/asidecache/aside/asideprom v0.1.0
 	github.com/asidecache/aside/mongofeed v0.1.0
+	github.com/asidecache/aside/pgfeed v0.1.0
 	github.com/asidecache/aside/redisl2 v0.1.0
+	github.com/jackc/pgx/v5 v5.13.0
 	github.com/klauspost/compress v1.20.3
 	github.com/prometheus/client_golang v1.23.2
 	github.com/redis/rueidis v1.0.79
@@ -30,6 +33,10 @@ require (
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect
 	github.com/golang/snappy v1.0.0 // indirect
 	github.com/gorilla/mux v1.8.1 // indirect
+	github.com/jackc/pgio v1.0.0 // indirect
+	github.com/jackc/pglogrepl v0.0.0-20251213150135-2e8d0df862c1 // indirect
+	github.com/jackc/pgpassfile v1.0.0 // indirect
+	github.com/jackc/pgservicefile v0.0.0-20240606120523-5a60cdf6a761 // indirect
 	github.com/mattn/go-colorable v0.1.13 // indirect
 	github.com/mattn/go-isatty v0.0.20 // indirect
 	github.com/maypok86/otter/v2 v2.4.0 // indirect

@@ -104,7 +104,7 @@ func (c *BenchCmd) checkComparison() error {
 	}
 	for _, f := range c.ServeFlags {
 		name, _, _ := strings.Cut(f, "=")
-		if slices.Contains([]string{"--listen", "--admin", "--redis", "--no-cache", "--no-l1", "--cache-name", "--log-format", "--log-level", "--data", "--mongo"}, name) {
+		if slices.Contains([]string{"--listen", "--admin", "--redis", "--no-cache", "--no-l1", "--cache-name", "--log-format", "--log-level", "--data", "--mongo", "--postgres"}, name) {
 			fault("%s is not allowed after --: aside bench sets it itself", name)
 		}
 	}
@@ -187,6 +187,7 @@ func (c *BenchCmd) environment(setting string) []string {
 	env := []string{
 		"ASIDE_DATA=" + c.Data, "ASIDE_MONGO=" + c.Mongo,
 		"ASIDE_MONGO_DATABASE=" + c.MongoDatabase, "ASIDE_MONGO_COLLECTION=" + c.MongoCollection,
+		"ASIDE_POSTGRES=" + c.Postgres, "ASIDE_POSTGRES_TABLE=" + c.PostgresTable,
 	}
 	if needsRedis(setting) {
 		env = append(env, "ASIDE_REDIS="+c.Redis)

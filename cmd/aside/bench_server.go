@@ -97,7 +97,8 @@ func serveEnvironment(all, added []string) []string {
 		name, _, _ := strings.Cut(v, "=")
 		switch name {
 		case "ASIDE_REDIS", "ASIDE_NO_CACHE", "ASIDE_NO_L1", "ASIDE_CACHE_NAME", "ASIDE_LISTEN", "ASIDE_ADMIN",
-			"ASIDE_DATA", "ASIDE_MONGO", "ASIDE_MONGO_DATABASE", "ASIDE_MONGO_COLLECTION":
+			"ASIDE_DATA", "ASIDE_MONGO", "ASIDE_MONGO_DATABASE", "ASIDE_MONGO_COLLECTION",
+			"ASIDE_POSTGRES", "ASIDE_POSTGRES_TABLE":
 			return true
 		}
 		return false

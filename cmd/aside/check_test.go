@@ -91,8 +91,12 @@ var unhurried = []string{
 // Three real nodes with one Redis and one database keep all promises. The check leaves the
 // database unchanged.
 func TestCheckOnRealServers(t *testing.T) {
-	mongo, redis := testserver.Mongo(t), testserver.Redis(t)
-	env := append(unhurried, "ASIDE_MONGO="+mongo.URI(), "ASIDE_REDIS="+redis.URL())
+	t.Run("MongoDB", func(t *testing.T) { checkHolds(t, "ASIDE_MONGO="+testserver.Mongo(t).URI()) })
+	t.Run("PostgreSQL", func(t *testing.T) { checkHolds(t, "ASIDE_POSTGRES="+testserver.Postgres(t).URL()) })
+}
+
+func checkHolds(t *testing.T, store string) {
+	env := append(unhurried, store, "ASIDE_REDIS="+testserver.Redis(t).URL())
 	nodes := []*process{start(t, env, "serve"), start(t, env, "serve"), start(t, env, "serve", "--no-l1")}
 	nodes[0].want(nodes[0].do("POST", "/todos", `{"id":"mine","name":"n"}`), 201)
 

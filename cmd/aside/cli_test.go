@@ -193,6 +193,13 @@ func TestBadCommandLines(t *testing.T) {
 		{"serve --listen 127.0.0.1:0", []string{"ASIDE_MONGO=mongodb://user:hunter2@h:99999"}, []string{"--mongo"}},
 		{"serve --listen 127.0.0.1:0", []string{"ASIDE_MONGO=user:hunter2@h"}, []string{"--mongo"}},
 		{"demo", []string{"ASIDE_MONGO=mongodb://user:hunter2@h"}, []string{"embedded store"}},
+		{"serve --listen 127.0.0.1:0", []string{"ASIDE_POSTGRES=postgres://user:hunter2@h:99999"}, []string{"--postgres"}},
+		{"serve --listen 127.0.0.1:0", []string{"ASIDE_POSTGRES=postgres://user:hunter2/x@h"}, []string{"--postgres"}},
+		{"serve --listen 127.0.0.1:0", []string{"ASIDE_POSTGRES=user:hunter2@h"}, []string{"--postgres"}},
+		{"serve --listen 127.0.0.1:0", []string{"ASIDE_POSTGRES=mysql://user:hunter2@h"}, []string{"--postgres", "postgres://"}},
+		{"serve --listen 127.0.0.1:0", []string{"ASIDE_POSTGRES=postgres://user:hunter2@h", "ASIDE_MONGO=mongodb://user:hunter2@h"}, []string{"--mongo and --postgres", "remove one"}},
+		{"load --count 1 --mongo mongodb://h --postgres postgres://user:hunter2@h", nil, []string{"--mongo and --postgres", "remove one"}},
+		{"demo", []string{"ASIDE_POSTGRES=postgres://user:hunter2@h"}, []string{"embedded store"}},
 		{"demo --count 0 --ttl 0s", nil, []string{"--count must", "--ttl must"}},
 	} {
 		stdout, stderr, code := asideRun(t, tt.env, strings.Fields(tt.args)...)
@@ -229,7 +236,8 @@ func TestRedactURL(t *testing.T) {
 		"mongodb://u:hunter2@a:1,b:2/db?tlsCertificateKeyFilePassword=secr": "mongodb://a:1,b:2/db",
 		"mongodb://u:p@hunter2@a/db":                                        "mongodb://a/db",
 		"mongodb://u:hun/ter2@a/db":                                         "mongodb://a/db",
-		"hunter2@h":                                                         "(hidden)",
+		"postgres://u:hunter2@a,b/db?password=hunter2&sslpassword=hunter2":  "postgres://a,b/db",
+		"hunter2@h": "(hidden)",
 	} {
 		if got := redactURL(in); got != want {
 			t.Errorf("redactURL(%q) = %q, want %q", in, got, want)

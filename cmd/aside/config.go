@@ -12,26 +12,39 @@ import (
 	"github.com/asidecache/aside"
 	"github.com/asidecache/aside/cmd/aside/internal/boltstore"
 	"github.com/asidecache/aside/cmd/aside/internal/mongostore"
+	"github.com/asidecache/aside/cmd/aside/internal/pgstore"
 	"github.com/asidecache/aside/cmd/aside/internal/todo"
 	"github.com/asidecache/aside/redisl2"
 )
 
 // StoreFlags select the primary store, in every command that reads or writes records.
-// Without --mongo it is the embedded store in --data.
+// Without --mongo and --postgres it is the embedded store in --data.
 type StoreFlags struct {
-	Data            string `help:"Directory of the embedded store. It is created if it does not exist. Not used with --mongo." default:"./aside-data" env:"ASIDE_DATA" group:"Primary store"`
+	Data            string `help:"Directory of the embedded store. It is created if it does not exist. Not used with --mongo or --postgres." default:"./aside-data" env:"ASIDE_DATA" group:"Primary store"`
 	Mongo           string `help:"MongoDB connection string, such as mongodb://todo@db1/?replicaSet=rs0, to use instead of the embedded store. Give passwords in a file or in the environment: flags are visible in the process list." placeholder:"URI" env:"ASIDE_MONGO" group:"Primary store"`
 	MongoFile       string `help:"File with the MongoDB connection string, including the password. Use it instead of --mongo." placeholder:"FILE" env:"ASIDE_MONGO_FILE" group:"Primary store"`
 	MongoPassFile   string `name:"mongo-password-file" help:"File with the password of the user in --mongo, not percent-encoded. It is read once, at the start." placeholder:"FILE" env:"ASIDE_MONGO_PASSWORD_FILE" group:"Primary store"`
 	MongoDatabase   string `help:"MongoDB database of the todos. A database in the connection string takes precedence." default:"test" env:"ASIDE_MONGO_DATABASE" group:"Primary store"`
 	MongoCollection string `help:"MongoDB collection of the todos." default:"todos" env:"ASIDE_MONGO_COLLECTION" group:"Primary store"`
+
+	Postgres         string `help:"PostgreSQL URL, such as postgres://todo@db1/todos, to use instead of the embedded store. With several hosts, as in postgres://todo@db1,db2/todos, the primary is used. The table is created if the user may do that. Give passwords in a file or in the environment: flags are visible in the process list." placeholder:"URL" env:"ASIDE_POSTGRES" group:"Primary store"`
+	PostgresFile     string `help:"File with the PostgreSQL URL, including the password. Use it instead of --postgres." placeholder:"FILE" env:"ASIDE_POSTGRES_FILE" group:"Primary store"`
+	PostgresPassFile string `name:"postgres-password-file" help:"File with the password of the user in --postgres, not percent-encoded. It is read once, at the start." placeholder:"FILE" env:"ASIDE_POSTGRES_PASSWORD_FILE" group:"Primary store"`
+	PostgresTable    string `help:"PostgreSQL table of the todos." default:"todos" env:"ASIDE_POSTGRES_TABLE" group:"Primary store"`
 }
 
-// Open opens the selected store. The caller closes it. A MongoDB server that is down is
+// Open opens the selected store. The caller closes it. A database server that is down is
 // not an error: the store connects as soon as the server is back.
 func (f *StoreFlags) Open(ctx context.Context, log *slog.Logger) (todo.Store, error) {
 	if err := f.secrets(); err != nil {
 		return nil, &exitError{err, exitUsage}
+	}
+	if f.Postgres != "" {
+		s, err := pgstore.Open(ctx, f.Postgres, pgstore.Options{Table: f.PostgresTable, Logger: log})
+		if err != nil {
+			return nil, &exitError{fmt.Errorf("--postgres: %w", err), exitUsage}
+		}
+		return s, nil
 	}
 	if f.Mongo == "" {
 		s, err := boltstore.Open(f.Data, boltstore.Options{})
@@ -54,15 +67,28 @@ func (f *StoreFlags) secrets() (err error) {
 	if f.Mongo, err = oneOf("--mongo", f.Mongo, f.MongoFile); err != nil {
 		return err
 	}
-	if f.Mongo, err = withPassword("--mongo", f.Mongo, "--mongo-password-file", f.MongoPassFile, true); err != nil {
+	if f.Mongo, err = withPassword("--mongo", f.Mongo, "--mongo-password-file", f.MongoPassFile, "mongodb://db1", true); err != nil {
 		return err
 	}
 	f.MongoFile, f.MongoPassFile = "", ""
+	if f.Postgres, err = oneOf("--postgres", f.Postgres, f.PostgresFile); err != nil {
+		return err
+	}
+	if f.Postgres, err = withPassword("--postgres", f.Postgres, "--postgres-password-file", f.PostgresPassFile, "postgres://db1/todos", true); err != nil {
+		return err
+	}
+	f.PostgresFile, f.PostgresPassFile = "", ""
+	if f.Mongo != "" && f.Postgres != "" {
+		return errors.New("--mongo and --postgres are both given (ASIDE_MONGO and ASIDE_POSTGRES count too): remove one of them, there is one primary store")
+	}
 	return nil
 }
 
 // Describe returns a name of the store for logs, without secrets.
 func (f *StoreFlags) Describe() string {
+	if f.Postgres != "" {
+		return redactURL(f.Postgres) + " (table " + f.PostgresTable + ")"
+	}
 	if f.Mongo == "" {
 		return "embedded store in " + f.Data
 	}
@@ -106,6 +132,8 @@ type CacheFlags struct {
 	RedisTimeout  time.Duration `help:"Timeout for one Redis command. After several timeouts the server stops using Redis for a while." default:"100ms" env:"ASIDE_REDIS_TIMEOUT" group:"Cache"`
 	RedisSilence  time.Duration `help:"Flush the cache in memory if Redis has been silent for this long." default:"2s" env:"ASIDE_REDIS_SILENCE" group:"Cache"`
 	DegradedL1TTL time.Duration `name:"degraded-l1-ttl" help:"How long a record that was read while Redis is unreachable stays in memory. During this time it can be older than the writes of other servers. 0: do not cache it." default:"1s" env:"ASIDE_DEGRADED_L1_TTL" group:"Cache"`
+
+	Feed string `help:"Follow the store's own log of changes, so that changes made past the service, such as with psql, are seen within milliseconds and not after --ttl. auto: if the store has one and it can be followed; /readyz and the log say whether it is. on: also refuse a store that has none, and be degraded at /readyz while it is not followed. off: do not." enum:"auto,on,off" default:"auto" env:"ASIDE_FEED" group:"Cache"`
 
 	OnRedisDown string `help:"What happens to writes while Redis is unreachable. open: the server accepts them; other servers that still reach Redis may answer with the older record until this server reaches Redis again. closed: the server refuses them with 503." enum:"open,closed" default:"open" env:"ASIDE_ON_REDIS_DOWN" group:"Cache"`
 }
@@ -162,6 +190,9 @@ func (f *CacheFlags) check() error {
 	if f.DegradedL1TTL != 0 && f.DegradedL1TTL < time.Millisecond {
 		fault("--degraded-l1-ttl must be 0 or at least 1ms, is %v", f.DegradedL1TTL)
 	}
+	if f.NoCache && f.Feed == feedOn {
+		fault("--feed=on needs a cache: leave out --no-cache")
+	}
 	if f.NoL1 && f.Redis == "" && !f.NoCache {
 		fault("--no-l1 without --redis leaves no cache: add --redis, or use --no-cache")
 	}
@@ -176,6 +207,30 @@ func (f *CacheFlags) check() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+const (
+	feedOn  = "on"
+	feedOff = "off"
+)
+
+// feed returns the feed of the store for the cache, nil if there is none to follow.
+func (f *CacheFlags) feed(store todo.Store, name string, log *slog.Logger) (aside.Feed, error) {
+	if f.Feed == feedOff || f.NoCache {
+		return nil, nil
+	}
+	s, ok := store.(todo.Feeder)
+	if !ok {
+		if f.Feed == feedOn {
+			return nil, &exitError{errors.New("--feed=on: this store has no feed of its changes (use --postgres, or --mongo with a replica set)"), exitUsage}
+		}
+		return nil, nil
+	}
+	feed, err := s.Feed(todo.FeedOptions{Cache: name, Alone: f.Redis == "", Log: log})
+	if err != nil {
+		return nil, &exitError{fmt.Errorf("--feed: %w", err), exitUsage}
+	}
+	return feed, nil
 }
 
 // checkTime is the timeout of the check of Redis before the start.
@@ -264,7 +319,7 @@ func (f *CacheFlags) options(name string, log *slog.Logger) aside.Options[string
 func (f *CacheFlags) redisOptions(log *slog.Logger) (redisl2.Options, error) {
 	o := redisl2.Options{SilenceTimeout: f.RedisSilence, Logger: log, SentinelUsername: f.RedisSentinelUsername}
 	var err error
-	if o.URL, err = withPassword("--redis", f.Redis, "--redis-password-file", f.RedisPasswordFile, false); err != nil {
+	if o.URL, err = withPassword("--redis", f.Redis, "--redis-password-file", f.RedisPasswordFile, "redis://cache1", false); err != nil {
 		return o, err
 	}
 	if o.SentinelPassword, err = oneOf("--redis-sentinel-password", f.RedisSentinelPassword, f.RedisSentinelPasswordFile); err != nil {

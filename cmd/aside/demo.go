@@ -31,6 +31,9 @@ func (c *DemoCmd) Validate() error {
 	if c.Mongo != "" || c.MongoFile != "" {
 		errs = append(errs, errors.New(`the demo uses only the embedded store: remove --mongo (or ASIDE_MONGO); for MongoDB use "aside load --count 1000" and "aside serve"`))
 	}
+	if c.Postgres != "" || c.PostgresFile != "" {
+		errs = append(errs, errors.New(`the demo uses only the embedded store: remove --postgres (or ASIDE_POSTGRES); for PostgreSQL use "aside load --count 1000" and "aside serve"`))
+	}
 	if c.Count < 1 || c.Count > 10_000_000 {
 		errs = append(errs, fmt.Errorf("--count must be 1 to 10000000, is %d", c.Count))
 	}

@@ -29,7 +29,7 @@ type LoadCmd struct {
 	Seed       uint64 `help:"With --count: seed of the generator. The same seed generates the same todos." default:"1"`
 	DB         string `name:"db" help:"With --archive: the database in the archive. Default: the one that contains todos." placeholder:"NAME"`
 	Collection string `help:"With --archive: the collection in the archive. Default: the one that contains todos." placeholder:"NAME"`
-	Batch      int    `help:"Number of records in one write to the store." default:"1000"`
+	Batch      *int   `help:"Number of records in one write to the store. Default: 1000, with --postgres 10000." placeholder:"N"`
 
 	StoreFlags
 }
@@ -41,10 +41,11 @@ func (*LoadCmd) Usage() string {
 
 // Help is shown by "aside load --help".
 func (*LoadCmd) Help() string {
-	return `One example for each source:
+	return `Examples:
 
     aside load --count 200000
     aside load --archive todos.archive --mongo mongodb://db1
+    aside load --archive todos.archive --postgres postgres://db1/todos
     aside load --jsonl todos.jsonl
 
 A record whose id is already in the store is not changed. So you can repeat a load that was
@@ -70,9 +71,9 @@ func (c *LoadCmd) Validate() error {
 	case c.Archive == "" && c.JSONL == "" && c.Count < 1:
 		return errors.New("choose a source: --count N (1 or more), --archive FILE or --jsonl FILE")
 	case c.Archive == "" && (c.DB != "" || c.Collection != ""):
-		return errors.New("--db and --collection need --archive: they name its source; the target in MongoDB is --mongo-database and --mongo-collection")
-	case c.Batch < 1 || c.Batch > 100_000:
-		return fmt.Errorf("--batch must be 1 to 100000, is %d", c.Batch)
+		return errors.New("--db and --collection need --archive: they name its source; the target is --mongo-database and --mongo-collection in MongoDB, and --postgres-table in PostgreSQL")
+	case c.Batch != nil && (*c.Batch < 1 || *c.Batch > 100_000):
+		return fmt.Errorf("--batch must be 1 to 100000, is %d", *c.Batch)
 	}
 	return nil
 }
@@ -134,7 +135,7 @@ func (c *LoadCmd) run(ctx context.Context, env loadIO) (err error) {
 	defer func() { err = errors.Join(err, store.Close()) }()
 	console.Println("into " + c.Describe())
 
-	report, err := load.Run(ctx, store, src, load.Options{BatchRecords: c.Batch, Console: console})
+	report, err := load.Run(ctx, store, src, load.Options{BatchRecords: c.batch(), Console: console})
 	console.Close()
 	// These lines may contain names from the file too.
 	say := func(format string, args ...any) {
@@ -154,6 +155,18 @@ func (c *LoadCmd) run(ctx context.Context, env loadIO) (err error) {
 		say("the loaded records stay in the store; run the same command again to load the rest")
 	}
 	return err
+}
+
+// batch returns the number of records in one write. PostgreSQL gets them with COPY, one
+// transaction for each, and large ones cost it less.
+func (c *LoadCmd) batch() int {
+	switch {
+	case c.Batch != nil:
+		return *c.Batch
+	case c.Postgres != "":
+		return 10_000
+	}
+	return 1000
 }
 
 // keepsDocuments reports whether the store gets the documents of the source as they

@@ -42,6 +42,16 @@ func TestStoresThatShareRedis(t *testing.T) {
 			return strings.Contains(p.do("GET", "/todos/1", "", "Cache-Control: no-cache").cacheStatus(), "detail=L2")
 		})
 	}
+	t.Run("PostgreSQL", func(t *testing.T) {
+		one, two := testserver.Postgres(t), testserver.Postgres(t)
+		a := start(t, append(env, "ASIDE_POSTGRES="+one.URL()), "serve")
+		b := start(t, append(env, "ASIDE_POSTGRES="+two.URL()), "serve")
+		a.want(a.do("POST", "/todos", mine), 201)
+		inRedis(t, a)
+		apart(t, a, b)
+		c := start(t, append(env, "ASIDE_POSTGRES="+one.URL(), "ASIDE_POSTGRES_TABLE=others"), "serve")
+		c.want(c.do("GET", "/todos/1", ""), 404)
+	})
 	t.Run("MongoDB", func(t *testing.T) {
 		one, two := testserver.Mongo(t), testserver.Mongo(t)
 		a := start(t, append(env, "ASIDE_MONGO="+one.URI()), "serve")

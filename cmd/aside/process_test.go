@@ -467,8 +467,8 @@ func TestNoCache(t *testing.T) {
 	}
 }
 
-// The server starts and answers while Redis and MongoDB are down. It does not show their
-// passwords.
+// The server starts and answers while Redis, MongoDB or PostgreSQL are down. It does not
+// show their passwords.
 func TestServersThatAreDown(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -490,19 +490,23 @@ func TestServersThatAreDown(t *testing.T) {
 			t.Error("the password is in the log")
 		}
 	})
-	t.Run("mongo", func(t *testing.T) {
-		p := start(t, []string{"ASIDE_MONGO=mongodb://user:" + secret + "@" + nobody}, "serve", "--log-level", "debug")
-		for _, r := range []reply{p.do("GET", "/todos/1", ""), p.do("POST", "/todos", `{"name":"n"}`), p.do("GET", "/todos", "")} {
-			if p.want(r, 503); r.header.Get("Retry-After") == "" || strings.Contains(r.body, nobody) {
-				t.Errorf("%v %s", r.header, r.body)
+	for name, url := range map[string]string{
+		"mongo": "ASIDE_MONGO=mongodb://user:" + secret + "@" + nobody, "postgres": "ASIDE_POSTGRES=postgres://user:" + secret + "@" + nobody + "/todos",
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := start(t, []string{url}, "serve", "--log-level", "debug")
+			for _, r := range []reply{p.do("GET", "/todos/1", ""), p.do("POST", "/todos", `{"name":"n"}`), p.do("GET", "/todos", "")} {
+				if p.want(r, 503); r.header.Get("Retry-After") == "" || strings.Contains(r.body, nobody) {
+					t.Errorf("%v %s", r.header, r.body)
+				}
 			}
-		}
-		p.want(p.do("GET", "/readyz", ""), 503)
-		p.want(p.do("GET", "/healthz", ""), 200)
-		p.signal(os.Interrupt)
-		p.wantExit(0)
-		if strings.Contains(p.logged(), secret) {
-			t.Error("the password is in the log")
-		}
-	})
+			p.want(p.do("GET", "/readyz", ""), 503)
+			p.want(p.do("GET", "/healthz", ""), 200)
+			p.signal(os.Interrupt)
+			p.wantExit(0)
+			if strings.Contains(p.logged(), secret) {
+				t.Error("the password is in the log")
+			}
+		})
+	}
 }

@@ -47,8 +47,9 @@ func oneOf(flag, value, file string) (string, error) {
 }
 
 // withPassword puts the password from a file into a URL. The URL must not have a
-// password, and must have a user if needsUser is set.
-func withPassword(flag, rawURL, fileFlag, file string, needsUser bool) (string, error) {
+// password, and must have a user if needsUser is set. example is a URL of the right form,
+// for messages. It has no user: what is printed would hide it.
+func withPassword(flag, rawURL, fileFlag, file, example string, needsUser bool) (string, error) {
 	if file == "" {
 		return rawURL, nil
 	}
@@ -61,7 +62,7 @@ func withPassword(flag, rawURL, fileFlag, file string, needsUser bool) (string, 
 	}
 	scheme, rest, ok := strings.Cut(rawURL, "://")
 	if !ok {
-		return "", fmt.Errorf("%s has no scheme; write it like %s", flag, map[bool]string{false: "redis://cache1", true: "mongodb://todo@db1"}[needsUser])
+		return "", fmt.Errorf("%s has no scheme; write it like %s", flag, example)
 	}
 	user := ""
 	if i := strings.LastIndexByte(rest, '@'); i >= 0 {
@@ -71,7 +72,7 @@ func withPassword(flag, rawURL, fileFlag, file string, needsUser bool) (string, 
 	case strings.Contains(user, ":"):
 		return "", fmt.Errorf("%s has a password and %s gives another one: remove one of them", flag, fileFlag)
 	case user == "" && needsUser:
-		return "", errors.New(flag + " must name the user of the password in " + fileFlag + ", as in mongodb://todo@db1")
+		return "", errors.New(flag + " must name the user of the password in " + fileFlag + ": put the user and an @ before the host")
 	}
 	escaped := strings.ReplaceAll(url.QueryEscape(password), "+", "%20") // %20 is valid in every part of a URL, + is not
 	return scheme + "://" + user + ":" + escaped + "@" + rest, nil

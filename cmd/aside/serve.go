@@ -99,6 +99,9 @@ In production, put the passwords into files that other users cannot read:
         --mongo-password-file /run/secrets/mongo \
         --redis rediss://todo@cache1 --redis-password-file /run/secrets/redis
 
+The same with PostgreSQL: --postgres 'postgres://todo@db1,db2/todos?sslmode=verify-full' and
+--postgres-password-file. The server creates the table todos if it is missing.
+
 The forms of --redis are as follows. The default port is 6379, the default database is 0.
 
     redis://user@host:6379/0                              one server
@@ -273,8 +276,12 @@ func (c *ServeCmd) run(ctx context.Context, log *slog.Logger, ready func(url str
 
 	const cacheLabel = "todos"
 	times := asideprom.NewTimes(cacheLabel)
+	feed, err := c.feed(raw, name, log)
+	if err != nil {
+		return err
+	}
 	cache, closeCache, err := c.CacheFlags.open(name, log, func(o *aside.Options[string, todo.Todo]) {
-		o.OnLoad, o.OnL2 = times.OnLoad, times.OnL2
+		o.OnLoad, o.OnL2, o.Feed = times.OnLoad, times.OnL2, feed
 		if o.L2 != nil {
 			registry.MustRegister(asideprom.NewL2Collector(cacheLabel, o.L2))
 		}
@@ -299,6 +306,10 @@ func (c *ServeCmd) run(ctx context.Context, log *slog.Logger, ready func(url str
 	if cache != nil {
 		registry.MustRegister(times, asideprom.NewCollector(cacheLabel, cache.Stats))
 		options.CacheStats, admin.Clear = cache.Stats, cache.Clear
+		options.FeedRequired = c.Feed == feedOn
+		if feed != nil {
+			registry.MustRegister(asideprom.NewFeedCollector(cacheLabel, cache.Stats))
+		}
 	}
 	handler, err := httpapi.New(options)
 	if err != nil {

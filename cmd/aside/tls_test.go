@@ -249,6 +249,13 @@ func TestSecretsFromFiles(t *testing.T) {
 		{[]string{"--mongo-password-file", file}, "--mongo-password-file needs --mongo"},
 		{[]string{"--mongo", "mongodb://db1", "--mongo-file", url}, "--mongo or --mongo-file, not both"},
 		{[]string{"--mongo-file", secretFile(t, "hunter2")}, "--mongo"},
+		{[]string{"--postgres", "postgres://db1", "--postgres-password-file", file}, "--postgres must name the user of the password in --postgres-password-file: put the user"},
+		{[]string{"--postgres", "postgres://u:hunter2@db1", "--postgres-password-file", file}, "has a password"},
+		{[]string{"--postgres-password-file", file}, "--postgres-password-file needs --postgres"},
+		{[]string{"--postgres", "db1", "--postgres-password-file", file}, "write it like postgres://db1/todos"},
+		{[]string{"--postgres", "postgres://db1", "--postgres-file", url}, "--postgres or --postgres-file, not both"},
+		{[]string{"--postgres-file", secretFile(t, "hunter2")}, "--postgres"},
+		{[]string{"--mongo-file", url, "--postgres-file", secretFile(t, "postgres://u:hunter2@db1/")}, "--mongo and --postgres"},
 		{[]string{"--tls-cert", file}, "--tls-cert needs --tls-key"},
 		{[]string{"--tls-key", file}, "--tls-key needs --tls-cert"},
 		{[]string{"--tls-cert", file, "--tls-key", file}, "--tls-cert and --tls-key: "},
@@ -274,7 +281,7 @@ func TestWithPassword(t *testing.T) {
 		"rediss://u@h:1?addr=h2:1":         "rediss://u:p%20%40%3A%2F%3F%23%5B%5D%25%2B%C3%A9@h:1?addr=h2:1",
 		"mongodb://u%40x@a,b/db?replica=x": "mongodb://u%40x:p%20%40%3A%2F%3F%23%5B%5D%25%2B%C3%A9@a,b/db?replica=x",
 	} {
-		if got, err := withPassword("--x", in, "--x-password-file", file, false); err != nil || got != want {
+		if got, err := withPassword("--x", in, "--x-password-file", file, "redis://cache1", false); err != nil || got != want {
 			t.Errorf("%s: %s, %v", in, got, err)
 		}
 	}

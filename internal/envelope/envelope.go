@@ -210,6 +210,15 @@ func (r Reader) Decode(b []byte) (Entry, error) {
 	return e, nil
 }
 
+// Head returns the version and the token of a V or N entry of a known format, without
+// decoding the rest of it.
+func Head(b []byte) (version uint64, t Token, ok bool) {
+	if len(b) < header1Len || b[0] != KindValue && b[0] != KindNegative || b[1] != format1 && (b[1] != format2 || len(b) < header2Len) {
+		return 0, t, false
+	}
+	return binary.BigEndian.Uint64(b[4:]), Token(b[12:]), true
+}
+
 // StaleFor returns how long before the end of its life a V entry becomes stale,
 // without decoding the rest of it.
 func StaleFor(b []byte) time.Duration {

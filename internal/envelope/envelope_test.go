@@ -174,3 +174,29 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+// Head agrees with Decode on every entry that Decode reads, and reads none of what is cut
+// off.
+// Caught: an entry of format 2 that is as long as one of format 1.
+func TestHead(t *testing.T) {
+	for _, e := range []Entry{
+		{Version: 7, Token: token(1), Payload: []byte("x")},
+		{Version: 1<<64 - 1, Token: token(2), Elsewhere: true},
+		{Negative: true, Token: token(3)},
+	} {
+		b := Append(nil, e, -1)
+		if v, tok, ok := Head(b); !ok || v != e.Version || tok != e.Token {
+			t.Errorf("%+v: version %d, token %x, %v", e, v, tok, ok)
+		}
+		old := append([]byte{b[0], format1}, b[2:header1Len]...)
+		if v, tok, ok := Head(old); !ok || v != e.Version || tok != e.Token {
+			t.Errorf("%+v in format 1: version %d, token %x, %v", e, v, tok, ok)
+		}
+		later := append([]byte{b[0], 3}, b[2:]...)
+		for _, bad := range [][]byte{nil, b[:1], b[:header2Len-1], old[:header1Len-1], later, append([]byte{KindFence}, b[1:]...)} {
+			if v, tok, ok := Head(bad); ok || v != 0 || tok != (Token{}) {
+				t.Errorf("%q: version %d, token %x, %v", bad, v, tok, ok)
+			}
+		}
+	}
+}

@@ -2,6 +2,7 @@ package envelope
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"time"
 )
@@ -14,6 +15,9 @@ type Fence struct {
 	// that no writer may publish.
 	Shared  bool
 	Writers []Writer
+	// Since is the newest version that a feed has told of since the fence was put up:
+	// only a value of this version or a newer one may be published. 0: none.
+	Since uint64
 }
 
 // Writer is one writer's record in a Fence.
@@ -23,6 +27,11 @@ type Writer struct {
 	// tier; zero: when the key does.
 	Ends time.Time
 }
+
+// sinceMark is how the token of the record begins that keeps Since; the version
+// follows. A release that does not know it takes it for one more writer: then nobody
+// publishes, and the fence stands until its key ends.
+const sinceMark = "\xff\xff\xff\xff\xff\xff\xff\xff"
 
 // Common is the token of the record that stands for all writers beyond MaxWriters.
 var Common Token
@@ -39,7 +48,8 @@ const (
 )
 
 // Append appends the encoding of f to dst: KindFence, '0' or, if it is shared,
-// '1', then each writer's token and the digits of its end in Unix ms.
+// '1', then each writer's token and the digits of its end in Unix ms, then a record
+// for Since.
 func (f Fence) Append(dst []byte) []byte {
 	format := byte('0')
 	if f.Shared {
@@ -53,6 +63,11 @@ func (f Fence) Append(dst []byte) []byte {
 			ms = w.Ends.UnixMilli()
 		}
 		dst = fmt.Appendf(dst, "%0*d", fenceDigits, ms)
+	}
+	if f.Since != 0 {
+		dst = append(dst, sinceMark...)
+		dst = binary.BigEndian.AppendUint64(dst, f.Since)
+		dst = fmt.Appendf(dst, "%0*d", fenceDigits, 0)
 	}
 	return dst
 }
@@ -72,6 +87,10 @@ func ParseFence(b []byte) (f Fence, ok bool) {
 				return Fence{}, false
 			}
 			ms = ms*10 + int64(d-'0')
+		}
+		if version, ok := bytes.CutPrefix(b[:TokenLen], []byte(sinceMark)); ok {
+			f.Since = max(f.Since, binary.BigEndian.Uint64(version))
+			continue
 		}
 		w := Writer{Token: Token(b)}
 		if ms != 0 {

@@ -15,6 +15,9 @@ func TestFenceIsReadAsItWasWritten(t *testing.T) {
 		{Writers: []Writer{{Token: token(1)}}},
 		{Shared: true, Writers: []Writer{{token(1), at}, {token(2), at.Add(time.Second)}}},
 		{Shared: true, Writers: []Writer{{token(1), at}, {Common, at.Add(time.Second)}}},
+		{Writers: []Writer{{Token: token(1)}}, Since: 1},
+		{Shared: true, Writers: []Writer{{token(0xfe), at}}, Since: 1<<64 - 1},
+		{Shared: true, Since: 7},
 	} {
 		b := f.Append(nil)
 		if got, ok := ParseFence(b); !ok || !reflect.DeepEqual(got, f) {

@@ -88,6 +88,7 @@ const (
 	mongo      = "go.mongodb.org/mongo-driver/v2"
 	bbolt      = "go.etcd.io/bbolt"
 	otter      = "github.com/maypok86/otter/v2"
+	postgres   = "github.com/jackc"
 	prometheus = "github.com/prometheus"
 )
 
@@ -100,22 +101,24 @@ func TestReach(t *testing.T) {
 		forbids []string
 		because string
 	}{
-		{".", []string{redis, mongo, bbolt, prometheus},
+		{".", []string{redis, mongo, postgres, bbolt, prometheus},
 			"users of the library link only what they choose"},
 		{".", []string{"testing", "flag"},
 			"they change the flags of a program that links them"},
-		{".", []string{path("redisl2"), path("mongofeed"), path("asideprom"), path("asidetest"), path("cmd"), path("tests")},
+		{".", []string{path("redisl2"), path("asideprom"), path("mongofeed"), path("pgfeed"), path("asidetest"), path("cmd"), path("tests")},
 			"adapters and the service import the library, never the reverse"},
 		{"driver", []string{module}, "the library and every L2 import it"},
-		{"redisl2", []string{mongo, bbolt, prometheus, path("cmd"), path("tests"), path("asideprom"), "testing"}, "no adapter knows another"},
-		{"mongofeed", []string{redis, bbolt, prometheus, path("cmd"), path("tests"), path("asideprom"), path("redisl2"), "testing"}, "no adapter knows another"},
-		{"asideprom", []string{redis, mongo, bbolt, path("cmd"), path("tests"), path("redisl2"), "testing"}, "no adapter knows another"},
-		{service + "httpapi", []string{path(service + "boltstore"), path(service + "mongostore"), path("redisl2"), redis, mongo, bbolt},
+		{"redisl2", []string{mongo, postgres, bbolt, prometheus, path("cmd"), path("tests"), path("asideprom"), "testing"}, "no adapter knows another"},
+		{"asideprom", []string{redis, mongo, postgres, bbolt, path("cmd"), path("tests"), path("redisl2"), "testing"}, "no adapter knows another"},
+		{"mongofeed", []string{redis, bbolt, postgres, prometheus, path("cmd"), path("tests"), path("asideprom"), path("redisl2"), path("pgfeed"), otter, "testing"}, "no adapter knows another"},
+		{"pgfeed", []string{redis, mongo, bbolt, prometheus, path("cmd"), path("tests"), path("redisl2"), path("asideprom"), otter, "testing"}, "no adapter knows another"},
+		{service + "httpapi", []string{path(service + "boltstore"), path(service + "mongostore"), path(service + "pgstore"), path("redisl2"), redis, mongo, postgres, bbolt},
 			"the API knows todo.Service, which any store serves"},
-		{service + "todo", []string{path(service + "boltstore"), path(service + "mongostore"), path(service + "httpapi"), path("redisl2"), redis, mongo, bbolt},
+		{service + "todo", []string{path(service + "boltstore"), path(service + "mongostore"), path(service + "pgstore"), path(service + "httpapi"), path("redisl2"), redis, mongo, postgres, bbolt},
 			"the domain knows no technology"},
-		{service + "boltstore", []string{mongo, redis, path(service + "mongostore"), path("redisl2")}, "no adapter knows another"},
-		{service + "mongostore", []string{bbolt, redis, path(service + "boltstore"), path("redisl2")}, "no adapter knows another"},
+		{service + "boltstore", []string{mongo, postgres, redis, path(service + "mongostore"), path(service + "pgstore"), path("redisl2")}, "no adapter knows another"},
+		{service + "mongostore", []string{bbolt, postgres, redis, path(service + "boltstore"), path(service + "pgstore"), path("redisl2")}, "no adapter knows another"},
+		{service + "pgstore", []string{mongo, bbolt, redis, path(service + "boltstore"), path(service + "mongostore"), path("redisl2")}, "no adapter knows another"},
 		{"cmd/aside", []string{"testing", path("tests")}, "a program links no tests"},
 	} {
 		p, ok := pkgs[path(rule.from)]

@@ -141,7 +141,53 @@ func TestBytesInRedisAndInMemory(t *testing.T) {
 	both("one more", "", fence(1))
 	both("which ends", "", release(1, driver.ReleaseResult{}, ""))
 
+	// A feed: under a fence, and over what lies there otherwise.
+	fed := func(l driver.Tier) driver.Fed { return l.(driver.Fed) }
+	drop := func(version uint64, deleted bool, writer driver.Token) func(driver.Tier) error {
+		return func(l driver.Tier) error {
+			return fed(l).DropOlder(t.Context(), []driver.ChangeRequest{{Key: key, Version: version, Deleted: deleted, Writer: writer}})[0].Err
+		}
+	}
+	none, note := driver.Token{}, func(version byte) string {
+		return strings.Repeat("\xff", 8) + strings.Repeat("\x00", 7) + string(rune(version)) + zeros
+	}
+	both("a value", versioned(3), put(versioned(3)))
+	both("one writer", "F0"+one+zeros, fence(1))
+	both("its own change", "F0"+one+zeros, drop(5, false, t1))
+	both("a change", "F0"+one+zeros+note(5), drop(5, false, none))
+	both("an older one", "F0"+one+zeros+note(5), drop(4, false, t2))
+	both("a newer one", "F0"+one+zeros+note(7), drop(7, false, t2))
+	both("its own change", "F0"+one+zeros+note(7), drop(9, false, t1))
+	both("the same writer", "F0"+one+ends+note(7), fence(1))
+	both("a newer one", "F0"+one+ends+note(8), drop(8, false, none))
+	both("its own deletion", "F0"+one+ends+note(8), drop(0, true, t1))
+	both("a stranger", "F1"+one+ends, release(3, driver.ReleaseResult{Lost: true}, ""))
+	both("the end", "", release(1, driver.ReleaseResult{}, "x"))
+	both("one writer", "F0"+one+zeros, fence(1))
+	both("a change", "F0"+one+zeros+note(5), drop(5, false, none))
+	both("a deletion", "F1"+one+zeros+note(5), drop(0, true, none))
+	both("a change", "F1"+one+zeros+note(5), drop(6, false, none))
+	both("the same writer", "F1"+one+ends, fence(1))
+	both("the end", "", release(1, driver.ReleaseResult{}, "x"))
+	both("one writer", "F0"+one+zeros, fence(1))
+	both("a change", "F0"+one+zeros+note(5), drop(5, false, none))
+	both("a second writer", "F1"+one+ends+two+ends, fence(2))
+	both("a change", "F1"+one+ends+two+ends, drop(5, false, none))
+	both("the first ends", "F1"+two+ends, release(1, driver.ReleaseResult{}, versioned(9)))
+	both("the second ends", "", release(2, driver.ReleaseResult{}, versioned(9)))
+	both("one writer", "F0"+one+zeros, fence(1))
+	both("a change", "F0"+one+zeros+note(5), drop(5, false, none))
+	both("it publishes", versioned(5), release(1, driver.ReleaseResult{Published: true}, versioned(5)))
+	both("a change of that version", versioned(5), drop(5, false, none))
+	both("a newer one", "", drop(6, false, none))
+	both("what an old release leaves", "F1"+note(5), put("F1"+note(5)))
+	both("a change", "F1"+note(5), drop(6, false, none))
+	both("one writer", "F1"+one+ends, fence(1))
+	both("the end", "", release(1, driver.ReleaseResult{}, "x"))
+
 	for _, b := range opaque {
+		both("not understood", b, put(b))
+		both("a change", string(envelope.MarkFence([]byte(b))), drop(5, false, none))
 		both("not understood", b, put(b))
 		marked := string(envelope.MarkFence([]byte(b)))
 		both("a writer", marked, fence(1))
@@ -327,9 +373,16 @@ func TestScriptsReportWhatTheyMayNotDo(t *testing.T) {
 		return s.Fence(t.Context(), []driver.FenceRequest{{Key: key, Token: numberedToken(1), Life: minute}})[0]
 	}
 	invalidate := func(s *redisl2.Store, key string) error { return s.Invalidate(t.Context(), []string{key})[0] }
+	drop := func(s *redisl2.Store, key string) error {
+		return s.DropOlder(t.Context(), []driver.ChangeRequest{{Key: key}})[0].Err
+	}
+	lead := func(s *redisl2.Store, key string) error {
+		_, err := s.Lead(t.Context(), driver.LeadRequest{Key: key, TTL: minute})
+		return err
+	}
 	for right, ops := range map[string]map[string]func(s *redisl2.Store, key string) error{
 		"getex": {
-			"invalidate": invalidate,
+			"invalidate": invalidate, "drop": drop, "lead": lead,
 			"fill": func(s *redisl2.Store, key string) error {
 				return s.Fill(t.Context(), []driver.FillRequest{{Key: key, Entry: entry("x"), TTL: minute}})[0].Err
 			},
@@ -344,7 +397,7 @@ func TestScriptsReportWhatTheyMayNotDo(t *testing.T) {
 			},
 		},
 		"set": {
-			"fence": fence, "invalidate": invalidate,
+			"fence": fence, "invalidate": invalidate, "lead": lead,
 			"acquire": func(s *redisl2.Store, key string) error {
 				return s.Acquire(t.Context(), []driver.LeaseRequest{{Key: key, TTL: minute}})[0].Err
 			},

@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/asidecache/aside/asidetest"
 	"github.com/asidecache/aside/driver"
@@ -18,7 +19,7 @@ import (
 
 var rewrite = flag.Bool("rewrite", false, "rewrite the golden files")
 
-// The bytes of leases and fences are a protocol between releases: the script's, the
+// The bytes of leases, fences and leaders are a protocol between releases: the script's, the
 // in-memory server's and those in the files are the same. Times are zeroed.
 // Caught: the in-memory server wrote the end of a lone writer's fence, the script
 // zeros.
@@ -26,7 +27,7 @@ func TestBytesOfLeasesAndFences(t *testing.T) {
 	t.Parallel()
 	srv := testserver.Redis(t)
 	mem := &asidetest.Server{}
-	digits := regexp.MustCompile(`[0-9]{13}`)
+	digits := regexp.MustCompile(`(^P1)?[0-9]{13}`)
 	token := func(b byte) (x driver.Token) {
 		for i := range x {
 			x[i] = b
@@ -52,6 +53,18 @@ func TestBytesOfLeasesAndFences(t *testing.T) {
 			l.Fence(t.Context(), []driver.FenceRequest{{Key: k, Token: token(2), Life: minute}})
 			l.Invalidate(t.Context(), []string{k})
 		}},
+		{"fence-told", func(l driver.Tier, k string) {
+			l.Fence(t.Context(), []driver.FenceRequest{{Key: k, Token: token(2), Life: minute}})
+			l.(driver.Fed).DropOlder(t.Context(), []driver.ChangeRequest{{Key: k, Version: 1<<40 + 7}})
+		}},
+		{"leader", func(l driver.Tier, k string) {
+			_, _ = l.(driver.Fed).Lead(t.Context(), driver.LeadRequest{Key: k, Leader: token(5), TTL: minute, State: []byte("state")})
+		}},
+		{"leader-given-up", func(l driver.Tier, k string) {
+			for _, ttl := range []time.Duration{minute, 0} {
+				_, _ = l.(driver.Fed).Lead(t.Context(), driver.LeadRequest{Key: k, Leader: token(5), TTL: ttl})
+			}
+		}},
 		{"fence-many", func(l driver.Tier, k string) {
 			for i := range 40 {
 				l.Fence(t.Context(), []driver.FenceRequest{{Key: k, Token: token(byte(1 + i)), Life: minute}})
@@ -66,7 +79,7 @@ func TestBytesOfLeasesAndFences(t *testing.T) {
 			t.Fatal(err)
 		}
 		zeroed := func(b []byte) string {
-			return hex.EncodeToString(digits.ReplaceAll(b, []byte(strings.Repeat("0", 13)))) + "\n"
+			return hex.EncodeToString(digits.ReplaceAll(b, []byte("${1}"+strings.Repeat("0", 13)))) + "\n"
 		}
 		if got, want := zeroed(mem.Entry(key)), zeroed(real); got != want {
 			t.Errorf("%s: in memory %s in Redis %s", c.name, got, want)

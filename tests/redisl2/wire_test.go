@@ -163,7 +163,7 @@ func TestScriptSourceIsSentOnce(t *testing.T) {
 			evals++
 		}
 	}
-	if sent != 9 || evals > 3 { // the seven scripts, the ping and the mark; to see what the server is, and to clear it
+	if sent != 11 || evals > 3 { // the nine scripts, the ping and the mark; to see what the server is, and to clear it
 		t.Errorf("%d scripts loaded, %d sources sent otherwise", sent, evals)
 	}
 }

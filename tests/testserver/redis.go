@@ -308,7 +308,7 @@ func (s *RedisServer) do(args ...string) (rueidis.RedisResult, error) {
 	return res, res.Error()
 }
 
-var errPortTaken = errors.New("redis-server: port already in use")
+var errPortTaken = errors.New("port already in use")
 
 func (s *RedisServer) start(extra ...string) error {
 	s.mu.Lock()
@@ -330,7 +330,7 @@ func (s *RedisServer) start(extra ...string) error {
 	args = slices.Concat(args, s.args, extra)
 	cmd := exec.Command(s.binary, args...)
 	cmd.Env = append(os.Environ(), "LC_ALL=C")
-	cmd.SysProcAttr = dieWithParent()
+	cmd.SysProcAttr = dieWithParent(syscall.SIGKILL)
 	// The log goes to a file. The pipe is there to see the process end without a
 	// goroutine that waits for it, which tests that count goroutines would find.
 	r, w, err := os.Pipe()
@@ -379,15 +379,18 @@ func (s *RedisServer) logFile() string {
 	return filepath.Join(s.dir, fmt.Sprintf("redis-%d.log", s.runs))
 }
 
-func (s *RedisServer) logTail() string {
-	f, err := os.Open(s.logFile())
+func (s *RedisServer) logTail() string { return tail(s.logFile()) }
+
+// tail is the end of a file, "" if there is none.
+func tail(path string) string {
+	f, err := os.Open(path)
 	if err != nil {
 		return ""
 	}
 	defer f.Close()
-	const tail = 8 << 10
-	if fi, err := f.Stat(); err == nil && fi.Size() > tail {
-		_, _ = f.Seek(-tail, io.SeekEnd)
+	const size = 8 << 10
+	if fi, err := f.Stat(); err == nil && fi.Size() > size {
+		_, _ = f.Seek(-size, io.SeekEnd)
 	}
 	b, _ := io.ReadAll(f)
 	return string(b)

@@ -1,7 +1,7 @@
 // Package testserver starts the real servers that tests talk to: Redis (one
 // server, a master with replicas and sentinels, or a cluster), a server that
-// speaks MongoDB's wire protocol, and toxiproxy to cut, silence or slow the way
-// to either.
+// speaks MongoDB's wire protocol, PostgreSQL (one server, with standbys), and toxiproxy
+// to cut, silence or slow the way to each.
 //
 // A server is looked for in the environment, then on PATH; if there is none the
 // test is skipped, or fails if ASIDE_TEST_REQUIRE_SERVERS is 1, as it is in CI.

@@ -1,6 +1,6 @@
 // Command composecheck reads a Compose file as docker compose would. It fails if that
 // would refuse it, if a service lacks a health check or can be reached from another
-// machine, and if its Redis does not run as docs/reference/guarantees.md asks for.
+// machine, and if its Redis and PostgreSQL do not run as the documentation asks for.
 package main
 
 import (
@@ -30,7 +30,7 @@ func main() {
 
 func check(file string) error {
 	ctx := context.Background()
-	o, err := cli.NewProjectOptions([]string{file}, cli.WithName("aside"))
+	o, err := cli.NewProjectOptions([]string{file}, cli.WithName("aside"), cli.WithProfiles([]string{"*"}))
 	if err != nil {
 		return err
 	}
@@ -59,6 +59,16 @@ func check(file string) error {
 	if err := checkRedis(redis.Command); err != nil {
 		return fmt.Errorf("service redis: %w", err)
 	}
+	postgres, ok := project.Services["postgres"]
+	if !ok {
+		return fmt.Errorf("no service postgres")
+	}
+	if !slices.Contains(postgres.Profiles, "postgres") {
+		return fmt.Errorf("service postgres: want the profile postgres, have %q: one database is enough for a trial", postgres.Profiles)
+	}
+	if err := checkPostgres(postgres.Command); err != nil {
+		return fmt.Errorf("service postgres: %w", err)
+	}
 	slices.Sort(names)
 	fmt.Printf("%s: %v\n", file, names)
 	return nil
@@ -83,6 +93,25 @@ func checkRedis(command []string) error {
 	}
 	if memory < leastMemory {
 		return fmt.Errorf("want --maxmemory of %s at least, have %q", units.BytesSize(leastMemory), option["maxmemory"])
+	}
+	return nil
+}
+
+// checkPostgres reads the arguments of postgres. A feed needs the logical log, and a feed
+// that is gone must not fill the disk.
+func checkPostgres(command []string) error {
+	setting := map[string]string{}
+	for i, arg := range command[:max(len(command)-1, 0)] {
+		if name, value, ok := strings.Cut(command[i+1], "="); ok && arg == "-c" {
+			setting[name] = value
+		}
+	}
+	if level := setting["wal_level"]; level != "logical" {
+		return fmt.Errorf("want -c wal_level=logical, have %q", level)
+	}
+	// PostgreSQL's own default, -1, is no limit.
+	if size, err := units.RAMInBytes(setting["max_slot_wal_keep_size"]); err != nil || size <= 0 {
+		return fmt.Errorf("want -c max_slot_wal_keep_size=SIZE, such as 1GB, have %q", setting["max_slot_wal_keep_size"])
 	}
 	return nil
 }

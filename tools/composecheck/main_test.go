@@ -8,7 +8,8 @@ import (
 )
 
 // The file of this repository passes, and each fault in it is found. Caught: a Redis that
-// evicts (allkeys-lfu), which takes the fences of writes away.
+// evicts (allkeys-lfu), which takes the fences of writes away; services of a profile,
+// which were not looked at.
 func TestCheck(t *testing.T) {
 	const file = "../../compose.yaml"
 	text, err := os.ReadFile(file)
@@ -25,6 +26,13 @@ func TestCheck(t *testing.T) {
 		{`"--maxmemory", "1gb", `, "", "--maxmemory SIZE"},
 		{"\n  redis:\n    image", "\n  valkey:\n    image", "no service redis"},
 		{"127.0.0.1:6379:6379", "6379:6379", "127.0.0.1"},
+		{"127.0.0.1:5432:5432", "5432:5432", "127.0.0.1"},
+		{"wal_level=logical\"", "wal_level=replica\"", "wal_level=logical"},
+		{`"-c", "wal_level=logical", `, "", "wal_level=logical"},
+		{"max_slot_wal_keep_size=1GB\"", "max_slot_wal_keep_size=-1\"", "max_slot_wal_keep_size=SIZE"},
+		{`, "-c", "max_slot_wal_keep_size=1GB"`, "", "max_slot_wal_keep_size=SIZE"},
+		{`profiles: ["postgres"]`, `profiles: ["all"]`, "the profile postgres"},
+		{"\n  postgres:\n    profiles", "\n  mysql:\n    profiles", "no service postgres"},
 		{"healthcheck:", "labels:", "redis"},
 		{"services:", "servises:", "servises"},
 	} {

@@ -188,6 +188,33 @@ func TestReadyzDegraded(t *testing.T) {
 	}
 }
 
+func TestReadyzFeed(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		feed     aside.FeedStats
+		required bool
+		status   string
+		want     string
+	}{
+		{"none", aside.FeedStats{}, true, "ready", "<nil>"},
+		{"followed", aside.FeedStats{Attached: true, Fed: true, Leads: true}, true, "ready", "map[fed:true follows:true]"},
+		{"not followed", aside.FeedStats{Attached: true, Reason: "wal_level"}, false, "ready", "map[fed:false follows:false reason:wal_level]"},
+		{"required", aside.FeedStats{Attached: true, Reason: "wal_level"}, true, "degraded", "map[fed:false follows:false reason:wal_level]"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f := serve(t, nil, func(_ *aside.Options[string, todo.Todo], o *httpapi.Options) {
+				o.Version, o.FeedRequired = "no-cache", c.required
+				o.CacheStats = func() aside.Stats { return aside.Stats{Feed: c.feed} }
+			})
+			var got map[string]any
+			f.want(f.do("GET", "/readyz", ""), 200).json(t, &got)
+			if got["status"] != c.status || fmt.Sprint(got["feed"]) != c.want {
+				t.Errorf("readyz: %v", got)
+			}
+		})
+	}
+}
+
 func TestErrorTable(t *testing.T) {
 	f := serve(t, []todo.Todo{legacy("1", "one")})
 	f.undocumented = true // a store does not return some of these errors for a read

@@ -18,9 +18,16 @@ type health struct {
 
 // readiness answers /readyz.
 type readiness struct {
-	Status string         `json:"status" enum:"ready,degraded,unavailable,leaving" doc:"degraded: every request is answered, but the shared cache is unavailable, so the store has more load. leaving: the server is shutting down."`
+	Status string         `json:"status" enum:"ready,degraded,unavailable,leaving" doc:"degraded: every request is answered, but the shared cache is unavailable, so the store has more load, or the feed is required and not followed. leaving: the server is shutting down."`
 	Store  componentState `json:"store"`
 	Cache  componentState `json:"cache"`
+	Feed   *feedState     `json:"feed,omitempty" doc:"Absent if the cache follows no feed of the store's changes."`
+}
+
+type feedState struct {
+	Fed     bool   `json:"fed" doc:"Changes that are made past the service are seen within milliseconds. Otherwise they are seen when the TTL of the record ends."`
+	Follows bool   `json:"follows" doc:"This server follows the feed for all servers."`
+	Reason  string `json:"reason,omitempty" doc:"Why it is not fed."`
 }
 
 type componentState struct {
@@ -42,9 +49,16 @@ func (s *Server) readyz(ex *exchange, r *http.Request) {
 	}
 	if s.cacheStats != nil {
 		state.Cache.Status = "ok"
-		if stats := s.cacheStats(); stats.Degraded {
+		stats := s.cacheStats()
+		if stats.Degraded {
 			state.Status = "degraded"
 			state.Cache = componentState{Status: "degraded", Reason: stats.DegradedReason}
+		}
+		if f := stats.Feed; f.Attached {
+			state.Feed = &feedState{Fed: f.Fed, Follows: f.Leads, Reason: f.Reason}
+			if !f.Fed && s.feedRequired {
+				state.Status = "degraded"
+			}
 		}
 	}
 	status := http.StatusOK

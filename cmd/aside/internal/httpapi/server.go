@@ -37,6 +37,8 @@ type Options struct {
 	Service *todo.Service
 	// CacheStats returns the state of the cache, for /readyz. Nil if there is no cache.
 	CacheStats func() aside.Stats
+	// FeedRequired: without the feed of the store's changes the service is degraded.
+	FeedRequired bool
 	// Registry receives the HTTP metrics, and /metrics shows it. Nil means a new one.
 	Registry *prometheus.Registry
 	// Log receives one line per request at level debug, and server errors at warn and
@@ -82,26 +84,29 @@ type Options struct {
 type Server struct {
 	svc        *todo.Service
 	cacheStats func() aside.Stats
-	log        *slog.Logger
-	metrics    *metrics
-	ids        *requestIDs
-	warnings   perSecond
-	maxBody    int64
-	maxPage    int64
-	timeout    time.Duration
-	send       time.Duration
-	forms      *forms
-	mux        *http.ServeMux
-	origin     *http.CrossOriginProtection
-	hosts      *Hosts
-	conns      *Connections
-	requests   slots
-	lists      slots
-	strong     *strongLoads // nil: no bound
-	noStrong   bool
-	hasDocs    bool
-	largest    atomic.Int64 // size of the largest recent records in bytes; see pages.go
-	leaving    atomic.Bool
+	// feedRequired: see Options
+	feedRequired bool
+
+	log      *slog.Logger
+	metrics  *metrics
+	ids      *requestIDs
+	warnings perSecond
+	maxBody  int64
+	maxPage  int64
+	timeout  time.Duration
+	send     time.Duration
+	forms    *forms
+	mux      *http.ServeMux
+	origin   *http.CrossOriginProtection
+	hosts    *Hosts
+	conns    *Connections
+	requests slots
+	lists    slots
+	strong   *strongLoads // nil: no bound
+	noStrong bool
+	hasDocs  bool
+	largest  atomic.Int64 // size of the largest recent records in bytes; see pages.go
+	leaving  atomic.Bool
 }
 
 // New creates a Server. It fails if Registry already has metrics of the same names.
@@ -110,7 +115,7 @@ func New(o Options) (*Server, error) {
 		return nil, errors.New("httpapi: Options.Service is required")
 	}
 	s := &Server{
-		svc: o.Service, cacheStats: o.CacheStats, log: o.Log,
+		svc: o.Service, cacheStats: o.CacheStats, feedRequired: o.FeedRequired, log: o.Log,
 		ids: newRequestIDs(), forms: newForms(), mux: http.NewServeMux(), origin: http.NewCrossOriginProtection(),
 		maxBody: cmp.Or(o.MaxBody, DefaultMaxBody), maxPage: cmp.Or(o.MaxPage, DefaultMaxPage),
 		timeout: cmp.Or(o.RequestTimeout, DefaultRequestTimeout), send: cmp.Or(o.SendTimeout, DefaultSendTimeout),

@@ -80,7 +80,8 @@ type Store interface {
 	// stored record, or ErrNotFound. If change returns an error, Update returns it
 	// unchanged and writes nothing. change may run several times and must not change the
 	// ID. current may be larger than MaxRecordBytes. The result of change must pass
-	// Todo.Check.
+	// Todo.Check. If change does not raise the version, a store may raise it, and then set
+	// UpdatedAt if change did not; the result says so.
 	Update(ctx context.Context, id string, change func(current Todo) (Todo, error)) (Todo, error)
 	// Delete removes the record in one atomic step if check(current) returns nil. It
 	// returns ErrNotFound if there is no record, and an error of check unchanged.

@@ -1,0 +1,49 @@
+package pgstore
+
+import (
+	"log/slog"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/asidecache/aside/asidetest/testsync"
+	"github.com/asidecache/aside/cmd/aside/internal/todo"
+	"github.com/asidecache/aside/cmd/aside/internal/todo/storetest"
+	"github.com/asidecache/aside/tests/testserver"
+)
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m)
+}
+
+// logger returns a logger that writes everything to l.
+func logger(l *testsync.Buffer) *slog.Logger {
+	return slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
+func mustOpen(t *testing.T, url string, opts Options) *Store {
+	t.Helper()
+	s, err := Open(t.Context(), url, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Errorf("Close: %v", err)
+		}
+	})
+	return s
+}
+
+func TestStore(t *testing.T) {
+	storetest.Run(t, func(t *testing.T) todo.Store {
+		return mustOpen(t, testserver.Postgres(t).URL(), Options{})
+	})
+}
+
+func TestIdentity(t *testing.T) {
+	storetest.Identity(t, true, func(t *testing.T) func() todo.Store {
+		p := testserver.Postgres(t)
+		return func() todo.Store { return mustOpen(t, p.URL(), Options{}) }
+	})
+}

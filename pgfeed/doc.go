@@ -1,0 +1,2 @@
+// Package pgfeed is the feed of changes of a PostgreSQL table, by logical replication.
+package pgfeed

@@ -1,0 +1,123 @@
+package pgfeed
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/jackc/pglogrepl"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/asidecache/aside/driver"
+)
+
+func TestPositionRoundTrip(t *testing.T) {
+	p := position{1 << 63, 7, 0x1_0000_0010, mark{0x1_0000_0000, 1 << 31, -5}, 42}
+	got, err := decodePosition(p.encode())
+	if err != nil || got != p {
+		t.Errorf("%+v, %v; want %+v", got, err, p)
+	}
+	for n := range positionLen {
+		if _, err := decodePosition(p.encode()[:n]); err == nil {
+			t.Errorf("%d bytes: no error", n)
+		}
+	}
+	other := p.encode()
+	other[0]++
+	if _, err := decodePosition(other); err == nil {
+		t.Error("another format: no error")
+	}
+}
+
+func FuzzDecodePosition(f *testing.F) {
+	f.Add([]byte(position{system: 1}.encode()))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		p, err := decodePosition(b)
+		if err == nil && string(p.encode()) != string(b) {
+			t.Errorf("%x became %x", b, p.encode())
+		}
+	})
+}
+
+// Numbers of transactions in the log have 32 bits and begin again; those of a snapshot do not.
+func TestSnapshotSees(t *testing.T) {
+	const wrap = 1 << 32
+	for _, c := range []struct {
+		snapshot string
+		xid      uint32
+		sees     bool
+	}{
+		{"100:100:", 99, true},
+		{"100:100:", 100, false}, // ended after the snapshot, or not yet
+		{"100:110:100,105", 100, false},
+		{"100:110:100,105", 101, true},
+		{"100:110:100,105", 105, false},
+		{"100:110:100,105", 109, true},
+		{"100:110:100,105", 110, false},
+		{fmt.Sprintf("%d:%d:", wrap+5, wrap+5), 4, true},
+		{fmt.Sprintf("%d:%d:", wrap+5, wrap+5), 5, false},
+		{fmt.Sprintf("%d:%d:", wrap+5, wrap+5), 0xfffffff0, true},                        // before it began again
+		{fmt.Sprintf("%d:%d:", wrap-5, wrap-5), 3, false},                                // has begun again
+		{fmt.Sprintf("%d:%d:%d", wrap-5, wrap+5, wrap-5), uint32(0xfffffffb), false},     // still runs
+		{fmt.Sprintf("%d:%d:%d", wrap-5, wrap+5, wrap-5), uint32(0xfffffffc), true},      // beside it
+		{fmt.Sprintf("%d:%d:%d", 3*wrap-5, 3*wrap+5, 3*wrap+2), 2, false},                // still runs
+		{fmt.Sprintf("%d:%d:%d", 3*wrap-5, 3*wrap+5, 3*wrap+2), uint32(1<<31 + 9), true}, // long ago
+	} {
+		s, err := parseSnapshot(c.snapshot)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := s.sees(c.xid); got != c.sees {
+			t.Errorf("snapshot %s sees %d: %v, want %v", c.snapshot, c.xid, got, c.sees)
+		}
+	}
+	for _, text := range []string{"", "1:2", "a:2:", "1:2:x", "1:2:3:4"} {
+		if _, err := parseSnapshot(text); err == nil {
+			t.Errorf("%q: no error", text)
+		}
+	}
+}
+
+// What was handled KeepFor ago is known, with few entries.
+func TestHandledTo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const keep = 2 * time.Minute
+		var h handledTo
+		began := time.Now()
+		for i := range 3000 { // 100 ms each: five minutes
+			h.note(keep, pglogrepl.LSN(i))
+			if i%100 == 0 {
+				lsn := h.before(time.Now().Add(-keep))
+				ago := time.Since(began.Add(time.Duration(lsn) * 100 * time.Millisecond))
+				if lsn != 0 && ago < keep {
+					t.Fatalf("what was handled %v ago would be given up", ago)
+				}
+				if ago > keep+2*keep/steps+100*time.Millisecond {
+					t.Fatalf("what was handled %v ago is kept", ago)
+				}
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		if n := len(h.since); n > steps+8 { // some are forgotten only at the next look
+			t.Errorf("%d entries", n)
+		}
+	})
+}
+
+// Errors of the server that end a slot for good are gaps.
+func TestErrorsThatAreGaps(t *testing.T) {
+	f, err := New(Options{URL: "postgres://u:s3cret@h/db", Table: "t", Key: "id"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for c, want := range map[string]bool{"42704": true, "55000": true, "58P01": true, "57P01": false, "55006": false} {
+		if got := errors.Is(f.lost(&pgconn.PgError{Code: c}), driver.ErrGap); got != want {
+			t.Errorf("%s is a gap: %v, want %v", c, got, want)
+		}
+	}
+	if text := f.clean(errors.New("the password s3cret")).Error(); text != "pgfeed: PostgreSQL at h:5432: the password xxxxx" {
+		t.Error(text)
+	}
+}
