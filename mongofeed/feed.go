@@ -1,6 +1,7 @@
 package mongofeed
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -199,39 +200,12 @@ func (s *stream) begin() error {
 func (s *stream) start(ctx context.Context, resume bool, at position) error {
 	ctx, release := s.join(ctx)
 	defer release()
-	info, err := s.collection(ctx, s.f.opts.Silence)
-	if err != nil {
-		return err
-	}
 	s.mongos = s.isMongos(ctx)
-	if resume && string(at.UUID) != string(info.uuid) {
-		return gap(errors.New("the collection is not the one that the position is of: it was dropped or created since, or belongs to another cluster"))
-	}
-	at.NS, at.UUID = s.f.ns(), info.uuid
-	s.at, s.images = at, info.images
-	for try := 0; ; try++ {
-		r, err := s.aggregate(ctx, openTimeout)
-		if err != nil {
-			return err
-		}
-		if s.at.Token == nil {
-			if s.at.Token, s.at.Time = r.token, r.opTime; r.token == nil {
-				return errors.New("the server tells no position (postBatchResumeToken)")
-			}
-		}
-		// A position that the server has not reached: it is of another history. A server
-		// that has just become the primary may need a moment to know what is committed.
-		if r.opTime.IsZero() || s.at.Time.Compare(r.opTime) <= 0 {
-			s.first = r
-			break
-		}
-		s.kill(r.id)
-		if try == aheadTries {
-			return gap(fmt.Errorf("the position is of %v, but the server's log ends at %v", s.at.Time, r.opTime))
-		}
-		if err := sleep(ctx, aheadPause); err != nil {
-			return err
-		}
+	at.NS = s.f.ns()
+	s.at = at
+	var err error
+	if s.first, err = s.open(ctx, openTimeout, resume); err != nil {
+		return err
 	}
 	s.known = s.f.known(resume, s.at.Time)
 	s.given = s.at
@@ -242,3 +216,40 @@ const (
 	aheadTries = 4
 	aheadPause = 250 * time.Millisecond
 )
+
+// open opens a cursor at s.at, or at "now" if that has no token. It is strict with the
+// position of a caller: the collection must be there if and only if it was there then.
+func (s *stream) open(ctx context.Context, limit time.Duration, strict bool) (reply, error) {
+	info, err := s.collection(ctx, min(limit, s.f.opts.Silence))
+	if err != nil {
+		return reply{}, err
+	}
+	if (strict || s.at.UUID != nil) && !bytes.Equal(s.at.UUID, info.uuid) && s.at.Token != nil {
+		return reply{}, gap(errors.New("the collection is not the one that the position is of: it was dropped or created since, or belongs to another cluster"))
+	}
+	s.images = info.images
+	for try := 0; ; try++ {
+		r, err := s.aggregate(ctx, limit)
+		if err != nil {
+			return reply{}, err
+		}
+		if s.at.Token == nil {
+			if r.token == nil {
+				return reply{}, errors.New("the server tells no position (postBatchResumeToken)")
+			}
+			s.at.Token, s.at.Time, s.at.UUID = r.token, r.opTime, info.uuid
+		}
+		// A position that the server has not reached: it is of another history. A server
+		// that has just become the primary may need a moment to know what is committed.
+		if r.opTime.IsZero() || !s.at.Time.After(r.opTime) {
+			return r, nil
+		}
+		s.kill(r.id)
+		if try == aheadTries {
+			return reply{}, gap(fmt.Errorf("the position is of %v, but the server's log ends at %v", s.at.Time, r.opTime))
+		}
+		if err := sleep(ctx, aheadPause); err != nil {
+			return reply{}, err
+		}
+	}
+}

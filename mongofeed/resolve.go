@@ -10,7 +10,7 @@ import (
 )
 
 // readBatch is how many documents one read asks for.
-const readBatch = 1000
+const readBatch = 200
 
 // resolver turns events, in their order, into changes of keys.
 type resolver struct {

@@ -45,7 +45,7 @@ func (s *script) reply(name string, cmd bson.Raw) bson.D {
 		if s.aggregate != nil {
 			return s.aggregate(n, cmd)
 		}
-		return cursor(7, "firstBatch", "open", 5)
+		return cursor(7, "firstBatch", "open", 5+uint32(n)*100)
 	case "getMore":
 		if s.getMore != nil {
 			return s.getMore(n, cmd)
@@ -262,6 +262,32 @@ func TestPositionAheadOfTheLog(t *testing.T) {
 	}
 }
 
+// TestHistoryChangesWhileFollowing: the same, while a stream is open.
+func TestHistoryChangesWhileFollowing(t *testing.T) {
+	for name, change := range map[string]func(*script){
+		"log is behind": func(s *script) {
+			s.aggregate = func(int, bson.Raw) bson.D { return cursor(7, "firstBatch", "open", 99) }
+		},
+		"another collection": func(s *script) { s.uuid = 1 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := script{
+				aggregate: func(int, bson.Raw) bson.D { return cursor(7, "firstBatch", "open", 100) },
+				getMore:   func(int, bson.Raw) bson.D { return failure(43) },
+			}
+			opts := quick
+			opts.Silence = 5 * time.Second
+			stream := mustOpen(t, mustNew(t, connect(t, newFakeServer(t, s.reply).uri), opts), nil)
+			s.mu.Lock()
+			change(&s)
+			s.mu.Unlock()
+			if _, err := stream.Next(t.Context()); !errors.Is(err, driver.ErrGap) {
+				t.Errorf("got %v, want ErrGap", err)
+			}
+		})
+	}
+}
+
 // TestCollectionIsAnotherOne: the server would accept the token.
 func TestCollectionIsAnotherOne(t *testing.T) {
 	var s script
@@ -426,7 +452,7 @@ func TestReadFails(t *testing.T) {
 		return cursor(7, "nextBatch", "a", 6, change("update", "a", 6, bson.E{Key: "updateDescription", Value: bson.D{{Key: "updatedFields", Value: bson.D{}}}}))
 	}
 	s := script{
-		aggregate: func(n int, _ bson.Raw) bson.D { return cursor(7, "firstBatch", "open", 5) },
+		aggregate: func(n int, _ bson.Raw) bson.D { return cursor(7, "firstBatch", "open", 5+uint32(n)*100) },
 		getMore:   func(n int, _ bson.Raw) bson.D { return update(n) },
 		find: func(bson.Raw) bson.D {
 			if reads++; reads == 1 {
@@ -485,7 +511,7 @@ func TestEventsAreReadAgain(t *testing.T) {
 	}
 	reads := 0
 	s := script{
-		aggregate: func(n int, _ bson.Raw) bson.D { return cursor(7, "firstBatch", "open", 4) },
+		aggregate: func(n int, _ bson.Raw) bson.D { return cursor(7, "firstBatch", "open", 4+uint32(n)*100) },
 		getMore: func(n int, _ bson.Raw) bson.D {
 			if n == 0 {
 				return cursor(7, "nextBatch", "1", 5, change("insert", "a", 5, bson.E{Key: "fullDocument", Value: bson.D{{Key: "id", Value: "A"}}}))
@@ -506,6 +532,23 @@ func TestEventsAreReadAgain(t *testing.T) {
 	b := mustNext(t, stream)
 	if !b.All && !slices.Contains(b.Changes, driver.Change{Key: "A", Deleted: true}) {
 		t.Errorf("got %+v, want A to be gone", b)
+	}
+}
+
+// TestMoreIsAlwaysThere: Next returns while the server has more and more. Seen not to return
+// without a limit of time.
+func TestMoreIsAlwaysThere(t *testing.T) {
+	var events []bson.D
+	for i := range 150 {
+		events = append(events, change("insert", fmt.Sprint(i), 6))
+	}
+	s := script{getMore: func(n int, _ bson.Raw) bson.D { return cursor(7, "nextBatch", fmt.Sprint(n), 6, events...) }}
+	opts := quick
+	for _, opts.MaxChanges = range []int{1 << 30, 200} {
+		stream := mustOpen(t, mustNew(t, connect(t, newFakeServer(t, s.reply).uri), opts), nil)
+		if b := mustNext(t, stream); b.All != (opts.MaxChanges == 200) {
+			t.Errorf("at most %d: %d changes, all: %v", opts.MaxChanges, len(b.Changes), b.All)
+		}
 	}
 }
 

@@ -20,6 +20,8 @@ const (
 
 	// More events may be there behind a reply of so many.
 	manyEvents = 100
+	// gatherTime is how long changes are gathered while more are there.
+	gatherTime = 500 * time.Millisecond
 	// drainTime is how long a burst is read before it is told as a change of all.
 	drainTime = time.Second
 	// noWait is the shortest time that the server can wait for a change.
@@ -220,7 +222,8 @@ func (s *stream) gather(ctx context.Context, silent *time.Time) (driver.Batch, e
 			break
 		}
 		more := len(r.events) >= manyEvents || s.mongos && txn != ""
-		if !more || all && time.Since(begun) >= drainTime {
+		spent := time.Since(begun)
+		if !more || all && spent >= drainTime || !all && txn == "" && spent >= gatherTime {
 			break
 		}
 		wait = noWait
@@ -255,12 +258,7 @@ func (s *stream) ask(ctx context.Context, wait time.Duration, silent time.Time) 
 	}
 	left := func() time.Duration { return max(s.f.opts.Silence-time.Since(silent), noWait) }
 	if s.cursor == 0 {
-		info, err := s.collection(ctx, left())
-		if err != nil {
-			return reply{}, err
-		}
-		s.images = info.images
-		r, err := s.aggregate(ctx, left())
+		r, err := s.open(ctx, left(), false)
 		if err != nil {
 			return reply{}, err
 		}

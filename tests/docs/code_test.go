@@ -21,6 +21,7 @@ import (
 	// What the pages import, so that go.mod has it.
 	_ "github.com/prometheus/client_golang/prometheus"
 	_ "github.com/prometheus/client_golang/prometheus/promhttp"
+	_ "go.mongodb.org/mongo-driver/v2/mongo"
 
 	_ "github.com/asidecache/aside"
 	_ "github.com/asidecache/aside/asideprom"
@@ -35,6 +36,7 @@ import (
 var imports = []string{
 	"context", "crypto/tls", "database/sql", "encoding/json", "errors", "fmt", "log", "log/slog", "net/http", "os", "strconv",
 	"strings", "sync", "testing", "testing/synctest", "time",
+	"go.mongodb.org/mongo-driver/v2/mongo",
 	"github.com/prometheus/client_golang/prometheus",
 	"github.com/prometheus/client_golang/prometheus/promhttp",
 	"github.com/asidecache/aside",

@@ -113,7 +113,7 @@ func BenchmarkLag(b *testing.B) {
 func BenchmarkBurst(b *testing.B) {
 	const n = 20_000
 	coll := records(b, false, n)
-	f := mustNew(b, coll, mongofeed.Options{Key: "id"})
+	f := mustNew(b, coll, mongofeed.Options{})
 	start := mustOpen(b, f, nil).Position()
 	touch(b, coll, n)
 	var most uint64
