@@ -552,7 +552,7 @@ func (s *suite) leadTakesOver() {
 		{leads(24*time.Hour, 25*time.Hour), false, []byte("x")},
 		{whole[:len(whole)-2], true, nil},
 		{whole[:len(whole)-3], false, nil},
-		{bytes.Replace(whole, []byte("="), []byte("?"), 1), false, nil},
+		{append(bytes.Clone(whole[:len(whole)-2]), "?x"...), false, nil},
 		{append([]byte("P2"), whole[2:]...), false, nil},
 		{append([]byte("P1+"), whole[3:]...), false, nil},
 		{versioned(1, t), false, nil},
