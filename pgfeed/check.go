@@ -185,6 +185,9 @@ func (o *opening) checkTable(ctx context.Context) (t tableFacts, faults []error,
 			fault("the version column %q is of type %s: smallint, integer or bigint is needed", o.opt.Version, versionType)
 		}
 	}
+	if err := o.relieve(ctx, t.oid); err != nil {
+		return t, nil, err
+	}
 	if !ok {
 		return t, faults, nil
 	}
@@ -227,6 +230,32 @@ func (o *opening) checkIdentity(ctx context.Context, t *tableFacts) (faults []er
 		}
 	}
 	return faults, nil
+}
+
+// relieve takes the list of columns out of the publication if the table has got a replica
+// identity that is not in the list: PostgreSQL then refuses every UPDATE and DELETE of it.
+func (o *opening) relieve(ctx context.Context, table string) error {
+	rows, err := o.query(ctx, `WITH RECURSIVE tree AS (SELECT %[1]s::oid AS oid UNION ALL SELECT inhrelid FROM pg_inherits JOIN tree ON inhparent = tree.oid)
+		SELECT FROM pg_publication p JOIN pg_publication_rel r ON r.prpubid = p.oid AND r.prrelid = %[1]s AND r.prattrs IS NOT NULL, tree JOIN pg_class c ON c.oid = tree.oid
+		WHERE p.pubname = %[2]s AND c.relkind = 'r' AND (SELECT count(*) FROM pg_publication_rel o WHERE o.prpubid = p.oid) = 1 AND (c.relreplident = 'f' OR EXISTS (
+			SELECT FROM pg_index i JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = ANY (i.indkey)
+			WHERE i.indrelid = c.oid AND (c.relreplident = 'd' AND i.indisprimary OR c.relreplident = 'i' AND i.indisreplident) AND NOT EXISTS (
+				SELECT FROM pg_attribute l WHERE l.attrelid = %[1]s AND l.attname = a.attname AND l.attnum::text = ANY (string_to_array(r.prattrs::text, ' ')))))`,
+		table, quote(o.opt.Publication))
+	if err != nil || len(rows) == 0 {
+		return err
+	}
+	all := fmt.Sprintf("ALTER PUBLICATION %s SET TABLE %s", ident(o.opt.Publication), o.table.sql())
+	err = o.exec(ctx, "%s", all)
+	if code(err) == insufficientPrivilege {
+		return fmt.Errorf("%w: UPDATE and DELETE of %s fail, since the publication %s does not have the columns of its new replica identity; as its owner, run %s: %w",
+			ErrRights, o.table, o.opt.Publication, all, err)
+	}
+	if err == nil {
+		o.opt.Logger.Warn("pgfeed: the publication has all columns now: the table has got another replica identity, with which UPDATE and DELETE failed",
+			"table", o.table.String(), "publication", o.opt.Publication)
+	}
+	return err
 }
 
 // checkPublication makes the publication, or checks the one that is there.

@@ -3,7 +3,6 @@ package pgfeed_test
 import (
 	"context"
 	"errors"
-	"sync"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -34,10 +33,13 @@ func TestChanges(t *testing.T) {
 func TestConformance(t *testing.T) {
 	asidetest.TestFeed(t, func(t *testing.T) asidetest.Primary {
 		pg := server(t)
-		conns := sync.Pool{New: func() any { return pg.Conn() }}
+		conns := make(chan *pgx.Conn, 6)
+		for range cap(conns) {
+			conns <- pg.Conn()
+		}
 		exec := func(t testing.TB, sql string, args ...any) {
-			c := conns.Get().(*pgx.Conn)
-			defer conns.Put(c)
+			c := <-conns
+			defer func() { conns <- c }()
 			if _, err := c.Exec(context.Background(), sql, args...); err != nil {
 				t.Error(err)
 			}
@@ -50,8 +52,8 @@ func TestConformance(t *testing.T) {
 			},
 			Delete: func(t testing.TB, keys ...string) { exec(t, "DELETE FROM todos WHERE id = ANY ($1)", keys) },
 			Version: func(t testing.TB, key string) (version uint64) {
-				c := conns.Get().(*pgx.Conn)
-				defer conns.Put(c)
+				c := <-conns
+				defer func() { conns <- c }()
 				err := c.QueryRow(context.Background(), "SELECT version FROM todos WHERE id = $1", key).Scan(&version)
 				if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 					t.Error(err)

@@ -178,6 +178,37 @@ func TestCommitThatWaitsForAStandby(t *testing.T) {
 	s.want("a=1")
 }
 
+// The same when the stream is opened at "now" in between: who reads then does not see it,
+// though its commit is in the log before "now".
+func TestOpenNowTellsWhatIsNotVisibleYet(t *testing.T) {
+	pg := ownServer(t)
+	f := newFeed(t, options(pg))
+	_ = open(t, f, nil).Close()
+	pg.Exec("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
+	pg.Exec("SELECT pg_reload_conf()")
+	tx := begin(t, pg)
+	testserver.Eventually(t, limit, "commits wait", func() bool { return pg.Value("SHOW synchronous_standby_names") == "nobody" })
+	tx.exec("INSERT INTO todos VALUES ('a', 'x', 1)")
+	done := make(chan error, 1)
+	go func() {
+		_, err := tx.c.Exec(context.Background(), "COMMIT").ReadAll()
+		done <- err
+	}()
+	testserver.Eventually(t, limit, "the commit waits", func() bool {
+		return pg.Value("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'") == "1"
+	})
+	s := open(t, f, nil)
+	if n := pg.Value("SELECT count(*) FROM todos"); n != "0" {
+		t.Fatalf("%s rows are seen", n)
+	}
+	pg.Exec("ALTER SYSTEM RESET synchronous_standby_names")
+	pg.Exec("SELECT pg_reload_conf()")
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	s.want("a=1")
+}
+
 func TestNoPasswordIsShown(t *testing.T) {
 	pg := server(t)
 	const secret = "pa55w0rd"

@@ -123,6 +123,49 @@ func TestPartitions(t *testing.T) {
 	}
 }
 
+// PostgreSQL refuses updates of a table whose replica identity is not in the publication's list
+// of columns. The feed does not leave the table like that.
+func TestReplicaIdentityChangesLater(t *testing.T) {
+	pg := server(t)
+	pg.Exec("INSERT INTO todos VALUES ('a', 'x', 1)")
+	c := pg.Conn()
+	update := func() error {
+		_, err := c.Exec(t.Context(), "UPDATE todos SET version = version + 1")
+		return err
+	}
+	f := newFeed(t, options(pg))
+	s := open(t, f, nil)
+	pg.Exec("ALTER TABLE todos REPLICA IDENTITY FULL")
+	if err := update(); err == nil {
+		t.Error("this PostgreSQL does not refuse it: the guide says so")
+	}
+	if err := s.wantEnd(); !errors.Is(err, driver.ErrGap) {
+		t.Errorf("Next: %v, want ErrGap", err)
+	}
+	s = open(t, f, nil)
+	if err := update(); err != nil {
+		t.Error(err)
+	}
+	s.want("a=2")
+	_ = s.Close()
+	// A table that cannot be followed is not left so, either.
+	if err := f.Drop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	pg.Exec("ALTER TABLE todos REPLICA IDENTITY DEFAULT")
+	_ = open(t, f, nil).Close()
+	pg.Exec("ALTER TABLE todos DROP CONSTRAINT todos_pkey; ALTER TABLE todos ADD PRIMARY KEY (name)")
+	if err := update(); err == nil {
+		t.Error("this PostgreSQL does not refuse it: the guide says so")
+	}
+	if _, err := tryOpen(t, f, nil); !errors.Is(err, pgfeed.ErrTable) {
+		t.Errorf("Open: %v, want ErrTable", err)
+	}
+	if err := update(); err != nil {
+		t.Error(err)
+	}
+}
+
 // A partitioned table need not have a replica identity itself.
 func TestIdentityOfPartitions(t *testing.T) {
 	for _, identity := range []string{
