@@ -105,15 +105,46 @@ func (s *Store) try(ctx context.Context, do call) error {
 
 // over runs a call over a connection of the pool.
 func (s *Store) over(ctx context.Context, do call) error {
-	if s.closed.Load() {
-		return notSent{errClosed}
-	}
-	c, err := s.pool.Acquire(ctx)
+	c, release, err := s.acquire(ctx)
 	if err != nil {
 		return notSent{err}
 	}
-	defer c.Release()
+	defer release()
 	return do(ctx, c)
+}
+
+// fullTime is how long the pool goes without a connection that the server has refused.
+const fullTime = time.Second
+
+// acquire returns a connection of the pool. If the server accepts no more, it waits for
+// one that the pool has: the pool would hand the refusal to the caller. Each refusal takes
+// a slot away for a while, so that the callers share what there is, and do not besiege a
+// server that is full.
+func (s *Store) acquire(ctx context.Context) (c *pgxpool.Conn, release func(), err error) {
+	for {
+		select {
+		case s.slots <- struct{}{}:
+		case <-ctx.Done():
+			return nil, nil, ctx.Err()
+		}
+		free := func() { <-s.slots }
+		if s.closed.Load() {
+			free()
+			return nil, nil, errClosed
+		}
+		c, err := s.pool.Acquire(ctx)
+		if err == nil {
+			return c, func() { c.Release(); free() }, nil
+		}
+		if !hasCode(err, codeNoMoreClients) {
+			free()
+			return nil, nil, err
+		}
+		time.AfterFunc(fullTime, free)
+		if stat := s.pool.Stat(); stat.AcquiredConns()+stat.IdleConns() == 0 {
+			return nil, nil, err
+		}
+	}
 }
 
 var errClosed = errors.New("the store is closed")

@@ -63,6 +63,7 @@ const (
 // Store is a todo.Store in PostgreSQL. It is safe for concurrent use.
 type Store struct {
 	pool    *pgxpool.Pool
+	slots   chan struct{} // one for each connection that the pool may have, see acquire
 	log     *slog.Logger
 	timeout time.Duration
 	config  *pgconn.Config
@@ -108,6 +109,7 @@ func Open(ctx context.Context, url string, opts Options) (*Store, error) {
 	}
 	s := &Store{
 		pool:    pool,
+		slots:   make(chan struct{}, config.MaxConns),
 		log:     log,
 		timeout: withDefault(opts.OperationTimeout, 10*time.Second),
 		config:  &config.ConnConfig.Config,
