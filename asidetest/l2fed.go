@@ -332,16 +332,17 @@ func (s *suite) dropOlderBatches() {
 // later, in any order: what is stored is never older than what the feed has told. Some
 // changes carry their writer, some their version; records are deleted and made again.
 func (s *suite) fedHistory() {
-	const rounds, steps = 80, 60
+	const rounds, steps = 96, 60
 	for round := range rounds {
-		seed := uint64(round)
-		h := &fedHistory{suite: s, k: fmt.Sprint("k", round), rnd: rand.New(rand.NewPCG(seed, seed)),
-			writers: round&1 == 0, versions: round&2 == 0}
+		// Every kind of round, so that each rule is needed in some: with many writers at
+		// once no rule for one that is alone is.
+		h := &fedHistory{suite: s, k: fmt.Sprint("k", round), rnd: rand.New(rand.NewPCG(uint64(round), 0)),
+			writers: round&1 == 0, versions: round&2 == 0, deletes: round&4 == 0, goesBack: round&8 == 0, most: round >> 4 % 3}
 		for h.n = 0; h.n < steps && !s.Failed(); h.n++ {
-			h.step()
+			h.step(true)
 		}
 		for (len(h.loads) > 0 || len(h.writes) > 0 || len(h.events) > h.told) && !s.Failed() {
-			h.step()
+			h.step(false)
 		}
 		if s.Failed() {
 			s.Fatalf("round %d:\n%s", round, strings.Join(h.log, "\n"))
@@ -355,13 +356,15 @@ type fedHistory struct {
 	k                 string
 	rnd               *rand.Rand
 	writers, versions bool // changes have them
+	deletes, goesBack bool // the record is deleted now and then, the feed goes back
+	most              int  // writers at once
 	n                 int  // steps
 	log               []string
 
 	record state
 	events []event
 	told   int // of the events
-	most   int // of them, before the feed went back
+	ever   int // told of them, before the feed went back
 	loads  []under
 	writes []under
 }
@@ -406,7 +409,7 @@ func (h *fedHistory) entry(is state, t driver.Token) []byte {
 func (h *fedHistory) change(t driver.Token) state {
 	h.record.changes++
 	h.record.version++
-	h.record.absent = h.rnd.IntN(4) == 0
+	h.record.absent = h.deletes && h.rnd.IntN(4) == 0
 	if h.record.absent && h.rnd.IntN(2) == 0 {
 		h.record.version = 0 // made again, it begins anew
 	}
@@ -414,9 +417,9 @@ func (h *fedHistory) change(t driver.Token) state {
 	return h.record
 }
 
-func (h *fedHistory) step() {
+// step does one thing; more: also one that begins.
+func (h *fedHistory) step(more bool) {
 	client := []driver.Tier{h.a, h.b}[h.rnd.IntN(2)]
-	more := h.n < 60
 	switch what := h.rnd.IntN(8); {
 	case what == 0 && more:
 		t := envelope.NewToken()
@@ -434,7 +437,7 @@ func (h *fedHistory) step() {
 		}
 		h.note("a load of %+v fills: %v", l.is, h.fill(l.client, h.k, l.token, h.entry(l.is, l.token), time.Minute))
 		h.loads = append(h.loads[:i], h.loads[i+1:]...)
-	case what == 2 && more && len(h.writes) < 3:
+	case what == 2 && more && len(h.writes) < h.most:
 		h.note("a write begins")
 		h.writes = append(h.writes, under{token: h.fence(client, h.k, time.Minute), client: client})
 	case (what == 3 || what == 4) && len(h.writes) > 0:
@@ -456,14 +459,14 @@ func (h *fedHistory) step() {
 	case what >= 6 && h.told < len(h.events):
 		e := h.events[h.told]
 		h.told++
-		h.most = max(h.most, h.told)
+		h.ever = max(h.ever, h.told)
 		version := e.version
 		if !h.versions || e.absent {
 			version = 0
 		}
 		h.note("told of %+v", e.state)
 		h.drop(client, h.k, version, e.absent, e.writer)
-		if h.rnd.IntN(8) == 0 && !h.Failed() { // from a few changes before
+		if h.goesBack && h.rnd.IntN(8) == 0 { // from a few changes before
 			h.told = max(0, h.told-3)
 			h.note("the feed goes back")
 		}
@@ -484,8 +487,8 @@ func (h *fedHistory) check() {
 		if err != nil {
 			h.Fatal(err)
 		}
-		if at := int(e.Stored.UnixMilli()); at < h.most {
-			h.Errorf("stored is the record after %d changes, and the feed has told of %d", at, h.most)
+		if at := int(e.Stored.UnixMilli()); at < h.ever {
+			h.Errorf("stored is the record after %d changes, and the feed has told of %d", at, h.ever)
 		}
 	}
 }

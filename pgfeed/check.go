@@ -15,6 +15,7 @@ type serverFacts struct {
 	system      uint64
 	timeline    uint32
 	synchronous string // synchronous_standby_names
+	partitioned bool   // the table is
 }
 
 // check reports all that keeps the feed from working, and makes the publication.
@@ -27,6 +28,7 @@ func (o *opening) check(ctx context.Context, resume bool) error {
 	if err != nil {
 		return err
 	}
+	o.facts.partitioned = t.partitioned
 	if err := errors.Join(append(server, tableFaults...)...); err != nil {
 		return err
 	}
@@ -233,7 +235,7 @@ func (o *opening) checkPublication(ctx context.Context, t tableFacts, resume boo
 	var columns []string
 	if !t.full { // a list must have all columns of the replica identity
 		columns = append(columns, ident(o.opt.Key))
-		if o.opt.Version != "" && o.opt.Version != o.opt.Key {
+		if o.opt.Version != "" {
 			columns = append(columns, ident(o.opt.Version))
 		}
 	}
@@ -263,7 +265,7 @@ func (o *opening) checkPublication(ctx context.Context, t tableFacts, resume boo
 		case insufficientPrivilege:
 			return fmt.Errorf("%w: the role %s may not make the publication; as the owner of %s, who needs the right CREATE on the database, run %s: %w",
 				ErrRights, o.config.User, o.table, create, err)
-		case duplicateObject: // by another process, just now: it is as ours would be
+		case duplicateObject, uniqueViolation: // by another process, just now: it is as ours would be
 			return nil
 		}
 		o.pubMade = err == nil
@@ -272,7 +274,7 @@ func (o *opening) checkPublication(ctx context.Context, t tableFacts, resume boo
 	is := func(i int) bool { return string(rows[0][i]) == "t" }
 	listed, _ := strconv.Atoi(string(rows[0][6])) // a count
 	needs := max(1, len(columns))
-	if t.full && o.opt.Version != "" && o.opt.Version != o.opt.Key {
+	if t.full && o.opt.Version != "" {
 		needs = 2
 	}
 	switch {

@@ -213,6 +213,7 @@ func (o *opening) compare(at, now position) error {
 
 // SQLSTATEs.
 const (
+	uniqueViolation       = "23505"
 	insufficientPrivilege = "42501"
 	undefinedObject       = "42704"
 	duplicateObject       = "42710"

@@ -44,8 +44,10 @@ type Options struct {
 	Version string
 
 	// Slot is the name of the replication slot. There is a second one of the same name
-	// with "_back" behind it. Names of slots are common to all databases of a server. The
-	// default is made from Table: aside_todos for public.todos.
+	// with "_back" behind it. Names of slots are common to all databases of a server, and
+	// caches that do not share an L2 need slots of their own: two that follow one slot end
+	// each other's stream. The default is made from Table: aside_todos for public.todos.
+	// Before you change the name, call Drop: nobody else removes the old slots.
 	Slot string
 
 	// Publication is the name of the publication; the default is that of the slot.
@@ -65,7 +67,8 @@ type Options struct {
 	// changed".
 	MaxChanges int
 
-	// Silence bounds how long a server that says nothing is trusted; default 10s.
+	// Silence bounds how long a server that says nothing is trusted; default 10s. While the
+	// server works on what is not told yet, Next gives a sign of life after half of it.
 	Silence time.Duration
 
 	// CreateTimeout bounds how long Open waits for write transactions that are open while
@@ -128,6 +131,9 @@ func (o *Options) settle() (cfg *pgconn.Config, t table, err error) {
 	}
 	if o.Key == "" {
 		fault("Key is empty: name the column of the key")
+	}
+	if o.Version != "" && o.Version == o.Key {
+		fault("Version is the key column %q", o.Key)
 	}
 	name := slotName(t)
 	if o.Slot == "" {

@@ -23,6 +23,9 @@ func TestNewReportsAllFaults(t *testing.T) {
 	if strings.Contains(err.Error(), "s3cret") {
 		t.Errorf("a password in %v", err)
 	}
+	if _, err := New(Options{URL: "postgres://h/db", Table: "t", Key: "id", Version: "id"}); !errors.Is(err, ErrOptions) {
+		t.Errorf("New with the key as version: %v", err)
+	}
 	if _, err := New(Options{Table: "t", Key: "id"}); err == nil || !strings.Contains(err.Error(), "URL is empty") {
 		t.Errorf("New without a URL: %v", err)
 	}

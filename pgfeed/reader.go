@@ -36,6 +36,8 @@ type reader struct {
 
 	seen   *snapshot // what it sees need not be told, before seenTo
 	seenTo pglogrepl.LSN
+
+	partitioned bool // the table is
 }
 
 // relation is what the server says of a table.
@@ -199,7 +201,8 @@ func (r *reader) relation(m *pglogrepl.RelationMessage) error {
 		switch c.Name {
 		case r.opt.Key:
 			rel.key = i
-			if m.ReplicaIdentity != 'f' && c.Flags&1 == 0 {
+			// Of a partitioned table, the partitions' replica identity matters.
+			if !r.partitioned && m.ReplicaIdentity != 'f' && c.Flags&1 == 0 {
 				rel.key = -1
 			}
 		case r.opt.Version:

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -87,6 +88,7 @@ func newStream(o *opening) *stream {
 	s.room.L = &s.mu
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.pos = position{system: o.facts.system, timeline: o.facts.timeline}
+	s.reader.partitioned = o.facts.partitioned
 	return s
 }
 
@@ -224,7 +226,7 @@ func (s *stream) takeLocked() {
 	if t.batch.All || len(t.batch.Changes) > 0 {
 		t.batch.Committed = time.UnixMicro(t.last.time)
 	}
-	s.queue = append(s.queue[:0], s.queue[n:]...)
+	s.queue = slices.Delete(s.queue, 0, n)
 	s.taken = t
 	s.room.Signal()
 }

@@ -28,6 +28,7 @@ import (
 	_ "github.com/asidecache/aside/asidetest"
 	_ "github.com/asidecache/aside/driver"
 	_ "github.com/asidecache/aside/mongofeed"
+	_ "github.com/asidecache/aside/pgfeed"
 	_ "github.com/asidecache/aside/redisl2"
 )
 
@@ -43,6 +44,7 @@ var imports = []string{
 	"github.com/asidecache/aside/asidetest",
 	"github.com/asidecache/aside/driver",
 	"github.com/asidecache/aside/mongofeed",
+	"github.com/asidecache/aside/pgfeed",
 	"github.com/asidecache/aside/redisl2",
 }
 

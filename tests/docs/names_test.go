@@ -27,6 +27,8 @@ var gone = map[string]bool{
 	"GetOrSet":              true, // of FusionCache
 	"NewMetric":             true, // of gocache
 	"histogram_quantile":    true, // of PromQL
+
+	"pg_hba": true, "idle_replication_slot_timeout": true, // of PostgreSQL
 }
 
 // foreign are flags of other commands than ours.

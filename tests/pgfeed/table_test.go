@@ -123,6 +123,26 @@ func TestPartitions(t *testing.T) {
 	}
 }
 
+// A partitioned table need not have a replica identity itself.
+func TestIdentityOfPartitions(t *testing.T) {
+	for _, identity := range []string{
+		"ALTER TABLE p0 REPLICA IDENTITY USING INDEX i",
+		"ALTER TABLE p0 REPLICA IDENTITY FULL",
+	} {
+		pg := testserver.Postgres(t)
+		pg.Exec("CREATE TABLE todos (id text NOT NULL, name text, version bigint NOT NULL DEFAULT 1) PARTITION BY RANGE (version);" +
+			"CREATE TABLE p0 (name text, version bigint NOT NULL, id text NOT NULL); CREATE UNIQUE INDEX i ON p0 (id);" +
+			"ALTER TABLE todos ATTACH PARTITION p0 FOR VALUES FROM (0) TO (100);" + identity)
+		s := open(t, newFeed(t, options(pg)), nil)
+		pg.Exec("INSERT INTO todos VALUES ('a', 'x', 1)")
+		s.want("a=1")
+		pg.Exec("UPDATE todos SET id = 'b', version = 2")
+		s.want("a-", "b=2")
+		pg.Exec("DELETE FROM todos")
+		s.want("b-")
+	}
+}
+
 // TestTables: which tables can be followed, and that keys are told for each of them.
 func TestTables(t *testing.T) {
 	for _, c := range []struct {

@@ -44,7 +44,8 @@ func lead(t testing.TB, s *redisl2.Store, req driver.LeadRequest) driver.Leaders
 
 // What is not a string is not ours, and goes, as with Invalidate. A fence lives as long
 // as before, and one without an end gets a minute.
-// Caught: a script that fails for a list; a SET without KEEPTTL, which is a fence for ever.
+// Caught: a script that fails for a list, or for a fence whose only record has ended; a
+// SET without KEEPTTL, which is a fence for ever.
 func TestDropOlderOfForeignKeysAndFences(t *testing.T) {
 	t.Parallel()
 	srv := testserver.Redis(t)
@@ -62,7 +63,8 @@ func TestDropOlderOfForeignKeysAndFences(t *testing.T) {
 		"noted": {Key: key, Version: 5}, "marked": {Key: key, Deleted: true},
 	} {
 		one := numberedToken(1)
-		for _, b := range append([]string{"F0" + string(one[:]) + strings.Repeat("0", 13)}, opaque...) {
+		alone, ended := "F0"+string(one[:])+strings.Repeat("0", 13), "F0"+string(one[:])+"0000000000001"
+		for _, b := range append([]string{alone, ended}, opaque...) {
 			srv.Do("SET", key, b, "PX", "30000")
 			dropOlder(t, s, change)
 			if left := pttl(srv, key); left < 20*time.Second || left > 30*time.Second {

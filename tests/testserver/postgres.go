@@ -152,6 +152,14 @@ func (s *PostgresServer) Start(settings ...string) {
 	}
 }
 
+// StartWithout is Start without settings of these names: the server then has those of its
+// files, which ALTER SYSTEM changes, or its own defaults.
+func (s *PostgresServer) StartWithout(names ...string) {
+	s.t.Helper()
+	s.server.without = append(s.server.without, names...)
+	s.Start()
+}
+
 // Pause stops all processes of the server (SIGSTOP): connections stay open and nobody
 // answers.
 func (s *PostgresServer) Pause() { s.t.Helper(); s.signal(syscall.SIGSTOP) }
@@ -238,6 +246,7 @@ type postgresProcess struct {
 	dir      string
 	port     int
 	settings []string
+	without  []string // names of settings
 
 	mu   sync.Mutex
 	proc *exec.Cmd // nil while it is down
@@ -491,7 +500,9 @@ func (p *postgresProcess) startOnce() error {
 		"fsync=off",
 		"timezone=UTC",
 	}, p.settings...) {
-		args = append(args, "-c", s)
+		if name, _, _ := strings.Cut(s, "="); !slices.Contains(p.without, name) {
+			args = append(args, "-c", s)
+		}
 	}
 	cmd, err := p.command("postgres", args...)
 	if err != nil {

@@ -218,10 +218,8 @@ func unavailable(ctx context.Context, err error) error {
 // example because the server reached the deadline first.
 func withContext(ctx context.Context, err error) error {
 	cause := ctx.Err()
-	if cause == nil && hasCode(err, codeCancelled) {
-		if _, ok := ctx.Deadline(); ok {
-			cause = context.DeadlineExceeded // the server counts a little faster, see writeOver
-		}
+	if deadline, ok := ctx.Deadline(); ok && cause == nil && hasCode(err, codeCancelled) && time.Until(deadline) <= serverLead {
+		cause = context.DeadlineExceeded // the server ends a write a little earlier, see writeOver
 	}
 	if cause != nil && !errors.Is(err, cause) {
 		return fmt.Errorf("%w (%w)", err, cause)

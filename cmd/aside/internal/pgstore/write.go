@@ -90,10 +90,13 @@ func confirmed(do call) call {
 	}
 }
 
+// serverLead is how much earlier than the caller the server gives up, at most.
+const serverLead = 100 * time.Millisecond
+
 // serverTime is the statement_timeout for a caller who waits for d: a little less, so that
 // the caller hears of it.
 func serverTime(d time.Duration) string {
-	d -= min(d/10, 100*time.Millisecond)
+	d -= min(d/10, serverLead)
 	return strconv.FormatInt(max(d.Milliseconds(), 1), 10) // 0 would be no limit
 }
 
