@@ -65,7 +65,7 @@ check() (
 	broken=
 	if [ -s aside.pml.trail ]; then
 		spin -t -T "${defines[@]}" aside.pml 2>/dev/null | grep -E '^ *(node|redis|primary|broken)' | sed 's/^ *//' >trail || true
-		broken=$(sed -n 's/^broken: \(P[0-9]\).*/\1/p' trail)
+		broken=$(sed -n 's/^broken: \([A-Z]*[0-9]*\).*/\1/p' trail)
 	fi
 	if grep -q -E 'out of memory|too small|Search not completed|VECTORSZ|aborting' log && [ -z "$broken" ]; then
 		result="not searched to the end"

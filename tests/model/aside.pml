@@ -15,8 +15,7 @@
 
 #define READERS (READERS0 + READERS1)
 #define WRITERS (WRITERS0 + WRITERS1)
-#define OTHER      (READERS + WRITERS)	/* the process that tells the cache of a change past aside */
-#define FEED_OF(n) (OTHER + (n))
+#define OTHER   (READERS + WRITERS)	/* the process that calls Invalidate */
 
 #define READER_NODE(r) ((r) >= READERS0)
 #define WRITER_NODE(w) ((w) >= WRITERS0)
@@ -38,9 +37,36 @@ bool pause;
 #define STEP
 #endif
 
-byte db = 1;	/* the version of the record in the primary */
+byte db = 1;	/* the version of the record in the primary; its log has all versions up to this one, in this order */
+#ifdef EARLY	/* a commit is in the log before reads see it; the next commit of the record waits for that */
+bool unseen;
+#define UNSEEN unseen
+#define SEEN   (db - unseen)	/* what reads get */
+#else
+#define UNSEEN false
+#define SEEN   db
+#endif
+#ifdef TOKENS
+byte maker[8];		/* who made each version: the number of a writer + 1, or 0 */
+#endif
+#ifdef DELETES
+#define DELETED(v) (((v) & 1) == 0)	/* every second change deletes the record */
+#else
+#define DELETED(v) false
+#endif
 
-mtype = { P1_L2, P1_L1, P2, P3, P4, P5 };
+inline commits(who)
+{
+	db++
+#ifdef EARLY
+	; unseen = true
+#endif
+#ifdef TOKENS
+	; maker[db] = (who == NOBODY -> 0 : who + 1)
+#endif
+}
+
+mtype = { P1_L2, P1_L1, P2, P3, P4, P5, F1, F2, F3, F4, F5, COST };
 
 /* A promise is broken: see promises.pml. */
 inline broken(what)
@@ -54,6 +80,9 @@ inline broken(what)
 #include "promises.pml"
 #include "reader.pml"
 #include "writer.pml"
+#ifdef FEED
+#include "feed.pml"
+#endif
 #ifdef OUTSIDE
 #include "outside.pml"
 #endif
@@ -65,10 +94,21 @@ init {
 		up[0] = true; up[1] = true;
 		flight[0] = NOBODY; flight[1] = NOBODY;
 		acked = db;
+#if defined(FEED) && !defined(UNFED)
+		leader = 0; pos[0] = db; back = db;
+#ifdef FLUSH
+		oldest[0] = db;
+#endif
+#ifdef NEWEST
+		kept = db;
+#endif
+#endif
 		if	/* everything is cold, or the record is in L2 and perhaps in L1 */
 		:: true
 		:: true ->
+#ifndef L1_ONLY
 			key = VALUE; held = db; printf("redis: has %d\n", db);
+#endif
 			if
 			:: true
 			:: READERS0 -> l1[0] = db; tracked[0] = true; printf("node 0: has %d in L1\n", db)
@@ -90,8 +130,11 @@ init {
 		od;
 #ifdef OUTSIDE
 		run outside();
+#endif
 #ifdef FEED
-		run feed(0); run feed(1);
+		run follower(0);
+#if FOLLOWERS == 2
+		run follower(1);
 #endif
 #endif
 		i = 0

@@ -48,7 +48,7 @@ bool pushed[2];		/* an invalidation is on its way to the node */
 #endif
 #define LONELY(n) (begun[n] == READERS_OF(n) && !(ALL_FOLLOWERS & READERS_ON(n)))
 
-#define PROCESSES_ON(n) (READERS_ON(n) | (WRITERS_ON(n) << READERS) | BIT(FEED_OF(n)))
+#define PROCESSES_ON(n) (READERS_ON(n) | (WRITERS_ON(n) << READERS) | ((n) == 0 -> BIT(OTHER) : 0))
 
 /* Whether an invalidation would change anything on the node. A push that would not is taken as delivered, and Redis as
    not tracking the key for the node; it does again once somebody asks for the key. */

@@ -5,19 +5,24 @@
    acknowledges (the writer died, or does not know the outcome) leaves nothing old behind either, which is P5. With
    WEAK it is only what is promised. */
 byte acked;
-#ifdef FEED
-byte fed[2];	/* the newest version that the feed of a node has seen to */
-#endif
 #ifndef WEAK
-#define CURRENT db
-#define CURRENT_ON(n) db
-#elif defined(FEED)
-#define MAX(x, y) ((x) > (y) -> (x) : (y))
-#define CURRENT MAX(acked, MAX(fed[0], fed[1]))
-#define CURRENT_ON(n) MAX(acked, fed[n])
+#define OWED db
 #else
-#define CURRENT acked
-#define CURRENT_ON(n) acked
+#define OWED acked
+#endif
+#ifdef FEED
+byte fed = 1;	/* the feed has handled all changes up to this version, and nothing older may be read or stored either */
+#define CURRENT (OWED > fed -> OWED : fed)
+#else
+#define CURRENT OWED
+#endif
+#ifdef FAILOVER
+byte lapsed;	/* readers that began and writers that released before a failover: what it has lost is not promised to them */
+#define LAPSED(p) (lapsed & BIT(p))
+#define HOLDS(p)  lapsed = lapsed & ~BIT(p);
+#else
+#define LAPSED(p) false
+#define HOLDS(p)
 #endif
 
 byte least[2];		/* what default reads of the node may not go back behind: what it wrote, and what it has read */
@@ -39,7 +44,8 @@ byte ended;
 inline begins(n)
 {
 	begun[n]++;
-	need = (strong -> CURRENT : (TOLD(n) -> CURRENT_ON(n) : 0));
+	HOLDS(me)
+	need = (strong -> CURRENT : (TOLD(n) -> CURRENT : 0));
 	need = (!strong && least[n] > need -> least[n] : need);
 	least[n] = (begun[n] == READERS_OF(n) -> 0 : least[n])
 }
@@ -52,8 +58,14 @@ inline seen(n, v)
 inline checks(v)
 {
 	if
+#ifdef FEED
+	:: v < need && !LAPSED(me) && v >= OWED -> broken(F1)
+	:: v < need && !LAPSED(me) && v < OWED && strong -> broken(P2)
+	:: v < need && !LAPSED(me) && v < OWED && !strong -> broken(P3)
+#else
 	:: v < need && strong -> broken(P2)
 	:: v < need && !strong -> broken(P3)
+#endif
 	:: else
 	fi
 }
@@ -70,8 +82,15 @@ inline returns(n, v)
 /* A write of node n returns. */
 inline acknowledges(n, v)
 {
+#ifdef FAILOVER
+	if
+	:: !LAPSED(READERS + me) -> acked = (v > acked -> v : acked); seen(n, v)
+	:: else
+	fi
+#else
 #ifdef WEAK
 	acked = (v > acked -> v : acked);
 #endif
 	seen(n, v)
+#endif
 }

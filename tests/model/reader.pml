@@ -96,7 +96,11 @@ lookUp:		STEP
 		STEP
 		noteAsOf(me); restart(me, NODE);
 		STEP
+#ifdef L1_ONLY
+		got = ALONE; need = 0;
+#else
 		acquire_lua(me, NODE, got, v); answers(me, NODE);
+#endif
 		printf("node %d: reader %d asks L2: %e %d\n", NODE, me, got, v);
 		if
 		:: got == VALUE -> checks(v); need = 0
@@ -104,7 +108,7 @@ lookUp:		STEP
 		:: got == FENCE ->
 			need = 0;
 			fresh = fresh & ~BIT(me); calm(NODE)
-		:: got == LEASE
+		:: got == LEASE || got == ALONE
 		fi
 	}
 	if
@@ -139,12 +143,12 @@ lookUp:		STEP
 		fresh = fresh & ~BIT(me); calm(NODE);
 #endif
 		noteAsOf(me);
-		v = db;
+		v = SEEN;
 		printf("node %d: reader %d has waited for long enough and loads %d\n", NODE, me, v)
 	}
 #endif
 	:: atomic {
-		ANSWERED(me) && (got == GRANTED || got == FENCE) ->
+		ANSWERED(me) && (got == GRANTED || got == FENCE || got == ALONE) ->
 		if	/* Cache.granted */
 		:: got == GRANTED && !replaced -> unheard[NODE]--; l1[NODE] = 0
 		:: got == GRANTED && replaced -> unheard[NODE]--; overtakes(me, NODE)
@@ -156,7 +160,7 @@ lookUp:		STEP
 		noteAsOf(me);
 #endif
 		STEP
-		v = db;
+		v = SEEN;
 		printf("node %d: reader %d loads %d\n", NODE, me, v)
 	}
 	fi;
@@ -173,9 +177,16 @@ lookUp:		STEP
 #endif
 		overtake(me, NODE);
 		STEP
+#ifdef L1_ONLY
+		insertL1(me, NODE, v); printf("node %d: reader %d has loaded, in L1 is %d\n", NODE, me, l1[NODE]);
+		STEP
+#endif
 		settle(me, NODE, v, false); returns(NODE, v);
 		STEP
 		if
+#ifdef L1_ONLY
+		:: got == ALONE -> finish(me, NODE, TRUST_LOCAL); leave(); goto out
+#endif
 #if defined(WAIT_FILLS)
 		:: got == WAITED -> strong = false
 #elif defined(WAIT_INSERTS)

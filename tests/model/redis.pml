@@ -1,6 +1,6 @@
 /* Redis: the string that stands for the key, its tracking, and the scripts of redisl2. Each script is one step. */
 
-mtype = { ABSENT, VALUE, LEASE, FENCE, GRANTED, WAITED, PUBLISHED, REMOVED, OTHERS, GONE };
+mtype = { ABSENT, VALUE, LEASE, FENCE, GRANTED, WAITED, PUBLISHED, REMOVED, OTHERS, GONE, ALONE };
 
 mtype key = ABSENT;
 byte held;		/* the version in a value, the token of a lease */
@@ -25,7 +25,13 @@ bool endless;		/* the lease has no end, or one far away */
 #define ENDLESS false
 #endif
 
-byte newest;		/* of the versions that the feed has told a fence */
+#ifdef FEED
+byte newest;		/* in a fence: the newest version that the feed has told of while it stands */
+bool published;		/* the value was stored by the release of the writer that made it */
+#define OLD_TO_FENCE(v) ((v) < newest || DELETED(v) && newest)	/* an absence has no version */
+#else
+#define OLD_TO_FENCE(v) false
+#endif
 bool ahead;		/* of a script: the node had news on their way before; false between steps */
 #ifdef NOLOOP
 byte by;		/* of a script: whose it is; 0 between steps */
@@ -69,7 +75,10 @@ inline changed()
 
 inline set(kind, x)
 {
-	key = kind; held = x; fences = 0; shared = false; newest = 0;
+	key = kind; held = x; fences = 0; shared = false;
+#ifdef FEED
+	newest = 0; published = false;
+#endif
 #if defined(SINGLES) || defined(NEWER)
 	crowd = 0;
 #endif
@@ -314,9 +323,9 @@ inline fence_lua(w, n)
 #define COMMON 0
 #endif
 #ifdef PUBLISH_SHARED
-#define MAY_PUBLISH (publish && (fences & BIT(w)) && v >= newest)
+#define MAY_PUBLISH (publish && (fences & BIT(w)) && !OLD_TO_FENCE(v))
 #else
-#define MAY_PUBLISH (publish && (fences & BIT(w)) && v >= newest && !shared)
+#define MAY_PUBLISH (publish && (fences & BIT(w)) && !OLD_TO_FENCE(v) && !shared)
 #endif
 
 inline release_lua(w, n, publish, v, got)
@@ -347,6 +356,9 @@ inline release_lua(w, n, publish, v, got)
 		fences = fences & ~BIT(w); shared = true; changed()
 	:: key == FENCE && !OPAQUE_TO(n) && !LEAVES && !OTHERS_STAND && MAY_PUBLISH ->
 		got = PUBLISHED; set(VALUE, v);
+#ifdef TOKENS
+		published = true;
+#endif
 		watch(n, PUBLISH)
 	:: key == FENCE && !OPAQUE_TO(n) && !LEAVES && !OTHERS_STAND && !MAY_PUBLISH -> got = REMOVED; set(ABSENT, 0)
 	fi

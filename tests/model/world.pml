@@ -13,7 +13,7 @@ inline deliver(n)
 inline land(w)
 {
 	if
-	:: db++; printf("primary: the change of writer %d is applied: %d\n", w, db)
+	:: commits(w); printf("primary: the change of writer %d is applied: %d\n", w, db)
 	:: printf("primary: the change of writer %d will never be applied\n", w)
 	fi;
 	mayCommit = mayCommit & ~BIT(w); adrift = adrift & ~BIT(w)
@@ -26,6 +26,9 @@ inline crash(n)
 	flight[n] = NOBODY; tracked[n] = false; least[n] = 0; unheard[n] = 0;
 #ifdef ANSWERS
 	pending[n] = 0;
+#endif
+#ifdef FEED
+	closes(n);
 #endif
 	adrift = adrift | (mayCommit & WRITERS_ON(n));
 	younger = younger & ~READERS_ON(n); early = early & ~READERS_ON(n);
@@ -47,9 +50,11 @@ inline crash(n)
 #define LEFTOVERS 0
 #endif
 
+byte crashes = CRASHES;
+
 proctype world()
 {
-	byte i, crashes = CRASHES;
+	byte i;
 #ifdef RESTART
 	byte saves = 1;
 #endif
@@ -62,9 +67,9 @@ end:	do
 #endif
 	:: atomic { pushed[0] -> deliver(0) }
 	:: atomic { pushed[1] -> deliver(1) }
-	:: atomic { (adrift & 1) -> land(0) }
-	:: atomic { (adrift & 2) -> land(1) }
-	:: atomic { (adrift & 4) -> land(2) }
+	:: atomic { (adrift & 1) && !UNSEEN -> land(0) }
+	:: atomic { (adrift & 2) && !UNSEEN -> land(1) }
+	:: atomic { (adrift & 4) && !UNSEEN -> land(2) }
 #if LEFTOVERS
 	:: atomic {
 		leftovers && key == ABSENT -> leftovers--;
@@ -81,8 +86,25 @@ end:	do
 #endif
 	:: atomic { crashes && up[0] -> crashes--; crash(0) }
 	:: atomic { crashes && up[1] -> crashes--; crash(1) }
-	:: OLD_IN_L2(CURRENT) -> broken(P1_L2)
-	:: OLD_IN_L1(0, CURRENT_ON(0)) || OLD_IN_L1(1, CURRENT_ON(1)) -> broken(P1_L1)
+#ifdef EARLY
+	:: atomic { unseen -> unseen = false; printf("primary: reads see %d\n", db) }
+#endif
+#ifdef FAILOVER
+	:: atomic { failovers && !saved && key != ABSENT -> saves() }
+	:: atomic { saved -> fails_over() }
+#endif
+#ifdef FLUSH
+	:: atomic { flushes -> flush() }
+#endif
+#ifdef GAP
+	:: atomic { gaps && gone < db -> loses_history() }
+#endif
+#ifdef FEED
+	:: OLD_IN_L2(fed) || OLD_IN_L1(0, fed) || OLD_IN_L1(1, fed) ->
+		broken_feed()
+#endif
+	:: OLD_IN_L2(OWED) -> broken(P1_L2)
+	:: OLD_IN_L1(0, OWED) || OLD_IN_L1(1, OWED) -> broken(P1_L1)
 #if !defined(LOSS) && !defined(RESTART) && !defined(FEED)
 	:: QUIET && (OLD_IN_L2(db) || OLD_IN_L1(0, db) || OLD_IN_L1(1, db)) -> broken(P5)
 #endif

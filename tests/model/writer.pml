@@ -36,8 +36,12 @@ proctype writer(byte me)
 	}
 	atomic {	/* fenced.raise */
 		mayCommit = mayCommit | BIT(me);
+#ifdef L1_ONLY
+		unheard[NODE]++;
+#else
 		fence_lua(me, NODE); answers(SELF, NODE); unheard[NODE]++;
 		printf("node %d: writer %d fences\n", NODE, me);
+#endif
 #ifdef ANSWERS
 		if
 		:: true
@@ -51,7 +55,7 @@ proctype writer(byte me)
 	}
 	if	/* the write function: it applies its change, or not, or does not know */
 	:: atomic {
-		true -> db++; v = db;
+		!UNSEEN -> commits(me); v = db;
 		mayCommit = mayCommit & ~BIT(me);
 		printf("node %d: writer %d commits %d\n", NODE, me, v)
 	}
@@ -69,7 +73,12 @@ proctype writer(byte me)
 	}
 #endif
 	fi;
-	atomic { dropL1(NODE) }	/* fenced.lift */
+	atomic {
+#ifdef EARLY
+		v <= SEEN;
+#endif
+		dropL1(NODE)
+	}	/* fenced.lift */
 	atomic {	/* Cache.release */
 		if :: v -> publish = true :: publish = false fi;
 		publishing = (publish -> publishing | BIT(me) : publishing);
@@ -80,8 +89,19 @@ proctype writer(byte me)
 		:: release_lua(me, NODE, publish, v, got); unheard[NODE]++; pending[NODE]++; goto unanswered
 		fi;
 #endif
+#ifdef L1_ONLY
+		unheard[NODE]++; publish = false;
+#else
 		release_lua(me, NODE, publish, v, got); answers(SELF, NODE); unheard[NODE]++;
+#endif
+		HOLDS(SELF)
 		printf("node %d: writer %d releases, publishing %d: %e\n", NODE, me, publish, got);
+#ifdef COSTS
+		if
+		:: publish && got == REMOVED && !changedOutside -> broken(COST)	/* nobody else has changed the record */
+		:: else
+		fi;
+#endif
 		publishing = (got == PUBLISHED -> publishing : publishing & ~BIT(me));
 		publish = false; got = (got == PUBLISHED || got == GONE -> got : 0)
 	}
