@@ -100,7 +100,7 @@ const (
 	maxLife    = 100_000
 )
 
-// Validate reports all mistakes at once. The error does not contain passwords.
+// Validate reports all mistakes at once, but not that Outside has no Store. The error does not contain passwords.
 func (c *Config) Validate() error {
 	_, err := c.endpoints()
 	errs := []error{err}

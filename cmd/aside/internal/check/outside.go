@@ -56,9 +56,6 @@ const (
 func (o *Outside) faults(keys int) []error {
 	var errs []error
 	fault := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
-	if o.Store == nil {
-		fault("outside writers need a store")
-	}
 	if o.Writers < 0 || o.Writers > maxClients {
 		fault("outside writers must be 1 to %d, are %d", maxClients, o.Writers)
 	}

@@ -585,10 +585,13 @@ func TestOutsidePace(t *testing.T) {
 func TestOutsideValidate(t *testing.T) {
 	c := Config{Targets: []string{"http://h"}, Keys: 1, Outside: &Outside{Writers: -1, Rate: math.NaN(), Bound: -1}}
 	err := c.Validate()
-	for _, want := range []string{"need a store", "outside writers must be 1 to", "rate of outside writes", "bound for outside writes", "keys must be at least 2"} {
+	for _, want := range []string{"outside writers must be 1 to", "rate of outside writes", "bound for outside writes", "keys must be at least 2"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is missing in: %v", want, err)
 		}
+	}
+	if _, err := Run(t.Context(), Config{Targets: []string{"http://127.0.0.1:1"}, Outside: &Outside{}}); err == nil || !strings.Contains(err.Error(), "need a store") {
+		t.Errorf("%v", err)
 	}
 	o := &Outside{Store: &primary{}}
 	c = Config{Targets: []string{"http://h"}, Outside: o}

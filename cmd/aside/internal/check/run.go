@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base32"
+	"errors"
 	mathrand "math/rand/v2"
 	"strconv"
 	"strings"
@@ -24,6 +25,9 @@ import (
 func Run(ctx context.Context, c Config) (*Report, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
+	}
+	if c.Outside != nil && c.Outside.Store == nil {
+		return nil, errors.New("outside writers need a store")
 	}
 	endpoints, err := c.endpoints()
 	if err != nil {
