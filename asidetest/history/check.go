@@ -12,6 +12,10 @@ type Options struct {
 	Promises []Promise
 	// MaxStale is how stale a default read may be; negative: any.
 	MaxStale time.Duration
+	// MaxOutside is how long reads of all levels may miss an outside write: for every
+	// promise it counts as acknowledged only so long after its return. A default read
+	// later than that must show it, whatever MaxStale is above zero. Negative: for ever.
+	MaxOutside time.Duration
 	// Pictures is the directory in which the violations that the result keeps are
 	// drawn, as HTML; "": none. There are at most three for each promise and
 	// call; who checks keys for hours stops naming a directory at some time.
@@ -22,6 +26,9 @@ type Options struct {
 	// OnStale, if set, is called by Check for each stale read, strong or default,
 	// by time of call.
 	OnStale func(read Op, by time.Duration)
+	// OnOutside, if set, is called by Check for each read that missed an outside
+	// write, however late, by time of call. by is the time since the write's return.
+	OnOutside func(read Op, by time.Duration)
 	// OnViolation, if set, is called by Check for each violation, those too that
 	// the result only counts, with the operation that broke the promise: the
 	// latest of the piece, mostly a read.
@@ -41,6 +48,7 @@ func Check(k *Key, o Options) Result {
 func (l *life) check() Result {
 	l.count()
 	l.fresh()
+	l.lag()
 	if l.options.checks(OwnWrites) {
 		l.ownWrites()
 	}
@@ -63,6 +71,9 @@ func (l *life) count() {
 		if op.Unknown {
 			l.result.Unknown++
 		}
+		if op.Outside {
+			l.result.Outside++
+		}
 	}
 }
 
@@ -70,7 +81,7 @@ func (l *life) count() {
 // text is made only then.
 func (l *life) violated(p Promise, by Op, text func() string, ops ...Op) {
 	if l.options.OnViolation != nil {
-		l.options.OnViolation(p, by)
+		l.options.OnViolation(p, l.recorded(by))
 	}
 	l.result.broke(p, 1)
 	if !l.result.wants(p) {
@@ -79,6 +90,9 @@ func (l *life) violated(p Promise, by Op, text func() string, ops ...Op) {
 	v := Violation{Promise: p, Key: l.key, Text: text(), Ops: byCall(ops)}
 	if dir := l.options.Pictures; dir != "" {
 		v.PictureErr = l.draw(&v, dir)
+	}
+	for i, op := range v.Ops {
+		v.Ops[i] = l.recorded(op)
 	}
 	l.result.Violations = append(l.result.Violations, v)
 }

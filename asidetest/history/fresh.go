@@ -8,31 +8,80 @@ import (
 // fresh holds every read against the acknowledgements before its call: that is
 // StrongReads, Bounded, and the staleness of all.
 func (l *life) fresh() {
-	acknowledged := newFrontier(l.writes)
+	acknowledged := newFrontier(l.writes, byReturn)
+	// What default reads must show at the latest.
+	due := newFrontier(l.writes, func(w ranked) time.Duration {
+		if w.Outside {
+			return w.Return
+		}
+		return later(w.Return, l.options.MaxStale)
+	})
+	bounded := l.options.checks(Bounded) && l.options.MaxStale >= 0
 	for _, read := range l.reads {
 		s := &l.result.Default
 		if read.Kind == ReadStrong {
 			s = &l.result.Strong
 		}
 		s.Reads++
-		w, ok := acknowledged.newer(newest(read, l.deleting), read.Call)
+		if w, ok := acknowledged.last(read.Call); ok && w.Outside {
+			l.result.Held++
+		}
+		shows := newest(read, l.deleting)
+		if w, ok := acknowledged.newer(shows, read.Call); ok {
+			by := read.Call - w.Return
+			s.stale(by)
+			if l.options.OnStale != nil {
+				l.options.OnStale(read, by)
+			}
+			if read.Kind == ReadStrong && l.options.checks(StrongReads) {
+				l.tooOld(StrongReads, read, w.Op)
+			}
+		}
+		if read.Kind == ReadDefault && bounded {
+			if w, ok := due.newer(shows, read.Call); ok {
+				l.tooOld(Bounded, read, w.Op)
+			}
+		}
+	}
+}
+
+// tooOld is a violation by a read that must have shown the write w.
+func (l *life) tooOld(p Promise, read, w Op) {
+	l.violated(p, read, func() string {
+		text := fmt.Sprintf("%s, %s before", saw(read), acked(w, read.Call-l.recorded(w).Return))
+		switch {
+		case w.Outside:
+			text += fmt.Sprintf("; the bound is %v", l.options.MaxOutside)
+		case p == Bounded:
+			text += fmt.Sprintf("; the bound is %v", l.options.MaxStale)
+		}
+		return text + "."
+	}, w, read)
+}
+
+// lag measures how late every read saw outside writes, from their returns on.
+func (l *life) lag() {
+	var ws []ranked
+	for _, w := range l.writes {
+		if w.Outside {
+			ws = append(ws, w)
+		}
+	}
+	outside := newFrontier(ws, func(w ranked) time.Duration { return l.recorded(w.Op).Return })
+	for _, read := range l.reads {
+		s := &l.result.OutsideDefault
+		if read.Kind == ReadStrong {
+			s = &l.result.OutsideStrong
+		}
+		s.Reads++
+		w, ok := outside.newer(newest(read, l.deleting), read.Call)
 		if !ok {
 			continue
 		}
-		by := read.Call - w.Return
+		by := read.Call - w.at
 		s.stale(by)
-		if l.options.OnStale != nil {
-			l.options.OnStale(read, by)
-		}
-		switch {
-		case read.Kind == ReadStrong && l.options.checks(StrongReads):
-			l.violated(StrongReads, read, func() string {
-				return fmt.Sprintf("%s, %s before.", saw(read), acked(w.Op, by))
-			}, w.Op, read)
-		case read.Kind == ReadDefault && l.options.checks(Bounded) && l.options.MaxStale >= 0 && by > l.options.MaxStale:
-			l.violated(Bounded, read, func() string {
-				return fmt.Sprintf("%s, %s before; the bound is %v.", saw(read), acked(w.Op, by), l.options.MaxStale)
-			}, w.Op, read)
+		if l.options.OnOutside != nil {
+			l.options.OnOutside(read, by)
 		}
 	}
 }
@@ -41,11 +90,13 @@ func (l *life) fresh() {
 func (l *life) ownWrites() {
 	byNode := map[int][]ranked{}
 	for _, w := range l.writes {
-		byNode[w.Node] = append(byNode[w.Node], w)
+		if !w.Outside {
+			byNode[w.Node] = append(byNode[w.Node], w)
+		}
 	}
 	acknowledged := map[int]frontier{}
 	for node, ws := range byNode {
-		acknowledged[node] = newFrontier(ws)
+		acknowledged[node] = newFrontier(ws, byReturn)
 	}
 	for _, read := range l.reads {
 		if w, ok := acknowledged[read.Node].newer(newest(read, l.deleting), read.Call); ok {
@@ -65,7 +116,7 @@ func (l *life) monotonic() {
 	answered := map[int]frontier{}
 	for node, reads := range byNode {
 		settle(reads, l.deleting)
-		answered[node] = newFrontier(reads)
+		answered[node] = newFrontier(reads, byReturn)
 	}
 	for _, read := range l.reads {
 		f := answered[read.Node]
@@ -96,7 +147,7 @@ func acked(w Op, before time.Duration) string {
 	if w.Kind == Write {
 		what = fmt.Sprintf("version %d", w.Version)
 	}
-	return fmt.Sprintf("but %s (client %d, node %d) had been acknowledged %v", what, w.Client, w.Node, before)
+	return fmt.Sprintf("but %s (client %d, %s) had been acknowledged %v", what, w.Client, through(w), before)
 }
 
 func state(rank int64) string {

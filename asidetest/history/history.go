@@ -7,6 +7,10 @@
 // raises its version by one. A deleted record never comes back, so use a key for
 // one record only.
 //
+// A write may go straight to the primary, past the cache: an outside write. The
+// cache learns of it a little later, so it counts as acknowledged only
+// [Options.MaxOutside] after its return.
+//
 // Record all operations on a key in a [Key], and call Check when the last one has
 // ended. [Result.Add] puts the results of several keys together:
 //
@@ -47,8 +51,11 @@ func (k Kind) String() string {
 // writes, are not recorded.
 type Op struct {
 	Client int // the caller; its operations do not overlap
-	Node   int // the process that was asked
+	Node   int // the process that was asked; of an outside write it means nothing
 	Kind   Kind
+	// Outside: a write or delete that went to the primary, past all nodes. Its
+	// version is the next one too, as that of any other write.
+	Outside bool
 	// Unknown: the write may have been applied, or not, or may be applied yet.
 	// Its Return has no meaning then.
 	Unknown bool

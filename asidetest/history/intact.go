@@ -98,7 +98,8 @@ func (l *life) missing(versions []Op) {
 		}
 	}
 	for _, w := range l.writes {
-		prove(w.rank, w.Return)
+		// The primary had what an outside write returned, whatever reads showed.
+		prove(w.rank, l.recorded(w.Op).Return)
 	}
 	for _, read := range l.reads {
 		prove(read.Version, read.Return)

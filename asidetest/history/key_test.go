@@ -41,6 +41,7 @@ func TestRecordRefusesNonsense(t *testing.T) {
 		"no kind":                    {Call: 1, Return: 2},
 		"no such kind":               {Kind: ReadDefault + 1, Call: 1, Return: 2},
 		"a read of unknown outcome":  {Kind: ReadStrong, Call: 1, Return: 2, Unknown: true},
+		"a read from outside":        {Kind: ReadDefault, Call: 1, Return: 2, Outside: true},
 		"returned before its call":   {Kind: ReadStrong, Call: 2, Return: 1},
 		"a write, returned too soon": {Kind: Write, Call: 2, Return: 1, Version: 1},
 	} {

@@ -32,8 +32,11 @@ type life struct {
 	// writes are those, deletes too, that took effect as far as anyone can tell:
 	// the acknowledged ones; those of unknown outcome that a read saw, with the
 	// version it saw; and deletes of unknown outcome. What nobody waited for may
-	// take effect at any time after its call, so it returns never.
+	// take effect at any time after its call, so it returns never. Outside writes
+	// return MaxOutside later than they did.
 	writes []ranked
+	// returned is when outside writes did return, by what they are in writes.
+	returned map[Op]time.Duration
 	// unseen are the writes of unknown outcome that no read saw.
 	unseen []Op
 	reads  []Op
@@ -49,7 +52,7 @@ type life struct {
 
 func newLife(k *Key, o Options) *life {
 	l := &life{
-		key: k.Name(), options: o, all: k.snapshot(), seen: map[uint64]Op{}, deleting: never,
+		key: k.Name(), options: o, all: k.snapshot(), seen: map[uint64]Op{}, returned: map[Op]time.Duration{}, deleting: never,
 		partLength: partLength, porcupine: porcupine.CheckOperationsVerbose,
 	}
 	l.all = byCall(l.all)
@@ -67,6 +70,10 @@ func newLife(k *Key, o Options) *life {
 		}
 		if op.Unknown {
 			op.Return = never
+		} else if op.Outside {
+			r := op.Return
+			op.Return = later(r, o.MaxOutside)
+			l.returned[op] = r
 		}
 		switch {
 		case op.Kind == Delete:
@@ -82,6 +89,23 @@ func newLife(k *Key, o Options) *life {
 		}
 	}
 	return l
+}
+
+// recorded is an operation of writes, or a read, as it was recorded.
+func (l *life) recorded(op Op) Op {
+	if r, ok := l.returned[op]; ok {
+		op.Return = r
+	}
+	return op
+}
+
+// later is the time by after t; never if by is negative, or that is too late for a
+// time.
+func later(t, by time.Duration) time.Duration {
+	if by < 0 || t > never-by {
+		return never
+	}
+	return t + by
 }
 
 // newest is the newest state that a read can have seen. A read that found the

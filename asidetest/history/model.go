@@ -45,7 +45,7 @@ var record = porcupine.Model{
 		if op.Kind == Delete {
 			what = ""
 		}
-		s := fmt.Sprintf("%s %s (client %d, node %d)", op.Kind, what, op.Client, op.Node)
+		s := fmt.Sprintf("%s %s (client %d, %s)", op.Kind, what, op.Client, through(op))
 		if op.Unknown {
 			s += ", never acknowledged"
 		}

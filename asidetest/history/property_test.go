@@ -185,16 +185,20 @@ func TestSimulatedRecordKeepsAllPromises(t *testing.T) {
 
 // TestAgreesWithBruteForce: on tiny histories, right and wrong ones, every
 // checker says what a check of all orders, all pairs and all meanings says.
+// Outside writes count as if they had returned later.
 // Caught: each comparison of times or versions for P2 and P3 turned the other way
 // or made to include the equal case; absent reads not settled; parts without the
 // latest of what is older, or without the proof that the record existed; record
-// and patient that disagree.
+// and patient that disagree; default reads allowed to miss an outside write for the sum of
+// both bounds.
 func TestAgreesWithBruteForce(t *testing.T) {
 	var verdicts [2]int
 	property(t, 10_000, func(t *rapid.T) {
-		ops := tiny(t)
+		recorded := someOutside(t, tiny(t))
 		const bound = 2
-		l := newLife(keyOf(ops...), Options{MaxStale: bound})
+		outside := time.Duration(rapid.IntRange(0, 3).Draw(t, "bound for outside writes"))
+		l := newLife(keyOf(recorded...), Options{MaxStale: bound, MaxOutside: outside})
+		ops := shifted(recorded, outside)
 		l.partLength = rapid.SampledFrom([]int{1, 2, partLength}).Draw(t, "part length")
 		r := l.check()
 		agree := func(p Promise, kept bool) {
@@ -203,20 +207,22 @@ func TestAgreesWithBruteForce(t *testing.T) {
 			}
 		}
 		var stale, old, ownOld int64
-		var worst time.Duration
+		var worst, lag time.Duration
 		for _, op := range ops {
 			if !op.isRead() {
 				continue
 			}
 			by := bruteStale(ops, op, func(Op) bool { return true })
+			lag = max(lag, bruteStale(recorded, op, func(w Op) bool { return w.Outside }))
 			if op.Kind == ReadStrong && by > 0 {
 				stale++
 			}
-			if op.Kind == ReadDefault && by > bound {
+			if op.Kind == ReadDefault && (bruteStale(ops, op, func(w Op) bool { return !w.Outside }) > bound ||
+				bruteStale(ops, op, func(w Op) bool { return w.Outside }) > 0) {
 				old++
 			}
 			worst = max(worst, by)
-			if bruteStale(ops, op, func(w Op) bool { return w.Node == op.Node }) > 0 {
+			if bruteStale(ops, op, func(w Op) bool { return w.Node == op.Node && !w.Outside }) > 0 {
 				ownOld++
 			}
 		}
@@ -227,6 +233,9 @@ func TestAgreesWithBruteForce(t *testing.T) {
 		}
 		if got := max(r.Strong.Worst, r.Default.Worst); got != worst {
 			t.Errorf("stalest read: %d, by brute force %d\n%s", got, worst, table(ops))
+		}
+		if got := max(r.OutsideStrong.Worst, r.OutsideDefault.Worst); got != lag {
+			t.Errorf("latest sight of an outside write: %d, by brute force %d\n%s", got, lag, table(recorded))
 		}
 		agree(Monotonic, bruteMonotonic(ops))
 		linearizable := bruteLinearizable(ops, true)
@@ -277,9 +286,10 @@ func TestVersionsAreAccountedFor(t *testing.T) {
 func TestLongHistories(t *testing.T) {
 	var broken int
 	property(t, 200, func(t *rapid.T) {
-		ops := long(t)
-		r := Check(keyOf(ops...), Options{Promises: []Promise{Linearizable}})
-		kept := brutePairs(ops)
+		ops := someOutside(t, long(t))
+		outside := time.Duration(rapid.IntRange(0, 100).Draw(t, "bound for outside writes"))
+		r := Check(keyOf(ops...), Options{Promises: []Promise{Linearizable}, MaxOutside: outside})
+		kept := brutePairs(shifted(ops, outside))
 		if (r.Broken[Linearizable] == 0) != kept {
 			t.Fatalf("kept by pairs: %v; violations: %v", kept, r.Violations)
 		}
@@ -287,7 +297,7 @@ func TestLongHistories(t *testing.T) {
 			return
 		}
 		broken++
-		piece := r.Violations[0].Ops
+		piece := shifted(r.Violations[0].Ops, outside)
 		if bruteLinearizable(piece, true) {
 			t.Fatalf("this evidence is linearizable:\n%s", table(piece))
 		}

@@ -9,8 +9,16 @@ type Result struct {
 	Keys    int64
 	Ops     [ReadDefault + 1]int64 // by Kind
 	Unknown int64                  // writes and deletes among them that may have been applied, or not
+	Outside int64                  // writes and deletes among them that went past all nodes
+	// Held counts the reads that were held to an outside write: of all writes that
+	// counted as acknowledged, it was the newest. Without such reads a check says
+	// nothing of outside writes.
+	Held int64
 
 	Strong, Default Staleness
+	// OutsideStrong and OutsideDefault are the staleness against outside writes alone,
+	// from their returns on, without regard to MaxOutside.
+	OutsideStrong, OutsideDefault Staleness
 
 	// Broken counts violations: the reads that break a promise; for Linearizable
 	// the keys, since a history that is not linearizable can be explained in many
@@ -49,6 +57,10 @@ func (r *Result) Add(o Result) {
 		r.Ops[k] += n
 	}
 	r.Unknown += o.Unknown
+	r.Outside += o.Outside
+	r.Held += o.Held
+	r.OutsideStrong.add(&o.OutsideStrong)
+	r.OutsideDefault.add(&o.OutsideDefault)
 	r.Strong.add(&o.Strong)
 	r.Default.add(&o.Default)
 	r.Undecided += o.Undecided

@@ -8,7 +8,8 @@ import (
 
 // Staleness tells how stale the reads of one level were. A read is stale by the
 // time for which, at its call, a version newer than the one it returned had been
-// acknowledged. The distribution is that of the stale reads alone: the others,
+// acknowledged. For Strong and Default an outside write counts as acknowledged only
+// Options.MaxOutside after its return. The distribution is that of the stale reads alone: the others,
 // most of them, would make every percentile zero.
 type Staleness struct {
 	Reads int64 // all

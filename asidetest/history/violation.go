@@ -55,10 +55,25 @@ func table(ops []Op) string {
 		if op.Unknown {
 			returned = "unknown"
 		}
-		fmt.Fprintf(w, "%d\t%d\t%s\t%s\t%s\t%s\t%s\t\n", op.Client, op.Node, op.Kind, versionOf(op), tag, at(op.Call), returned)
+		node := fmt.Sprint(op.Node)
+		if op.Outside {
+			node = outside
+		}
+		fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t\n", op.Client, node, op.Kind, versionOf(op), tag, at(op.Call), returned)
 	}
 	w.Flush()
 	return b.String()
+}
+
+// outside is what texts say in place of a node.
+const outside = "outside"
+
+// through says which way an operation went.
+func through(op Op) string {
+	if op.Outside {
+		return outside
+	}
+	return fmt.Sprintf("node %d", op.Node)
 }
 
 func versionOf(op Op) string {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"math"
 	"os"
 	"slices"
@@ -16,6 +17,8 @@ import (
 
 	"github.com/asidecache/aside/asidetest/history"
 	"github.com/asidecache/aside/cmd/aside/internal/check"
+	"github.com/asidecache/aside/cmd/aside/internal/mongostore"
+	"github.com/asidecache/aside/cmd/aside/internal/todo"
 )
 
 // CheckCmd is "aside check".
@@ -33,6 +36,20 @@ type CheckCmd struct {
 	Seed         uint64        `help:"Seed of the random choices. The same seed makes the same choices, as far as the timing of the responses allows. 0: a new seed for each run, shown in the report." default:"0"`
 	Pictures     string        `help:"Write pictures of the first violations, as HTML, to this directory. It is created if it does not exist." placeholder:"DIR"`
 	JSON         bool          `name:"json" help:"Print the report as JSON."`
+
+	OutsideFlags
+}
+
+// OutsideFlags configure the writers that go past all nodes.
+type OutsideFlags struct {
+	Outside         string        `help:"Connection string of the nodes' database, mongodb://... or mongodb+srv://.... Other writers then change and delete the check's records there, past all nodes. Give passwords in a file or in the environment: flags are visible in the process list." placeholder:"URI" env:"ASIDE_OUTSIDE" group:"Writers past the nodes"`
+	OutsideFile     string        `help:"File with the connection string, including the password. Use it instead of --outside." placeholder:"FILE" env:"ASIDE_OUTSIDE_FILE" group:"Writers past the nodes"`
+	OutsidePassFile string        `name:"outside-password-file" help:"File with the password of the user in --outside, not percent-encoded." placeholder:"FILE" env:"ASIDE_OUTSIDE_PASSWORD_FILE" group:"Writers past the nodes"`
+	OutsideDatabase string        `help:"MongoDB database of the todos. A database in the connection string takes precedence." default:"test" env:"ASIDE_OUTSIDE_DATABASE" group:"Writers past the nodes"`
+	OutsideTable    string        `help:"Collection or table of the todos." default:"todos" env:"ASIDE_OUTSIDE_TABLE" group:"Writers past the nodes"`
+	OutsideWriters  int           `help:"Number of these writers." default:"4" group:"Writers past the nodes"`
+	OutsideRate     float64       `help:"Maximum number of their writes per second, all together. 0: no limit." default:"100" group:"Writers past the nodes"`
+	OutsideBound    time.Duration `help:"How long after its acknowledgement reads may miss such a write. A later read that misses it, strong or default, is a violation." default:"5s" group:"Writers past the nodes"`
 }
 
 // Usage replaces kong's usage line: --target may be repeated.
@@ -58,12 +75,24 @@ history that proves the violation. It also lists errors. Errors do not count as 
 may refuse strong reads, for example, if they need more store reads than its --max-strong-loads. If
 the outcome of a write is unknown, both outcomes are accepted.
 
+With --outside, other writers change and delete the records in the database itself, as a migration
+or an operator would. Nodes that follow the feed of the database must show such a write soon:
+
+    aside check --target http://127.0.0.1:8001 --target http://127.0.0.1:8002 \
+        --outside mongodb://db1/?replicaSet=rs0 --outside-bound 5s
+
+Until --outside-bound after the acknowledgement, a read may miss the write. A read later than that
+must show it. The report says how late reads really saw these writes. Writes through the nodes must
+still be seen at once. Some records are changed only by these writers, and are left alone for longer
+than the bound, so run the check for some times the bound. A node whose /readyz says that it is not
+fed is reported and checked all the same.
+
 Progress goes to standard error, the report to standard output. Ctrl-C ends the run early. The
 operations until then are still checked and reported.
 
 The exit code is 0 if all guarantees held, 1 if one was broken, 2 for a mistake in the command line,
 and 3 if the run cannot tell: a target is not a todo API, was never reached, or has a different
-database.`
+database, or nothing was proven about the writes of --outside.`
 }
 
 // exitUnproven is the exit code if the check found no violation but could not check
@@ -122,6 +151,15 @@ func (c *CheckCmd) config() (check.Config, error) {
 		config.MaxStale = 1
 	}
 	var errs []error
+	if c.OutsideFlags.given() {
+		config.Outside = c.OutsideFlags.config()
+		if c.OutsideWriters == 0 {
+			errs = append(errs, errors.New("--outside-writers must not be 0"))
+		}
+		if c.OutsideRate < 0 {
+			errs = append(errs, fmt.Errorf("--outside-rate must not be negative, is %v", c.OutsideRate))
+		}
+	}
 	for name, n := range map[string]int64{"--clients": int64(c.Clients), "--keys": int64(c.Keys), "--timeout": int64(c.Timeout)} {
 		if n == 0 {
 			errs = append(errs, fmt.Errorf("%s must not be 0", name))
@@ -138,6 +176,52 @@ func (c *CheckCmd) config() (check.Config, error) {
 	return config, errors.Join(append(errs, config.Validate())...)
 }
 
+// given reports whether there are to be such writers.
+func (f *OutsideFlags) given() bool {
+	return f.Outside != "" || f.OutsideFile != "" || f.OutsidePassFile != ""
+}
+
+func (f *OutsideFlags) config() *check.Outside {
+	o := &check.Outside{Writers: f.OutsideWriters, Rate: f.OutsideRate, Bound: f.OutsideBound}
+	// In a flag zero means none.
+	if o.Rate == 0 {
+		o.Rate = -1
+	}
+	if o.Bound == 0 {
+		o.Bound = 1
+	}
+	return o
+}
+
+// open opens the database of the writers for o. The caller closes it. Like the service, it
+// does not wait for the server.
+func (f *OutsideFlags) open(ctx context.Context, o *check.Outside, log *slog.Logger) (todo.Store, error) {
+	uri, err := oneOf("--outside", f.Outside, f.OutsideFile)
+	if err != nil {
+		return nil, err
+	}
+	uri, err = withPassword("--outside", uri, "--outside-password-file", f.OutsidePassFile, true)
+	if err != nil {
+		return nil, err
+	}
+	var store todo.Store
+	switch scheme, _, _ := strings.Cut(uri, "://"); scheme {
+	case "mongodb", "mongodb+srv":
+		named := StoreFlags{Mongo: uri, MongoDatabase: f.OutsideDatabase, MongoCollection: f.OutsideTable}
+		o.Name = named.Describe()
+		store, err = mongostore.Open(ctx, uri, mongostore.Options{
+			Database: f.OutsideDatabase, Collection: f.OutsideTable, AppName: "aside check", Logger: log,
+		})
+	default:
+		err = errors.New("must begin with mongodb:// or mongodb+srv://, as in mongodb://todo@db1/?replicaSet=rs0")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("--outside: %w", err)
+	}
+	o.Store = store
+	return store, nil
+}
+
 // Validate is called by the parser.
 func (c *CheckCmd) Validate() error {
 	_, err := c.config()
@@ -145,15 +229,15 @@ func (c *CheckCmd) Validate() error {
 }
 
 // Run runs the check and prints the report.
-func (c *CheckCmd) Run(ctx context.Context, out io.Writer) error {
+func (c *CheckCmd) Run(ctx context.Context, out io.Writer, log *slog.Logger) error {
 	show, end := checkLines(os.Stderr)
 	if term.IsTerminal(int(os.Stderr.Fd())) {
 		show, end = checkLive(os.Stderr)
 	}
-	return c.run(ctx, out, show, end)
+	return c.run(ctx, out, log, show, end)
 }
 
-func (c *CheckCmd) run(ctx context.Context, out io.Writer, show func(check.Progress), end func()) error {
+func (c *CheckCmd) run(ctx context.Context, out io.Writer, log *slog.Logger, show func(check.Progress), end func()) error {
 	config, err := c.config()
 	if err != nil {
 		return &exitError{err, exitUsage}
@@ -163,7 +247,15 @@ func (c *CheckCmd) run(ctx context.Context, out io.Writer, show func(check.Progr
 			return &exitError{fmt.Errorf("--pictures: %w", err), exitUsage}
 		}
 	}
+	if config.Outside != nil {
+		store, err := c.OutsideFlags.open(ctx, config.Outside, log)
+		if err != nil {
+			return &exitError{err, exitUsage}
+		}
+		defer store.Close()
+	}
 	config.Progress = show
+	config.Warn = func(text string) { log.Warn(text) }
 	report, err := check.Run(ctx, config)
 	end()
 	if err != nil {
@@ -221,6 +313,12 @@ func checkLine() func(p check.Progress) string {
 		s := fmt.Sprintf("%4.0fs  %d operations  %.0f/s", p.Elapsed.Seconds(), p.Operations, float64(p.Operations-before.Operations)/took)
 		if p.Errors > 0 {
 			s += fmt.Sprintf("  %d failed", p.Errors)
+		}
+		if p.Outside+p.OutsideErrors > 0 {
+			s += fmt.Sprintf("  %d outside", p.Outside)
+		}
+		if p.OutsideErrors > 0 {
+			s += fmt.Sprintf(" (%d failed)", p.OutsideErrors)
 		}
 		if p.Violations > 0 {
 			s += fmt.Sprintf("  %d VIOLATIONS", p.Violations)

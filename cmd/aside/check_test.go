@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"log/slog"
 	"math"
 	"net"
 	"net/http"
@@ -36,7 +37,19 @@ type checked struct {
 		Picture string
 		History []struct{ Kind string }
 	}
-	Left []string
+	Left    []string
+	Outside *struct {
+		Store     string
+		Updates   struct{ Count int64 }
+		Deletes   struct{ Count int64 }
+		Failed    int64
+		Held      int64   `json:"reads_after_bound"`
+		Bound     float64 `json:"bound_ms"`
+		Staleness map[string]struct {
+			Stale int64
+			Max   float64 `json:"max_ms"`
+		}
+	}
 }
 
 func (c *checked) broken() (names []history.Promise) {
@@ -166,6 +179,118 @@ func TestCheckSeesIncoherentCaches(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Writers past the nodes: a cache whose entries live for less than the bound shows what they
+// wrote in time, by expiry alone. One whose entries live longer does not, and the check
+// detects it. Neither leaves a record.
+// Caught: an outside write in a form that reads could not be compared with; a check that
+// opened the store, and wrote nothing there.
+func TestCheckOutside(t *testing.T) {
+	mongo, redis := testserver.Mongo(t), testserver.Redis(t)
+	env := append(unhurried, "ASIDE_MONGO="+mongo.URI(), "ASIDE_REDIS="+redis.URL())
+	outside := []string{"--outside", mongo.URI(), "--timeout", "2m", "--clients", "8", "--keys", "4", "--outside-writers", "2", "--promise", "strong-reads", "--promise", "bounded-staleness", "--promise", "intact"}
+
+	brief := []*process{start(t, env, "serve", "--ttl", "300ms"), start(t, env, "serve", "--ttl", "300ms")}
+	c := checkJSON(t, 0, brief, append(outside, "--duration", "12s", "--outside-bound", "4s")...)
+	o := c.Outside
+	if c.Verdict != "held" || len(c.Left) != 0 || o == nil || o.Updates.Count < 20 || o.Failed > 0 || o.Held == 0 || o.Bound != 4000 {
+		t.Errorf("%+v, outside: %+v", c, o)
+	}
+	if o.Staleness["strong"].Stale+o.Staleness["default"].Stale == 0 {
+		t.Errorf("nothing was stale, with a cache that nobody told: %+v", o)
+	}
+	if strings.Contains(o.Store, "@") || !strings.HasPrefix(o.Store, "mongodb://") {
+		t.Errorf("the store is called %q", o.Store)
+	}
+
+	long := []*process{start(t, env, "serve", "--cache-name", "long"), start(t, env, "serve", "--cache-name", "long")}
+	c = checkJSON(t, 1, long, append(outside, "--duration", "6s", "--outside-bound", "500ms")...)
+	for _, p := range []history.Promise{history.StrongReads, history.Bounded} {
+		if got := c.broken(); !slices.Contains(got, p) || slices.Contains(got, history.Intact) {
+			t.Errorf("broken: %v; want %q, and not that records are mixed up", got, p)
+		}
+	}
+	if ids := long[0].records(); len(ids) != 0 {
+		t.Errorf("in the database: %v", ids)
+	}
+
+	// Too short to prove anything, and the wrong database.
+	for name, tt := range map[string]struct {
+		args []string
+		says string
+	}{
+		"too short":     {append(outside, "--duration", "1s", "--outside-bound", "1m"), "no read came later than 1m0s"},
+		"another table": {append(outside, "--duration", "1s", "--outside-table", "others"), "is not that of the nodes"},
+	} {
+		var out, errOut bytes.Buffer
+		if code := run(append([]string{"check", "--target", brief[0].url}, tt.args...), &out, &errOut); code != exitUnproven || !strings.Contains(errOut.String(), tt.says) {
+			t.Errorf("%s: exit code %d, want %d with %q: %s", name, code, exitUnproven, tt.says, &errOut)
+		}
+	}
+}
+
+// A password for --outside comes from a file or the environment, and is never printed.
+// Caught: an error of the driver that quoted the connection string.
+func TestCheckOutsideSecrets(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	password, uri := write("password", "s3cr/et@\n"), write("uri", "mongodb://me:s3cr%2Fet%40@127.0.0.1:1/db?replicaSet=r\n")
+	for _, tt := range []struct {
+		f    OutsideFlags
+		name string
+	}{
+		{OutsideFlags{Outside: "mongodb://me@127.0.0.1:1/db", OutsidePassFile: password, OutsideTable: "t"}, "mongodb://127.0.0.1:1/db (collection t)"},
+		{OutsideFlags{OutsideFile: uri, OutsideTable: "t"}, "mongodb://127.0.0.1:1/db (collection t)"},
+		{OutsideFlags{Outside: "mongodb://127.0.0.1:1", OutsideDatabase: "d", OutsideTable: "t"}, "mongodb://127.0.0.1:1 (d.t)"},
+	} {
+		o := tt.f.config()
+		store, err := tt.f.open(t.Context(), o, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Errorf("%+v: %v", tt.f, err)
+			continue
+		}
+		store.Close()
+		if o.Name != tt.name || o.Store == nil {
+			t.Errorf("%+v: %q, want %q", tt.f, o.Name, tt.name)
+		}
+	}
+	const target = "--target=http://127.0.0.1:1"
+	for _, tt := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"--outside=mysql://me:s3cr%2Fet@db1"}, "--outside: must begin with mongodb://"},
+		{[]string{"--outside=db1:27017"}, "--outside: must begin with mongodb://"},
+		{[]string{"--outside=mongodb://me:s3cr/et@@db1/?x=%"}, "--outside: mongostore: "},
+		{[]string{"--outside=mongodb://me:s3cr%2Fet@db1", "--outside-password-file=" + password}, "--outside has a password and --outside-password-file gives another one"},
+		{[]string{"--outside=mongodb://db1", "--outside-password-file=" + password}, "--outside must name the user"},
+		{[]string{"--outside=mongodb://db1", "--outside-file=" + uri}, "give --outside or --outside-file, not both"},
+		{[]string{"--outside-password-file=" + password}, "--outside-password-file needs --outside"},
+		{[]string{"--outside-file=" + filepath.Join(dir, "none")}, "--outside-file: open"},
+		{[]string{"--outside=mongodb://db1", "--outside-writers=0"}, "--outside-writers must not be 0"},
+		{[]string{"--outside=mongodb://db1", "--outside-writers=-1"}, "outside writers must be 1 to"},
+		{[]string{"--outside=mongodb://db1", "--outside-rate=-1"}, "--outside-rate must not be negative"},
+		{[]string{"--outside=mongodb://db1", "--outside-rate=NaN"}, "rate of outside writes"},
+		{[]string{"--outside=mongodb://db1", "--outside-bound=-1s"}, "bound for outside writes must not be negative"},
+		{[]string{"--outside=mongodb://db1", "--keys=1"}, "keys must be at least 2"},
+	} {
+		var out, errOut bytes.Buffer
+		code := run(append([]string{"check", target}, tt.args...), &out, &errOut)
+		if code != exitUsage || !strings.Contains(errOut.String(), tt.want) || strings.Contains(errOut.String()+out.String(), "s3cr") {
+			t.Errorf("%v: exit code %d, want %d with %q: %s", tt.args, code, exitUsage, tt.want, &errOut)
+		}
+	}
+	o := (&OutsideFlags{}).config()
+	if o.Rate >= 0 || o.Bound != 1 {
+		t.Errorf("zero in flags: %+v", o)
 	}
 }
 
@@ -315,6 +440,9 @@ func TestCheckProgress(t *testing.T) {
 	show(check.Progress{Elapsed: time.Second, Operations: 100})
 	show(check.Progress{Elapsed: 2 * time.Second, Operations: 400, Errors: 3, Violations: 2})
 	end()
+	if s := checkLine()(check.Progress{Elapsed: time.Second, Outside: 7, OutsideErrors: 1}); !strings.HasSuffix(s, "  7 outside (1 failed)") {
+		t.Errorf("with outside writers: %q", s)
+	}
 	if s := live.String(); strings.Count(s, "\n") != 1 || strings.Count(s, "\r\x1b[2K") != 2 || !strings.HasSuffix(s, "\n") ||
 		!strings.Contains(s, "100/s") || !strings.Contains(s, "400 operations  300/s  3 failed  2 VIOLATIONS") {
 		t.Errorf("on a terminal: %q", s)

@@ -8,6 +8,9 @@
 //
 // Failed requests are counted as errors and break no promise. If the outcome of a write is
 // unknown, both outcomes are accepted.
+//
+// With Config.Outside, other writers change the records in the database itself. Reads must
+// show what they wrote after a bound.
 package check
 
 import (
@@ -54,6 +57,8 @@ type Config struct {
 	// MaxStale is the maximum staleness of a default read; default 5s, negative: no
 	// limit. A staler read is a violation.
 	MaxStale time.Duration
+	// Outside adds writers that go past all nodes; nil: none.
+	Outside *Outside
 	// Promises are the promises to check; default all. Staleness is always measured.
 	Promises []history.Promise
 	// Timeout is the timeout for one request; default 10s.
@@ -63,6 +68,9 @@ type Config struct {
 	Seed uint64
 	// Pictures is the directory for pictures of violations; "" means none.
 	Pictures string
+	// Warn, if set, is called before the load with each reason to doubt that the
+	// guarantees can hold. The report has them too.
+	Warn func(text string)
 	// Progress, if set, is called every second by a goroutine of Run, and not after Run
 	// has returned.
 	Progress func(Progress)
@@ -74,6 +82,8 @@ type Progress struct {
 	Operations int64
 	Errors     int64
 	Violations int64
+	// Outside is the number of successful outside writes, OutsideErrors that of failed ones.
+	Outside, OutsideErrors int64
 }
 
 const (
@@ -90,7 +100,7 @@ const (
 	maxLife    = 100_000
 )
 
-// Validate reports all mistakes at once. The error does not contain passwords.
+// Validate reports all mistakes at once, but not that Outside has no Store. The error does not contain passwords.
 func (c *Config) Validate() error {
 	_, err := c.endpoints()
 	errs := []error{err}
@@ -121,6 +131,9 @@ func (c *Config) Validate() error {
 	}
 	if c.Operations < 0 {
 		fault("operations must not be negative, is %d", c.Operations)
+	}
+	if c.Outside != nil {
+		errs = append(errs, c.Outside.faults(c.Keys)...)
 	}
 	for _, p := range c.Promises {
 		if !slices.Contains(history.Promises(), p) {
@@ -158,6 +171,9 @@ func (c Config) withDefaults() Config {
 	c.Strong = max(cmp.Or(c.Strong, defaultStrong), 0)
 	c.MaxStale = cmp.Or(c.MaxStale, defaultMaxStale)
 	c.Timeout = cmp.Or(c.Timeout, defaultTimeout)
+	if c.Outside != nil {
+		c.Outside = c.Outside.withDefaults()
+	}
 	if len(c.Promises) == 0 {
 		c.Promises = history.Promises()
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 )
@@ -26,6 +27,8 @@ type fleet struct {
 	answer func(w http.ResponseWriter, q query) bool
 	// see, if set, chooses the state that a read returns, an index of q.life.states.
 	see func(q query) int
+	// ready are the nodes' answers to /readyz; nil: nobody may ask.
+	ready []string
 	// enter, if set, is called for each request without the lock.
 	enter func(q query)
 
@@ -47,7 +50,8 @@ type delayed struct {
 type truth struct {
 	id     string
 	states []*stored
-	by     []int // the node that wrote the state
+	by     []int // the node that wrote the state; -1 is nobody, or an outside writer
+	at     []time.Time
 }
 
 type stored struct {
@@ -80,7 +84,7 @@ func newFleet(t *testing.T, nodes int) *fleet {
 func (f *fleet) life(id string) *truth {
 	l := f.records[id]
 	if l == nil {
-		l = &truth{id: id, states: []*stored{nil}, by: []int{-1}}
+		l = &truth{id: id, states: []*stored{nil}, by: []int{-1}, at: []time.Time{{}}}
 		f.records[id] = l
 	}
 	return l
@@ -98,7 +102,7 @@ func (f *fleet) apply(q query) {
 func (l *truth) now() *stored { return l.states[len(l.states)-1] }
 
 func (l *truth) add(node int, s *stored) {
-	l.states, l.by = append(l.states, s), append(l.by, node)
+	l.states, l.by, l.at = append(l.states, s), append(l.by, node), append(l.at, time.Now())
 }
 
 // write applies a write and returns the status of its response.
@@ -136,6 +140,10 @@ func (f *fleet) node(i int) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		q := query{f: f, node: i, method: r.Method, strong: r.Header.Get("Cache-Control") == "no-cache"}
 		id, isRecord := strings.CutPrefix(r.URL.Path, "/todos/")
+		if f.ready != nil && r.URL.Path == "/readyz" {
+			fmt.Fprint(w, f.ready[i])
+			return
+		}
 		switch {
 		case r.Method == "POST" && r.URL.Path == "/todos", r.Method == "PUT" && isRecord:
 			if err := json.NewDecoder(r.Body).Decode(&q.body); err != nil || q.body.Name == "" || r.Header.Get("Content-Type") != "application/json" {

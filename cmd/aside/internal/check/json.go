@@ -40,6 +40,7 @@ type jsonReport struct {
 	Targets    []jsonTarget             `json:"targets"`
 	Errors     []jsonError              `json:"errors"`
 	Violations []jsonViolation          `json:"violations"`
+	Outside    *jsonOutside             `json:"outside,omitempty"` // absent without outside writers
 	Left       []string                 `json:"left"`
 }
 
@@ -59,6 +60,26 @@ type jsonStaleness struct {
 	P99   float64 `json:"p99_ms"`
 	P999  float64 `json:"p99_9_ms"`
 	Max   float64 `json:"max_ms"`
+}
+
+type jsonOutside struct {
+	Store   string                   `json:"store"`
+	Writers int                      `json:"writers"`
+	Rate    *float64                 `json:"max_writes_per_second"` // null: no limit
+	Bound   float64                  `json:"bound_ms"`
+	Updates jsonLatency              `json:"updates"`
+	Deletes jsonLatency              `json:"deletes"`
+	Failed  int64                    `json:"failed"`
+	Late    int64                    `json:"late"`
+	Held    int64                    `json:"reads_after_bound"` // that had to show an outside write
+	Stale   map[string]jsonStaleness `json:"staleness"`         // from the real acknowledgements
+	Errors  []jsonError              `json:"errors"`
+	NotFed  []jsonNotFed             `json:"not_fed"`
+}
+
+type jsonNotFed struct {
+	Target string `json:"target"`
+	Reason string `json:"reason"`
 }
 
 type jsonPromise struct {
@@ -99,7 +120,8 @@ type jsonViolation struct {
 
 type jsonOp struct {
 	Client  int      `json:"client"`
-	Target  int      `json:"target"` // its index
+	Target  int      `json:"target"`            // its index; -1 if outside
+	Outside bool     `json:"outside,omitempty"` // it went past all targets
 	Kind    string   `json:"kind"`
 	Version int64    `json:"version"`
 	Tag     uint64   `json:"tag"`
@@ -142,6 +164,9 @@ func (r *Report) WriteJSON(w io.Writer) error {
 	for _, e := range r.Errors {
 		j.Errors = append(j.Errors, jsonError{r.Targets[e.Target].URL, e.Request, e.Problem, e.Count, e.Unknown, e.Example})
 	}
+	if r.Outside != nil {
+		j.Outside = r.jsonOutside()
+	}
 	for _, v := range h.Violations {
 		j.Violations = append(j.Violations, jsonViolationOf(v))
 	}
@@ -149,6 +174,26 @@ func (r *Report) WriteJSON(w io.Writer) error {
 	enc.SetIndent("", "  ")
 	enc.SetEscapeHTML(false)
 	return enc.Encode(j)
+}
+
+func (r *Report) jsonOutside() *jsonOutside {
+	o, c, h := r.Outside, r.Config.Outside, &r.History
+	j := &jsonOutside{
+		Store: c.Name, Writers: c.Writers, Bound: toMillis(c.Bound),
+		Updates: jsonLatencyOf(o.Updates), Deletes: jsonLatencyOf(o.Deletes), Failed: o.Failed, Late: o.Late, Held: h.Held,
+		Stale:  map[string]jsonStaleness{"strong": jsonStalenessOf(&h.OutsideStrong), "default": jsonStalenessOf(&h.OutsideDefault)},
+		Errors: []jsonError{}, NotFed: []jsonNotFed{},
+	}
+	if c.Rate > 0 {
+		j.Rate = &c.Rate
+	}
+	for _, e := range o.Errors {
+		j.Errors = append(j.Errors, jsonError{"outside", e.Request, e.Problem, e.Count, e.Unknown, e.Example})
+	}
+	for _, n := range o.NotFed {
+		j.NotFed = append(j.NotFed, jsonNotFed{r.Config.Targets[n.Target], n.Reason})
+	}
+	return j
 }
 
 func jsonStalenessOf(s *history.Staleness) jsonStaleness {
@@ -165,7 +210,7 @@ func jsonLatencyOf(l Latency) jsonLatency {
 func jsonViolationOf(v history.Violation) jsonViolation {
 	j := jsonViolation{Promise: v.Promise, Record: v.Key, Text: v.Text, Picture: v.Picture, History: []jsonOp{}}
 	for _, op := range v.Ops {
-		o := jsonOp{Client: op.Client, Target: op.Node, Kind: op.Kind.String(), Version: op.Version, Tag: op.Tag, Call: op.Call.Seconds()}
+		o := jsonOp{Client: op.Client, Target: op.Node, Outside: op.Outside, Kind: op.Kind.String(), Version: op.Version, Tag: op.Tag, Call: op.Call.Seconds()}
 		if !op.Unknown {
 			end := op.Return.Seconds()
 			o.Return = &end

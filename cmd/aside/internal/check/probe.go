@@ -92,6 +92,7 @@ func (p *prober) round(ctx context.Context) error {
 				"it does not share a database with %s: a record that was created there could be created here again", p.Targets[creator])}
 		case x.sure == told:
 			creator = t
+			p.probed.id, p.probed.target = id, t
 			same = append(same, t)
 		case exists && creator >= 0:
 			same = append(same, t)

@@ -21,7 +21,16 @@ type recorder struct {
 	failed     int64
 	late       int64
 	unfinished int64
+	outside    outsideCounts
 	result     history.Result
+}
+
+// outsideCounts is about the outside writes.
+type outsideCounts struct {
+	latency [acts]histogram
+	errors  map[errorKey]*errorCount // target is 0
+	failed  int64
+	late    int64
 }
 
 type errorKey struct {
@@ -40,6 +49,7 @@ func newRecorder(start time.Time, targets int) *recorder {
 		timeline: Timeline{Start: start},
 		latency:  make([][acts]histogram, targets),
 		errors:   map[errorKey]*errorCount{},
+		outside:  outsideCounts{errors: map[errorKey]*errorCount{}},
 	}
 }
 
@@ -72,16 +82,44 @@ func (r *recorder) erred(target int, a act, call, took time.Duration, o outcome)
 	b.Errors++
 	b.MaxFailed = max(b.MaxFailed, took)
 	r.failed++
-	k := errorKey{target, a, o.problem}
-	e := r.errors[k]
+	count(r.errors, errorKey{target, a, o.problem}, o)
+}
+
+func count(errors map[errorKey]*errorCount, k errorKey, o outcome) {
+	e := errors[k]
 	if e == nil {
 		e = &errorCount{example: o.detail}
-		r.errors[k] = e
+		errors[k] = e
 	}
 	e.count++
 	if o.sure == unknown {
 		e.unknown++
 	}
+}
+
+// wroteOutside counts an outside write. expected: it was refused as expected.
+func (r *recorder) wroteOutside(a act, x exchange, expected bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	o := &r.outside
+	switch {
+	case expected:
+		o.late++
+	case x.problem != "":
+		o.failed++
+		count(o.errors, errorKey{0, a, x.problem}, x.outcome)
+	case x.sure == told:
+		o.latency[a].record(x.end.Sub(x.call))
+	}
+}
+
+// missedOutside adds a read that missed an outside write to the timeline.
+func (r *recorder) missedOutside(read history.Op, by time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	b := r.timeline.bucketLocked(read.Call)
+	b.StaleOutside++
+	b.WorstOutside = max(b.WorstOutside, by)
 }
 
 // cutOff counts an operation that was aborted at the end of the context.
@@ -129,6 +167,10 @@ func (r *recorder) progress(elapsed time.Duration) Progress {
 			p.Operations += r.latency[t][a].count()
 		}
 	}
+	for a := range acts {
+		p.Outside += r.outside.latency[a].count()
+	}
+	p.OutsideErrors = r.outside.failed
 	return p
 }
 
@@ -158,16 +200,31 @@ func (r *recorder) report(c *Config) *Report {
 	}
 	for k, e := range r.errors {
 		report.Targets[k.target].Failed += e.count
-		report.Errors = append(report.Errors, Error{
+	}
+	report.Errors = errorsOf(r.errors)
+	if c.Outside != nil {
+		o := &r.outside
+		report.Outside = &OutsideReport{
+			Failed: o.failed, Late: o.late, Errors: errorsOf(o.errors),
+			Updates: o.latency[put].latency(), Deletes: o.latency[remove].latency(),
+		}
+	}
+	return report
+}
+
+// errorsOf returns the errors, the most frequent first.
+func errorsOf(counts map[errorKey]*errorCount) (list []Error) {
+	for k, e := range counts {
+		list = append(list, Error{
 			Target: k.target, Request: k.act.String(), Problem: k.problem,
 			Count: e.count, Unknown: e.unknown, Example: e.example,
 		})
 	}
-	slices.SortFunc(report.Errors, func(a, b Error) int {
+	slices.SortFunc(list, func(a, b Error) int {
 		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Target, b.Target),
 			cmp.Compare(a.Request, b.Request), cmp.Compare(a.Problem, b.Problem))
 	})
-	return report
+	return list
 }
 
 // histogram records latencies in microseconds, from 1 us to an hour, with two digits. There

@@ -31,6 +31,9 @@ type Report struct {
 	Errors   []Error            // the most frequent first
 	Latency  map[string]Latency // of the operations that succeeded, by kind
 	Timeline Timeline
+	// Outside is about the outside writers; nil if there were none. How late reads saw what
+	// they wrote is in History.
+	Outside *OutsideReport
 
 	// History is the result of the checkers: staleness and violations.
 	History history.Result
@@ -41,6 +44,17 @@ type Report struct {
 	Apart, Unshared error
 	// Left are the ids of records that may still be in the database.
 	Left []string
+}
+
+// OutsideReport is about the outside writes.
+type OutsideReport struct {
+	Updates, Deletes Latency // of those that succeeded
+	// Failed is the number of those that failed. Late is the number of updates that were
+	// refused as expected, because the record had been deleted.
+	Failed, Late int64
+	Errors       []Error // the most frequent first; Target means nothing
+	// NotFed are the targets that said before the load that they learn of no outside write.
+	NotFed []NotFed
 }
 
 // Target is the result of one target.
@@ -105,6 +119,14 @@ func (r *Report) Unproven() error {
 	for _, t := range r.Targets {
 		if t.Latency.Count == 0 {
 			errs = append(errs, fmt.Errorf("nothing was checked on %s: no operation succeeded there", t.URL))
+		}
+	}
+	if o := r.Outside; o != nil {
+		switch {
+		case o.Updates.Count+o.Deletes.Count == 0:
+			errs = append(errs, errors.New("nothing was checked about outside writes: none of them succeeded"))
+		case r.History.Held == 0:
+			errs = append(errs, fmt.Errorf("nothing was checked about outside writes: no read came later than %v after one of them", r.Config.Outside.Bound))
 		}
 	}
 	if n := r.History.Undecided; n > 0 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base32"
+	"errors"
 	mathrand "math/rand/v2"
 	"strconv"
 	"strings"
@@ -25,12 +26,18 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
+	if c.Outside != nil && c.Outside.Store == nil {
+		return nil, errors.New("outside writers need a store")
+	}
 	endpoints, err := c.endpoints()
 	if err != nil {
 		return nil, err
 	}
 	r := &run{Config: c.withDefaults(), endpoints: endpoints, prefix: newPrefix()}
 	unshared, err := r.probe(ctx)
+	if err == nil && r.Outside != nil {
+		err = r.probeOutside(ctx)
+	}
 	if err != nil {
 		r.removeAll(ctx, everywhere)
 		if ctx.Err() != nil {
@@ -39,7 +46,20 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 		return nil, err
 	}
 
+	var notFed []NotFed
+	if r.Outside != nil {
+		notFed = r.askFeeds(ctx)
+		for _, n := range notFed {
+			if r.Warn != nil {
+				r.Warn(n.text(r.Targets))
+			}
+		}
+	}
+
 	report := r.load(ctx)
+	if r.Outside != nil {
+		report.Outside.NotFed = notFed
+	}
 	if unshared != nil && ctx.Err() == nil {
 		// Targets that did not answer at the beginning may answer now.
 		unshared, report.Apart = r.probe(ctx)
@@ -57,12 +77,19 @@ type run struct {
 	start     time.Time
 	stop      func() // no operation begins after it
 	slots     []*slot
+	rare      int // how many of the slots are patient, the first ones,
+	patience  int // and how many times less often they are used than the others
 	recorder  *recorder
 	whole     chan *history.Key // for the checker
 
 	begun atomic.Int64 // operations left, if their number is limited
 	tags  atomic.Uint64
-	ids   atomic.Uint64
+	// probed is the record that the probe created last.
+	probed struct {
+		id     string
+		target int
+	}
+	ids atomic.Uint64
 
 	mu   sync.Mutex
 	left []string // ids of records that may be in the database
@@ -84,10 +111,17 @@ const waiting = 64
 
 func (r *run) load(ctx context.Context) *Report {
 	r.slots = make([]*slot, r.Keys)
+	r.rare, r.patience = 1, patience
+	if r.Outside != nil {
+		r.rare, r.patience = max(r.Keys/4, 1), outsidePatience
+	}
 	for i := range r.slots {
 		r.slots[i] = &slot{
-			patient: i == patient && r.Keys > 1, newID: r.newID, targets: len(r.endpoints),
+			patient: i < r.rare && r.Keys > 1, newID: r.newID, targets: len(r.endpoints),
 			ops: r.Life, strong: r.Strong, maxStale: r.MaxStale, next: i + 1, step: r.Keys,
+		}
+		if r.Outside != nil {
+			r.slots[i].outside, r.slots[i].bound, r.slots[i].lives = true, r.Outside.Bound, i
 		}
 	}
 	r.whole = make(chan *history.Key, waiting)
@@ -121,6 +155,14 @@ func (r *run) load(ctx context.Context) *Report {
 			c.loop(ctx, begin)
 		})
 	}
+	if r.Outside != nil {
+		pace := newPace(r.Outside.Rate)
+		for i := range r.Outside.Writers {
+			id := r.Clients + i
+			w := &outsider{run: r, pace: pace, id: id, rng: mathrand.New(mathrand.NewPCG(r.Seed, uint64(id)))}
+			clients.Go(func() { w.loop(ctx, begin) })
+		}
+	}
 	if r.Progress != nil {
 		others.Go(func() { r.show(over) })
 	}
@@ -139,16 +181,16 @@ func (r *run) load(ctx context.Context) *Report {
 	return report
 }
 
-// patient returns the index of the patient slot, if there are other slots.
-const patient = 0
-
 // slot picks a slot for an operation.
 func (r *run) slot(rng *mathrand.Rand) *slot {
-	others := len(r.slots) - 1
-	if others == 0 || rng.IntN(patience*others+1) == 0 {
-		return r.slots[patient]
+	others := len(r.slots) - r.rare
+	if others == 0 {
+		return r.slots[0]
 	}
-	return r.slots[1+rng.IntN(others)]
+	if i := rng.IntN(r.patience*others + r.rare); i < r.rare {
+		return r.slots[i]
+	}
+	return r.slots[r.rare+rng.IntN(others)]
 }
 
 // finish passes complete histories to the checker. It waits if the checker is too slow, so
@@ -180,6 +222,9 @@ func (r *run) check() {
 		o := history.Options{
 			Promises: r.Promises, MaxStale: r.MaxStale,
 			OnStale: r.recorder.stale, OnViolation: r.recorder.violated,
+		}
+		if r.Outside != nil {
+			o.MaxOutside, o.OnOutside = r.Outside.Bound, r.recorder.missedOutside
 		}
 		if drawn < maxDrawn {
 			o.Pictures = r.Pictures

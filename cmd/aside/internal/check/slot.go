@@ -1,6 +1,7 @@
 package check
 
 import (
+	"math"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -18,12 +19,18 @@ type slot struct {
 	ops      int           // of a life, approximately
 	strong   float64       // share of the reads
 	maxStale time.Duration // for default reads
+	// outside: there are outside writers, and bound is when reads must show what they
+	// wrote. The records of a patient slot are then changed only by them.
+	outside bool
+	bound   time.Duration
 
 	mu   sync.Mutex
 	now  *life
 	last *life // deleted but still read; or nil
 	next int   // number of the next life among all of the run
 	step int   // from it to the one after it
+	// lives counts the lives of the slot. It begins with another number in each slot.
+	lives int
 }
 
 // life is the life of one record, from before its creation until after its deletion. The
@@ -39,6 +46,7 @@ type life struct {
 	maxAge   time.Duration // or at that age
 	early    int           // remaining reads before its creation
 	late     int           // remaining reads after its deletion
+	lateFrom time.Duration // reads before it do not count as such
 
 	begun int // operations
 	busy  int // operations that are running
@@ -52,7 +60,20 @@ type life struct {
 	doubtful bool
 	// remains: the record may be in the database.
 	remains bool
+
+	// outside is about outside writes.
+	outside struct {
+		// ends: an outside writer deletes the record at its end.
+		ends bool
+		// The records of a patient slot get some writes, rest, and get some again. next
+		// is the end of the rest; never while there are writes. left are those to come,
+		// running those that have begun.
+		next          time.Duration
+		left, running int
+	}
 }
+
+const never = time.Duration(math.MaxInt64)
 
 type state uint8
 
@@ -69,6 +90,13 @@ const (
 	maxAge = 10 * time.Second
 	// patience is how many times less often a patient slot is used than others.
 	patience = 16
+	// outsidePatience is patience with outside writers: these slots then have more to show.
+	outsidePatience = 4
+	// maxTogether is the maximum number of outside writes without a rest in between, and
+	// minRest the least time by which a rest is longer than the bound. After the bound,
+	// reads of the record show whether a node missed the last of these writes.
+	maxTogether = 4
+	minRest     = 200 * time.Millisecond
 )
 
 func (s *slot) newLife(now time.Duration, rng *rand.Rand) *life {
@@ -87,7 +115,32 @@ func (s *slot) newLife(now time.Duration, rng *rand.Rand) *life {
 			l.strong = 0
 		}
 	}
+	if s.outside {
+		s.withOutside(l, rng)
+	}
 	return l
+}
+
+// withOutside prepares a life for outside writers.
+func (s *slot) withOutside(l *life, rng *rand.Rand) {
+	l.outside.ends = rng.IntN(4) == 0
+	if !s.patient {
+		return
+	}
+	l.outside.ends = rng.IntN(2) == 0
+	// Its age ends it, after some rests. It begins with one, in which nodes cache it.
+	l.maxBegun, l.maxAge = maxLife, 2*s.rest(rng)
+	l.outside.next = l.born + minRest
+	// A strong read updates the memory of its node, but strong reads are to be checked too.
+	if s.lives++; s.lives%2 == 0 {
+		l.strong = s.strong
+	}
+}
+
+// rest returns how long to leave a record alone after outside writes.
+func (s *slot) rest(rng *rand.Rand) time.Duration {
+	more := max(s.bound/4, minRest)
+	return s.bound + more + time.Duration(rng.Int64N(int64(more)))
 }
 
 // strongShare returns the share of strong reads on the n-th record. On average it is share.
@@ -106,6 +159,17 @@ func (l *life) due(now time.Duration) bool {
 	return l.begun >= l.maxBegun || now-l.born >= l.maxAge
 }
 
+// ends reports whether a client is to delete the record now.
+func (s *slot) ends(l *life, now time.Duration) bool {
+	switch {
+	case l.turning || !l.due(now):
+		return false
+	case !s.outside, l.begun >= 2*l.maxBegun, now-l.born >= 2*l.maxAge:
+		return true // outside writers may have been held up
+	}
+	return !l.outside.ends && now >= l.outside.next
+}
+
 // begin chooses the record and the kind of an operation. It writes if write is set and the
 // state of the record allows it. Otherwise it reads. Each begin must be followed by an end.
 // begin returns the lives that it has finished.
@@ -119,16 +183,19 @@ func (s *slot) begin(write bool, now time.Duration, rng *rand.Rand) (l *life, a 
 	switch {
 	case s.last != nil && !write && rng.IntN(4) == 0:
 		l = s.last
-		if l.late--; l.late == 0 {
+		if now >= l.lateFrom {
+			l.late--
+		}
+		if l.late == 0 {
 			l.closed, s.last = true, nil
 		}
 	case l.state == absent && l.early <= 0 && !l.turning:
 		a, l.turning = create, true
 	case l.state == absent:
 		l.early--
-	case !l.turning && l.due(now):
+	case s.ends(l, now):
 		a, l.turning = remove, true
-	case write:
+	case write && !(s.outside && s.patient):
 		a = put
 	}
 	if !a.write() && rng.Float64() < l.strong {
@@ -145,6 +212,10 @@ func (s *slot) begin(write bool, now time.Duration, rng *rand.Rand) (l *life, a 
 func (s *slot) end(l *life, a act, o outcome, now time.Duration, rng *rand.Rand) (finished []*life, expected bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.endLocked(l, a, o, now, rng)
+}
+
+func (s *slot) endLocked(l *life, a act, o outcome, now time.Duration, rng *rand.Rand) (finished []*life, expected bool) {
 	switch {
 	case a == create:
 		l.turning = false
@@ -169,6 +240,47 @@ func (s *slot) end(l *life, a act, o outcome, now time.Duration, rng *rand.Rand)
 		finished = append(finished, l)
 	}
 	return finished, expected
+}
+
+// beginOutside chooses an outside write. ok is false if there is none to make now.
+// Otherwise an endOutside must follow.
+func (s *slot) beginOutside(now time.Duration, rng *rand.Rand) (l *life, a act, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l, a = s.now, put
+	if l == nil || l.state != live || l.doubtful && l.due(now) {
+		return nil, 0, false
+	}
+	o := &l.outside
+	if s.patient && o.left == 0 {
+		if now < o.next || l.turning {
+			return nil, 0, false
+		}
+		o.next, o.left = never, 1+rng.IntN(maxTogether)
+	}
+	o.left = max(o.left-1, 0)
+	if o.ends && l.due(now) && !l.turning && !l.doubtful {
+		a, l.turning, o.left = remove, true, 0
+	}
+	o.running++
+	l.begun++
+	l.busy++
+	return l, a, true
+}
+
+// endOutside is end for an outside write.
+func (s *slot) endOutside(l *life, a act, o outcome, now time.Duration, rng *rand.Rand) (finished []*life, expected bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l.outside.running--
+	if l.outside.left == 0 && l.outside.running == 0 {
+		l.outside.next = now + s.rest(rng)
+	}
+	if a == remove {
+		// Until then, a read may still find the record.
+		l.lateFrom = now + s.bound
+	}
+	return s.endLocked(l, a, o, now, rng)
 }
 
 // replaceLocked replaces the current life with a new one. If the old record was deleted, it

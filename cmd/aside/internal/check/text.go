@@ -45,6 +45,28 @@ func (r *Report) head(b *strings.Builder) {
 	if r.Unfinished > 0 {
 		fmt.Fprintf(b, "%s aborted at the end and not counted\n", plural(int(r.Unfinished), "operation"))
 	}
+	r.outside(b)
+}
+
+func (r *Report) outside(b *strings.Builder) {
+	o, c := r.Outside, r.Config.Outside
+	if o == nil {
+		return
+	}
+	rate := "as fast as possible"
+	if c.Rate > 0 {
+		rate = fmt.Sprintf("up to %g/s", c.Rate)
+	}
+	fmt.Fprintf(b, "%s in %s, %s: %d updates, %d deletes, %d failed\n",
+		plural(c.Writers, "outside writer"), c.Name, rate, o.Updates.Count, o.Deletes.Count, o.Failed)
+	if o.Late > 0 {
+		fmt.Fprintf(b, "%s refused as expected, because the record had been deleted\n", plural(int(o.Late), "outside write"))
+	}
+	fmt.Fprintf(b, "reads must show an outside write %v after its acknowledgement; %s came later than that and had to show one\n",
+		c.Bound, plural(int(r.History.Held), "read"))
+	for _, n := range o.NotFed {
+		fmt.Fprintf(b, "warning: %s\n", n.text(r.Config.Targets))
+	}
 }
 
 func (r *Report) latencies(b *strings.Builder) {
@@ -61,6 +83,14 @@ func (r *Report) latencies(b *strings.Builder) {
 			row(a.String(), l, failed[a.String()])
 		}
 	}
+	if o := r.Outside; o != nil {
+		failed := map[string]int64{}
+		for _, e := range o.Errors {
+			failed[e.Request] += e.Count
+		}
+		row("outside "+put.String(), o.Updates, failed[put.String()])
+		row("outside "+remove.String(), o.Deletes, failed[remove.String()])
+	}
 	for i, t := range r.Targets {
 		row(fmt.Sprintf("node %d: %s", i, t.URL), t.Latency, t.Failed)
 	}
@@ -74,7 +104,15 @@ func (r *Report) staleness(b *strings.Builder) {
 	}
 	row("strong", &r.History.Strong)
 	row("default", &r.History.Default)
+	if r.Outside != nil {
+		row("outside strong", &r.History.OutsideStrong)
+		row("outside default", &r.History.OutsideDefault)
+	}
 	b.WriteString("The staleness of a read is the time from the acknowledgement of a newer write to the start of the read.\n")
+	if r.Outside != nil {
+		fmt.Fprintf(b, "In the first two rows an outside write counts as acknowledged %v later. The others are about outside writes alone,\n"+
+			"and measure from their real acknowledgement.\n", r.Config.Outside.Bound)
+	}
 }
 
 func (r *Report) promises(b *strings.Builder) {
@@ -95,16 +133,26 @@ func (r *Report) promises(b *strings.Builder) {
 }
 
 func (r *Report) errors(b *strings.Builder) {
-	if len(r.Errors) == 0 {
+	var outside []Error
+	if r.Outside != nil {
+		outside = r.Outside.Errors
+	}
+	if len(r.Errors)+len(outside) == 0 {
 		return
 	}
 	b.WriteString("\nerrors (they do not count as violations):\n")
-	for _, e := range r.Errors {
+	line := func(where string, e Error) {
 		open := ""
 		if e.Unknown > 0 {
 			open = fmt.Sprintf(" (%d may have been applied)", e.Unknown)
 		}
-		fmt.Fprintf(b, "%8d  node %d: %s: %s%s, first: %s\n", e.Count, e.Target, e.Request, e.Problem, open, cmp.Or(e.Example, "no details"))
+		fmt.Fprintf(b, "%8d  %s: %s: %s%s, first: %s\n", e.Count, where, e.Request, e.Problem, open, cmp.Or(e.Example, "no details"))
+	}
+	for _, e := range r.Errors {
+		line(fmt.Sprintf("node %d", e.Target), e)
+	}
+	for _, e := range outside {
+		line("outside", e)
 	}
 }
 

@@ -26,7 +26,9 @@ type Bucket struct {
 	StaleStrong  int64         // the same for strong reads; each is also a violation
 	WorstDefault time.Duration // the largest staleness among them
 	WorstStrong  time.Duration
-	Violations   int64 // at the operation that shows it
+	StaleOutside int64         // reads of both levels that missed an acknowledged outside write,
+	WorstOutside time.Duration // however late, and the largest time since its acknowledgement
+	Violations   int64         // at the operation that shows it
 }
 
 // At returns the time of the run's clock at t.
@@ -86,6 +88,8 @@ func (b *Bucket) add(o Bucket) {
 	b.StaleStrong += o.StaleStrong
 	b.WorstDefault = max(b.WorstDefault, o.WorstDefault)
 	b.WorstStrong = max(b.WorstStrong, o.WorstStrong)
+	b.StaleOutside += o.StaleOutside
+	b.WorstOutside = max(b.WorstOutside, o.WorstOutside)
 	b.Violations += o.Violations
 }
 
