@@ -14,7 +14,8 @@ type Options struct {
 	MaxStale time.Duration
 	// MaxOutside is how long reads of all levels may miss an outside write: for every
 	// promise it counts as acknowledged only so long after its return. A default read
-	// later than that must show it, whatever MaxStale is above zero. Negative: for ever.
+	// later than that must show it, whatever MaxStale is above zero. Until then one read
+	// may show it and a later one not. Negative: for ever.
 	MaxOutside time.Duration
 	// Pictures is the directory in which the violations that the result keeps are
 	// drawn, as HTML; "": none. There are at most three for each promise and

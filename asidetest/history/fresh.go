@@ -110,7 +110,7 @@ func (l *life) ownWrites() {
 // monotonic holds every read against what its node had answered before.
 func (l *life) monotonic() {
 	byNode := map[int][]ranked{}
-	for _, read := range l.reads {
+	for _, read := range l.shown {
 		byNode[read.Node] = append(byNode[read.Node], ranked{read, read.Version})
 	}
 	answered := map[int]frontier{}

@@ -40,6 +40,9 @@ type life struct {
 	// unseen are the writes of unknown outcome that no read saw.
 	unseen []Op
 	reads  []Op
+	// shown are the reads, but those that showed an outside write return no sooner than
+	// that counts: until then another read may still miss it.
+	shown []Op
 	// seen are the first reads, by call, that returned each tag.
 	seen map[uint64]Op
 	// deleting is when the first delete was called; never if none was.
@@ -88,7 +91,38 @@ func newLife(k *Key, o Options) *life {
 			l.unseen = append(l.unseen, op)
 		}
 	}
+	outside := map[uint64]Op{} // by tag
+	var deletes []Op
+	for _, w := range l.writes {
+		switch {
+		case w.Outside && w.rank == deleted:
+			deletes = append(deletes, w.Op)
+		case w.Outside:
+			outside[w.Tag] = w.Op
+		}
+	}
+	for _, read := range l.reads {
+		saw := deletes
+		if read.Version > 0 {
+			saw = []Op{outside[read.Tag]}
+		}
+		l.shown = append(l.shown, l.show(read, saw))
+	}
 	return l
+}
+
+// show returns the read as it is in shown; saw are the outside writes that it showed.
+func (l *life) show(read Op, saw []Op) Op {
+	recorded := read.Return
+	for _, w := range saw {
+		if w.Call <= recorded {
+			read.Return = max(read.Return, w.Return)
+		}
+	}
+	if read.Return != recorded {
+		l.returned[read] = recorded
+	}
+	return read
 }
 
 // recorded is an operation of writes, or a read, as it was recorded.

@@ -135,6 +135,8 @@ type CacheFlags struct {
 
 	Feed string `help:"Follow the store's own log of changes, so that changes made past the service, such as with psql, are seen within milliseconds and not after --ttl. auto: if the store has one and it can be followed; /readyz and the log say whether it is. on: also refuse a store that has none, and be degraded at /readyz while it is not followed. off: do not." enum:"auto,on,off" default:"auto" env:"ASIDE_FEED" group:"Cache"`
 
+	FeedGoBack time.Duration `help:"By how much a server goes back in the feed when Redis may have lost its latest commands, such as in a failover. It must be longer than a failover takes. At most 50s." default:"45s" env:"ASIDE_FEED_GO_BACK" group:"Cache"`
+
 	OnRedisDown string `help:"What happens to writes while Redis is unreachable. open: the server accepts them; other servers that still reach Redis may answer with the older record until this server reaches Redis again. closed: the server refuses them with 503." enum:"open,closed" default:"open" env:"ASIDE_ON_REDIS_DOWN" group:"Cache"`
 }
 
@@ -187,6 +189,9 @@ func (f *CacheFlags) check() error {
 	if f.FenceTTL != 0 && f.FenceTTL <= f.WriteTimeout {
 		fault("--fence-ttl must be longer than --write-timeout, %v, is %v: otherwise a fence can end before its write", f.WriteTimeout, f.FenceTTL)
 	}
+	if f.FeedGoBack < time.Second || f.FeedGoBack > maxFeedGoBack {
+		fault("--feed-go-back must be 1s to %v, is %v", maxFeedGoBack, f.FeedGoBack)
+	}
 	if f.DegradedL1TTL != 0 && f.DegradedL1TTL < time.Millisecond {
 		fault("--degraded-l1-ttl must be 0 or at least 1ms, is %v", f.DegradedL1TTL)
 	}
@@ -212,6 +217,8 @@ func (f *CacheFlags) check() error {
 const (
 	feedOn  = "on"
 	feedOff = "off"
+
+	maxFeedGoBack = 50 * time.Second
 )
 
 // feed returns the feed of the store for the cache, nil if there is none to follow.
@@ -303,6 +310,7 @@ func (f *CacheFlags) options(name string, log *slog.Logger) aside.Options[string
 		FenceTTL:      f.FenceTTL,
 		L2Timeout:     f.RedisTimeout,
 		DegradedL1TTL: offOr(f.DegradedL1TTL),
+		FeedGoBack:    f.FeedGoBack,
 		Logger:        log,
 	}
 	if f.NoL1 {

@@ -25,9 +25,10 @@ const (
 	nodes    group = "nodes"
 	store    group = "store"
 	topology group = "topology" // Sentinel, Cluster
+	feed     group = "feed"     // changes past all nodes
 )
 
-var groups = []group{nothing, redis, network, nodes, store, topology}
+var groups = []group{nothing, redis, network, nodes, store, topology, feed}
 
 // row is the result of one fault.
 type row struct {
@@ -49,6 +50,8 @@ type row struct {
 
 	Strong  levelRow `json:"strong"`
 	Default levelRow `json:"default"`
+	// Outside is what reads missed of changes that went past all nodes.
+	Outside *outsideRow `json:"outside,omitempty"`
 
 	// Times since the end of the fault; nil: not before the end of the load. Recovered:
 	// until no operation failed, or took longer than 100 ms plus twice the slowest one
@@ -61,6 +64,13 @@ type row struct {
 	// Broken counts violations by promise, including promises that are not Asserted.
 	Broken   map[history.Promise]int64 `json:"broken,omitempty"`
 	Asserted []history.Promise         `json:"asserted"`
+}
+
+type outsideRow struct {
+	Writes  int64    `json:"writes"`
+	Bound   ms       `json:"bound_ms"`
+	Strong  levelRow `json:"strong"`
+	Default levelRow `json:"default"`
 }
 
 // levelRow is the staleness of the reads of one level. The percentiles are of stale reads
@@ -104,6 +114,9 @@ func rowOf(f fault, report *check.Report, begun, over time.Time) row {
 		Errors: report.Failed, Unknown: h.Unknown,
 		Strong: levelOf(&h.Strong), Default: levelOf(&h.Default),
 		Broken: h.Broken, Asserted: f.promises,
+	}
+	if o := report.Config.Outside; o != nil {
+		r.Outside = &outsideRow{h.Outside, msOf(o.Bound), levelOf(&h.OutsideStrong), levelOf(&h.OutsideDefault)}
 	}
 	for _, e := range report.Errors {
 		if r.ErrorKinds == nil {
@@ -212,6 +225,10 @@ func markdown(rows []row) string {
 		}
 		for _, p := range sortedKeys(r.Broken) {
 			notes = append(notes, fmt.Sprintf("%d × not %s", r.Broken[p], p))
+		}
+		if o := r.Outside; o != nil {
+			notes = append(notes, fmt.Sprintf("%d changes past all nodes, bound %v ms: strong reads missed one for at most %v ms (p99.9 of those %v), default reads for at most %v ms (p50 %v, p99.9 %v)",
+				o.Writes, o.Bound, o.Strong.Worst, o.Strong.P999, o.Default.Worst, o.Default.P50, o.Default.P999))
 		}
 		if r.Unknown > 0 {
 			notes = append(notes, fmt.Sprintf("%d writes of unknown outcome", r.Unknown))

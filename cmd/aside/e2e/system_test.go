@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/asidecache/aside/cmd/aside/internal/check"
 	"github.com/asidecache/aside/tests/testserver"
 )
 
@@ -30,6 +31,10 @@ type system struct {
 	Redis *testserver.RedisServer // nil if Redis is more than one server
 	Mongo *testserver.MongoServer
 	Nodes []*node
+
+	// Instead of Mongo, and who changes records there.
+	Postgres *testserver.PostgresServer
+	Outside  *check.Outside
 }
 
 const nodeCount = 3
