@@ -234,19 +234,27 @@ func TestTransaction(t *testing.T) {
 	}
 }
 
-// TestBurst: more changes than are worth telling are told as one.
+// TestBurst: a transaction of more changes than are worth telling is told as one.
 func TestBurst(t *testing.T) {
 	srv := anyServer(t)
 	coll := srv.collection(t, false)
 	s := mustOpen(t, mustNew(t, coll, mongofeed.Options{MaxChanges: 500}), nil)
-	for i := range 4 {
-		docs := make([]any, 1000)
-		for j := range docs {
-			docs[j] = bson.M{"_id": i*1000 + j}
+	sess := must[*mongo.Session](t)(srv.client.StartSession())
+	defer sess.EndSession(t.Context())
+	_, err := sess.WithTransaction(t.Context(), func(ctx context.Context) (any, error) {
+		docs := make([]any, 1500)
+		for i := range docs {
+			docs[i] = bson.M{"_id": i}
 		}
-		insert(t, coll, docs...)
+		_, err := coll.InsertMany(ctx, docs)
+		return nil, err
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
-	wantAll(t, s)
+	if b := next(t, s); !b.All || len(b.Changes) > 0 {
+		t.Fatalf("%d changes, all: %v; want All", len(b.Changes), b.All)
+	}
 	// Then changes are told one by one again, as soon as the stream has come so far.
 	for i := 0; ; i++ {
 		insert(t, coll, bson.M{"_id": fmt.Sprint("after ", i)})
