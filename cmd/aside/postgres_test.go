@@ -45,7 +45,7 @@ func TestTwoNodesOnPostgres(t *testing.T) {
 // What a client sees while PostgreSQL fails in one way or another.
 func TestPostgresFails(t *testing.T) {
 	db := testserver.OwnPostgres(t)
-	p := start(t, []string{"ASIDE_POSTGRES=" + db.URL()}, "serve", "--write-timeout", "1s", "--load-timeout", "1s")
+	p := start(t, []string{"ASIDE_POSTGRES=" + db.URL()}, "serve", "--write-timeout", "2s", "--load-timeout", "2s")
 	p.want(p.do("POST", "/todos", `{"id":"1","name":"n"}`), 201)
 	testserver.Eventually(t, 10*time.Second, "it is cached", func() bool {
 		return strings.Contains(p.do("GET", "/todos/1", "").cacheStatus(), "hit")

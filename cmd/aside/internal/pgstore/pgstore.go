@@ -49,6 +49,8 @@ type Options struct {
 
 	// Logger gets messages about the table; nil means slog.Default().
 	Logger *slog.Logger
+
+	noPing bool // for tests: take every idle connection for alive
 }
 
 const (

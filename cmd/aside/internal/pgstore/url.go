@@ -1,6 +1,7 @@
 package pgstore
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -37,6 +38,9 @@ func configOf(rawURL string, opts Options, log *slog.Logger) (*pgxpool.Config, e
 		config.ConnConfig.ConnectTimeout = withDefault(opts.ConnectTimeout, 2*time.Second)
 	}
 	config.PingTimeout = pingTimeout
+	if opts.noPing {
+		config.ShouldPing = func(context.Context, pgxpool.ShouldPingParams) bool { return false }
+	}
 	params := config.ConnConfig.RuntimeParams
 	if params["application_name"] == "" {
 		params["application_name"] = withDefault(opts.AppName, "aside")
