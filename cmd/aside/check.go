@@ -43,11 +43,11 @@ type CheckCmd struct {
 
 // OutsideFlags configure the writers that go past all nodes.
 type OutsideFlags struct {
-	Outside         string        `help:"Connection string of the nodes' database, postgres://..., mongodb://... or mongodb+srv://.... Other writers then change and delete the check's records there, past all nodes. Give passwords in a file or in the environment: flags are visible in the process list." placeholder:"URI" env:"ASIDE_OUTSIDE" group:"Writers past the nodes"`
+	Outside         string        `help:"Connection string of the nodes' database, mongodb:// or postgres://. Other writers then change and delete the check's records there, past all nodes. Give passwords in a file or in the environment: flags are visible in the process list." placeholder:"URI" env:"ASIDE_OUTSIDE" group:"Writers past the nodes"`
 	OutsideFile     string        `help:"File with the connection string, including the password. Use it instead of --outside." placeholder:"FILE" env:"ASIDE_OUTSIDE_FILE" group:"Writers past the nodes"`
 	OutsidePassFile string        `name:"outside-password-file" help:"File with the password of the user in --outside, not percent-encoded." placeholder:"FILE" env:"ASIDE_OUTSIDE_PASSWORD_FILE" group:"Writers past the nodes"`
 	OutsideDatabase string        `help:"MongoDB database of the todos. A database in the connection string takes precedence." default:"test" env:"ASIDE_OUTSIDE_DATABASE" group:"Writers past the nodes"`
-	OutsideTable    string        `help:"Collection or table of the todos." default:"todos" env:"ASIDE_OUTSIDE_TABLE" group:"Writers past the nodes"`
+	OutsideTable    string        `help:"MongoDB collection, or PostgreSQL table, of the todos." default:"todos" env:"ASIDE_OUTSIDE_TABLE" group:"Writers past the nodes"`
 	OutsideWriters  int           `help:"Number of these writers." default:"4" group:"Writers past the nodes"`
 	OutsideRate     float64       `help:"Maximum number of their writes per second, all together. 0: no limit." default:"100" group:"Writers past the nodes"`
 	OutsideBound    time.Duration `help:"How long after its acknowledgement reads may miss such a write. A later read that misses it, strong or default, is a violation." default:"5s" group:"Writers past the nodes"`
@@ -80,7 +80,7 @@ With --outside, other writers change and delete the records in the database itse
 or an operator would. Nodes that follow the feed of the database must show such a write soon:
 
     aside check --target http://127.0.0.1:8001 --target http://127.0.0.1:8002 \
-        --outside mongodb://db1/?replicaSet=rs0 --outside-bound 5s
+        --outside postgres://todo@db1/todos --outside-bound 5s
 
 Until --outside-bound after the acknowledgement, a read may miss the write. A read later than that
 must show it. The report says how late reads really saw these writes. Writes through the nodes must
@@ -214,11 +214,11 @@ func (f *OutsideFlags) open(ctx context.Context, o *check.Outside, log *slog.Log
 			Database: f.OutsideDatabase, Collection: f.OutsideTable, AppName: "aside check", Logger: log,
 		})
 	case "postgres", "postgresql":
-		named := StoreFlags{Postgres: uri}
+		named := StoreFlags{Postgres: uri, PostgresTable: f.OutsideTable}
 		o.Name, o.Raises = named.Describe(), true
 		store, err = pgstore.Open(ctx, uri, pgstore.Options{Table: f.OutsideTable, AppName: "aside check", Logger: log})
 	default:
-		err = errors.New("must begin with postgres://, as in postgres://todo@db1/todos, or with mongodb:// or mongodb+srv://, as in mongodb://todo@db1/?replicaSet=rs0")
+		err = errors.New("must begin with mongodb://, mongodb+srv://, postgres:// or postgresql://, as in postgres://db1/todos")
 	}
 	if err != nil {
 		return nil, fmt.Errorf("--outside: %w", err)

@@ -231,6 +231,42 @@ func TestCheckOutside(t *testing.T) {
 	}
 }
 
+// Nodes that follow the feed of PostgreSQL keep all promises with writers past them, also
+// where the version is raised by the database. Nodes that do not follow it break them.
+// Caught: a second update of an outside writer in the place of the first, which the version
+// of the database did not tell apart.
+func TestCheckOutsidePostgres(t *testing.T) {
+	db, redis := testserver.Postgres(t), testserver.Redis(t)
+	env := append(unhurried, "ASIDE_POSTGRES="+db.URL(), "ASIDE_REDIS="+redis.URL())
+	args := []string{"--outside", db.URL(), "--timeout", "2m", "--clients", "8", "--keys", "4"}
+	for _, p := range []string{"strong-reads", "own-writes", "bounded-staleness", "intact"} {
+		args = append(args, "--promise", p)
+	}
+	serve := func(args ...string) []*process {
+		args = append([]string{"serve"}, args...)
+		return []*process{start(t, env, args...), start(t, env, args...)}
+	}
+
+	fed := serve("--feed", "on")
+	for _, p := range fed {
+		testserver.Eventually(t, 30*time.Second, "the node is fed", func() bool { return strings.Contains(p.do("GET", "/readyz", "").body, `"fed":true`) })
+	}
+	c := checkJSON(t, 0, fed, append(args, "--duration", "12s")...)
+	if o := c.Outside; c.Verdict != "held" || len(c.Left) != 0 || o.Updates.Count < 100 || o.Failed > 0 || o.Held == 0 {
+		t.Errorf("%+v, outside: %+v", c, o)
+	} else {
+		t.Logf("%d operations, %+v", c.Operations, o)
+	}
+
+	unfed := serve("--feed", "off", "--cache-name", "unfed")
+	c = checkJSON(t, 1, unfed, append(args, "--duration", "6s", "--outside-bound", "500ms")...)
+	for _, p := range []history.Promise{history.StrongReads, history.Bounded} {
+		if got := c.broken(); !slices.Contains(got, p) || slices.Contains(got, history.Intact) {
+			t.Errorf("broken: %v; want %q, and not that records are mixed up", got, p)
+		}
+	}
+}
+
 // A password for --outside comes from a file or the environment, and is never printed.
 // Caught: an error of the driver that quoted the connection string.
 func TestCheckOutsideSecrets(t *testing.T) {
@@ -249,6 +285,7 @@ func TestCheckOutsideSecrets(t *testing.T) {
 	}{
 		{OutsideFlags{Outside: "mongodb://me@127.0.0.1:1/db", OutsidePassFile: password, OutsideTable: "t"}, "mongodb://127.0.0.1:1/db (collection t)"},
 		{OutsideFlags{OutsideFile: uri, OutsideTable: "t"}, "mongodb://127.0.0.1:1/db (collection t)"},
+		{OutsideFlags{Outside: "postgres://me@127.0.0.1:1/db", OutsidePassFile: password, OutsideTable: "t"}, "postgres://127.0.0.1:1/db (table t)"},
 		{OutsideFlags{Outside: "mongodb://127.0.0.1:1", OutsideDatabase: "d", OutsideTable: "t"}, "mongodb://127.0.0.1:1 (d.t)"},
 	} {
 		o := tt.f.config()
@@ -258,7 +295,7 @@ func TestCheckOutsideSecrets(t *testing.T) {
 			continue
 		}
 		store.Close()
-		if o.Name != tt.name || o.Store == nil {
+		if o.Name != tt.name || o.Store == nil || o.Raises != strings.HasPrefix(tt.name, "postgres") {
 			t.Errorf("%+v: %q, want %q", tt.f, o.Name, tt.name)
 		}
 	}
@@ -270,6 +307,7 @@ func TestCheckOutsideSecrets(t *testing.T) {
 		{[]string{"--outside=mysql://me:s3cr%2Fet@db1"}, "--outside: must begin with mongodb://"},
 		{[]string{"--outside=db1:27017"}, "--outside: must begin with mongodb://"},
 		{[]string{"--outside=mongodb://me:s3cr/et@@db1/?x=%"}, "--outside: mongostore: "},
+		{[]string{"--outside=postgres://me:s3cr/et@db1:x/todos"}, "--outside: pgstore: "},
 		{[]string{"--outside=mongodb://me:s3cr%2Fet@db1", "--outside-password-file=" + password}, "--outside has a password and --outside-password-file gives another one"},
 		{[]string{"--outside=mongodb://db1", "--outside-password-file=" + password}, "--outside must name the user"},
 		{[]string{"--outside=mongodb://db1", "--outside-file=" + uri}, "give --outside or --outside-file, not both"},
