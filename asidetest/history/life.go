@@ -35,8 +35,13 @@ type life struct {
 	// take effect at any time after its call, so it returns never. Outside writes
 	// return MaxOutside later than they did.
 	writes []ranked
-	// returned is when outside writes did return, by what they are in writes.
+	// returned is when outside writes did return, by what they are in writes, and reads,
+	// by what evidence makes of them.
 	returned map[Op]time.Duration
+	// known is, by the tag of an outside write, when all reads must show it. gone is the
+	// same for the end of the record, if it was deleted outside alone.
+	known map[uint64]time.Duration
+	gone  time.Duration
 	// unseen are the writes of unknown outcome that no read saw.
 	unseen []Op
 	reads  []Op
@@ -88,7 +93,40 @@ func newLife(k *Key, o Options) *life {
 			l.unseen = append(l.unseen, op)
 		}
 	}
+	l.learn()
 	return l
+}
+
+// learn finds out when all reads must show outside writes.
+func (l *life) learn() {
+	l.known, l.gone = map[uint64]time.Duration{}, never
+	for _, w := range l.writes {
+		switch {
+		case w.Kind == Delete && !w.Outside:
+			l.gone = -never
+		case w.Kind == Delete:
+			l.gone = min(l.gone, w.Return)
+		case w.Kind == Write && w.Outside && w.Unknown:
+			l.known[w.Tag] = later(l.seen[w.Tag].Return, l.options.MaxOutside)
+		case w.Kind == Write && w.Outside:
+			l.known[w.Tag] = w.Return
+		}
+	}
+}
+
+// evidence is a read as others are held to it: what it shows of an outside write counts
+// only when all reads must show that.
+func (l *life) evidence(read Op) Op {
+	from, ok := l.known[read.Tag]
+	if read.Version == 0 {
+		from, ok = l.gone, l.deleting <= read.Return
+	}
+	if ok && from > read.Return {
+		r := read.Return
+		read.Return = from
+		l.returned[read] = r
+	}
+	return read
 }
 
 // recorded is an operation of writes, or a read, as it was recorded.
