@@ -14,8 +14,9 @@ type Options struct {
 	MaxStale time.Duration
 	// MaxOutside is how long reads of all levels may miss an outside write: for every
 	// promise it counts as acknowledged only so long after its return. A default read
-	// later than that must show it, whatever MaxStale is above zero. Until then one read
-	// may show it and a later one not. Negative: for ever.
+	// later than that must show it, whatever MaxStale is above zero. Until then, reads may
+	// also show it and then not: a read that goes to the primary shows it first. If its
+	// outcome is unknown, that ends MaxOutside after a read has shown it. Negative: for ever.
 	MaxOutside time.Duration
 	// Pictures is the directory in which the violations that the result keeps are
 	// drawn, as HTML; "": none. There are at most three for each promise and

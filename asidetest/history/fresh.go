@@ -110,8 +110,8 @@ func (l *life) ownWrites() {
 // monotonic holds every read against what its node had answered before.
 func (l *life) monotonic() {
 	byNode := map[int][]ranked{}
-	for _, read := range l.shown {
-		byNode[read.Node] = append(byNode[read.Node], ranked{read, read.Version})
+	for _, read := range l.reads {
+		byNode[read.Node] = append(byNode[read.Node], ranked{l.evidence(read), read.Version})
 	}
 	answered := map[int]frontier{}
 	for node, reads := range byNode {
@@ -126,7 +126,7 @@ func (l *life) monotonic() {
 		}
 		ops := []Op{a.Op, read}
 		text := func() string {
-			return fmt.Sprintf("%s, but this node had answered %s to client %d, %v before.", saw(read), state(a.rank), a.Client, read.Call-a.Return)
+			return fmt.Sprintf("%s, but this node had answered %s to client %d, %v before.", saw(read), state(a.rank), a.Client, read.Call-l.recorded(a.Op).Return)
 		}
 		if a.Version == 0 {
 			// That answer could have come from before the record was created, had

@@ -35,8 +35,13 @@ type life struct {
 	// take effect at any time after its call, so it returns never. Outside writes
 	// return MaxOutside later than they did.
 	writes []ranked
-	// returned is when outside writes did return, by what they are in writes.
+	// returned is when outside writes did return, by what they are in writes, and reads,
+	// by what evidence makes of them.
 	returned map[Op]time.Duration
+	// known is, by the tag of an outside write, when all reads must show it. gone is the
+	// same for the end of the record, if it was deleted outside alone.
+	known map[uint64]time.Duration
+	gone  time.Duration
 	// unseen are the writes of unknown outcome that no read saw.
 	unseen []Op
 	reads  []Op
@@ -91,36 +96,38 @@ func newLife(k *Key, o Options) *life {
 			l.unseen = append(l.unseen, op)
 		}
 	}
-	outside := map[uint64]Op{} // by tag
-	var deletes []Op
-	for _, w := range l.writes {
-		switch {
-		case w.Outside && w.rank == deleted:
-			deletes = append(deletes, w.Op)
-		case w.Outside:
-			outside[w.Tag] = w.Op
-		}
-	}
-	for _, read := range l.reads {
-		saw := deletes
-		if read.Version > 0 {
-			saw = []Op{outside[read.Tag]}
-		}
-		l.shown = append(l.shown, l.show(read, saw))
-	}
+	l.learn()
 	return l
 }
 
-// show returns the read as it is in shown; saw are the outside writes that it showed.
-func (l *life) show(read Op, saw []Op) Op {
-	recorded := read.Return
-	for _, w := range saw {
-		if w.Call <= recorded {
-			read.Return = max(read.Return, w.Return)
+// learn finds out when all reads must show outside writes.
+func (l *life) learn() {
+	l.known, l.gone = map[uint64]time.Duration{}, never
+	for _, w := range l.writes {
+		switch {
+		case w.Kind == Delete && !w.Outside:
+			l.gone = -never
+		case w.Kind == Delete:
+			l.gone = min(l.gone, w.Return)
+		case w.Kind == Write && w.Outside && w.Unknown:
+			l.known[w.Tag] = later(l.seen[w.Tag].Return, l.options.MaxOutside)
+		case w.Kind == Write && w.Outside:
+			l.known[w.Tag] = w.Return
 		}
 	}
-	if read.Return != recorded {
-		l.returned[read] = recorded
+}
+
+// evidence is a read as others are held to it: what it shows of an outside write counts
+// only when all reads must show that.
+func (l *life) evidence(read Op) Op {
+	from, ok := l.known[read.Tag]
+	if read.Version == 0 {
+		from, ok = l.gone, l.deleting <= read.Return
+	}
+	if ok && from > read.Return {
+		r := read.Return
+		read.Return = from
+		l.returned[read] = r
 	}
 	return read
 }
