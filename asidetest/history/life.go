@@ -45,9 +45,6 @@ type life struct {
 	// unseen are the writes of unknown outcome that no read saw.
 	unseen []Op
 	reads  []Op
-	// shown are the reads, but those that showed an outside write return no sooner than
-	// that counts: until then another read may still miss it.
-	shown []Op
 	// seen are the first reads, by call, that returned each tag.
 	seen map[uint64]Op
 	// deleting is when the first delete was called; never if none was.

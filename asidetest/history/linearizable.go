@@ -59,7 +59,7 @@ func (l *life) decide(ops []Op) porcupine.CheckResult {
 // one rank by call.
 func (l *life) ordered() []ranked {
 	ops := slices.Clone(l.writes)
-	for _, read := range l.shown {
+	for _, read := range l.reads {
 		if read.Kind == ReadStrong {
 			ops = append(ops, ranked{l.evidence(read), read.Version})
 		}
