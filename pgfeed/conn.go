@@ -103,8 +103,7 @@ func (c *conn) query(ctx context.Context, sql string) ([]row, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	deadline, _ := ctx.Deadline()
-	_ = c.net.SetDeadline(deadline)
+	// Not the deadline of ctx itself: the network could notice it before ctx does.
 	stop := context.AfterFunc(ctx, func() { _ = c.net.SetDeadline(time.Unix(1, 0)) })
 	rows, err := c.exchange(sql, func(any) bool { return false })
 	if !stop() && c.broken == nil {
@@ -162,8 +161,6 @@ func (c *conn) exchange(sql string, ends func(any) bool) (rows []row, err error)
 func (c *conn) startReplication(ctx context.Context, slot, publication string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	deadline, _ := ctx.Deadline()
-	_ = c.net.SetDeadline(deadline)
 	stop := context.AfterFunc(ctx, func() { _ = c.net.SetDeadline(time.Unix(1, 0)) })
 	started := false
 	_, err := c.exchange(fmt.Sprintf("START_REPLICATION SLOT %s LOGICAL 0/0 (proto_version '1', publication_names %s, messages 'true')",
