@@ -31,7 +31,7 @@ import (
 // An error of a key means that its outcome is unknown: the change may have been
 // made. If the Tier knows that nothing was changed, its error matches ErrRefused.
 //
-// A Tier may also implement Partitioned, Reporting and Tracking. The cache looks
+// A Tier may also implement Partitioned, Reporting, Tracking and Fed. The cache looks
 // for them.
 type Tier interface {
 	// Acquire looks up each key. It leases a key that is absent to the caller. It also

@@ -16,7 +16,8 @@ type Feed interface {
 	// Open opens the feed behind the position from: the stream delivers every change
 	// that was committed after it. A few that were committed before may be delivered
 	// again. If from is nil, the stream delivers every change that is committed after
-	// Open was called.
+	// Open was called, and a read of the primary that begins after Open has returned sees
+	// every change that the stream leaves out.
 	//
 	// from is a position that a stream of this feed has returned, in this process or
 	// another one, lately or long ago. If the feed cannot deliver every change since
