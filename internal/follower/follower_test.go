@@ -511,3 +511,19 @@ func TestAll(t *testing.T) {
 		w.expect(time.Second, "x", "clear", "y")
 	})
 }
+
+// A stream that has much to tell is read a little later, so that fewer batches are
+// handled; one that has little is read at once.
+func TestRush(t *testing.T) {
+	now := time.Now()
+	var r rush
+	for i := range 3 * rushBatches {
+		if got, want := r.batch(now), i >= rushBatches; got != want {
+			t.Fatalf("batch %d: %v", i, got)
+		}
+		now = now.Add(rushWithin)
+	}
+	if now = now.Add(time.Millisecond); r.batch(now) {
+		t.Error("a pause does not end it")
+	}
+}

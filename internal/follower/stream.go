@@ -83,6 +83,7 @@ func (f *Follower) stream(ctx context.Context) (followed bool, err error) {
 		f.mu.Unlock()
 	}
 	f.fed()
+	var rush rush
 	for {
 		next, cancel := context.WithTimeout(ctx, f.Silence)
 		b, err := s.Next(next)
@@ -97,7 +98,35 @@ func (f *Follower) stream(ctx context.Context) (followed bool, err error) {
 		if err := f.handle(ctx, s, b); err != nil {
 			return true, err
 		}
+		if len(b.Changes) > 0 && rush.batch(time.Now()) {
+			pause(ctx, gather)
+		}
 	}
+}
+
+const (
+	// gather is how long a stream that has much to tell is let alone, so that what it
+	// tells is one batch and not many.
+	gather = 3 * time.Millisecond
+	// Much is this many batches in a row, each this soon after the one before.
+	rushBatches = 20
+	rushWithin  = 2 * gather
+)
+
+// rush counts batches that follow each other closely.
+type rush struct {
+	last time.Time
+	n    int
+}
+
+// batch counts a batch and reports whether there have been many.
+func (r *rush) batch(now time.Time) bool {
+	if now.Sub(r.last) > rushWithin {
+		r.n = 0
+	}
+	r.last = now
+	r.n++
+	return r.n > rushBatches
 }
 
 // openTimeout limits Open. It may have to make what the primary needs, and to wait for

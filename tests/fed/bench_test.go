@@ -53,9 +53,7 @@ func BenchmarkOutsideCommit(b *testing.B) {
 						time.Sleep(20 * time.Microsecond)
 					}
 				}
-				if busy {
-					time.Sleep(5 * time.Millisecond)
-				}
+				time.Sleep(20 * time.Millisecond)
 			}
 			b.StopTimer()
 			// Of each commit, the last node's.
