@@ -25,7 +25,8 @@
 // and lifts the fence. While the fence stands, the primary answers all reads and
 // nothing is stored. So no value from before the write can be stored after it. The
 // function may publish the new record for the next reader. [Cache.Invalidate] is for
-// records that another program has changed.
+// records that another program has changed. With [Options.Feed] the cache hears of those
+// from the primary itself.
 //
 // # What a reader may see
 //

@@ -64,7 +64,8 @@ type Options[K comparable, V any] struct {
 	Validate func(k K, v V) error
 
 	// TTL is how long a value lives in L2, and in L1 if there is no L2. Default 5m. A
-	// change that was made past the cache goes unseen for this long at most. An L2
+	// change that was made past the cache goes unseen for this long at most; with a Feed,
+	// for its lag. An L2
 	// entry whose own time stamp says that it is older than TTL plus StaleFor by more
 	// than an hour is a miss and is replaced, even if L2 did not expire it. So is an
 	// entry from more than an hour in the future.
