@@ -65,10 +65,9 @@ type Options[K comparable, V any] struct {
 
 	// TTL is how long a value lives in L2, and in L1 if there is no L2. Default 5m. A
 	// change that was made past the cache goes unseen for this long at most; with a Feed,
-	// for its lag. An L2
-	// entry whose own time stamp says that it is older than TTL plus StaleFor by more
-	// than an hour is a miss and is replaced, even if L2 did not expire it. So is an
-	// entry from more than an hour in the future.
+	// for its lag. An L2 entry whose own time stamp says that it is older than TTL plus
+	// StaleFor by more than an hour is a miss and is replaced, even if L2 did not expire
+	// it. So is an entry from more than an hour in the future.
 	TTL time.Duration
 
 	// NegativeTTL is how long the cache remembers that a record does not exist.
