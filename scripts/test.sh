@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Runs the tests of every module of this repository, each alone: with the versions
 # that it requires, as those who import it do. A server that is missing fails them.
-# RACE=1 adds the race detector; arguments go to go test.
+# RACE=1 adds the race detector; arguments go to go test. BEFORE_FAULTS is a process to
+# wait for before the faults.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -17,6 +18,7 @@ for mod in $(scripts/modules.sh); do
 	# The faults come alone and last: what they measure would be the other tests.
 	scripts/alone.sh "$mod" list ./... | grep -v '/aside/e2e$' | xargs -r scripts/alone.sh "$mod" test "${flags[@]}" "$@" || failed+=("$mod")
 done
+if [ -n "${BEFORE_FAULTS:-}" ]; then tail --pid="$BEFORE_FAULTS" -f /dev/null; fi
 echo "== faults"
 scripts/e2e.sh short "$@" || failed+=(./cmd/aside/e2e)
 echo "== model"
