@@ -8,16 +8,31 @@ cd "$(dirname "$0")/.."
 
 export ASIDE_TEST_REQUIRE_SERVERS=1
 failed=()
-for mod in $(scripts/modules.sh); do
-	flags=(-timeout 10m)
+
+# module MODULE ARGUMENTS... : its tests, but for the faults, which come alone and last:
+# what they measure would be the other tests.
+module() {
+	local mod=$1 flags=(-timeout 10m)
+	shift
 	case $mod in
 	./tools* | ./bench) ;; # their dependencies take minutes to build a second time
 	*) if [ "${RACE:-}" = 1 ]; then flags+=(-race); fi ;;
 	esac
 	echo "== $mod: go test ${flags[*]}${*:+ $*}"
-	# The faults come alone and last: what they measure would be the other tests.
-	scripts/alone.sh "$mod" list ./... | grep -v '/aside/e2e$' | xargs -r scripts/alone.sh "$mod" test "${flags[@]}" "$@" || failed+=("$mod")
+	scripts/alone.sh "$mod" list ./... | grep -v '/aside/e2e$' | xargs -r scripts/alone.sh "$mod" test "${flags[@]}" "$@"
+}
+
+# The service's tests take as long as all others together, and wait for servers most of
+# the time, as these do. So both run at once.
+mkdir -p .cache
+trap 'trap "" TERM; kill 0; exit 130' INT # what runs in the background ignores Ctrl-C
+module ./cmd/aside "$@" >.cache/test-service.log 2>&1 &
+service=$!
+for mod in $(scripts/modules.sh); do
+	[ "$mod" = ./cmd/aside ] || module "$mod" "$@" || failed+=("$mod")
 done
+wait $service || failed+=(./cmd/aside)
+cat .cache/test-service.log
 if [ -n "${BEFORE_FAULTS:-}" ]; then tail --pid="$BEFORE_FAULTS" -f /dev/null; fi
 echo "== faults"
 scripts/e2e.sh short "$@" || failed+=(./cmd/aside/e2e)
