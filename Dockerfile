@@ -15,6 +15,7 @@ COPY go.mod go.sum go.work go.work.sum ./
 COPY asideprom/go.mod asideprom/go.sum asideprom/
 COPY cmd/aside/go.mod cmd/aside/go.sum cmd/aside/
 COPY mongofeed/go.mod mongofeed/go.sum mongofeed/
+COPY pgfeed/go.mod pgfeed/go.sum pgfeed/
 COPY redisl2/go.mod redisl2/go.sum redisl2/
 COPY tests/go.mod tests/go.sum tests/
 RUN go mod download
