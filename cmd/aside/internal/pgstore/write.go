@@ -91,7 +91,7 @@ func confirmed(do call) call {
 }
 
 // serverLead is how much earlier than the caller the server gives up, at most.
-const serverLead = 100 * time.Millisecond
+const serverLead = 250 * time.Millisecond
 
 // serverTime is the statement_timeout for a caller who waits for d: a little less, so that
 // the caller hears of it.
