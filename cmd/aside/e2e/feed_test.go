@@ -174,7 +174,8 @@ func TestFeed(t *testing.T) {
 func TestFeedAfterALaggingReplica(t *testing.T) {
 	// The master is found dead, another one elected, the feed opened again.
 	const bound = failover + takeover
-	loses := fault{outage: true, lossy: true, errors: writesRefused, stale: lagTime + bound, promises: []history.Promise{history.Bounded, history.Intact}}
+	// The short form has the same in tests/fed.
+	loses := fault{long: true, outage: true, lossy: true, errors: writesRefused, stale: lagTime + bound, promises: []history.Promise{history.Bounded, history.Intact}}
 
 	f := loses
 	f.name = "Sentinel failover, the replica lags, with a feed"
