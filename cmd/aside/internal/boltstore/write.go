@@ -2,7 +2,6 @@ package boltstore
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -35,14 +34,8 @@ func (s *Store) Update(ctx context.Context, id string, change func(current todo.
 			return err
 		}
 		var next todo.Todo
-		w.callback(func() { next, err = change(current) })
+		w.callback(func() { next, err = todo.Apply(id, current, change) })
 		if err != nil {
-			return err
-		}
-		if next.ID != id {
-			return fmt.Errorf("%w: an update must not change the id (%q to %q)", todo.ErrInvalid, id, next.ID)
-		}
-		if err := next.Check(); err != nil {
 			return err
 		}
 		stored = next
@@ -72,10 +65,8 @@ func (s *Store) Delete(ctx context.Context, id string, check func(current todo.T
 // InsertMany adds records in transactions of 20,000, sorted by ID within each.
 // Of several records with one ID the first is kept.
 func (s *Store) InsertMany(ctx context.Context, records []todo.Record) (todo.InsertResult, error) {
-	for i := range records {
-		if err := records[i].Todo.Check(); err != nil {
-			return todo.InsertResult{}, fmt.Errorf("record %d of %d: %w", i+1, len(records), err)
-		}
+	if err := todo.CheckRecords(records); err != nil {
+		return todo.InsertResult{}, err
 	}
 	var total todo.InsertResult
 	for chunk := range slices.Chunk(records, insertChunk) {

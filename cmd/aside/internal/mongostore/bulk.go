@@ -3,7 +3,6 @@ package mongostore
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -30,10 +29,8 @@ const (
 // first, so a load can be repeated. But two concurrent loads of documents with
 // different _ids may then create duplicates.
 func (s *Store) InsertMany(ctx context.Context, records []todo.Record) (todo.InsertResult, error) {
-	for i := range records {
-		if err := records[i].Todo.Check(); err != nil {
-			return todo.InsertResult{}, fmt.Errorf("record %d of %d: %w", i+1, len(records), err)
-		}
+	if err := todo.CheckRecords(records); err != nil {
+		return todo.InsertResult{}, err
 	}
 	var total todo.InsertResult
 	for len(records) > 0 {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/asidecache/aside/asidetest/testsync"
 	"github.com/asidecache/aside/cmd/aside/internal/todo"
+	"github.com/asidecache/aside/cmd/aside/internal/todo/storetest"
 	"github.com/asidecache/aside/tests/testserver"
 )
 
@@ -255,7 +256,7 @@ func TestBadURI(t *testing.T) {
 func TestPasswordStaysOutOfErrors(t *testing.T) {
 	var said testsync.Buffer
 	opts := quick
-	opts.Logger = logger(&said)
+	opts.Logger = storetest.Logger(&said)
 	s := mustOpen(t, "mongodb://user:p4ssword@127.0.0.1:1/test", opts)
 	_, err := s.Get(t.Context(), "1")
 	if !errors.Is(err, todo.ErrUnavailable) || strings.Contains(fmt.Sprintf("%v %+v", err, err), "p4ssword") {
@@ -278,7 +279,7 @@ func TestURIAndOptions(t *testing.T) {
 		{"mongodb://u:p@127.0.0.1:1,127.0.0.1:2/their%20s?replicaSet=rs0", "their s"},
 		{"mongodb://127.0.0.1:1/?readPreference=secondary&w=1&retryWrites=false&readConcernLevel=local", "mine"},
 	} {
-		s := mustOpen(t, tc.uri, Options{Database: "mine", Logger: logger(&said)})
+		s := mustOpen(t, tc.uri, Options{Database: "mine", Logger: storetest.Logger(&said)})
 		if got := s.todos.Database().Name(); got != tc.database {
 			t.Errorf("%s: database %q, want %q", tc.uri, got, tc.database)
 		}

@@ -12,6 +12,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
+	"github.com/asidecache/aside/cmd/aside/internal/pause"
 	"github.com/asidecache/aside/cmd/aside/internal/todo"
 )
 
@@ -65,8 +66,8 @@ func (s *Store) keptIdentity(ctx context.Context) (string, error) {
 		if err != nil && !errors.Is(err, todo.ErrExists) {
 			return "", s.noIdentity(err, "write")
 		}
-		if err := backOff(ctx, try); err != nil {
-			return "", err
+		if !pause.BehindOthers(ctx, try) {
+			return "", unavailable(ctx, todo.ErrOvertaken)
 		}
 	}
 }
@@ -87,20 +88,11 @@ func (s *Store) findIdentity(ctx context.Context) (id string, err error) {
 		id, _ = raw.Lookup(fieldIdentity).StringValueOK()
 		return nil
 	})
-	if err == nil && !isIdentity(id) {
+	if err == nil && !todo.IsIdentity(id) {
 		return "", fmt.Errorf("%w: in the document %q in %s.%s, the field %s is not a text of letters and digits: delete this document, then a new one is created",
 			todo.ErrNoIdentity, s.todos.Name(), s.todos.Database().Name(), identityCollection, fieldIdentity)
 	}
 	return id, err
-}
-
-func isIdentity(id string) bool {
-	for _, r := range id {
-		if !(r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z') {
-			return false
-		}
-	}
-	return len(id) >= 16 && len(id) <= 64
 }
 
 // noIdentity returns ErrNoIdentity if a permission is missing, which a retry cannot

@@ -55,7 +55,7 @@ func TestIdentityOfARestoredCopy(t *testing.T) {
 	if _, err := b.identities().InsertOne(t.Context(), raw); err != nil {
 		t.Fatal(err)
 	}
-	if second, err := b.Identity(t.Context()); err != nil || second == first || !isIdentity(second) {
+	if second, err := b.Identity(t.Context()); err != nil || second == first || !todo.IsIdentity(second) {
 		t.Errorf("the copy is %q, %v; the original %q", second, err, first)
 	}
 }

@@ -16,6 +16,7 @@
 package mongostore
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -116,11 +117,11 @@ func Open(ctx context.Context, uri string, opts Options) (*Store, error) {
 
 	database := databaseOf(uri)
 	if database == "" {
-		database = withDefault(opts.Database, "test")
+		database = cmp.Or(opts.Database, "test")
 	}
 	s := &Store{
 		client:  client,
-		todos:   client.Database(database).Collection(withDefault(opts.Collection, "todos")),
+		todos:   client.Database(database).Collection(cmp.Or(opts.Collection, "todos")),
 		log:     log,
 		timeout: *o.Timeout,
 		indexed: make(chan struct{}),
@@ -141,24 +142,16 @@ func Open(ctx context.Context, uri string, opts Options) (*Store, error) {
 
 func clientOptions(uri string, opts Options) (*options.ClientOptions, error) {
 	o := options.Client().
-		SetAppName(withDefault(opts.AppName, "aside")).
-		SetMaxPoolSize(withDefault(opts.MaxPoolSize, 100)).
-		SetServerSelectionTimeout(withDefault(opts.ServerSelectionTimeout, 2*time.Second)).
-		SetConnectTimeout(withDefault(opts.ConnectTimeout, 2*time.Second)).
-		SetTimeout(withDefault(opts.OperationTimeout, 10*time.Second)).
+		SetAppName(cmp.Or(opts.AppName, "aside")).
+		SetMaxPoolSize(cmp.Or(opts.MaxPoolSize, 100)).
+		SetServerSelectionTimeout(cmp.Or(opts.ServerSelectionTimeout, 2*time.Second)).
+		SetConnectTimeout(cmp.Or(opts.ConnectTimeout, 2*time.Second)).
+		SetTimeout(cmp.Or(opts.OperationTimeout, 10*time.Second)).
 		ApplyURI(uri)
 	if err := o.Validate(); err != nil {
 		return nil, explainURI(uri, err)
 	}
 	return o, nil
-}
-
-func withDefault[T comparable](v, d T) T {
-	var zero T
-	if v == zero {
-		return d
-	}
-	return v
 }
 
 // warnOverridden logs which settings of the connection string have no effect.

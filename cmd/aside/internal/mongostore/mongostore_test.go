@@ -2,7 +2,6 @@ package mongostore
 
 import (
 	"fmt"
-	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -21,23 +20,10 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// logger returns a logger that writes everything to l.
-func logger(l *testsync.Buffer) *slog.Logger {
-	return slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug}))
-}
-
 func mustOpen(t *testing.T, uri string, opts Options) *Store {
 	t.Helper()
 	s, err := Open(t.Context(), uri, opts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Errorf("Close: %v", err)
-		}
-	})
-	return s
+	return storetest.Opened(t, s, err)
 }
 
 func waitForIndex(t *testing.T, s *Store) indexState {
@@ -188,7 +174,7 @@ func TestDuplicatesInOldData(t *testing.T) {
 	mustInsertRaw(t, s.todos, doc("1", "one"), doc("twice", "first"), doc("2", "two"), doc("twice", "second"), doc("twice", "third"))
 
 	var said testsync.Buffer
-	s = mustOpen(t, m.URI(), Options{Logger: logger(&said)})
+	s = mustOpen(t, m.URI(), Options{Logger: storetest.Logger(&said)})
 	if state := waitForIndex(t, s); state != indexPlain {
 		t.Fatalf("state of the index: %d; %s", state, said.String())
 	}
@@ -238,7 +224,7 @@ func TestDuplicatesInOldData(t *testing.T) {
 	}
 
 	// The duplicates are gone, so the next start makes the index unique.
-	s = mustOpen(t, m.URI(), Options{Logger: logger(&said)})
+	s = mustOpen(t, m.URI(), Options{Logger: storetest.Logger(&said)})
 	if state := waitForIndex(t, s); state != indexUnique {
 		t.Errorf("state of the index after the duplicates went: %d; %s", state, said.String())
 	}

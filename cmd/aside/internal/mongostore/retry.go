@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"time"
 
 	"go.mongodb.org/mongo-driver/v2/event"
 	"go.mongodb.org/mongo-driver/v2/mongo"
@@ -25,21 +23,12 @@ import (
 // ServerSelectionTimeout.
 const maxAttempts = 3
 
-// waitBeforeRetry waits after n failures, or until ctx ends.
-func waitBeforeRetry(ctx context.Context, n int) error {
-	limit := 25 * time.Millisecond << (2 * min(n, 4)) // 100 ms, 400 ms
-	if !pause.For(ctx, limit/2+rand.N(limit/2)) {
-		return ctx.Err()
-	}
-	return nil
-}
-
 // repeat runs a call that changes nothing until it succeeds or fails with a permanent
 // error, but at most maxAttempts times.
 func repeat(ctx context.Context, call func(context.Context) error) error {
 	for n := 1; ; n++ {
 		err := call(ctx)
-		if n == maxAttempts || ctx.Err() != nil || !mayPass(err) || waitBeforeRetry(ctx, n) != nil {
+		if n == maxAttempts || ctx.Err() != nil || !mayPass(err) || !pause.BeforeRetry(ctx, n) {
 			return err
 		}
 	}
@@ -114,7 +103,7 @@ func (a *attempts) started(ctx context.Context, e *event.CommandStartedEvent) {
 			a.cancel()
 			return
 		}
-		if waitBeforeRetry(ctx, a.same) != nil {
+		if !pause.BeforeRetry(ctx, a.same) {
 			return // the driver sees that the context has ended, and sends nothing
 		}
 		a.same++

@@ -3,9 +3,6 @@ package mongostore
 import (
 	"context"
 	"errors"
-	"fmt"
-	"math/rand/v2"
-	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
@@ -74,14 +71,8 @@ func (s *Store) Update(ctx context.Context, id string, change func(current todo.
 		if err != nil {
 			return todo.Todo{}, err
 		}
-		next, err := change(doc.todo)
+		next, err := todo.Apply(id, doc.todo, change)
 		if err != nil {
-			return todo.Todo{}, err
-		}
-		if next.ID != id {
-			return todo.Todo{}, fmt.Errorf("%w: an update must not change the id (%q to %q)", todo.ErrInvalid, id, next.ID)
-		}
-		if err := next.Check(); err != nil {
 			return todo.Todo{}, err
 		}
 		var res *mongo.UpdateResult
@@ -95,8 +86,8 @@ func (s *Store) Update(ctx context.Context, id string, change func(current todo.
 		if res.MatchedCount > 0 {
 			return next, nil
 		}
-		if err := backOff(ctx, try); err != nil {
-			return todo.Todo{}, err
+		if !pause.BehindOthers(ctx, try) {
+			return todo.Todo{}, unavailable(ctx, todo.ErrOvertaken)
 		}
 	}
 }
@@ -136,25 +127,8 @@ func (s *Store) Delete(ctx context.Context, id string, check func(current todo.T
 		if res.DeletedCount > 0 {
 			return nil
 		}
-		if err := backOff(ctx, try); err != nil {
-			return err
+		if !pause.BehindOthers(ctx, try) {
+			return unavailable(ctx, todo.ErrOvertaken)
 		}
 	}
 }
-
-// backOff waits before a retry of a write whose record another write has changed. The
-// first retry is immediate, since the other write has finished. Later pauses are longer
-// and random.
-func backOff(ctx context.Context, try int) error {
-	if try == 0 {
-		return nil
-	}
-	limit := time.Millisecond << min(try, 6)
-	if !pause.For(ctx, rand.N(limit)) {
-		return unavailable(ctx, errOvertaken)
-	}
-	return nil
-}
-
-// errOvertaken: the last attempt wrote nothing, and there is no time for another one.
-var errOvertaken = errors.New("other writes changed the record during every attempt")

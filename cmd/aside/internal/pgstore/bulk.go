@@ -31,10 +31,8 @@ type mixed struct{ atomic.Bool }
 // transaction that meets an existing ID is repeated with INSERT ... ON CONFLICT DO
 // NOTHING. Of several records with one ID the first is kept.
 func (s *Store) InsertMany(ctx context.Context, records []todo.Record) (todo.InsertResult, error) {
-	for i := range records {
-		if err := records[i].Todo.Check(); err != nil {
-			return todo.InsertResult{}, fmt.Errorf("record %d of %d: %w", i+1, len(records), err)
-		}
+	if err := todo.CheckRecords(records); err != nil {
+		return todo.InsertResult{}, err
 	}
 	var total todo.InsertResult
 	for len(records) > 0 {

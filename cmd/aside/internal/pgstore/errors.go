@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 
@@ -54,12 +54,6 @@ var hints = map[string]string{
 // followed by a server that is just starting.
 const maxAttempts = 3
 
-// waitBeforeRetry waits after n failures, or until ctx ends.
-func waitBeforeRetry(ctx context.Context, n int) bool {
-	limit := 25 * time.Millisecond << (2 * min(n, 4)) // 100 ms, 400 ms
-	return pause.For(ctx, limit/2+rand.N(limit/2))
-}
-
 // call is a call of the store over a connection.
 type call func(ctx context.Context, c *pgxpool.Conn) error
 
@@ -84,7 +78,7 @@ func (s *Store) run(ctx context.Context, attempts int, do call) error {
 		if err == nil || isDomain(err) {
 			return err
 		}
-		if n >= attempts || ctx.Err() != nil || !mayPass(err) || !waitBeforeRetry(ctx, n) {
+		if n >= attempts || ctx.Err() != nil || !mayPass(err) || !pause.BeforeRetry(ctx, n) {
 			return unavailable(ctx, err)
 		}
 	}
@@ -203,15 +197,7 @@ func replyOf(err error) *pgconn.PgError {
 
 func hasCode(err error, codes ...string) bool {
 	reply := replyOf(err)
-	if reply == nil {
-		return false
-	}
-	for _, code := range codes {
-		if reply.Code == code {
-			return true
-		}
-	}
-	return false
+	return reply != nil && slices.Contains(codes, reply.Code)
 }
 
 // isRefusal reports whether the server replied that it did not apply the statement. A

@@ -16,6 +16,7 @@ import (
 
 	"github.com/asidecache/aside/asidetest/testsync"
 	"github.com/asidecache/aside/cmd/aside/internal/todo"
+	"github.com/asidecache/aside/cmd/aside/internal/todo/storetest"
 	"github.com/asidecache/aside/tests/testserver"
 )
 
@@ -391,7 +392,7 @@ func TestReadOnly(t *testing.T) {
 	}
 	p.Exec("ALTER DATABASE " + p.Database() + " SET default_transaction_read_only = on")
 	var said testsync.Buffer
-	s = mustOpen(t, p.URL(), Options{Logger: logger(&said)})
+	s = mustOpen(t, p.URL(), Options{Logger: storetest.Logger(&said)})
 	for name, call := range calls(s) {
 		err := call(t.Context())
 		switch name {
@@ -406,7 +407,7 @@ func TestReadOnly(t *testing.T) {
 		}
 	}
 	// read-write in the URL goes further: then such a server is no primary.
-	s = mustOpen(t, p.URL()+"&target_session_attrs=read-write", Options{Logger: logger(&said)})
+	s = mustOpen(t, p.URL()+"&target_session_attrs=read-write", Options{Logger: storetest.Logger(&said)})
 	if _, err := s.Get(t.Context(), "1"); !errors.Is(err, todo.ErrUnavailable) || !strings.Contains(err.Error(), "read only") {
 		t.Errorf("Get with target_session_attrs=read-write: %v", err)
 	}
@@ -423,7 +424,7 @@ func TestStandby(t *testing.T) {
 	standby := p.Standby()
 	for _, url := range []string{standby.URL(), standby.URL() + "&target_session_attrs=any"} {
 		var said testsync.Buffer
-		s = mustOpen(t, url, Options{Logger: logger(&said)})
+		s = mustOpen(t, url, Options{Logger: storetest.Logger(&said)})
 		wantUnavailable(t, s, "must read from the primary")
 		if strings.Contains(url, "any") != strings.Contains(said.String(), "target_session_attrs in the PostgreSQL URL is ignored") {
 			t.Errorf("%s: the log says: %s", url, said.String())
@@ -474,7 +475,7 @@ func TestWrongPassword(t *testing.T) {
 		return err != nil
 	})
 	var said testsync.Buffer
-	s := mustOpen(t, with("p4ssword"), Options{Logger: logger(&said)})
+	s := mustOpen(t, with("p4ssword"), Options{Logger: storetest.Logger(&said)})
 	wantUnavailable(t, s, "password authentication failed for user")
 	for name, call := range calls(s) {
 		if err := call(t.Context()); strings.Contains(fmt.Sprintf("%v %+v", err, err), "p4ss") {
@@ -614,7 +615,7 @@ func TestBadURL(t *testing.T) {
 }
 
 func TestURLAndOptions(t *testing.T) {
-	log := logger(new(testsync.Buffer))
+	log := storetest.Logger(new(testsync.Buffer))
 	get := func(url string, opts Options) *pgxpool.Config {
 		t.Helper()
 		c, err := configOf(url, opts, log)

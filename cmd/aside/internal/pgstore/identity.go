@@ -38,7 +38,7 @@ func (s *Store) Identity(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if !isIdentity(kept) {
+	if !todo.IsIdentity(kept) {
 		return "", fmt.Errorf("%w: in the table aside_identity, the identity of %s is not a text of letters and digits: delete this row, then a new one is created",
 			todo.ErrNoIdentity, s.name)
 	}
@@ -78,15 +78,6 @@ func (s *Store) makeIdentity(ctx context.Context) error {
 		})
 		return noIdentity(err, "create or write")
 	})
-}
-
-func isIdentity(id string) bool {
-	for _, r := range id {
-		if !(r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z') {
-			return false
-		}
-	}
-	return len(id) >= 16 && len(id) <= 64
 }
 
 // noIdentity returns ErrNoIdentity if a permission is missing, which a retry cannot

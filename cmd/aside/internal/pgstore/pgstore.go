@@ -15,6 +15,7 @@
 package pgstore
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -113,9 +114,9 @@ func Open(ctx context.Context, url string, opts Options) (*Store, error) {
 		pool:    pool,
 		slots:   make(chan struct{}, config.MaxConns),
 		log:     log,
-		timeout: withDefault(opts.OperationTimeout, 10*time.Second),
+		timeout: cmp.Or(opts.OperationTimeout, 10*time.Second),
 		config:  &config.ConnConfig.Config,
-		name:    withDefault(opts.Table, "todos"),
+		name:    cmp.Or(opts.Table, "todos"),
 	}
 	s.table = pgx.Identifier{s.name}.Sanitize()
 	s.sql = statementsFor(s.table)
@@ -126,14 +127,6 @@ func Open(ctx context.Context, url string, opts Options) (*Store, error) {
 	s.stop = stop
 	s.wg.Go(func() { s.makeSchema(background) })
 	return s, nil
-}
-
-func withDefault[T comparable](v, d T) T {
-	var zero T
-	if v == zero {
-		return d
-	}
-	return v
 }
 
 // Ping reports whether the primary answers, and has the table.

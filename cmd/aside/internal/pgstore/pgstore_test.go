@@ -1,12 +1,10 @@
 package pgstore
 
 import (
-	"log/slog"
 	"testing"
 
 	"go.uber.org/goleak"
 
-	"github.com/asidecache/aside/asidetest/testsync"
 	"github.com/asidecache/aside/cmd/aside/internal/todo"
 	"github.com/asidecache/aside/cmd/aside/internal/todo/storetest"
 	"github.com/asidecache/aside/tests/testserver"
@@ -16,23 +14,10 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// logger returns a logger that writes everything to l.
-func logger(l *testsync.Buffer) *slog.Logger {
-	return slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug}))
-}
-
 func mustOpen(t *testing.T, url string, opts Options) *Store {
 	t.Helper()
 	s, err := Open(t.Context(), url, opts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Errorf("Close: %v", err)
-		}
-	})
-	return s
+	return storetest.Opened(t, s, err)
 }
 
 func TestStore(t *testing.T) {

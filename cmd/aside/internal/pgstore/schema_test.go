@@ -88,7 +88,7 @@ func TestNoRightToMakeTheTable(t *testing.T) {
 	role := guest(p)
 	dropRole(t, p, role)
 	var said testsync.Buffer
-	s := mustOpen(t, p.URLAs(role), Options{Logger: logger(&said)})
+	s := mustOpen(t, p.URLAs(role), Options{Logger: storetest.Logger(&said)})
 	err := s.Insert(t.Context(), todo.Todo{ID: "1", Name: "n"})
 	for _, want := range []string{"no table todos", p.Database(), role, "permission denied for schema public", "GRANT CREATE"} {
 		if !errors.Is(err, todo.ErrUnavailable) || errors.Is(err, todo.ErrUnknownOutcome) || !strings.Contains(err.Error(), want) {
@@ -115,7 +115,7 @@ func TestTableWithoutTrigger(t *testing.T) {
 	dropRole(t, p, role)
 	p.Exec(tableOf("todos") + "GRANT SELECT, INSERT, UPDATE, DELETE ON todos TO " + role)
 	var said testsync.Buffer
-	s := mustOpen(t, p.URLAs(role), Options{Logger: logger(&said)})
+	s := mustOpen(t, p.URLAs(role), Options{Logger: storetest.Logger(&said)})
 	if err := s.Insert(t.Context(), todo.Todo{ID: "1", Name: "n", Version: 1}); err != nil {
 		t.Fatal(err)
 	}
@@ -149,7 +149,7 @@ func TestUnusableTable(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := testserver.Postgres(t)
 			p.Exec(c.sql)
-			s := mustOpen(t, p.URL(), Options{Logger: logger(new(testsync.Buffer))})
+			s := mustOpen(t, p.URL(), Options{Logger: storetest.Logger(new(testsync.Buffer))})
 			_, err := s.Get(t.Context(), "1")
 			if !errors.Is(err, todo.ErrUnavailable) || !strings.Contains(err.Error(), c.says) {
 				t.Errorf("Get: %v, want %q", err, c.says)
@@ -164,7 +164,7 @@ func TestEncoding(t *testing.T) {
 	latin := p.Database() + "_latin"
 	p.Exec("CREATE DATABASE " + latin + " ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0")
 	t.Cleanup(func() { p.Exec("DROP DATABASE " + latin + " WITH (FORCE)") })
-	s := mustOpen(t, strings.Replace(p.URL(), p.Database(), latin, 1), Options{Logger: logger(new(testsync.Buffer))})
+	s := mustOpen(t, strings.Replace(p.URL(), p.Database(), latin, 1), Options{Logger: storetest.Logger(new(testsync.Buffer))})
 	if err := s.Ping(t.Context()); !errors.Is(err, todo.ErrUnavailable) || !strings.Contains(err.Error(), "ENCODING 'UTF8'") {
 		t.Errorf("Ping: %v", err)
 	}
@@ -176,7 +176,7 @@ func TestOtherCollation(t *testing.T) {
 	p := testserver.Postgres(t)
 	p.Exec(strings.Replace(tableOf("todos"), `"C"`, `"en-x-icu"`, 1))
 	var said testsync.Buffer
-	s := mustOpen(t, p.URL(), Options{Logger: logger(&said)})
+	s := mustOpen(t, p.URL(), Options{Logger: storetest.Logger(&said)})
 	for _, id := range []string{"b", "A", "a", "B", "é"} {
 		if err := s.Insert(t.Context(), todo.Todo{ID: id, Name: "n"}); err != nil {
 			t.Fatal(err)

@@ -1,6 +1,7 @@
 package pgstore
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,13 +30,13 @@ func configOf(rawURL string, opts Options, log *slog.Logger) (*pgxpool.Config, e
 	}
 	given := settingsOf(rawURL)
 	if !given.Has("pool_max_conns") {
-		config.MaxConns = withDefault(opts.MaxConns, 30)
+		config.MaxConns = cmp.Or(opts.MaxConns, 30)
 	}
 	if !given.Has("pool_max_conn_idle_time") {
 		config.MaxConnIdleTime = idleTime
 	}
 	if !given.Has("connect_timeout") && os.Getenv("PGCONNECT_TIMEOUT") == "" {
-		config.ConnConfig.ConnectTimeout = withDefault(opts.ConnectTimeout, 2*time.Second)
+		config.ConnConfig.ConnectTimeout = cmp.Or(opts.ConnectTimeout, 2*time.Second)
 	}
 	config.PingTimeout = pingTimeout
 	if opts.noPing {
@@ -43,7 +44,7 @@ func configOf(rawURL string, opts Options, log *slog.Logger) (*pgxpool.Config, e
 	}
 	params := config.ConnConfig.RuntimeParams
 	if params["application_name"] == "" {
-		params["application_name"] = withDefault(opts.AppName, "aside")
+		params["application_name"] = cmp.Or(opts.AppName, "aside")
 	}
 	params["client_encoding"] = "UTF8"
 	config.ConnConfig.OnNotice = noteUnsynced

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"strconv"
 	"strings"
 	"time"
@@ -32,7 +31,7 @@ func (s *Store) write(ctx context.Context, do call) error {
 			return err
 		}
 		err = s.outcome(ctx, err)
-		if n == maxAttempts || ctx.Err() != nil || !errors.Is(err, todo.ErrUnavailable) || !mayPass(err) || !waitBeforeRetry(ctx, n) {
+		if n == maxAttempts || ctx.Err() != nil || !errors.Is(err, todo.ErrUnavailable) || !mayPass(err) || !pause.BeforeRetry(ctx, n) {
 			return err
 		}
 	}
@@ -131,14 +130,8 @@ func (s *Store) Update(ctx context.Context, id string, change func(current todo.
 		if err != nil {
 			return todo.Todo{}, err
 		}
-		next, err := change(x.todo)
+		next, err := todo.Apply(id, x.todo, change)
 		if err != nil {
-			return todo.Todo{}, err
-		}
-		if next.ID != id {
-			return todo.Todo{}, fmt.Errorf("%w: an update must not change the id (%q to %q)", todo.ErrInvalid, id, next.ID)
-		}
-		if err := next.Check(); err != nil {
 			return todo.Todo{}, err
 		}
 		sql, args := s.updateOf(x, next)
@@ -164,8 +157,8 @@ func (s *Store) Update(ctx context.Context, id string, change func(current todo.
 		if stored {
 			return next, nil
 		}
-		if err := backOff(ctx, try); err != nil {
-			return todo.Todo{}, err
+		if !pause.BehindOthers(ctx, try) {
+			return todo.Todo{}, unavailable(ctx, todo.ErrOvertaken)
 		}
 	}
 }
@@ -216,25 +209,8 @@ func (s *Store) Delete(ctx context.Context, id string, check func(current todo.T
 		if err != nil || deleted {
 			return err
 		}
-		if err := backOff(ctx, try); err != nil {
-			return err
+		if !pause.BehindOthers(ctx, try) {
+			return unavailable(ctx, todo.ErrOvertaken)
 		}
 	}
 }
-
-// backOff waits before a retry of a write whose record another write has changed. The
-// first retry is immediate, since the other write has finished. Later pauses are longer
-// and random.
-func backOff(ctx context.Context, try int) error {
-	if try == 0 {
-		return nil
-	}
-	limit := time.Millisecond << min(try, 6)
-	if !pause.For(ctx, rand.N(limit)) {
-		return unavailable(ctx, errOvertaken)
-	}
-	return nil
-}
-
-// errOvertaken: the last attempt wrote nothing, and there is no time for another one.
-var errOvertaken = errors.New("other writes changed the record during every attempt")

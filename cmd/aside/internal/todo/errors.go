@@ -23,6 +23,9 @@ var (
 	// ErrUnknownOutcome: a write was sent and no response came. It may have been
 	// applied, or may still be applied.
 	ErrUnknownOutcome = errors.New("todo: outcome of the write is unknown")
+	// ErrOvertaken is why a store gave up: the last attempt wrote nothing, and there is no
+	// time for another one.
+	ErrOvertaken = errors.New("other writes changed the record during every attempt")
 )
 
 // FieldError is one fault in one field.
