@@ -3,7 +3,6 @@ package e2e
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"testing"
 	"time"
@@ -21,7 +20,7 @@ const goBack = 10 * time.Second
 
 // fed completes a fault of nodes in front of PostgreSQL that follow its feed. Outside
 // writers change the records too, and reads are held to the bound.
-func fed(f fault, bound time.Duration, redis func(t *testing.T) (url string, one *testserver.RedisServer), args ...string) fault {
+func fed(f fault, bound time.Duration, redis func(t *testing.T) (url string, one *testserver.RedisServer)) fault {
 	f.group = feed
 	f.start = func(t *testing.T, size form, p policy) *system {
 		url, one := redis(t)
@@ -32,12 +31,7 @@ func fed(f fault, bound time.Duration, redis func(t *testing.T) (url string, one
 		}
 		t.Cleanup(func() { _ = store.Close() })
 		s.Outside = &check.Outside{Store: store, Name: "PostgreSQL", Raises: true, Bound: bound}
-		for i := range nodeCount {
-			s.Nodes = append(s.Nodes, startNode(t, fmt.Sprintf("node %d", i), append(append([]string{
-				"--postgres", s.Postgres.URL(), "--redis", url, "--cache-name", "e2e", "--on-redis-down", string(p),
-				"--feed", "on", "--feed-go-back", goBack.String(),
-			}, size.args()...), args...)...))
-		}
+		s.startNodes(size.timing, p, func(int) string { return url }, "--feed", "on", "--feed-go-back", goBack.String())
 		s.AwaitFeed()
 		return s
 	}

@@ -3,6 +3,7 @@ package e2e
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -63,14 +64,21 @@ func startSystem(t *testing.T, c timing, p policy, redisArgs ...string) *system 
 	return s
 }
 
-// startNodes starts the nodes. redisURL returns the URL of Redis for the i-th node.
-func (s *system) startNodes(c timing, p policy, redisURL func(i int) string) {
+// startNodes starts the nodes, in front of s.Postgres, or of a MongoDB that it starts.
+// redisURL returns the URL of Redis for the i-th node.
+func (s *system) startNodes(c timing, p policy, redisURL func(i int) string, args ...string) {
 	s.t.Helper()
-	s.Mongo = testserver.Mongo(s.t)
+	var store []string
+	if s.Postgres != nil {
+		store = []string{"--postgres", s.Postgres.URL()}
+	} else {
+		s.Mongo = testserver.Mongo(s.t)
+		store = []string{"--mongo", s.Mongo.URI()}
+	}
 	for i := range nodeCount {
-		s.Nodes = append(s.Nodes, startNode(s.t, fmt.Sprintf("node %d", i), append([]string{
-			"--mongo", s.Mongo.URI(), "--redis", redisURL(i), "--cache-name", "e2e", "--on-redis-down", string(p),
-		}, c.args()...)...))
+		s.Nodes = append(s.Nodes, startNode(s.t, fmt.Sprintf("node %d", i), slices.Concat(store, []string{
+			"--redis", redisURL(i), "--cache-name", "e2e", "--on-redis-down", string(p),
+		}, c.args(), args)...))
 	}
 }
 

@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"fmt"
 	"net/http"
 	"testing"
 	"time"
@@ -41,12 +40,8 @@ func staleAfterLoss(size form) time.Duration {
 // startOn starts three nodes with a Redis of several servers.
 func startOn(t *testing.T, c timing, p policy, redisURL string, args ...string) *system {
 	t.Helper()
-	s := &system{t: t, Mongo: testserver.Mongo(t)}
-	for i := range nodeCount {
-		s.Nodes = append(s.Nodes, startNode(t, fmt.Sprintf("node %d", i), append(append([]string{
-			"--mongo", s.Mongo.URI(), "--redis", redisURL, "--cache-name", "e2e", "--on-redis-down", string(p),
-		}, c.args()...), args...)...))
-	}
+	s := &system{t: t}
+	s.startNodes(c, p, func(int) string { return redisURL }, args...)
 	return s
 }
 
