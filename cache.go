@@ -295,15 +295,20 @@ func (c *Cache[K, V]) Clear(ctx context.Context) error {
 		return ErrClosed
 	}
 	defer c.inflight.done(1)
+	if err := c.clear(ctx); err != nil {
+		return fmt.Errorf("%w: %w", ErrL2Unavailable, err)
+	}
+	return nil
+}
+
+// clear is Clear, also while the cache is being closed.
+func (c *Cache[K, V]) clear(ctx context.Context) error {
 	c.flushL1()
 	defer c.flushL1()
 	if c.l2 == nil {
 		return nil
 	}
-	if err := c.l2.clear(ctx, c.prefix); err != nil {
-		return fmt.Errorf("%w: %w", ErrL2Unavailable, err)
-	}
-	return nil
+	return c.l2.clear(ctx, c.prefix)
 }
 
 // Close closes the cache, but not L2. New calls return ErrClosed. Close waits for

@@ -43,7 +43,7 @@ func (c *Cache[K, V]) makeFollower() {
 	}
 	f := follower.Config{
 		Feed: c.opts.Feed, Key: "aside:" + c.opts.Name + ":feed:leader",
-		Handle: c.handleChanges, Clear: c.clearForFeed,
+		Handle: c.handleChanges, Clear: c.clear,
 		GoBack: c.opts.FeedGoBack, Silence: c.opts.FeedSilence, Log: c.log,
 	}
 	if c.l2 != nil {
@@ -118,11 +118,9 @@ func (c *Cache[K, V]) dropOlder(changes []driver.Change) {
 	failed := false
 	for i, r := range c.l2.dropOlder(reqs) {
 		switch {
-		case r.Err == nil:
-			if r.Left {
-				c.n.ownLeft.Add(1)
-			}
-		default:
+		case r.Left:
+			c.n.ownLeft.Add(1)
+		case r.Err != nil:
 			failed = true
 			if k, err := c.keyOfChange(changes[i].Key); err == nil {
 				c.invalidateL1(k)
@@ -158,22 +156,11 @@ func (c *Cache[K, V]) dropOlderL1(changes []driver.Change) {
 func (c *Cache[K, V]) keyOfChange(s string) (K, error) {
 	k, err := c.parseKey(s)
 	if err != nil {
-		c.n.strangeChanges.Add(1)
 		c.warn.do("key of a change", func() {
 			c.log.Error("the feed names a record by a key that ParseKey refuses: does the feed take the key from the right field?", "key", s, "error", err)
 		})
 	}
 	return k, err
-}
-
-// clearForFeed is Clear, also while the cache is being closed.
-func (c *Cache[K, V]) clearForFeed(ctx context.Context) error {
-	c.flushL1()
-	defer c.flushL1()
-	if c.l2 == nil {
-		return nil
-	}
-	return c.l2.clear(ctx, c.prefix)
 }
 
 // lastOfEach makes one change of those of one key, at the place of the first. Their

@@ -71,7 +71,7 @@ type counters struct {
 	fillsRefused, undecodable                      atomic.Uint64
 	writes, writesUnknown, fences, lost, published atomic.Uint64
 	invalidations, l2Errors, l1Flushes             atomic.Uint64
-	ownLeft, strangeChanges                        atomic.Uint64
+	ownLeft                                        atomic.Uint64
 }
 
 // Stats returns a snapshot. It is cheap: call it every second if you like.

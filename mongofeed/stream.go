@@ -101,6 +101,15 @@ func (s *stream) drop() {
 	s.cursor, s.first = 0, reply{}
 }
 
+// goBack closes the cursor. What was read and not returned is read again, but for a burst,
+// which is told as a change of all in any case.
+func (s *stream) goBack() {
+	s.drop()
+	if !s.burst {
+		s.at = s.given
+	}
+}
+
 // Next implements driver.Stream.
 func (s *stream) Next(ctx context.Context) (driver.Batch, error) {
 	s.mu.Lock()
@@ -117,10 +126,7 @@ func (s *stream) Next(ctx context.Context) (driver.Batch, error) {
 	if err == nil {
 		return batch, nil
 	}
-	s.drop()
-	if !s.burst {
-		s.at = s.given
-	}
+	s.goBack()
 	if ctx.Err() != nil { // The caller may go on with another context.
 		return driver.Batch{}, fmt.Errorf("mongofeed: follow %s: %w", s.f.ns(), context.Cause(ctx))
 	}
@@ -141,10 +147,7 @@ func (s *stream) next(ctx context.Context) (driver.Batch, error) {
 		case isGap(err), hasCode(err, tokenCodes...), hasCode(err, fatalCodes...):
 			return batch, err
 		}
-		s.drop()
-		if !s.burst {
-			s.at = s.given
-		}
+		s.goBack()
 		if time.Since(silent)+pause >= s.f.opts.Silence {
 			return batch, fmt.Errorf("no answer for %v: %w", time.Since(silent).Round(time.Millisecond), err)
 		}

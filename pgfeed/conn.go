@@ -2,6 +2,7 @@ package pgfeed
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
@@ -182,12 +183,12 @@ func (c *conn) startReplication(ctx context.Context, slot, publication string) e
 func (c *conn) status(confirmed pglogrepl.LSN, reply bool, limit time.Duration) error {
 	b := make([]byte, 0, 5+34)
 	b = append(b, 'd')
-	b = be32(b, 4+34)
+	b = binary.BigEndian.AppendUint32(b, 4+34)
 	b = append(b, pglogrepl.StandbyStatusUpdateByteID)
 	for range 3 { // written, flushed, applied
-		b = be64(b, uint64(confirmed))
+		b = binary.BigEndian.AppendUint64(b, uint64(confirmed))
 	}
-	b = be64(b, uint64(time.Since(epoch).Microseconds()))
+	b = binary.BigEndian.AppendUint64(b, uint64(time.Since(epoch).Microseconds()))
 	if reply {
 		b = append(b, 1)
 	} else {
@@ -202,12 +203,6 @@ func (c *conn) status(confirmed pglogrepl.LSN, reply bool, limit time.Duration) 
 
 // epoch is where PostgreSQL's clock begins.
 var epoch = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
-
-func be32(b []byte, n uint32) []byte {
-	return append(b, byte(n>>24), byte(n>>16), byte(n>>8), byte(n))
-}
-
-func be64(b []byte, n uint64) []byte { return be32(be32(b, uint32(n>>32)), uint32(n)) }
 
 // cleaned is an error without the password in its text.
 type cleaned struct {

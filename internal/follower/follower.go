@@ -89,7 +89,7 @@ func (f *Follower) GoBack() {
 func (f *Follower) Run(ctx context.Context) {
 	if f.Lead == nil {
 		for ctx.Err() == nil {
-			f.notFed(ctx, f.follow(ctx, giveUpAfter))
+			f.notFed(ctx, f.follow(ctx))
 			pause(ctx, lastRetry)
 		}
 		return
@@ -131,7 +131,7 @@ func (f *Follower) lead(ctx context.Context, state []byte) (ok bool) {
 
 	var keeper sync.WaitGroup
 	keeper.Go(func() { end(f.keep(ctx)) })
-	err := f.follow(ctx, giveUpAfter)
+	err := f.follow(ctx)
 	cause := context.Cause(ctx)
 	end(err)
 	keeper.Wait()

@@ -10,8 +10,8 @@ import (
 )
 
 // follow opens the feed, and opens it again when a stream ends. It returns if it has
-// not been following for the given time, or ctx ends.
-func (f *Follower) follow(ctx context.Context, patience time.Duration) error {
+// not been following for giveUpAfter, or ctx ends.
+func (f *Follower) follow(ctx context.Context) error {
 	retry, since := firstRetry, time.Now()
 	for {
 		opened := time.Now()
@@ -26,9 +26,9 @@ func (f *Follower) follow(ctx context.Context, patience time.Duration) error {
 			since = time.Now()
 			pause(ctx, firstRetry)
 			continue
-		case followed && time.Since(opened) > patience:
+		case followed && time.Since(opened) > giveUpAfter:
 			retry, since = firstRetry, time.Now()
-		case time.Since(since) > patience:
+		case time.Since(since) > giveUpAfter:
 			return err
 		}
 		if errors.Is(err, driver.ErrGap) {
