@@ -163,9 +163,7 @@ func (c *Cache[K, V]) keyOfChange(s string) (K, error) {
 	return k, err
 }
 
-// lastOfEach makes one change of those of one key, at the place of the first. Their
-// versions are in order, so the last counts, but not across a deletion: a record made
-// anew begins with a low version. Then the version tells nothing.
+// lastOfEach makes one change of those of one key, at the place of the first.
 func lastOfEach(changes []driver.Change) []driver.Change {
 	if len(changes) < 2 {
 		return changes
@@ -179,10 +177,7 @@ func lastOfEach(changes []driver.Change) []driver.Change {
 			out = append(out, ch)
 			continue
 		}
-		if anew := out[i].Deleted || out[i].Version == 0; anew && !ch.Deleted {
-			ch.Version = 0
-		}
-		out[i] = ch
+		out[i] = out[i].Then(ch)
 	}
 	return out
 }

@@ -82,6 +82,16 @@ type Change struct {
 	Writer Token
 }
 
+// Then returns one change that stands for c and a later one of the same key. The later one
+// counts, but for its version if c deleted the record: one that was made anew may begin with
+// a lower version, so that tells nothing.
+func (c Change) Then(later Change) Change {
+	if c.Deleted || c.Version == 0 {
+		later.Version = 0
+	}
+	return later
+}
+
 // Fed is a Tier that a cache needs to follow a feed.
 type Fed interface {
 	Tier

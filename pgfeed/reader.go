@@ -279,18 +279,14 @@ func versionOf(t *pglogrepl.TupleData, column int) uint64 {
 }
 
 // add notes what a record has become. Of several changes in a transaction, others see the
-// last one only. The version of a record that was made anew says nothing: the one before it
-// may have had a higher one.
+// last one only.
 func (r *reader) add(key string, version uint64, deleted bool) {
 	if r.opt.KeyOf != nil {
 		key = r.opt.KeyOf(key)
 	}
 	c := driver.Change{Key: key, Version: version, Deleted: deleted}
 	if i, ok := r.index[key]; ok {
-		if before := r.tx.changes[i]; before.Deleted || before.Version == 0 {
-			c.Version = 0
-		}
-		r.tx.changes[i] = c
+		r.tx.changes[i] = r.tx.changes[i].Then(c)
 		return
 	}
 	if len(r.tx.changes) >= r.opt.MaxChanges {
