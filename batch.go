@@ -12,9 +12,12 @@ import (
 //
 // Each part of L2 that can fail alone has batches of its own. Otherwise a silent part
 // would delay the answers of the others.
+//
+// Who comes alone needs none of that: see alone.
 type batcher[T any] struct {
 	mu   sync.Mutex
 	open map[int][]T
+	busy map[int]int // batches and single items that run
 }
 
 // maxBatch limits what the first item of a batch waits for.
@@ -22,19 +25,21 @@ const maxBatch = 128
 
 func (b *batcher[T]) add(part int, item T, run func(batch []T)) {
 	b.mu.Lock()
-	if b.open == nil {
-		b.open = make(map[int][]T)
-	}
+	b.init()
 	batch := append(b.open[part], item)
 	if len(batch) < maxBatch {
 		b.open[part] = batch
 	} else {
 		delete(b.open, part)
 	}
+	if len(batch) == 1 || len(batch) == maxBatch {
+		b.busy[part]++
+	}
 	b.mu.Unlock()
 	switch len(batch) {
 	case 1:
 		go func() {
+			defer b.done(part)
 			runtime.Gosched()
 			b.mu.Lock()
 			batch := b.open[part]
@@ -45,8 +50,36 @@ func (b *batcher[T]) add(part int, item T, run func(batch []T)) {
 			}
 		}()
 	case maxBatch:
-		go run(batch)
+		go func() {
+			defer b.done(part)
+			run(batch)
+		}()
 	}
+}
+
+func (b *batcher[T]) init() {
+	if b.open == nil {
+		b.open, b.busy = make(map[int][]T), make(map[int]int)
+	}
+}
+
+// alone reports whether nothing is under way in a part. Then the caller runs its item in
+// its own goroutine, which spares two wake-ups, and calls done.
+func (b *batcher[T]) alone(part int) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.busy[part] > 0 {
+		return false
+	}
+	b.init()
+	b.busy[part]++
+	return true
+}
+
+func (b *batcher[T]) done(part int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.busy[part]--
 }
 
 // batchedCalls batches requests, and hands each answer to its sender.
@@ -60,6 +93,10 @@ type batchedCall[Q, R any] struct {
 }
 
 func (x *batchedCalls[Q, R]) do(part int, q Q, run func([]Q) []R) R {
+	if x.alone(part) {
+		defer x.done(part)
+		return run([]Q{q})[0]
+	}
 	mine := batchedCall[Q, R]{q, make(chan R, 1)}
 	x.add(part, mine, func(batch []batchedCall[Q, R]) {
 		qs := make([]Q, len(batch))

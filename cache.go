@@ -16,6 +16,7 @@ import (
 	"github.com/asidecache/aside/internal/follower"
 	"github.com/asidecache/aside/internal/l1"
 	"github.com/asidecache/aside/internal/outbox"
+	"github.com/asidecache/aside/internal/tags"
 )
 
 // Cache is a typed cache with two tiers between an application and its primary. Make
@@ -24,6 +25,7 @@ import (
 type Cache[K comparable, V any] struct {
 	opts       Options[K, V]
 	prefix     string // of every key in L2: the 0 is the version of this layout
+	node       NodeID
 	entries    envelope.Reader
 	customKeys bool
 	log        *slog.Logger
@@ -34,14 +36,26 @@ type Cache[K comparable, V any] struct {
 	lookups  batcher[*job[K, V]] // of single reads
 	fills    batcher[*job[K, V]] // of loads, and leases to give back
 	abandons batcher[*job[K, V]]
+	gathered gatherings[K, V]
+	hedges   hedgeBudget
 	// what lookups and fills are run by, made once: each read would allocate its own
-	lookUpBatch, fillBatch func([]*job[K, V])
-	expect                 expectation // of what lookups find
-	waiters                waiters[K, V]
-	outbox                 *outbox.Outbox[K]           // what L2 has yet to be told
-	limiters               [maxNesting + 1]loadLimiter // of the loads that run, by level of nesting
-	n                      counters
-	warn                   sometimes
+	lookUpBatch, fillBatch, aheadBatch, overBatch func([]*job[K, V])
+
+	aheads     batcher[*job[K, V]] // refreshes of what L1 has
+	overs      batcher[*job[K, V]] // refreshes of what L2 has
+	refreshing sync.Map            // keys of these
+	failing    moments[K]          // keys whose loads have failed, until they may be tried again
+	late       moments[K]          // keys whose loads take longer than SoftTimeout
+	expect     expectation         // of what lookups find
+	waiters    waiters[K, V]
+	outbox     *outbox.Outbox[K]           // what L2 has yet to be told
+	limiters   [maxNesting + 1]loadLimiter // of the loads that run, by level of nesting
+	n          counters
+	warn       sometimes
+	tags       tagging
+	watchers   watchers[K]
+	happenings *happenings[K] // nil without Observer.Event
+	top        tops[K]
 
 	limits   deadline.Queue // of the loads that run; Close gives up on them by it
 	unwatch  func()
@@ -49,6 +63,7 @@ type Cache[K comparable, V any] struct {
 	closeErr error
 
 	inflight inflight // flights, writes and the recovery
+	writing  tally[K] // the keys of writes that run, for Inspect
 
 	feed      *follower.Follower // nil without a feed
 	feedEnds  func()
@@ -74,6 +89,7 @@ func New[K comparable, V any](opts Options[K, V]) (*Cache[K, V], error) {
 	c := &Cache[K, V]{
 		opts:       opts,
 		prefix:     "aside:" + opts.Name + ":0:",
+		node:       NodeIDOf(opts.Node),
 		entries:    envelope.Reader{Codec: opts.Codec.ID(), Schema: opts.SchemaVersion, Type: envelope.TypeOf(reflect.TypeFor[V]())},
 		customKeys: custom,
 		log:        opts.Logger.With("cache", opts.Name),
@@ -83,13 +99,18 @@ func New[K comparable, V any](opts Options[K, V]) (*Cache[K, V], error) {
 		outbox:     outbox.New[K](opts.MaxPending, maxFenceDebts, maxLeaseDebts),
 	}
 	c.lookUpBatch = func(jobs []*job[K, V]) { c.dispatch(c.lookUp(jobs)) }
-	c.fillBatch = c.fill
+	c.fillBatch, c.aheadBatch, c.overBatch = c.fill, c.runAhead, c.runOver
 	c.entries.MaxPayload = max(0, opts.MaxEntrySize)
 	c.inflight.init()
+	c.hedges.init()
 	for i := range c.limiters {
 		c.limiters[i].init(opts.MaxLoads, opts.MaxQueuedLoads)
 	}
-	if c.l1, err = l1.New(l1.Config[K, V]{MaxEntries: opts.L1Size, MaxCost: opts.L1MaxCost, Cost: c.l1Cost}); err != nil {
+	c.initTags()
+	if opts.Observer.Event != nil {
+		c.happenings = newHappenings[K]()
+	}
+	if c.l1, err = l1.New(c.l1Config()); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrOptions, err)
 	}
 	if opts.L2 != nil {
@@ -103,21 +124,11 @@ func New[K comparable, V any](opts Options[K, V]) (*Cache[K, V], error) {
 		}
 	}
 	c.follow()
+	if c.happenings != nil {
+		go c.tellHappenings()
+	}
 	return c, nil
 }
-
-// Level is how current a read must be.
-type Level uint8
-
-const (
-	// Default: L1 may answer. The read sees every write that this process has
-	// acknowledged, and writes of other processes when their invalidation has arrived.
-	Default Level = iota
-	// Strong: the read sees every write through a Cache of this name that any node
-	// acknowledged before the read began. It skips L1 and asks L2, or the primary if L2
-	// is unavailable.
-	Strong
-)
 
 // Source is where an answer came from.
 type Source uint8
@@ -152,6 +163,9 @@ const (
 	MissLeaseWait             // another node's load took longer than Options.LeaseWait
 	MissTooLarge              // the record is larger than Options.MaxEntrySize
 	MissNoL2                  // the cache has no L2, and L1 did not have the record
+	MissSkipped               // the caller skipped L2, see SkipL2
+	MissRefresh               // the caller asked for a load, see Refresh
+	MissSlowL2                // L2 took longer than Options.L2SoftTimeout
 )
 
 func (m Miss) String() string {
@@ -168,6 +182,12 @@ func (m Miss) String() string {
 		return "too large"
 	case MissNoL2:
 		return "no L2"
+	case MissSkipped:
+		return "skipped"
+	case MissRefresh:
+		return "refresh"
+	case MissSlowL2:
+		return "slow L2"
 	}
 	return "none"
 }
@@ -177,12 +197,27 @@ type Info struct {
 	Source    Source
 	Coalesced bool   // another read's lookup or load was shared
 	Negative  bool   // the primary has no such record
-	Stale     bool   // past its TTL: the load failed, see Options.StaleFor
+	Stale     bool   // past its TTL: see Options.StaleFor and StaleWhileRevalidate
 	Miss      Miss   // why the primary was asked
-	Version   uint64 // of the record, if Options.Version tells it
+	Version   uint64 // of the record, if Options.Version or its loader tells it
+
+	// Age is how long ago the entry was stored, by the clock of this node. 0: not known, as
+	// of an answer from L1, or just loaded.
+	Age time.Duration
+	// Left is how long the entry stays fresh in the tier that answered, or after a load in
+	// the tier that it is stored in. In L2 it is at most that: the entry does not tell by how
+	// much its TTL was shortened at random. Negative: by how much it is past its TTL. 0: it is
+	// stored nowhere.
+	Left time.Duration
+	Tags []string // of the entry; nobody may change them
+	// Node is who loaded or wrote what L2 has. It is this node for an answer from L1 or
+	// of a load.
+	Node NodeID
 
 	L2Time   time.Duration // spent asking L2, and waiting for another node's load
 	LoadTime time.Duration // spent in the loader, its wait for a slot included
+
+	marks *tags.Marks // of an answer from L1, for those who share it
 }
 
 // Result is the answer of a read.
@@ -194,41 +229,53 @@ type Result[V any] struct {
 }
 
 // Get returns the value of key from L1 or L2. On a miss it calls loader, and the
-// cache then fills both tiers. If there is no such record, the error is ErrNotFound.
-// When ctx ends, Get returns its error at once. A load that has begun goes on.
+// cache then fills both tiers. Without a loader it calls Options.Loader. If there is no
+// such record, the error is ErrNotFound. When ctx ends, Get returns its error at once. A
+// load that has begun goes on.
 //
 // A hit in L1 allocates nothing. Make the loader once, not for each call, so that the
-// loader does not allocate either.
-func (c *Cache[K, V]) Get(ctx context.Context, key K, loader Loader[K, V]) (V, error) {
+// loader does not allocate either. Of several loaders, only the first counts.
+func (c *Cache[K, V]) Get(ctx context.Context, key K, loader ...Loader[K, V]) (V, error) {
 	if e, ok := c.l1.Get(key); ok {
+		if c.opts.Observer.Hit != nil {
+			c.hit(ctx, key, Default, Info{Source: SourceL1, Negative: e.Negative(), Stale: e.Stale()})
+		}
+		if e.Plain() {
+			return e.Value, nil
+		}
+		c.hitL1(ctx, key, e, first(loader), nil)
 		if e.Negative() {
-			c.n.negatives.Add(1)
 			return e.Value, ErrNotFound
 		}
 		return e.Value, nil
 	}
-	r := c.read(ctx, key, loader, Default)
+	r := c.read(ctx, key, first(loader), Default)
 	return r.Value, r.Err
 }
 
-// Read is Get with a level. The Result also says where the answer came from. The
-// error is the same as Result.Err.
-func (c *Cache[K, V]) Read(ctx context.Context, key K, loader Loader[K, V], level Level) (Result[V], error) {
-	if level == Default {
-		if r, ok := c.readL1(key); ok {
+// Read is Get with a mode. The Result also says where the answer came from. The error
+// is the same as Result.Err. If loader is nil, the cache calls Options.Loader.
+func (c *Cache[K, V]) Read(ctx context.Context, key K, loader Loader[K, V], mode Mode) (Result[V], error) {
+	if !mode.skipsL1() {
+		if r, ok := c.readL1(ctx, key, loader, nil); ok {
+			if c.opts.Observer.Hit != nil {
+				c.hit(ctx, key, mode, r.Info)
+			}
 			return r, r.Err
 		}
 	}
-	r := c.read(ctx, key, loader, level)
+	r := c.read(ctx, key, loader, mode)
 	return r, r.Err
 }
 
 // GetMany returns the values of the keys that exist. It calls loader once for all
-// misses together, and again for keys that another node was loading but did not
-// fill. If keys failed, the error is a KeyErrors that contains them, and the map has
-// the values of the other keys. Keys may repeat.
-func (c *Cache[K, V]) GetMany(ctx context.Context, keys []K, loader BulkLoader[K, V]) (map[K]V, error) {
-	results, err := c.ReadMany(ctx, keys, loader, Default)
+// misses together, or as often as Options.Bulk.MaxKeys asks for, and again for keys that
+// another node was loading but did not fill. Without a loader it calls
+// Options.BulkLoader, or Options.Loader for each key. If keys failed, the error is a
+// KeyErrors that contains them, and the map has the values of the other keys. Keys may
+// repeat.
+func (c *Cache[K, V]) GetMany(ctx context.Context, keys []K, loader ...BulkLoader[K, V]) (map[K]V, error) {
+	results, err := c.ReadMany(ctx, keys, first(loader), Default)
 	values := make(map[K]V, len(results))
 	for k, r := range results {
 		if r.Err == nil {
@@ -253,10 +300,18 @@ func (c *Cache[K, V]) Invalidate(ctx context.Context, keys ...K) error {
 		return ErrClosed
 	}
 	defer c.inflight.done(1)
+	return c.invalidate(ctx, keys)
+}
+
+func (c *Cache[K, V]) invalidate(ctx context.Context, keys []K) (err error) {
 	keys = unique(keys)
 	if len(keys) == 0 {
 		return nil
 	}
+	if op := c.startOp(ctx, OpInvalidate, 0, keys...); op != nil {
+		defer func() { c.endOp(op, OpResult{Err: err}) }()
+	}
+	c.sawAll(keys, EventDrop, 0, nil)
 	// L1 before and after: a read between the two could fill it from the old L2.
 	c.dropL1(keys)
 	defer c.dropL1(keys)
@@ -277,6 +332,12 @@ func (c *Cache[K, V]) Invalidate(ctx context.Context, keys ...K) error {
 	if failed == nil {
 		return nil
 	}
+	return c.queued(failed)
+}
+
+// queued has the recovery deliver an invalidation that L2 could not be told of. It returns
+// what the caller is told.
+func (c *Cache[K, V]) queued(failed error) error {
 	c.startRecovery()
 	if c.opts.OnL2Down == FailClosed {
 		return fmt.Errorf("%w: %w", ErrL2Unavailable, failed)
@@ -305,6 +366,7 @@ func (c *Cache[K, V]) Clear(ctx context.Context) error {
 func (c *Cache[K, V]) clear(ctx context.Context) error {
 	c.flushL1()
 	defer c.flushL1()
+	c.sawFlush()
 	if c.l2 == nil {
 		return nil
 	}
@@ -332,6 +394,7 @@ func (c *Cache[K, V]) Close(ctx context.Context) error {
 func (c *Cache[K, V]) close(ctx context.Context) error {
 	var errs []error
 	errs = append(errs, c.unfollow(ctx))
+	c.limits.End(func(owner any) bool { return owner.(interface{ unneeded() bool }).unneeded() })
 	select {
 	case <-c.inflight.idle:
 	case <-ctx.Done():
@@ -344,8 +407,16 @@ func (c *Cache[K, V]) close(ctx context.Context) error {
 			errs = append(errs, fmt.Errorf("%w: %d written keys could not be invalidated", ErrL2Unavailable, n))
 		}
 	}
+	if c.l2 != nil && c.tags.Pending() > 0 {
+		if c.tellTags(); c.tags.Pending() > 0 {
+			errs = append(errs, fmt.Errorf("%w: %d tags could not be invalidated", ErrL2Unavailable, c.tags.Pending()))
+		}
+	}
 	c.unwatch()
+	c.closeTags()
 	c.l1.Close()
+	c.watchers.close()
+	c.happenings.close(ctx)
 	return errors.Join(errs...)
 }
 
@@ -364,6 +435,7 @@ func (c *Cache[K, V]) changed(s string) {
 	}
 	c.n.invalidations.Add(1)
 	c.invalidateL1(k)
+	c.saw(k, EventInvalidation, 0, 0, nil)
 	c.waiters.wake(k)
 }
 
@@ -371,6 +443,7 @@ func (c *Cache[K, V]) changed(s string) {
 func (c *Cache[K, V]) lost() {
 	c.n.l1Flushes.Add(1)
 	c.flushL1()
+	c.sawFlush()
 	c.waiters.wakeAll()
 	if c.feed != nil {
 		c.feed.GoBack()
@@ -378,6 +451,14 @@ func (c *Cache[K, V]) lost() {
 	c.warn.do("L1 flush", func() {
 		c.log.Warn("L1 was emptied: changes of other nodes may have been missed")
 	})
+}
+
+// first returns the first element, or the zero value.
+func first[T any](all []T) (t T) {
+	if len(all) > 0 {
+		t = all[0]
+	}
+	return t
 }
 
 // unique returns keys without repetitions, in order.

@@ -52,10 +52,10 @@ func TestBoundsCallbackPanics(t *testing.T) {
 		return err
 	}
 	write := func(c *aside.Cache[string, *user]) error {
-		return c.Write(context.Background(), func(_ context.Context, w *aside.WriteTx[string, *user]) error {
+		return c.Write(context.Background(), "k", func(_ context.Context, w *aside.WriteTx[string, *user]) error {
 			w.Publish("k", &user{})
 			return nil
-		}, "k")
+		})
 	}
 	ident := func(s string) (string, error) { return s, nil }
 	for _, c := range []struct {
@@ -92,7 +92,7 @@ func TestBoundsCallbackPanics(t *testing.T) {
 		{"OnL2", func(o *opts, bad func()) { o.OnL2 = func(string, time.Duration, error) { bad() } }, get, false},
 		{"OnL2", func(o *opts, bad func()) { o.OnL2 = func(string, time.Duration, error) { bad() } }, write, false},
 		{"DefiniteError", func(o *opts, bad func()) { o.DefiniteError = func(error) bool { bad(); return true } }, func(c *aside.Cache[string, *user]) error {
-			_ = c.Write(context.Background(), func(context.Context, *aside.WriteTx[string, *user]) error { return errDown }, "other")
+			_ = c.Write(context.Background(), "other", func(context.Context, *aside.WriteTx[string, *user]) error { return errDown })
 			return nil
 		}, false},
 	} {

@@ -26,7 +26,7 @@ func TestClosedCache(t *testing.T) {
 		}
 		_, get := n.Get(t.Context(), "k", p)
 		_, many := n.GetMany(t.Context(), []string{"k"}, p)
-		write := n.Write(t.Context(), func(context.Context, *aside.WriteTx[string, rec]) error { t.Error("ran"); return nil }, "k")
+		write := n.Write(t.Context(), "k", func(context.Context, *aside.WriteTx[string, rec]) error { t.Error("ran"); return nil })
 		for what, err := range map[string]error{"Get": get, "GetMany": many, "Write": write,
 			"Invalidate": n.Invalidate(t.Context(), "k"), "Clear": n.Clear(t.Context())} {
 			if !errors.Is(err, aside.ErrClosed) {
@@ -84,7 +84,7 @@ func TestCloseGivesUpOnAHungLoad(t *testing.T) {
 func TestSecondCloseWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := newNode(t, newPrimary("k"), &asidetest.Server{})
-		go n.Write(t.Context(), func(context.Context, *writing) error { time.Sleep(3 * time.Second); return nil }, "k")
+		go n.Write(t.Context(), "k", func(context.Context, *writing) error { time.Sleep(3 * time.Second); return nil })
 		synctest.Wait()
 		start := time.Now()
 		go n.Close(context.Background())

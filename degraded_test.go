@@ -181,7 +181,7 @@ func TestKeyIsNotDeliveredDuringItsWrite(t *testing.T) {
 		commit := make(chan struct{})
 		done := make(chan error, 1)
 		go func() {
-			done <- n.Write(context.Background(), func(context.Context, *writing) error { <-commit; p.put("k"); return nil }, "k")
+			done <- n.Write(context.Background(), "k", func(context.Context, *writing) error { <-commit; p.put("k"); return nil })
 		}()
 		synctest.Wait()
 		n.up()
@@ -260,7 +260,7 @@ func TestFailClosedRefusesWrites(t *testing.T) {
 			}
 			return nil
 		})
-		err := n.Write(t.Context(), func(context.Context, *writing) error { t.Error("the write ran"); return nil }, "k", "l")
+		err := n.WriteMany(t.Context(), []string{"k", "l"}, func(context.Context, *writing) error { t.Error("the write ran"); return nil })
 		if !errors.Is(err, aside.ErrL2Unavailable) || !errors.Is(err, errDown) {
 			t.Errorf("got %v", err)
 		}
@@ -294,14 +294,14 @@ func TestFailClosedAndALostRelease(t *testing.T) {
 		s := &asidetest.Server{}
 		p := newPrimary("k")
 		n, other := newNode(t, p, s, func(o *options) { o.OnL2Down = aside.FailClosed }), newNode(t, p, s)
-		err := n.Write(t.Context(), func(context.Context, *writing) error {
+		err := n.Write(t.Context(), "k", func(context.Context, *writing) error {
 			s.Flush()
 			other.want("k", 1, aside.SourceLoad)
 			synctest.Wait()
 			p.put("k")
 			n.down()
 			return nil
-		}, "k")
+		})
 		if !errors.Is(err, aside.ErrUnacknowledged) || !errors.Is(err, errDown) {
 			v, _ := other.read("k", aside.Strong)
 			t.Errorf("the write returned %v, and then a strong read version %d", err, v)
@@ -463,13 +463,13 @@ func TestFailedReleaseIsRedelivered(t *testing.T) {
 			}
 			return nil
 		})
-		err := n.Write(t.Context(), func(context.Context, *writing) error {
+		err := n.Write(t.Context(), "k", func(context.Context, *writing) error {
 			s.Flush()
 			m.want("k", 1, aside.SourceLoad)
 			synctest.Wait()
 			p.put("k")
 			return nil
-		}, "k")
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -494,7 +494,7 @@ func TestUnfencedWriteOfUnknownOutcome(t *testing.T) {
 		p := newPrimary("k")
 		n, m := newNode(t, p, s), newNode(t, p, s)
 		n.down()
-		if err := n.Write(t.Context(), func(context.Context, *writing) error { return errors.New("timeout") }, "k"); err == nil {
+		if err := n.Write(t.Context(), "k", func(context.Context, *writing) error { return errors.New("timeout") }); err == nil {
 			t.Error("the write's error is gone")
 		}
 		n.up()

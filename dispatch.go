@@ -12,11 +12,42 @@ import (
 func (c *Cache[K, V]) startRead(j *job[K, V]) {
 	if c.l2 == nil {
 		c.withoutL2(j)
-		go c.load([]*job[K, V]{j})
+		if jobs := c.gather([]*job[K, V]{j}); len(jobs) > 0 {
+			go c.load(jobs)
+		}
+		return
+	}
+	if j.asks&SkipL2 != 0 { // it does not wait for the lookups of others
+		go c.dispatch(c.lookUp([]*job[K, V]{j}))
+		return
+	}
+	part := c.l2.partition(j.l2key)
+	// A slow lookup must not keep the caller from what a load beside it brings.
+	if c.opts.L2SoftTimeout <= 0 && c.lookups.alone(part) {
+		c.lookUpAlone(j, part)
 		return
 	}
 	j.reader.found = make(chan struct{}, 1)
-	c.lookups.add(c.l2.partition(j.l2key), j, c.lookUpBatch)
+	c.lookups.add(part, j, c.lookUpBatch)
+}
+
+// lookUpAlone looks a key up in the goroutine of the leader, and decodes what it finds.
+// What takes longer than that goes on in another goroutine, as does the lookup itself if
+// the leader's context ends: others may wait for it.
+func (c *Cache[K, V]) lookUpAlone(j *job[K, V], part int) {
+	jobs := []*job[K, V]{j}
+	r := func() looked[K, V] {
+		defer c.lookups.done(part)
+		return c.lookUpFor(j.ctx, jobs)
+	}()
+	switch {
+	case len(r.again) > 0:
+		go func() { c.dispatch(c.lookUp(jobs)) }()
+	case len(r.found) > 0:
+		c.decodeFor(j.ctx, j)
+	default:
+		go c.dispatch(r)
+	}
 }
 
 // readJobs answers the jobs of a bulk read.
@@ -28,13 +59,18 @@ func (c *Cache[K, V]) readJobs(jobs []*job[K, V]) {
 	for _, j := range jobs {
 		c.withoutL2(j)
 	}
-	c.load(jobs)
+	c.loadMany(jobs)
 }
 
 // withoutL2 prepares a job for its load, in a cache without L2.
 func (c *Cache[K, V]) withoutL2(j *job[K, V]) {
 	c.restart(j)
 	j.mode, j.ans.Miss = fillL1, MissNoL2
+	if c.opts.keeps() > 0 {
+		if e, past, ok := c.l1.Stale(j.key); ok && e.Stale() {
+			j.kept = &keptValue[V]{e.Value, time.Now().Add(-past), e.Marks}
+		}
+	}
 	if c.outbox.Holds(j.key) {
 		j.mode, j.ans.Miss = fillDegraded, MissFenced
 	}
@@ -67,14 +103,15 @@ func (c *Cache[K, V]) dispatch(r looked[K, V]) {
 	c.startLoads(r.load)
 }
 
-// startLoads loads each job with its own loader, or those of a bulk read together.
-// The last load runs in the caller's goroutine.
+// startLoads loads each job with its own loader, or together with others: those of a
+// bulk read, or those of other reads that came at the same time. The last load runs in
+// the caller's goroutine.
 func (c *Cache[K, V]) startLoads(jobs []*job[K, V]) {
-	switch {
-	case len(jobs) == 0:
+	if len(jobs) > 0 && jobs[0].bulk != nil {
+		c.loadMany(jobs)
 		return
-	case jobs[0].bulk != nil:
-		c.load(jobs)
+	}
+	if jobs = c.gather(jobs); len(jobs) == 0 {
 		return
 	}
 	for i := range jobs[1:] {
@@ -92,16 +129,22 @@ func (c *Cache[K, V]) startLoads(jobs []*job[K, V]) {
 // pushes are lost, it also polls a few keys at a time: if one of those has changed
 // without a push, it looks all keys up.
 func (c *Cache[K, V]) awaitLeases(jobs []*job[K, V]) {
+	if jobs = c.meanwhile(jobs, false); len(jobs) == 0 {
+		return
+	}
 	left := make(map[K][]*job[K, V], len(jobs)) // of one key there may be several flights
 	for _, j := range jobs {
 		left[j.key] = append(left[j.key], j)
+		c.saw(j.key, EventWait, 0, 0, nil)
 	}
 	w := c.waiters.add(jobs)
 	defer c.waiters.remove(w, jobs)
 	bound := time.NewTimer(c.opts.LeaseWait - time.Since(jobs[0].asked))
 	defer bound.Stop()
+	soft := c.softTimer(jobs)
 	var p poll
 	defer p.stop()
+	start := time.Now()
 
 	// A push between the lookup and the making of w has moved the key's generation.
 	var next []*job[K, V]
@@ -116,10 +159,11 @@ func (c *Cache[K, V]) awaitLeases(jobs []*job[K, V]) {
 				delete(left, j.key)
 			}
 			r := c.lookUp(next)
-			for _, j := range r.leased {
+			for _, j := range c.meanwhile(r.leased, false) {
 				left[j.key] = append(left[j.key], j)
 			}
 			r.leased = nil
+			c.n.leaseOver(len(r.found)+len(r.load), start)
 			if len(left) == 0 {
 				c.dispatch(r)
 				return
@@ -141,13 +185,24 @@ func (c *Cache[K, V]) awaitLeases(jobs []*job[K, V]) {
 			next = w.take(left)
 		case <-p.next():
 			next, polled = sample(left), true
+		case <-soft:
+			soft, next = nil, nil
+			waiting := c.meanwhile(pick(left, nil), true)
+			if clear(left); len(waiting) == 0 {
+				return
+			}
+			for _, j := range waiting {
+				left[j.key] = append(left[j.key], j)
+			}
 		case <-bound.C:
 			next = pick(left, nil)
 			for _, j := range next {
 				j.mode, j.ans.Miss = fillNothing, MissLeaseWait
 				j.ans.L2Time = time.Since(j.asked)
+				c.endJobOp(j, OutcomeWaited, nil)
 			}
 			c.n.leaseWaits.Add(uint64(len(next)))
+			c.n.leaseOver(len(next), start)
 			c.startLoads(next)
 			return
 		case <-c.inflight.closing:

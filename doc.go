@@ -15,18 +15,18 @@
 // callers miss the same key, only one of them loads it: callers in one process share
 // the load, and nodes agree by a lease in L2. A loaded value is stored only while its
 // lease stands. If a loader returns [ErrNotFound], that is an answer, and the cache
-// stores it as a negative entry. [Cache.Read] is Get with a [Level]; its [Info] says
+// stores it as a negative entry. [Cache.Read] is Get with a [Mode]; its [Info] says
 // where the answer came from. [Cache.GetMany] and [Cache.ReadMany] read several keys,
 // with one load for all misses.
 //
 // # Writes
 //
-// [Cache.Write] puts a fence on the keys, runs the function that changes the primary,
-// and lifts the fence. While the fence stands, the primary answers all reads and
-// nothing is stored. So no value from before the write can be stored after it. The
-// function may publish the new record for the next reader. [Cache.Invalidate] is for
-// records that another program has changed. With [Options.Feed] the cache hears of those
-// from the primary itself.
+// [Cache.Write] puts a fence on the key, runs the function that changes the primary,
+// and lifts the fence. [Cache.WriteMany] does so for several keys. While a fence
+// stands, the primary answers all reads and nothing is stored. So no value from before
+// the write can be stored after it. The function may publish the new record for the
+// next reader. [Cache.Invalidate] is for records that another program has changed. With
+// [Options.Feed] the cache hears of those from the primary itself.
 //
 // # What a reader may see
 //

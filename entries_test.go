@@ -160,7 +160,7 @@ func TestCompositeKeys(t *testing.T) {
 		}
 		testsync.Eventually(t, "fill", func() bool { return aside.Flights(c) == 0 })
 	}
-	if err := b.Write(t.Context(), func(context.Context, *aside.WriteTx[key, string]) error { return nil }, k); err != nil {
+	if err := b.Write(t.Context(), k, func(context.Context, *aside.WriteTx[key, string]) error { return nil }); err != nil {
 		t.Fatal(err)
 	}
 	if r, _ := a.Read(t.Context(), k, ld, aside.Default); r.Source == aside.SourceL1 {
@@ -203,7 +203,7 @@ func TestBoundsLargeValue(t *testing.T) {
 	if v, _ := a.read("k", aside.Default); v != 1 {
 		t.Errorf("after another node's write: version %d", v)
 	}
-	if st := a.Stats(); st.TooLarge == 0 || strings.Count(log.String(), "larger than MaxEntrySize") != 1 || !strings.Contains(log.String(), testPrefix+"k") {
+	if st := a.Stats(); st.TooLarge == 0 || strings.Count(log.String(), "larger than MaxEntrySize") != 1 || !strings.Contains(log.String(), "key_hash=") {
 		t.Errorf("%d counted; log: %s", st.TooLarge, log.String())
 	}
 	// A node that takes larger ones replaces the mark by the value; to this one that

@@ -15,8 +15,9 @@ var (
 	// return it without asking the primary.
 	ErrNotFound = errors.New("aside: not found")
 
-	// ErrOverloaded: as many loads run as Options.MaxLoads allows, and as many
-	// wait as Options.MaxQueuedLoads allows. Nothing was read.
+	// ErrOverloaded: as many loads run as Options.MaxLoads allows, and either as many
+	// wait as Options.MaxQueuedLoads allows, or LoadTimeout passed while this one
+	// waited. Nothing was read.
 	ErrOverloaded = errors.New("aside: too many loads")
 
 	// ErrLoadPanicked matches a *PanicError of a loader.
@@ -27,6 +28,10 @@ var (
 	// too deeply.
 	ErrNestedLoad = errors.New("aside: nested load")
 
+	// ErrNoLoader: the read was given no loader, and the cache has none of its own. See
+	// Options.Loader and Options.BulkLoader.
+	ErrNoLoader = errors.New("aside: no loader")
+
 	// ErrKey: a key is not equal to itself, such as NaN. A cache could never find its
 	// entry again.
 	ErrKey = errors.New("aside: key is not equal to itself")
@@ -35,7 +40,7 @@ var (
 // Failures of writes.
 var (
 	// ErrL2Unavailable: L2 is unavailable and the policy is FailClosed. If Write
-	// returns it, the write function did not run.
+	// returns it, the write function did not run. Peek returns it with any policy.
 	ErrL2Unavailable = errors.New("aside: L2 unavailable")
 
 	// ErrUnacknowledged: the write function succeeded, but L2 did not confirm the

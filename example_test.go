@@ -41,11 +41,11 @@ func Example() {
 	u, err := users.Get(ctx, 7, loader) // loads, and fills both tiers
 	fmt.Println(u.Name, err)
 
-	err = users.Write(ctx, func(ctx context.Context, w *aside.WriteTx[int, User]) error {
+	err = users.Write(ctx, 7, func(ctx context.Context, w *aside.WriteTx[int, User]) error {
 		db.Store(7, User{"Grace"})  // change the primary
 		w.Publish(7, User{"Grace"}) // optional: the next read finds it
 		return nil
-	}, 7)
+	})
 	u, _ = users.Get(ctx, 7, loader) // sees the write
 	fmt.Println(u.Name, err)
 
@@ -95,9 +95,86 @@ func ExampleAborted() {
 	defer cache.Close(context.Background())
 	errConflict := errors.New("version conflict")
 
-	err := cache.Write(context.Background(), func(context.Context, *aside.WriteTx[string, int]) error {
+	err := cache.Write(context.Background(), "key", func(context.Context, *aside.WriteTx[string, int]) error {
 		return aside.Aborted(errConflict)
-	}, "key")
+	})
 	fmt.Println(err, errors.Is(err, errConflict))
 	// Output: version conflict true
+}
+
+// What lies in both tiers, for an operator who looks for a fault. Nothing changes by it.
+func ExampleCache_Inspect() {
+	server := new(asidetest.Server) // stands for Redis
+	ctx := context.Background()
+	open := func(node string) *aside.Cache[string, int] {
+		cache, _ := aside.New(aside.Options[string, int]{Name: "answers", L2: server.NewClient(), Node: node})
+		return cache
+	}
+	one, two := open("node 1"), open("node 2")
+	defer one.Close(ctx)
+	defer two.Close(ctx)
+
+	_ = one.Write(ctx, "answer", func(_ context.Context, w *aside.WriteTx[string, int]) error {
+		w.Publish("answer", 42)
+
+		i, _ := two.Inspect(ctx, "answer")
+		fmt.Println(i.L2.Kind, "of node 1:", i.L2.Writers[0].Node == aside.NodeIDOf("node 1"))
+		return nil
+	})
+
+	i, err := two.Inspect(ctx, "answer")
+	fmt.Println(i.L2Key, err)
+	fmt.Println("L1:", i.L1)
+	fmt.Println("L2:", i.L2.Kind, i.L2.Value, i.L2.Err, "stored by node 1:", i.L2.Node == aside.NodeIDOf("node 1"))
+	// Output:
+	// fence of node 1: true
+	// aside:answers:0:answer <nil>
+	// L1: <nil>
+	// L2: value 42 <nil> stored by node 1: true
+}
+
+// Watch shows what happens to one key, for a person who looks for a fault.
+func ExampleCache_Watch() {
+	ctx := context.Background()
+	cache, err := aside.New(aside.Options[int, string]{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer cache.Close(ctx)
+
+	seen := make(chan aside.Event)
+	stop := cache.Watch(7, func(e aside.Event) { seen <- e })
+	loader := aside.LoaderFunc[int, string](func(context.Context, int) (string, error) { return "seven", nil })
+	for range 2 {
+		_, _ = cache.Get(ctx, 7, loader)
+	}
+	for range 4 {
+		e := <-seen
+		fmt.Println(e.Kind, e.Info.Source)
+	}
+	stop()
+	// Output:
+	// load none
+	// fill none
+	// read load
+	// read L1
+}
+
+// Top names the keys that stand out on this node.
+func ExampleCache_Top() {
+	ctx := context.Background()
+	cache, err := aside.New(aside.Options[string, int]{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer cache.Close(ctx)
+
+	loader := aside.LoaderFunc[string, int](func(context.Context, string) (int, error) { return 1, nil })
+	for range 5 {
+		_, _ = cache.Get(ctx, "front page", loader)
+	}
+	for _, k := range cache.Top(10).Hottest {
+		fmt.Println(k.Key, k.Count)
+	}
+	// Output: front page 5
 }

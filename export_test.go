@@ -6,7 +6,10 @@ import (
 )
 
 // Flights returns the number of reads under way that can be joined.
-func Flights[K comparable, V any](c *Cache[K, V]) int { return c.flights.Len() }
+func Flights[K comparable, V any](c *Cache[K, V]) int {
+	n, _ := c.flights.Size()
+	return n
+}
 
 // Followers returns how many reads share the key's flight with its leader.
 func Followers[K comparable, V any](c *Cache[K, V], k K) int { return c.flights.Followers(k) }

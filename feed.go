@@ -47,9 +47,9 @@ func (c *Cache[K, V]) makeFollower() {
 		GoBack: c.opts.FeedGoBack, Silence: c.opts.FeedSilence, Log: c.log,
 	}
 	if c.l2 != nil {
-		f.Lead = c.l2.lead
+		f.Lead, f.Whole = c.l2.lead, func() bool { return c.l2.degraded() == "" }
 	}
-	c.feed = follower.New(f, envelope.NewToken())
+	c.feed = follower.New(f, envelope.NewTokenOf(c.node))
 }
 
 func (c *Cache[K, V]) follow() {
@@ -117,6 +117,7 @@ func (c *Cache[K, V]) dropOlder(changes []driver.Change) {
 	}
 	failed := false
 	for i, r := range c.l2.dropOlder(reqs) {
+		c.sawFeed(changes[i], r.Left)
 		switch {
 		case r.Left:
 			c.n.ownLeft.Add(1)
@@ -144,10 +145,12 @@ func (c *Cache[K, V]) dropOlderL1(changes []driver.Change) {
 			v, _ := c.version(e.Value)
 			if e.Negative() && ch.Deleted || !e.Negative() && ch.Version > 0 && v >= ch.Version {
 				c.n.ownLeft.Add(1)
+				c.sawFeed(ch, true)
 				continue
 			}
 		}
 		c.invalidateL1(k)
+		c.sawFeed(ch, false)
 	}
 }
 
@@ -157,7 +160,7 @@ func (c *Cache[K, V]) keyOfChange(s string) (K, error) {
 	k, err := c.parseKey(s)
 	if err != nil {
 		c.warn.do("key of a change", func() {
-			c.log.Error("the feed names a record by a key that ParseKey refuses: does the feed take the key from the right field?", "key", s, "error", err)
+			c.log.Error("the feed names a record by a key that ParseKey refuses: does the feed take the key from the right field?", c.keyAttr(c.prefix+s), "error", err)
 		})
 	}
 	return k, err

@@ -63,7 +63,7 @@ func TestOwnWritesWithoutL2(t *testing.T) {
 	n := newNode(t, p, nil, fedBy(l))
 	n.fed()
 	r := n.update("k")
-	n.want("k", 2, aside.SourceLoad)
+	n.want("k", 2, aside.SourceL1)
 	l.Append(driver.Change{Key: "k", Version: uint64(r.Version)})
 	n.awaitChanges(1)
 	n.want("k", 2, aside.SourceL1)
@@ -265,7 +265,7 @@ func TestOwnWritesStay(t *testing.T) {
 				}
 			})
 			var ch driver.Change
-			if err := b.Write(t.Context(), func(_ context.Context, w *aside.WriteTx[string, rec]) error {
+			if err := b.Write(t.Context(), "k", func(_ context.Context, w *aside.WriteTx[string, rec]) error {
 				r := p.put("k")
 				if ch = (driver.Change{Key: "k"}); how == "token" {
 					ch.Writer = w.Token()
@@ -276,7 +276,7 @@ func TestOwnWritesStay(t *testing.T) {
 				a.awaitChanges(1)
 				w.Publish("k", r)
 				return nil
-			}, "k"); err != nil {
+			}); err != nil {
 				t.Fatal(err)
 			}
 			a.want("k", 2, aside.SourceL2)
@@ -299,12 +299,12 @@ func TestOwnWritesStay(t *testing.T) {
 func TestChangeUnderAFence(t *testing.T) {
 	l, p := &asidetest.Log{}, newPrimary("k")
 	a, b := twoNodes(t, p, l)
-	if err := b.Write(t.Context(), func(_ context.Context, w *aside.WriteTx[string, rec]) error {
+	if err := b.Write(t.Context(), "k", func(_ context.Context, w *aside.WriteTx[string, rec]) error {
 		w.Publish("k", p.put("k"))
 		p.outside(l, "k")
 		a.awaitChanges(1)
 		return nil
-	}, "k"); err != nil {
+	}); err != nil {
 		t.Fatal(err)
 	}
 	a.want("k", 3, aside.SourceLoad)

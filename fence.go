@@ -12,74 +12,134 @@ import (
 
 // fence is a write under way, and the fences that it has put up in L2.
 type fence[K comparable, V any] struct {
-	c     *Cache[K, V]
-	keys  []K
-	start time.Time // before the fences were sent, so they end no earlier than start + FenceTTL
-	token driver.Token
-	held  []K // keys with a fence
-	open  []K // keys without one, with FailOpen
+	c       *Cache[K, V]
+	keys    []K
+	ctx     context.Context // of the write
+	op      *operation      // for the observer
+	outcome *writeOutcome   // nil: the function was not called
+	start   time.Time       // before the fences were sent, so they end no earlier than start + FenceTTL
+	token   driver.Token
+	held    []K      // keys with a fence
+	open    []K      // keys without one, with FailOpen
+	missed  []K      // keys for which WriteTx.Fence returned an error
+	gens    []uint64 // of the keys in a cache without L2, see publishL1
 }
 
-// raise fences the keys.
-func (f *fence[K, V]) raise() error {
+// add takes keys into the write and fences them.
+func (f *fence[K, V]) add(keys []K) error {
 	c := f.c
+	f.keys = append(f.keys, keys...)
+	c.sawWrite(keys)
+	c.writing.add(keys)
+	// L1 first, or a read of this process could go on hitting it while the
+	// other nodes already wait for the new record.
+	c.dropL1(keys)
+	if err := f.raise(keys); err != nil {
+		return err
+	}
+	// Again, since L1 may have taken the old record in before the fence came, and
+	// the fence ended the tracking of the key: another node's write, while ours
+	// runs, would not be told to this one.
+	c.dropL1(keys)
 	if c.l2 == nil {
+		for _, k := range keys {
+			f.gens = append(f.gens, c.l1.Generation(k))
+		}
+	}
+	return nil
+}
+
+// raise fences keys.
+func (f *fence[K, V]) raise(keys []K) error {
+	c := f.c
+	switch {
+	case c.l2 == nil:
+		return nil
+	case len(keys) == 0: // they come with WriteTx.Fence
+		if c.opts.OnL2Down == FailClosed && !c.l2.closed() {
+			return fmt.Errorf("%w: the write was not begun", ErrL2Unavailable)
+		}
 		return nil
 	}
-	names, err := c.l2keys(f.keys)
+	names, err := c.l2keys(keys)
 	if err != nil {
 		return err
 	}
-	f.token = envelope.NewToken()
-	reqs := make([]driver.FenceRequest, len(f.keys))
+	if f.token == (driver.Token{}) {
+		f.token = envelope.NewTokenOf(c.node)
+	}
+	start := time.Now()
+	reqs := make([]driver.FenceRequest, len(keys))
 	for i, name := range names {
 		reqs[i] = driver.FenceRequest{Key: name, Token: f.token, Life: c.opts.FenceTTL}
 	}
 	var failed error
+	var held, open []K
 	var uncertain []K // keys whose fence may have been put up all the same
-	for i, err := range c.l2.fence(reqs) {
+	op := c.startOp(f.ctx, OpFence, 0, keys...)
+	errs := c.l2.fence(reqs)
+	c.endOp(op, OpResult{Err: worst(errs...)})
+	for i, err := range errs {
 		switch {
 		case err == nil:
-			f.held = append(f.held, f.keys[i])
+			held = append(held, keys[i])
+			c.saw(keys[i], EventFence, time.Since(start), 0, nil)
 			continue
 		case !nothingSent(err):
-			uncertain = append(uncertain, f.keys[i])
+			uncertain = append(uncertain, keys[i])
 		}
 		failed = err
-		f.open = append(f.open, f.keys[i])
+		open = append(open, keys[i])
+		c.saw(keys[i], EventFenceFailed, time.Since(start), 0, err)
 	}
-	c.n.fences.Add(uint64(len(f.held)))
-	if failed == nil {
-		return nil
-	}
-	if c.opts.OnL2Down == FailClosed {
+	c.n.fences.Add(uint64(len(held)))
+	if failed != nil && c.opts.OnL2Down == FailClosed {
 		// Nothing was written, so nothing needs protection, and of keys that L2
 		// was not asked about there is nothing to tell. A fence whose answer was
 		// lost is lifted too, or else ends by itself.
-		c.release(append(f.held, uncertain...), f.token, nil)
+		c.release(append(held, uncertain...), f.token, nil)
 		return fmt.Errorf("%w: the write was not begun: %w", ErrL2Unavailable, failed)
 	}
-	for _, k := range f.open {
+	f.held = append(f.held, held...)
+	f.open = append(f.open, open...)
+	for _, k := range open {
 		c.outbox.Begin(k)
 	}
 	return nil
 }
 
 // lift ends the fences as the outcome of the write asks for.
-func (f *fence[K, V]) lift(w *WriteTx[K, V], outcome error) error {
+func (f *fence[K, V]) lift(w *WriteTx[K, V], outcome error) (err error) {
 	c := f.c
 	// After the commit, before the acknowledgement: what L1 took in meanwhile
 	// may have been read before.
 	c.dropL1(f.keys)
 	known := outcome == nil || c.definite(outcome)
+	f.outcome = &writeOutcome{known, outcome}
 	due := time.Now()
 	if !known {
 		due = f.start.Add(c.opts.FenceTTL)
 		c.n.writesUnknown.Add(1)
+		c.sawAll(f.keys, EventUnknown, time.Since(f.start), outcome)
 		c.warn.do("unknown outcome", func() {
 			c.log.Warn("the outcome of a write is not known: its keys are not cached until the fence ends (see Aborted and DefiniteError)",
-				"keys", len(f.keys), "first", f.keys[0], "fenced_for", time.Until(due).Round(time.Millisecond), "error", outcome)
+				"keys", len(f.keys), c.firstKey(f.keys), "fenced_for", time.Until(due).Round(time.Millisecond), "error", outcome)
 		})
+	}
+	if len(f.missed) > 0 && (outcome == nil || !known) {
+		// The function was told to roll back. If it did not, L2 is told as soon as it
+		// can be, and nobody is told that all is well.
+		for _, k := range f.missed {
+			c.outbox.AddWrite(k, f.token, due)
+		}
+		c.startRecovery()
+		if outcome == nil {
+			defer func() {
+				if err == nil {
+					err = fmt.Errorf("%w: the write went on after WriteTx.Fence had failed", ErrUnacknowledged)
+				}
+			}()
+		}
 	}
 	if len(f.open) > 0 {
 		debts := make([]outbox.Debt[K], len(f.open))
@@ -90,7 +150,9 @@ func (f *fence[K, V]) lift(w *WriteTx[K, V], outcome error) error {
 		// moment is then no reason for another node to read the older value.
 		failed := 0
 		if known {
-			_, failed = c.deliver(context.Background(), outbox.Batch[K]{Debts: debts})
+			if _, failed = c.deliver(context.Background(), outbox.Batch[K]{Debts: debts}); failed > 0 {
+				c.sawAll(f.open, EventReleaseFailed, 0, nil)
+			}
 		}
 		if !known || failed > 0 {
 			defer c.startRecovery()
@@ -109,13 +171,17 @@ func (f *fence[K, V]) lift(w *WriteTx[K, V], outcome error) error {
 		}
 		return nil
 	case c.l2 == nil:
+		c.sawAll(f.keys, EventRelease, time.Since(f.start), outcome)
+		if outcome == nil {
+			c.publishL1(f.keys, f.gens, w.published)
+		}
 		return nil
 	}
 	var published map[K]loaded[V]
 	if outcome == nil {
 		published = w.published
 	}
-	failed := c.release(f.held, f.token, published)
+	failed := c.releaseHeld(f, published)
 	// The fence may stand, but an L2 that just failed may also have lost it, and
 	// then a fill of what was read before the commit is not refused.
 	if failed != nil && c.opts.OnL2Down == FailClosed && outcome == nil {
@@ -142,15 +208,12 @@ func (c *Cache[K, V]) release(keys []K, token driver.Token, published map[K]load
 		gens[i] = c.l1.Generation(k)
 		l, ok := published[k]
 		negative := l.err != nil
-		if !ok || negative && c.opts.NegativeTTL < 0 {
+		if !ok || l.unstamped || !c.storable(negative, l.told) {
 			continue
 		}
-		version := uint64(0)
-		if !negative {
-			version, _ = c.version(l.v)
-		}
-		if entry, err := c.encode(name, l.v, negative, version, token); err == nil {
-			reqs[i].Publish, reqs[i].TTL = entry, c.ttl(negative)+c.staleFor(negative)
+		ttl := c.ttl(negative, l.told)
+		if entry, err := c.encode(name, l.v, negative, l.told, ttl, token); err == nil {
+			reqs[i].Publish, reqs[i].TTL = entry, ttl+c.staleFor(negative)
 		}
 	}
 	if failed != nil {
@@ -163,22 +226,28 @@ func (c *Cache[K, V]) release(keys []K, token driver.Token, published map[K]load
 		case r.Err != nil:
 			failed = r.Err
 			c.outbox.AddWrite(k, token, time.Now())
+			c.saw(k, EventReleaseFailed, time.Since(start), 0, r.Err)
 		case r.Published:
 			c.n.published.Add(1)
+			c.n.stored(len(reqs[i].Publish))
 			l := published[k]
+			c.sawPublish(k, time.Since(start), l, reqs[i].Publish)
 			if c.invertible(k, reqs[i].Key) {
 				// Not for longer than it is in L2: see dropAfterGrant.
 				ttl := reqs[i].TTL - c.staleFor(l.err != nil) - time.Since(start)
-				c.l1.InsertAbsent(k, gens[i], l.v, l.err != nil, min(c.opts.L1TTL, ttl))
+				c.l1.InsertAbsent(k, gens[i], l.v, l.err != nil, c.lifeFor(min(c.opts.L1TTL, ttl), l.marks, l.err == nil))
 			}
 		case r.Lost:
 			c.n.lost.Add(1)
 			c.warn.do("lost fence", func() {
-				c.log.Warn("a fence was gone when its write ended: it ran out, or L2 lost it", "l2_key", reqs[i].Key, "after", time.Since(start).Round(time.Millisecond))
+				c.log.Warn("a fence was gone when its write ended: it ran out, or L2 lost it", c.keyAttr(reqs[i].Key), "after", time.Since(start).Round(time.Millisecond))
 			})
 			// Without a fence, a read may have put into L1 since the commit what
 			// the release has now removed, and nobody tells us of our own changes.
 			c.invalidateL1(k)
+			c.saw(k, EventFenceLost, time.Since(start), 0, nil)
+		default:
+			c.saw(k, EventRelease, time.Since(start), 0, nil)
 		}
 	}
 	if failed != nil {

@@ -23,16 +23,20 @@ func (c *Cache[K, V]) fill(jobs []*job[K, V]) {
 			filled = append(filled, j)
 			continue
 		}
-		a := driver.AbandonRequest{Key: j.l2key, Lease: j.lease}
-		if left := time.Until(j.staleUntil); j.stale != nil && (j.ans.Err != nil || j.ans.Stale || older) && !j.ans.Negative && left > 0 {
-			a.Restore, a.TTL = j.stale, left
-		}
+		// What the lease carries comes back if the load has brought nothing newer.
+		// So it does if nobody wants the answer to be stored.
+		back := j.ans.Err != nil || j.ans.Stale || older || j.asks&Refresh == 0 && !j.keeps()
+		a := driver.AbandonRequest{Key: j.l2key, Lease: j.lease, Drop: j.ans.Negative || !back, Carrying: j.stale != nil}
 		abandons = append(abandons, a)
 		abandoned = append(abandoned, j)
 	}
 	if len(fills) > 0 {
+		for _, j := range filled {
+			c.startJobOp(j, OpFill)
+		}
 		for i, r := range c.l2.fill(fills) {
-			c.filled(filled[i], r, fills[i].TTL)
+			c.top.big.Raise(filled[i].key, int64(len(fills[i].Entry)), time.Now())
+			c.filled(filled[i], r, len(fills[i].Entry), fills[i].TTL)
 		}
 	}
 	if len(abandons) > 0 {
@@ -57,15 +61,19 @@ func (c *Cache[K, V]) fillRequest(j *job[K, V], older bool) (req driver.FillRequ
 	if older {
 		c.n.olderLoads.Add(1)
 		c.warn.do("older load", func() {
-			c.log.Warn("a loader returned an older version than the cache had, which is not stored: does it read a replica that lags?", "l2_key", j.l2key, "version", j.ans.Version)
+			c.log.Warn("a loader returned an older version than the cache had, which is not stored: does it read a replica that lags?", c.keyAttr(j.l2key), "version", j.ans.Version)
 		})
 		return req, false
 	}
-	entry, err := c.encode(j.l2key, j.ans.Value, j.ans.Negative, j.ans.Version, j.lease)
+	if j.told.unstamped {
+		c.insertL1(j, c.l1TTL(c.opts.DegradedL1TTL, j.told)) // the table of tags could not be read
+		return req, false
+	}
+	entry, err := c.encode(j.l2key, j.ans.Value, j.ans.Negative, j.told, j.ttl, j.lease)
 	if err != nil {
 		return req, false
 	}
-	return driver.FillRequest{Key: j.l2key, Lease: j.lease, Entry: entry, TTL: c.ttl(j.ans.Negative) + c.staleFor(j.ans.Negative)}, true
+	return driver.FillRequest{Key: j.l2key, Lease: j.lease, Entry: entry, TTL: j.ttl + c.staleFor(j.ans.Negative), Carrying: j.stale != nil}, true
 }
 
 // olderThanStale reports whether a loaded value is older than the stale one that
@@ -78,22 +86,35 @@ func (c *Cache[K, V]) olderThanStale(j *job[K, V]) bool {
 	return err == nil && e.Version > j.ans.Version
 }
 
-// filled ends a job whose answer was to be stored in L2 for ttl.
-func (c *Cache[K, V]) filled(j *job[K, V], r driver.FillResult, ttl time.Duration) {
+// filled ends a job whose answer, of size bytes, was to be stored in L2 for ttl.
+func (c *Cache[K, V]) filled(j *job[K, V], r driver.FillResult, size int, ttl time.Duration) {
 	trust := flight.TrustNone
 	switch {
 	case r.Stored:
+		c.n.fills.Add(1)
+		c.n.stored(size)
+		c.saw(j.key, EventFill, 0, j.ans.Version, nil)
 		c.insertL1(j, min(c.opts.L1TTL, ttl-c.staleFor(j.ans.Negative)))
 		trust = flight.TrustAll
+		c.endJobOp(j, OutcomeStored, nil)
 	case r.Err == nil:
 		c.n.fillsRefused.Add(1)
+		c.saw(j.key, EventFillRefused, 0, j.ans.Version, nil)
+		c.endJobOp(j, OutcomeRefused, nil)
 	default: // also with the breaker open: the lease was granted before that
-		c.oweLease(driver.AbandonRequest{Key: j.l2key, Lease: j.lease})
+		c.saw(j.key, EventFillFailed, 0, j.ans.Version, r.Err)
+		c.endJobOp(j, OutcomeFailed, r.Err)
+		c.oweLease(driver.AbandonRequest{Key: j.l2key, Lease: j.lease, Drop: true})
 	}
 	c.closeJob(j, trust)
 }
 
 // stores reports whether a job's answer is to be kept.
 func (c *Cache[K, V]) stores(j *job[K, V]) bool {
-	return j.ans.Err == nil && !j.ans.Stale || j.ans.Negative && c.opts.NegativeTTL > 0
+	return c.storable(j.ans.Negative, j.told) && (j.ans.Negative || j.ans.Err == nil && !j.ans.Stale)
+}
+
+// storable reports whether a record may be stored, by the options and what was told of it.
+func (c *Cache[K, V]) storable(negative bool, t told) bool {
+	return !t.noStore && (!negative || c.opts.NegativeTTL > 0 || t.ttl > 0)
 }

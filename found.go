@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/asidecache/aside/internal/envelope"
 	"github.com/asidecache/aside/internal/flight"
 )
 
@@ -45,30 +46,69 @@ func (c *Cache[K, V]) decodeEntry(j *job[K, V]) entryFate {
 	if err == nil && c.older(j.key, e.Version) {
 		err = errOlder
 	}
+	if err == nil && len(e.Tags) > 0 {
+		j.told.marks = marksOf(e)
+		if err = c.judgeEntry(j, j.told.marks); err != nil {
+			j.told.marks = nil
+			c.n.tagMisses.Add(1)
+			if j.carried == 0 {
+				c.saw(j.key, EventReplace, 0, e.Version, err)
+				j.evicted = j.evicted || err != errTagged // then it stays there
+				return entryUseless
+			}
+		}
+	}
+	if err != nil && j.carried > 0 {
+		j.entry, j.noCarried = nil, true
+		go c.awaitLeases([]*job[K, V]{j}) // the lease's holder replaces it
+		return entryServed
+	}
 	if err != nil {
 		c.n.undecodable.Add(1)
+		c.saw(j.key, EventReplace, 0, e.Version, err)
 		c.warn.do("undecodable", func() {
-			c.log.Warn("an entry in L2 is of no use and is replaced", "l2_key", j.l2key, "bytes", len(j.entry), "error", err)
+			c.log.Warn("an entry in L2 is of no use and is replaced", c.keyAttr(j.l2key), "bytes", len(j.entry), "error", err)
 		})
 		return entryUseless
 	}
-	// The clocks of nodes may differ, so an entry's age only ever shortens its
-	// life in L1, and never to nothing.
-	left := max(c.fullTTL(e.Negative)-max(0, age), time.Second)
-	j.entry = nil
+	left := c.freshFor(e, age)
+	if j.entry = nil; j.carried > 0 {
+		left = min(left, j.carried)
+	}
 	if e.Elsewhere {
 		j.mode, j.ans.Miss, j.until = fillElsewhere, MissTooLarge, time.Now().Add(left)
 		return entryElsewhere
 	}
 	j.ans.Source, j.ans.Value, j.ans.Negative, j.ans.Version = SourceL2, v, e.Negative, e.Version
+	j.ans.Age, j.ans.Left, j.ans.Tags, j.ans.Node = max(0, age), left, e.Tags, nodeOf(e.Token)
 	if e.Negative {
 		j.ans.Err = ErrNotFound
 	}
 	c.overtakeIfBehind(j)
-	c.insertL1(j, min(c.opts.L1TTL, left))
+	due := c.opts.RefreshAhead > 0 && !e.Negative && j.carried == 0 && j.keeps()
+	if due {
+		j.dueIn = c.due(c.lifeOf(e), age)
+		due = j.dueIn <= 0
+	}
+	if j.keeps() {
+		c.insertL1(j, min(c.opts.L1TTL, left))
+	}
+	if due {
+		c.refreshOver(j, &e)
+	}
 	c.publishAnswer(j)
 	c.closeJob(j, flight.TrustLocal)
 	return entryServed
+}
+
+// freshFor returns how long an entry of an age is fresh. The clocks of nodes may differ, so
+// its age only ever shortens its life in L1, and never to nothing.
+func (c *Cache[K, V]) freshFor(e envelope.Entry, age time.Duration) time.Duration {
+	left := max(c.lifeOf(e)-max(0, age), time.Second)
+	if e.Life > 0 {
+		left = min(left, e.Life)
+	}
+	return left
 }
 
 // errOlder: L2 has lost what it had acknowledged, in a failover or a restart.

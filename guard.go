@@ -75,7 +75,9 @@ func (c *Cache[K, V]) l1Cost(k K, v V, negative bool) (cost uint32) {
 		}
 	}()
 	defer c.recovered("L1Cost", &err)
-	cost, err = c.opts.L1Cost(k, v), nil
+	if cost, err = c.opts.L1Cost(k, v), nil; c.l2 == nil {
+		c.top.big.Raise(k, int64(cost), time.Now())
+	}
 	return cost
 }
 

@@ -145,7 +145,7 @@ func fakeTime() bool { return time.Now().Year() == 2000 }
 
 const testPrefix = "aside:test:0:"
 
-func (n *node) read(k string, l aside.Level) (int, aside.Info) {
+func (n *node) read(k string, l aside.Mode) (int, aside.Info) {
 	n.t.Helper()
 	r, err := n.Read(context.Background(), k, n.p, l)
 	if err != nil {
@@ -172,11 +172,11 @@ func (n *node) wantStrong(k string, version int) {
 func (n *node) update(k string) rec {
 	n.t.Helper()
 	var r rec
-	err := n.Write(context.Background(), func(_ context.Context, w *aside.WriteTx[string, rec]) error {
+	err := n.Write(context.Background(), k, func(_ context.Context, w *aside.WriteTx[string, rec]) error {
 		r = n.p.put(k)
 		w.Publish(k, r)
 		return nil
-	}, k)
+	})
 	if err != nil {
 		n.t.Errorf("write %s: %v", k, err)
 	}

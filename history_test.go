@@ -24,7 +24,10 @@ import (
 //     back in versions, at either level;
 //   - P1: when all is quiet, both tiers hold the last version.
 //
-// It leaves out: an L2 that loses data, writes past the cache, TTLs (far away).
+// Reads have all modes, and loaders of their own or the cache's, which loads several of them
+// together. Loaders tell what they may tell (short lives, NoStore,
+// NotModified, tags), and some reads only peek. It leaves out: an L2 that loses data,
+// writes past the cache.
 // Caught: fill without compare, release that lifts others' fences, Insert
 // without generation, Join without generation, TrustAll for refused fills,
 // publishing by overlapping writers.
@@ -36,6 +39,11 @@ func TestRandomHistories(t *testing.T) {
 		"no negatives":  func(o *options) { o.NegativeTTL = -1 },
 		"one load":      func(o *options) { o.MaxLoads = 1 },
 		"stale allowed": func(o *options) { o.StaleFor = time.Minute },
+		"small calls":   func(o *options) { o.Bulk = aside.BulkLimits{MaxKeys: 2, Wait: 100 * time.Microsecond} },
+		"slow L2":       func(o *options) { o.L2SoftTimeout = time.Millisecond },
+		"short lives": func(o *options) {
+			o.TTL, o.NegativeTTL, o.L1TTL, o.StaleFor = 3*time.Millisecond, time.Millisecond, 2*time.Millisecond, 5*time.Millisecond
+		},
 	} {
 		t.Run(name, func(t *testing.T) { randomHistory(t, 3, change, nil) })
 	}
@@ -57,10 +65,22 @@ func randomHistory(t *testing.T, nodes int, change func(*options), lose func(op 
 	p.beforeRead = func(string) { jitter() }
 	p.afterRead = func(string) { jitter() }
 	ns := make([]*node, nodes)
+	var opts options // of the last node
 	for i := range ns {
-		ns[i] = newNode(t, p, s, change)
+		slow := func(string) {}
+		ns[i] = newNode(t, p, s, func(o *options) { o.Loader, o.BulkLoader = p, p }, change, func(o *options) {
+			opts = *o
+			if o.L2SoftTimeout > 0 { // longer, sometimes, before or after the lookup is carried out
+				slow = func(op string) {
+					if op == "Acquire" && rand.N(8) == 0 {
+						time.Sleep(rand.N(4 * o.L2SoftTimeout))
+					}
+				}
+			}
+		})
 		if lose == nil {
-			ns[i].conn.Intercept(func(context.Context, string, string) error { jitter(); return nil })
+			ns[i].conn.Intercept(func(_ context.Context, op, _ string) error { jitter(); slow(op); return nil })
+			ns[i].conn.Answer(func(op, _ string) error { slow(op); return nil })
 		} else {
 			ns[i].conn.Intercept(func(_ context.Context, op, _ string) error {
 				jitter()
@@ -104,16 +124,12 @@ func randomHistory(t *testing.T, nodes int, change func(*options), lose func(op 
 				call := now()
 				switch rand.N(10) {
 				case 0:
-					var r rec
-					err := n.Write(context.Background(), func(_ context.Context, w *writing) error {
+					r, err := n.writeSomehow(k, func() rec {
 						jitter()
-						r = p.put(k)
+						r := p.put(k)
 						jitter()
-						if rand.N(2) == 0 {
-							w.Publish(k, r)
-						}
-						return nil
-					}, k)
+						return r
+					})
 					switch {
 					case err == nil, lose != nil && errors.Is(err, aside.ErrUnacknowledged):
 						record(ki, history.Write, call, r.Version, err != nil)
@@ -121,7 +137,14 @@ func randomHistory(t *testing.T, nodes int, change func(*options), lose func(op 
 						t.Errorf("write: %v", err)
 					}
 				case 1:
-					rs, err := n.ReadMany(context.Background(), []string{"k0", k, "k1"}, p, aside.Strong)
+					var loader aside.BulkLoader[string, rec] = p
+					switch rand.N(3) {
+					case 0:
+						loader = anyBulkEntryLoader(p)
+					case 1:
+						loader = nil
+					}
+					rs, err := n.ReadMany(context.Background(), []string{"k0", k, "k1"}, loader, aside.Strong|anyOf(aside.Refresh, aside.NoStore, aside.SkipL2))
 					if err != nil {
 						t.Errorf("strong bulk read: %v", err)
 					}
@@ -130,12 +153,22 @@ func randomHistory(t *testing.T, nodes int, change func(*options), lose func(op 
 							record(i, history.ReadStrong, call, r.Value.Version, false)
 						}
 					}
-				default:
-					level, kind := aside.Default, history.ReadDefault
-					if rand.N(2) == 0 {
-						level, kind = aside.Strong, history.ReadStrong
+				case 2:
+					mode := anyOf(aside.Strong)
+					if r, ok := n.Peek(context.Background(), k, mode); ok {
+						record(ki, kindOfRead(mode), call, r.Value.Version, false)
 					}
-					r, err := n.Read(context.Background(), k, p, level)
+				default:
+					mode := anyOf(aside.Strong) | anyOf(anyOf(aside.Refresh), anyOf(aside.NoStore), anyOf(aside.SkipL2))
+					kind := kindOfRead(mode)
+					var loader aside.Loader[string, rec] = p
+					switch rand.N(3) {
+					case 0:
+						loader = anyEntryLoader(p)
+					case 1:
+						loader = nil
+					}
+					r, err := n.Read(context.Background(), k, loader, mode)
 					if err != nil && !errors.Is(err, aside.ErrNotFound) {
 						t.Errorf("%v: %v", kind, err)
 						continue
@@ -164,6 +197,14 @@ func randomHistory(t *testing.T, nodes int, change func(*options), lose func(op 
 			}
 		}
 	}
+	var sum aside.Stats
+	for _, n := range ns {
+		s := n.Stats()
+		sum.Hedges, sum.HedgesWon, sum.BatchedLoads = sum.Hedges+s.Hedges, sum.HedgesWon+s.HedgesWon, sum.BatchedLoads+s.BatchedLoads
+	}
+	if opts.L2SoftTimeout > 0 && (sum.HedgesWon == 0 || sum.HedgesWon == sum.Hedges) || opts.Bulk.Wait > 0 && sum.BatchedLoads == 0 {
+		t.Errorf("%d hedges, of which %d won; %d bulk loads of single reads", sum.Hedges, sum.HedgesWon, sum.BatchedLoads)
+	}
 	var result history.Result
 	for _, h := range histories {
 		result.Add(history.Check(h, history.Options{MaxStale: -1}))
@@ -176,6 +217,64 @@ func randomHistory(t *testing.T, nodes int, change func(*options), lose func(op 
 	}
 	if n := result.Ops; n[history.Write] == 0 || n[history.ReadStrong] == 0 || n[history.ReadDefault] == 0 {
 		t.Errorf("operations by kind: %v", n)
+	}
+}
+
+// anyOf returns each of the modes, or not.
+func anyOf(modes ...aside.Mode) (m aside.Mode) {
+	for _, mode := range modes {
+		if rand.N(2) == 0 {
+			m |= mode
+		}
+	}
+	return m
+}
+
+// kindOfRead is what a read of a mode promises: a refresh reads the primary after it began.
+func kindOfRead(m aside.Mode) history.Kind {
+	if m&(aside.Strong|aside.Refresh) != 0 {
+		return history.ReadStrong
+	}
+	return history.ReadDefault
+}
+
+// tellAnything tells what a loader may tell.
+func tellAnything(l *recLoaded) {
+	if rand.N(2) == 0 {
+		l.TTL = time.Duration(rand.N(5)) * time.Millisecond
+	}
+	if rand.N(4) == 0 {
+		l.ETag, l.Tags = "e", []string{"t"}
+	}
+	l.NoStore = rand.N(8) == 0
+}
+
+// loadedAnyhow is what a loader has read, told in one of the ways there are.
+func loadedAnyhow(r rec, there bool, old recPrevious) recLoaded {
+	l := recLoaded{Value: r, Absent: !there}
+	if there && old.OK && old.Value == r && rand.N(4) > 0 {
+		l = recLoaded{NotModified: true}
+	}
+	tellAnything(&l)
+	return l
+}
+
+func anyEntryLoader(p *primary) entryLoader {
+	return func(ctx context.Context, k string, old recPrevious) (recLoaded, error) {
+		r, err := p.Load(ctx, k)
+		return loadedAnyhow(r, err == nil, old), nil
+	}
+}
+
+func anyBulkEntryLoader(p *primary) aside.BulkEntryLoaderFunc[string, rec] {
+	return func(ctx context.Context, keys []string, old map[string]recPrevious) (map[string]recLoaded, error) {
+		all, err := p.LoadMany(ctx, keys)
+		out := map[string]recLoaded{}
+		for _, k := range keys {
+			r, ok := all[k]
+			out[k] = loadedAnyhow(r, ok, old[k])
+		}
+		return out, err
 	}
 }
 

@@ -37,6 +37,9 @@ func (l *inflight) done(n int) {
 	}
 }
 
+// closed reports whether operations are refused.
+func (l *inflight) closed() bool { return l.n.Load() < 0 }
+
 // close refuses operations from now on. It reports whether it was the first to.
 func (l *inflight) close() bool {
 	n := l.n.Or(inflightClosed)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/asidecache/aside/driver"
 	"github.com/asidecache/aside/internal/flight"
+	"github.com/asidecache/aside/internal/tags"
 )
 
 // job is one key of one flight, on its way from lookup to load to fill. Its
@@ -16,12 +17,20 @@ type job[K comparable, V any] struct {
 	key    K
 	l2key  string
 	call   *flight.Call[answer[V]]
+	asks   Mode // of its leader
 	strong bool // its leader did not ask L1
 
 	ctx    context.Context // of its leader
+	outer  *nest           // of ctx
+	op     *operation      // its lookup or fill, that the observer was told of
 	loader Loader[K, V]
+	own    bool            // see ownLoader
 	bulk   *bulkRead[K, V] // nil for a single read; then its ctx and loader count
 	reader reader          // the leader of a single read, which decodes
+
+	hedge   *hedge // shared with the job's hedge, if its lookup was slow
+	hedges  bool   // it is that hedge
+	lookups int
 
 	lease driver.Token
 	mode  fillMode
@@ -32,19 +41,34 @@ type job[K comparable, V any] struct {
 	// newer value, so this one leaves L1 to it.
 	replaced bool
 
-	entry      []byte // found in L2
-	evicted    bool   // an entry of no use was removed; once is enough
-	stale      []byte // the value past its TTL that the lease was granted over
-	staleUntil time.Time
-	until      time.Time // of an entry that says that the value is elsewhere: its end
+	ahead  bool          // a refresh: nobody has asked for it, see refresh.go
+	renews driver.Token  // of the entry in L2 that it is to refresh
+	dueIn  time.Duration // in L1: in what time the entry in L2 is due; 0: not known
 
-	ans answer[V]
+	entry      []byte        // found in L2
+	carried    time.Duration // for how long that is fresh, if another node's lease carries it
+	noCarried  bool          // what the lease carries is of no use
+	over       driver.Token  // of an entry that a Refresh is to replace
+	evicted    bool          // an entry of no use was removed; once is enough
+	stale      []byte        // what the lease carries that is past its TTL, or is to be refreshed
+	staleUntil time.Time
+	kept       *keptValue[V] // the same of a cache without L2
+	until      time.Time     // of an entry that says that the value is elsewhere: its end
+
+	told told // by its loader
+	// of tags: when its load began, if that is known; and the question that a strong read asks
+	stamp   tags.Stamp
+	stamped bool
+	head    *tagCall
+	ttl     time.Duration // of what it has loaded, with the jitter
+	ans     answer[V]
 }
 
 // answer is what a flight brings back.
 type answer[V any] struct {
 	Result[V]
-	loadErr error // of the load, where a stale value stands in for it
+	loadErr error           // of the load, where a stale value stands in for it
+	by      context.Context // of the lookup or load that brought it, for the observer
 }
 
 // fillMode says where a loaded value may be stored.
@@ -81,6 +105,29 @@ func (r *reader) give() bool {
 	return true
 }
 
+// keeps reports whether anybody wants the job's answer to be stored. Who comes later
+// reads again.
+func (j *job[K, V]) keeps() bool { return j.asks&NoStore == 0 || j.call.Keep() }
+
+// carry notes what a lease carries, if anything, which may answer in place of a load.
+func (j *job[K, V]) carry(g driver.Grant, now time.Time) {
+	if g.Entry != nil {
+		j.stale, j.staleUntil = g.Entry, now.Add(g.Left)
+	}
+}
+
+// register registers a new job, which must be ended from then on. If the cache is closed,
+// it ends the job's flight.
+func (c *Cache[K, V]) register(j *job[K, V]) bool {
+	if c.inflight.begin() {
+		return true
+	}
+	j.ans.Err = ErrClosed
+	c.publishAnswer(j)
+	c.flights.Close(j.key, j.call, flight.TrustNone)
+	return false
+}
+
 // publishAnswer makes the job's answer known to those who came before its read.
 func (c *Cache[K, V]) publishAnswer(j *job[K, V]) {
 	c.flights.Publish(j.call, j.ans, j.ans.Err != nil && !j.ans.Negative, j.asOf)
@@ -88,7 +135,21 @@ func (c *Cache[K, V]) publishAnswer(j *job[K, V]) {
 
 // closeJob ends a job whose answer is published.
 func (c *Cache[K, V]) closeJob(j *job[K, V], t flight.Trust) {
-	c.flights.Close(j.key, j.call, t)
+	c.endJobOp(j, OutcomeWaited, nil)
+	if j.renews != (driver.Token{}) {
+		c.refreshing.Delete(j.key)
+	}
+	if m := j.told.marks; m != nil {
+		// An accepted fill proves that no write came between, but nothing about tags.
+		c.flights.CloseWith(j.key, j.call, func() flight.Trust {
+			if !c.tags.Good(m) {
+				return flight.TrustNone
+			}
+			return min(t, flight.TrustLocal)
+		})
+	} else {
+		c.flights.Close(j.key, j.call, t)
+	}
 	c.inflight.done(1)
 }
 
@@ -113,12 +174,17 @@ func (c *Cache[K, V]) failAll(jobs []*job[K, V], err error) {
 //   - a strong read did not ask L1;
 //   - an answer of the primary that L2 knows nothing of need not be stored;
 //   - another flight of the key has begun since an invalidation, and its read
-//     may have ended before this one's.
+//     may have ended before this one's;
+//   - there is no L2, and an answer that is not stored takes the place of what L1 has.
 //
 // Elsewhere L1 had nothing when the flight began, and only this flight inserts:
 // in each generation one flight of a key may (see job.replaced).
 func (c *Cache[K, V]) overtakeIfBehind(j *job[K, V]) {
-	if j.strong || j.mode == fillNothing || j.mode == fillDegraded || j.mode == fillElsewhere || !c.flights.Current(j.key, j.call) {
+	if j.renews != (driver.Token{}) {
+		return // its answer is known to nobody
+	}
+	unstored := j.mode == fillL1 && !c.stores(j) && j.keeps()
+	if unstored || j.strong || j.mode == fillNothing || j.mode == fillDegraded || j.mode == fillElsewhere || !c.flights.Current(j.key, j.call) {
 		c.overtake(j)
 	}
 }

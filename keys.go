@@ -99,7 +99,8 @@ func (c *Cache[K, V]) invertible(k K, l2key string) bool {
 		return true
 	}
 	c.warn.do("ParseKey", func() {
-		c.log.Error("ParseKey is not the inverse of Key, so L1 is not used for such keys", "key", k, "l2_key", l2key, "parsed", back, "error", err)
+		c.log.Error("ParseKey is not the inverse of Key, so L1 is not used for such keys (log level debug shows one)", c.keyAttr(l2key), "error", err)
+		c.log.Debug("the key that ParseKey and Key do not agree on", "key", k, "l2_key", l2key, "parsed", back)
 	})
 	return false
 }

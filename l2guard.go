@@ -29,9 +29,11 @@ type guardedL2 struct {
 	parts   driver.Partitioned // l2, if it is
 	reports driver.Reporting   // l2, if it is
 	fed     driver.Fed         // l2, if it is
+	tagging driver.Tagging     // l2, if it is
 	timeout time.Duration
 	breaker *gobreaker.TwoStepCircuitBreaker[struct{}]
-	errors  *atomic.Uint64
+	n       *counters
+	late    driver.Noticing                             // l2, if it is
 	hook    func(op string, d time.Duration, err error) // contains panics
 	log     *slog.Logger
 
@@ -40,20 +42,22 @@ type guardedL2 struct {
 	// requests of writes of one key each: those that come together are one batch
 	fences   batchedCalls[driver.FenceRequest, error]
 	releases batchedCalls[driver.ReleaseRequest, driver.ReleaseResult]
+	peeks    batchedCalls[string, driver.Grant]
 
 	reason  atomic.Pointer[mishap] // of the last operation, nil if it succeeded
 	refused atomic.Pointer[mishap]
 
-	// the outage that lasts; used by the breaker's callback alone
-	outage   bool
-	loggedAt time.Time
+	outage   atomic.Bool // the log's last word is that L2 is not used
+	loggedAt time.Time   // used by the breaker's callback alone
 }
 
 func newGuardedL2(l2 driver.Tier, timeout time.Duration, failures int, delay time.Duration, n *counters, log *slog.Logger, hook func(string, time.Duration, error), opened func()) *guardedL2 {
-	g := &guardedL2{l2: l2, timeout: timeout, errors: &n.l2Errors, hook: hook, log: log}
+	g := &guardedL2{l2: l2, timeout: timeout, n: n, hook: hook, log: log}
 	g.parts, _ = l2.(driver.Partitioned)
 	g.reports, _ = l2.(driver.Reporting)
 	g.fed, _ = l2.(driver.Fed)
+	g.tagging, _ = l2.(driver.Tagging)
+	g.late, _ = l2.(driver.Noticing)
 	g.breaker = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
 		Name:        "L2",
 		MaxRequests: 1,
@@ -62,6 +66,7 @@ func newGuardedL2(l2 driver.Tier, timeout time.Duration, failures int, delay tim
 		IsSuccessful: func(err error) bool {
 			return err == nil || answered(err)
 		},
+		IsExcluded: func(err error) bool { return err == errCallerLeft },
 		OnStateChange: func(_ string, _, to gobreaker.State) {
 			switch to {
 			case gobreaker.StateOpen:
@@ -69,8 +74,6 @@ func newGuardedL2(l2 driver.Tier, timeout time.Duration, failures int, delay tim
 				opened()
 			case gobreaker.StateClosed:
 				g.reason.Store(nil)
-				g.outage = false
-				log.Info("L2 is in use again")
 			}
 		},
 	})
@@ -85,11 +88,12 @@ func (g *guardedL2) usable() bool { return g.breaker.State() != gobreaker.StateO
 const logAgain = time.Minute
 
 func (g *guardedL2) logOutage() {
-	again := g.outage
+	again := g.outage.Load()
 	if again && time.Since(g.loggedAt) < logAgain {
 		return
 	}
-	g.outage, g.loggedAt = true, time.Now()
+	g.outage.Store(true)
+	g.loggedAt = time.Now()
 	text := "L2 unavailable, continuing without it"
 	if again {
 		text = "L2 still unavailable"
@@ -101,20 +105,51 @@ func (g *guardedL2) logOutage() {
 	g.log.Warn(text, "error", why)
 }
 
+// inUse says that an outage is over, once.
+func (g *guardedL2) inUse() {
+	if g.outage.CompareAndSwap(true, false) {
+		g.log.Info("L2 is in use again")
+	}
+}
+
 // degraded returns why L2 is not in use, or "".
 func (g *guardedL2) degraded() string {
+	_, reason := g.why()
+	return reason
+}
+
+func (g *guardedL2) why() (DegradedCause, string) {
 	if why := g.reported(); why != "" {
-		return why
+		return DegradedReported, why
 	}
 	// A failure that no operation has followed says little after a while. While the
 	// breaker is open, probes follow all the time.
 	if r := g.reason.Load(); r != nil && (r.recent() || !g.closed()) {
-		return r.reason
+		return DegradedFailing, r.reason
 	}
 	if r := g.refused.Load(); r != nil && r.recent() {
-		return r.reason
+		return DegradedRefused, r.reason
 	}
-	return ""
+	return "", ""
+}
+
+// state is that of the breaker.
+func (g *guardedL2) state() Breaker {
+	switch g.breaker.State() {
+	case gobreaker.StateOpen:
+		return BreakerOpen
+	case gobreaker.StateHalfOpen:
+		return BreakerHalfOpen
+	}
+	return BreakerClosed
+}
+
+// lag is how late notices of L2 come at most; 0 if that is not known.
+func (g *guardedL2) lag() time.Duration {
+	if g.late == nil {
+		return 0
+	}
+	return g.late.NoticeDelay()
 }
 
 // reported is what L2 says of itself.
@@ -147,23 +182,40 @@ const mishapLasts = 5 * time.Second
 // be for several callers, and one that cancels its request must not leave behind a
 // lease or a fence that nobody knows of. f returns the worst error of the batch.
 func (g *guardedL2) do(op string, timeout time.Duration, f func(ctx context.Context) error) error {
+	return g.doFor(context.Background(), op, timeout, f)
+}
+
+// errCallerLeft: the context of the caller has ended before L2 had answered, which says
+// nothing of L2.
+var errCallerLeft = errors.New("aside: the caller has left")
+
+// doFor is do with a context that ends with the caller's too. The operation then has the
+// error errCallerLeft, and may have had its effect.
+func (g *guardedL2) doFor(caller context.Context, op string, timeout time.Duration, f func(ctx context.Context) error) error {
 	done, err := g.breaker.Allow()
 	if err != nil {
 		return errBreakerOpen
 	}
 	return g.run(op, done, func() error {
-		ctx, cancel := context.WithTimeout(context.Background(), timeout)
+		ctx, cancel := context.WithTimeout(caller, timeout)
 		defer cancel()
-		return f(ctx)
+		if err := f(ctx); err == nil || caller.Err() == nil {
+			return err
+		}
+		return errCallerLeft
 	})
 }
 
 func (g *guardedL2) run(op string, done func(error), f func() error) error {
 	start := time.Now()
 	err := f()
+	if err == errCallerLeft {
+		done(err)
+		return err
+	}
 	g.hook(op, time.Since(start), err)
 	if err != nil {
-		g.errors.Add(1)
+		g.n.l2Failed(op)
 		if f := (&mishap{fmt.Sprintf("%s: %v", op, err), time.Now()}); answered(err) {
 			g.refused.Store(f)
 		} else {
@@ -201,13 +253,26 @@ func each[R any](g *guardedL2, op string, n int, f func(ctx context.Context) []R
 
 // eachOf is each for an operation that sends size bytes.
 func eachOf[R any](g *guardedL2, op string, n, size int, f func(ctx context.Context) []R, errOf func(*R) *error) (out []R) {
-	err := g.do(op, g.batchTimeout(n, size), func(ctx context.Context) (err error) {
+	return eachFor(context.Background(), g, op, n, size, f, errOf)
+}
+
+// eachFor is eachOf that ends early with a caller's context: then answers that failed for
+// that have errCallerLeft.
+func eachFor[R any](caller context.Context, g *guardedL2, op string, n, size int, f func(ctx context.Context) []R, errOf func(*R) *error) (out []R) {
+	err := g.doFor(caller, op, g.batchTimeout(n, size), func(ctx context.Context) (err error) {
 		out = f(ctx)
 		for i := range out {
 			err = worst(err, *errOf(&out[i]))
 		}
 		return err
 	})
+	if err == errCallerLeft {
+		for i := range out {
+			if e := errOf(&out[i]); *e != nil {
+				*e = err
+			}
+		}
+	}
 	if out == nil {
 		out = make([]R, n)
 		for i := range out {
@@ -219,10 +284,16 @@ func eachOf[R any](g *guardedL2, op string, n, size int, f func(ctx context.Cont
 
 // acquire has a timeout that grows with the bytes that it expects back: how many will
 // come is not known before.
-func (g *guardedL2) acquire(reqs []driver.LeaseRequest) []driver.Grant {
-	out := eachOf(g, "acquire", len(reqs), len(reqs)*int(g.entrySize.Load()),
+func (g *guardedL2) acquire(caller context.Context, reqs []driver.LeaseRequest) []driver.Grant {
+	out := eachFor(caller, g, "acquire", len(reqs), len(reqs)*int(g.entrySize.Load()),
 		func(ctx context.Context) []driver.Grant { return g.l2.Acquire(ctx, reqs) },
 		func(a *driver.Grant) *error { return &a.Err })
+	g.sawGrants(out)
+	return out
+}
+
+// sawGrants counts the entries that were found.
+func (g *guardedL2) sawGrants(out []driver.Grant) {
 	size, found := 0, 0
 	for i := range out {
 		if n := len(out[i].Entry); n > 0 {
@@ -231,7 +302,8 @@ func (g *guardedL2) acquire(reqs []driver.LeaseRequest) []driver.Grant {
 		}
 	}
 	g.sawEntries(size, found)
-	return out
+	g.n.entriesRead.Add(uint64(found))
+	g.n.bytesRead.Add(uint64(size))
 }
 
 // sawEntries notes the size of n entries that were found or stored. The size that is
@@ -259,7 +331,11 @@ func (g *guardedL2) fill(reqs []driver.FillRequest) []driver.FillResult {
 }
 
 func (g *guardedL2) abandon(reqs []driver.AbandonRequest) []error {
-	return each(g, "abandon", len(reqs),
+	size := 0
+	for i := range reqs {
+		size += len(reqs[i].Restore)
+	}
+	return eachOf(g, "abandon", len(reqs), size,
 		func(ctx context.Context) []error { return g.l2.Abandon(ctx, reqs) }, itself)
 }
 
@@ -304,6 +380,19 @@ func (g *guardedL2) lead(ctx context.Context, req driver.LeadRequest) (l driver.
 		return err
 	})
 	return l, err
+}
+
+// tags has more time if all tags may come.
+func (g *guardedL2) tags(req driver.TagRequest) (t driver.TagTable, err error) {
+	size := 0
+	if req.Known.Seq == 0 {
+		size = 1 << 20
+	}
+	err = g.do("tags", g.batchTimeout(len(req.Invalidate), size), func(ctx context.Context) (err error) {
+		t, err = g.tagging.Tags(ctx, req)
+		return err
+	})
+	return t, err
 }
 
 // batched runs an operation on one key in one batch with those of other writes.

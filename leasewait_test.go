@@ -41,7 +41,8 @@ func TestBoundsGetManyBehindAnotherNode(t *testing.T) {
 				keys = append(keys, fmt.Sprint("k", i))
 			}
 			p := newPrimary(keys...)
-			a, b := newNode(t, p, s), newNode(t, p, s)
+			all := func(o *options) { o.Bulk.MaxKeys = count }
+			a, b := newNode(t, p, s, all), newNode(t, p, s, all)
 			slow := aside.BulkLoaderFunc[string, rec](func(ctx context.Context, ks []string) (map[string]rec, error) {
 				time.Sleep(2 * time.Second)
 				if fails {
@@ -93,6 +94,7 @@ func TestBoundsLeaseWait(t *testing.T) {
 			if err != nil || r.Value.Version != 1 || r.Miss != aside.MissLeaseWait || time.Since(start) != want {
 				t.Errorf("%+v, %v after %v, want %v", r, err, time.Since(start), want)
 			}
+			synctest.Wait() // that read's flight has ended
 			start = time.Now()
 			if got, err := n.GetMany(t.Context(), []string{"k", "l"}, n.p); err != nil || len(got) != 2 || time.Since(start) > want {
 				t.Errorf("many: %v, %v after %v", got, err, time.Since(start))
@@ -102,4 +104,33 @@ func TestBoundsLeaseWait(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A bulk read may join a flight that is no good for it, and must read that key again. It
+// does while its other keys are under way: all of it takes two waits for a lease at most.
+// Caught: first the other keys, then that one.
+func TestBulkReadReadsAgainMeanwhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &asidetest.Server{}
+		n := newNode(t, newPrimary("k", "l"), s, func(o *options) { o.LeaseWait = 2 * time.Second })
+		lease := []byte("L1" + strings.Repeat("x", 16)) // of a node that died
+		for _, k := range []string{"k", "l"} {
+			s.SetEntry(testPrefix+k, lease, time.Minute)
+		}
+		slow := aside.LoaderFunc[string, rec](func(ctx context.Context, k string) (rec, error) {
+			time.Sleep(time.Second)
+			return n.p.Load(ctx, k)
+		})
+		slowly := aside.BulkLoaderFunc[string, rec](func(ctx context.Context, ks []string) (map[string]rec, error) {
+			time.Sleep(time.Second)
+			return n.p.LoadMany(ctx, ks)
+		})
+		start := time.Now()
+		go func() { _, _ = n.Get(context.Background(), "k", slow) }()
+		time.Sleep(2500 * time.Millisecond) // that read loads k by itself now
+		got, err := n.ReadMany(t.Context(), []string{"k", "l"}, slowly, aside.Strong)
+		if err != nil || got["k"].Value.Version != 1 || got["l"].Value.Version != 1 || time.Since(start) != 6*time.Second {
+			t.Errorf("%+v, %v after %v", got, err, time.Since(start))
+		}
+	})
 }

@@ -12,42 +12,61 @@ import (
 	"github.com/asidecache/aside/internal/flight"
 )
 
-// loaded is a loader's answer for one key.
-type loaded[V any] struct {
-	v   V
-	err error
-}
-
 // callLoader calls the application's loader for jobs of one read.
-func callLoader[K comparable, V any](ctx context.Context, jobs []*job[K, V]) []loaded[V] {
-	if b := jobs[0].bulk; b != nil {
-		return callBulkLoader(ctx, b.loader, jobs)
+func (c *Cache[K, V]) callLoader(ctx context.Context, jobs []*job[K, V]) []loaded[V] {
+	j := jobs[0]
+	if j.bulk != nil {
+		return c.callBulkLoader(ctx, j.bulk.loader, jobs)
 	}
-	v, err := jobs[0].loader.Load(ctx, jobs[0].key)
-	return []loaded[V]{{v, err}}
+	if e, ok := j.loader.(EntryLoader[K, V]); ok {
+		old := c.previous(j)
+		l, err := e.LoadEntry(ctx, j.key, old.Previous)
+		return []loaded[V]{c.entry(j.key, l, err, old)}
+	}
+	return []loaded[V]{c.plain(j.loader.Load(ctx, j.key))}
 }
 
-func callBulkLoader[K comparable, V any](ctx context.Context, loader BulkLoader[K, V], jobs []*job[K, V]) []loaded[V] {
+func (c *Cache[K, V]) callBulkLoader(ctx context.Context, loader BulkLoader[K, V], jobs []*job[K, V]) []loaded[V] {
 	keys := make([]K, len(jobs))
 	for i, j := range jobs {
 		keys[i] = j.key
 	}
+	if e, ok := loader.(BulkEntryLoader[K, V]); ok {
+		var old map[K]before[V]
+		var given map[K]Previous[V]
+		for _, j := range jobs {
+			if b := c.previous(j); b.OK {
+				if old == nil {
+					old, given = make(map[K]before[V]), make(map[K]Previous[V])
+				}
+				old[j.key], given[j.key] = b, b.Previous
+			}
+		}
+		all, err := e.LoadEntries(ctx, keys, given)
+		return eachLoaded(jobs, all, err, func(key K, l Loaded[V], err error) loaded[V] { return c.entry(key, l, err, old[key]) })
+	}
 	values, err := loader.LoadMany(ctx, keys)
+	return eachLoaded(jobs, values, err, func(_ K, v V, err error) loaded[V] { return c.plain(v, err) })
+}
+
+// eachLoaded gives each job what a bulk loader has returned for it.
+func eachLoaded[K comparable, V, R any](jobs []*job[K, V], all map[K]R, err error, one func(key K, r R, err error) loaded[V]) []loaded[V] {
 	var perKey KeyErrors[K]
 	isPerKey := errors.As(err, &perKey)
 	out := make([]loaded[V], len(jobs))
 	for i, j := range jobs { // not keys, which the loader may have changed
-		v, ok := values[j.key]
+		r, ok := all[j.key]
+		var failed error
 		switch {
 		case isPerKey && perKey[j.key] != nil:
-			out[i].err = perKey[j.key]
+			failed = perKey[j.key]
 		case ok:
-			out[i].v = v
 		case err != nil && !isPerKey:
-			out[i].err = err
+			failed = err
 		default:
-			out[i].err = ErrNotFound
+			failed = ErrNotFound
 		}
+		out[i] = one(j.key, r, failed)
 	}
 	return out
 }
@@ -55,10 +74,14 @@ func callBulkLoader[K comparable, V any](ctx context.Context, loader BulkLoader[
 // running is one load. It is the context of its loader too.
 type running[K comparable, V any] struct {
 	*deadline.Context
-	nest  nest
-	jobs  []*job[K, V]
-	limit deadline.Entry
-	stage atomic.Uint32 // who moves it from loadRuns to loadEnded has the jobs to end
+	nest   nest
+	jobs   []*job[K, V]
+	all    []*job[K, V]    // that it began with
+	parent context.Context // of its first job
+	op     *operation
+	limit  deadline.Entry
+	gone   atomic.Bool   // see left
+	stage  atomic.Uint32 // who moves it from loadRuns to loadEnded has the jobs to end
 }
 
 const (
@@ -66,6 +89,22 @@ const (
 	loadRuns
 	loadEnded
 )
+
+// left says that the cache need not wait for the load any more.
+func (r *running[K, V]) left(l *inflight) {
+	if r.gone.CompareAndSwap(false, true) {
+		l.done(1)
+	}
+}
+
+// unneeded reports whether nobody waits for what is loaded in the background.
+func (r *running[K, V]) unneeded() bool { return unneeded(r.all) }
+
+func unneeded[K comparable, V any](jobs []*job[K, V]) bool {
+	return !slices.ContainsFunc(jobs, func(j *job[K, V]) bool {
+		return !j.ahead && !j.call.Answered() || !j.call.Unneeded()
+	})
+}
 
 // Value implements context.Context.
 func (r *running[K, V]) Value(key any) any {
@@ -79,13 +118,22 @@ func (r *running[K, V]) Value(key any) any {
 // its own, and the jobs end at it even if the loader does not heed it: then
 // only the loader's slot stays taken until it returns.
 func (c *Cache[K, V]) load(jobs []*job[K, V]) {
-	c.inflight.add(1) // on behalf of the jobs, which may end before the loader returns
-	defer c.inflight.done(1)
+	c.loadUntil(jobs, time.Now().Add(c.opts.LoadTimeout), &c.limits)
+}
+
+// loadUntil is load with another deadline, which limits sees to.
+func (c *Cache[K, V]) loadUntil(jobs []*job[K, V], due time.Time, limits limiting) {
+	if jobs = c.beforeLoad(jobs); len(jobs) == 0 {
+		return
+	}
+	defer c.softly(jobs)()
 	parent := jobs[0].ctx
 	start := time.Now()
-	due := start.Add(c.opts.LoadTimeout)
-	l := &running[K, V]{Context: deadline.With(context.WithoutCancel(parent), due, errLoadTimeout), jobs: jobs}
+	l := &running[K, V]{Context: deadline.With(context.WithoutCancel(parent), due, errLoadTimeout), jobs: jobs, all: jobs, parent: parent}
 	l.nest = nest{cache: c, load: l, outer: nestOf(parent)}
+	c.inflight.add(1) // on behalf of the jobs, which may end before the loader returns
+	defer l.left(&c.inflight)
+	l.limit.Owner = l
 	if o := l.nest.outer; o != nil {
 		l.nest.wait.Outer = &o.wait
 	}
@@ -98,27 +146,41 @@ func (c *Cache[K, V]) load(jobs []*job[K, V]) {
 		if !late {
 			err = ErrClosed
 			l.Stop()
+			if l.unneeded() {
+				defer l.left(&c.inflight) // after the jobs' ends
+			}
 		}
 		if !l.stage.CompareAndSwap(loadQueued, loadEnded) && l.stage.CompareAndSwap(loadRuns, loadEnded) {
 			c.n.loadFailures.Add(1)
 			c.loaded(l.jobs, errorForAll[V](len(l.jobs), err), time.Since(start))
 		}
 	}
-	c.limits.Add(&l.limit, due)
-	defer c.limits.Remove(&l.limit)
+	limits.Add(&l.limit, due)
+	defer limits.Remove(&l.limit)
+	if c.inflight.closed() && l.unneeded() {
+		l.limit.End(false)
+	}
 
 	limiter, err := c.acquireSlot(l)
 	if len(l.jobs) == 0 {
 		return
 	}
+	c.stampLoad(l.jobs)
 	for _, j := range l.jobs {
 		j.asOf = c.flights.Now() // not once it runs: then End may read it
+	}
+	if err == nil {
+		c.startLoad(l)
 	}
 	if err == nil && !l.stage.CompareAndSwap(loadQueued, loadRuns) {
 		limiter.release()
 		err = errors.Join(ErrOverloaded, context.Cause(l))
 	}
 	if err != nil {
+		if !c.inflight.closed() {
+			c.n.overloads.Add(1)
+		}
+		c.endOp(l.op, OpResult{Err: err})
 		c.loaded(l.jobs, errorForAll[V](len(l.jobs), err), time.Since(start))
 		return
 	}
@@ -157,7 +219,6 @@ func (c *Cache[K, V]) acquireSlot(l *running[K, V]) (*loadLimiter, error) {
 		s := c.limiterOf(c.levelOf(l))
 		queued, err := s.acquire()
 		if err != nil {
-			c.n.overloads.Add(1)
 			return nil, err
 		}
 		if !queued {
@@ -172,16 +233,16 @@ func (c *Cache[K, V]) acquireSlot(l *running[K, V]) (*loadLimiter, error) {
 		if err := s.wait(l, wake); err != errWoken {
 			return s, err
 		}
-		if c.dropAbandoned(l); len(l.jobs) == 0 {
+		if l.jobs = c.dropAbandoned(l.jobs); len(l.jobs) == 0 {
 			return nil, nil
 		}
 	}
 }
 
-// dropAbandoned ends the jobs that nobody waits for.
-func (c *Cache[K, V]) dropAbandoned(l *running[K, V]) {
-	var left, dropped []*job[K, V]
-	for _, j := range l.jobs {
+// dropAbandoned ends the jobs that nobody waits for, and returns the others.
+func (c *Cache[K, V]) dropAbandoned(jobs []*job[K, V]) (left []*job[K, V]) {
+	var dropped []*job[K, V]
+	for _, j := range jobs {
 		if j.call.Drop() {
 			dropped = append(dropped, j)
 		} else {
@@ -189,11 +250,11 @@ func (c *Cache[K, V]) dropAbandoned(l *running[K, V]) {
 		}
 	}
 	if len(dropped) == 0 {
-		return
+		return jobs
 	}
 	c.n.dropped.Add(uint64(len(dropped)))
-	l.jobs = left
 	c.loaded(dropped, errorForAll[V](len(dropped), context.Canceled), 0)
+	return left
 }
 
 // call runs the loader, and makes an answer of a panic or a runtime.Goexit.
@@ -209,8 +270,9 @@ func (c *Cache[K, V]) call(l *running[K, V], out *[]loaded[V]) {
 			*out = errorForAll[V](len(l.jobs), &PanicError{Callback: "loader", Value: p, Stack: debug.Stack()})
 		}
 		c.onLoad(time.Since(start), failure(*out))
+		endLoad(c, l, *out)
 	}()
-	*out = callLoader(l, l.jobs)
+	*out = c.callLoader(l.op.context(l), l.jobs)
 	returned = true
 }
 
@@ -220,22 +282,25 @@ func (c *Cache[K, V]) loaded(jobs []*job[K, V], out []loaded[V], took time.Durat
 	for i, j := range jobs {
 		j.ans.Source, j.ans.LoadTime = SourceLoad, took
 		l := out[i]
+		if c.loadsAlone(j, l.err) || j.hedges && !c.hedgeAnswers(j, l.err) {
+			continue
+		}
+		j.told = l.told
+		j.told.noStore = l.noStore || !j.keeps()
+		c.mark(j)
 		switch {
 		case l.err == nil:
-			j.ans.Value = l.v
-			j.ans.Version, _ = c.version(l.v)
+			j.ans.Value, j.ans.Version, j.ans.Tags, j.ans.Node = l.v, l.version, l.tags, c.node
 		case errors.Is(l.err, ErrNotFound):
-			j.ans.Negative, j.ans.Err = true, ErrNotFound
+			j.ans.Negative, j.ans.Err, j.ans.Tags, j.ans.Node = true, ErrNotFound, l.tags, c.node
 		default:
 			j.ans.Err = l.err
-			if j.stale != nil && c.opts.StaleFor > 0 {
-				if v, e, err := c.decode(j.key, j.stale); err == nil && !e.Elsewhere {
-					j.ans.Value, j.ans.Version, j.ans.Err, j.ans.loadErr = v, e.Version, nil, l.err
-					j.ans.Stale, j.ans.Source, j.ans.Miss = true, SourceL2, MissNone
-				}
-			}
+			c.insteadOfLoad(j, l.err)
 		}
-		ok := c.stores(j)
+		c.refreshed(j, l.err)
+		c.sawLoad(j, took, l.err)
+		ok := c.stores(j) && !c.olderThanKept(j)
+		c.setLife(j, ok)
 		if j.ans.Err == nil && !j.ans.Stale || j.ans.Negative {
 			c.overtakeIfBehind(j)
 		}
@@ -248,13 +313,13 @@ func (c *Cache[K, V]) loaded(jobs []*job[K, V], out []loaded[V], took time.Durat
 			leased = append(leased, j)
 			continue
 		case j.mode == fillDegraded && ok:
-			c.insertL1(j, min(c.opts.L1TTL, c.opts.DegradedL1TTL))
+			c.sawInsert(j, c.insertL1(j, j.ttl))
 			trust = flight.TrustLocal
 		case j.mode == fillElsewhere && ok:
-			c.insertL1(j, min(c.opts.L1TTL, time.Until(j.until)))
+			c.sawInsert(j, c.insertL1(j, j.ttl))
 			trust = flight.TrustLocal
 		case j.mode == fillL1 && ok:
-			c.insertL1(j, min(c.opts.L1TTL, c.ttl(j.ans.Negative)))
+			c.sawInsert(j, c.insertL1(j, j.ttl))
 			trust = flight.TrustLocal
 		}
 		c.publishAnswer(j)
@@ -272,6 +337,24 @@ func (c *Cache[K, V]) loaded(jobs []*job[K, V], out []loaded[V], took time.Durat
 	default:
 		c.fill(leased)
 	}
+}
+
+// setLife says how long the job's answer is to live, in L2 if it is to be stored there and
+// in L1 otherwise.
+func (c *Cache[K, V]) setLife(j *job[K, V], stores bool) {
+	switch {
+	case !stores || j.mode == fillNothing:
+		return
+	case j.mode == fillDegraded:
+		j.ttl = c.l1TTL(c.opts.DegradedL1TTL, j.told)
+	case j.mode == fillElsewhere:
+		j.ttl = c.l1TTL(time.Until(j.until), j.told)
+	case j.mode == fillL1:
+		j.ttl = min(c.opts.L1TTL, c.ttl(j.ans.Negative, j.told))
+	default:
+		j.ttl = c.ttl(j.ans.Negative, j.told)
+	}
+	j.ans.Left = max(0, j.ttl)
 }
 
 // failure returns one of the errors that are not ErrNotFound.

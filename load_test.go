@@ -148,6 +148,27 @@ func TestLoadsAreCapped(t *testing.T) {
 	})
 }
 
+// A load that waits for a slot until LoadTimeout counts as one that was refused.
+// Caught: reads that failed with ErrOverloaded while Overloads stayed 0, so no alert.
+func TestLoadsWithoutASlotInTimeAreCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t, newPrimary(), nil, func(o *options) { o.MaxLoads, o.LoadTimeout = 1, time.Second })
+		slow := aside.LoaderFunc[string, rec](func(context.Context, string) (rec, error) {
+			time.Sleep(2 * time.Second) // it ignores its deadline, and keeps its slot
+			return rec{}, nil
+		})
+		go func() { _, _ = n.Get(t.Context(), "a", slow) }()
+		synctest.Wait()
+		if _, err := n.Get(t.Context(), "b", slow); !errors.Is(err, aside.ErrOverloaded) || !errors.Is(err, context.DeadlineExceeded) {
+			t.Error(err)
+		}
+		if st := n.Stats(); st.Overloads != 1 || st.LoadsQueued != 0 {
+			t.Errorf("%d refused, %d queued", st.Overloads, st.LoadsQueued)
+		}
+		time.Sleep(2 * time.Second)
+	})
+}
+
 // Loads that nobody waits for any more leave the queue, and give their leases back.
 // Caught: they are run, in front of those that somebody waits for.
 func TestBoundsAbandonedLoads(t *testing.T) {

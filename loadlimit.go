@@ -76,5 +76,6 @@ func (s *loadLimiter) release() {
 	}
 }
 
+func (s *loadLimiter) free() int    { return int(max(0, s.run-s.n.Load())) }
 func (s *loadLimiter) running() int { return int(min(s.n.Load(), s.run)) }
 func (s *loadLimiter) waiting() int { return int(max(0, s.n.Load()-s.run)) }

@@ -106,18 +106,18 @@ func TestDefaultReadsDoNotGoBackBehindStrongOnes(t *testing.T) {
 			n.wantStrong("k", 2)
 		},
 		"load": func(t *testing.T, n, other *node) {
-			_ = other.Write(t.Context(), func(context.Context, *writing) error { n.p.put("k"); return nil }, "k")
+			_ = other.Write(t.Context(), "k", func(context.Context, *writing) error { n.p.put("k"); return nil })
 			beforeTheFill(t, n, func() { n.wantStrong("k", 2) })
 		},
 		"load under a fence": func(t *testing.T, n, other *node) {
-			_ = other.Write(t.Context(), func(context.Context, *writing) error {
+			_ = other.Write(t.Context(), "k", func(context.Context, *writing) error {
 				n.p.put("k")
 				n.wantStrong("k", 2)
 				if v, info := n.read("k", aside.Default); v < 2 {
 					t.Errorf("default read of version %d from %v after a strong one of 2", v, info.Source)
 				}
 				return nil
-			}, "k")
+			})
 		},
 		"load while L2 is down": func(t *testing.T, n, other *node) {
 			other.update("k")
@@ -125,7 +125,7 @@ func TestDefaultReadsDoNotGoBackBehindStrongOnes(t *testing.T) {
 			n.wantStrong("k", 2)
 		},
 		"bulk read": func(t *testing.T, n, other *node) {
-			_ = other.Write(t.Context(), func(context.Context, *writing) error { n.p.put("k"); return nil }, "k")
+			_ = other.Write(t.Context(), "k", func(context.Context, *writing) error { n.p.put("k"); return nil })
 			beforeTheFill(t, n, func() {
 				if r, err := n.ReadMany(t.Context(), []string{"k"}, n.p, aside.Strong); err != nil || r["k"].Value.Version != 2 {
 					t.Errorf("strong bulk read: %v, %v", r, err)
@@ -246,7 +246,7 @@ func TestOlderLookUpIsNotJoined(t *testing.T) {
 			return nil
 		})
 		reads := make(chan int, 3)
-		read := func(l aside.Level) { v, _ := n.read("k", l); reads <- v }
+		read := func(l aside.Mode) { v, _ := n.read("k", l); reads <- v }
 		go read(aside.Strong)
 		synctest.Wait()
 		news.deliver()
@@ -285,11 +285,11 @@ func TestPublishedRecordDoesNotReplaceANewerOne(t *testing.T) {
 			return 3
 		},
 		"under a fence": func(t *testing.T, n, other *node) int {
-			_ = other.Write(t.Context(), func(context.Context, *writing) error {
+			_ = other.Write(t.Context(), "k", func(context.Context, *writing) error {
 				n.p.put("k")
 				n.want("k", 3, aside.SourceLoad)
 				return nil
-			}, "k")
+			})
 			return 3
 		},
 		"while L2 is down": func(t *testing.T, n, other *node) int {
@@ -340,7 +340,7 @@ func TestReplacedFlightDoesNotInsert(t *testing.T) {
 		synctest.Wait()
 		go read(n) // waits for it
 		synctest.Wait()
-		_ = n.Write(t.Context(), func(context.Context, *writing) error { p.put("k"); return nil }, "k")
+		_ = n.Write(t.Context(), "k", func(context.Context, *writing) error { p.put("k"); return nil })
 		close(load)
 		<-reads
 		other.want("k", 2, aside.SourceLoad)

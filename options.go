@@ -22,6 +22,12 @@ type Options[K comparable, V any] struct {
 	// required with L2.
 	Name string
 
+	// Node is the name of this node, for the people who operate it: 1 to 128 bytes
+	// without control characters. What the cache stores in L2 begins with a NodeID made of
+	// it, so that Inspect can tell which node that was. Give each process another one.
+	// Default: the host's name and the process' id, such as "web-1:4711".
+	Node string
+
 	// SchemaVersion is stored with every value in L2. Raise it when the shape of V
 	// changes. A value with another SchemaVersion is a miss and is replaced. Keys,
 	// fences, leases and invalidations are the same for all versions, so two versions
@@ -43,6 +49,22 @@ type Options[K comparable, V any] struct {
 	// fields and fields with the tag json:"-". If V has such fields, use another codec:
 	// otherwise a value from L2 differs from a value that was just loaded.
 	Codec Codec[V]
+
+	// Loader reads a record from the primary, for reads that are given no loader of their
+	// own. BulkLoader reads several. Both are optional.
+	//
+	// With a BulkLoader, single reads without a loader of their own that miss at the same
+	// moment are loaded together, by one call of BulkLoader. Its ctx has the values of
+	// the read whose miss came first. Each read has its own answer and its own error, but
+	// they wait for the same call, and share its panic and any error that is not a KeyErrors.
+	// A key that is alone is loaded with Loader, or with BulkLoader if there is no Loader.
+	// Both must answer alike. Bulk limits such calls and can switch this off.
+	//
+	// Without a BulkLoader, reads of several keys call Loader for each missing key,
+	// for up to half of MaxLoads keys at once.
+	Loader     Loader[K, V]
+	BulkLoader BulkLoader[K, V]
+	Bulk       BulkLimits
 
 	// CompressAbove is the size in bytes from which encoded values are compressed
 	// (Snappy) in L2. Default 1024. Negative: never.
@@ -81,8 +103,34 @@ type Options[K comparable, V any] struct {
 
 	// StaleFor is how long past its TTL a value may still be served while loads fail
 	// (stale-if-error). Such a result has Stale set. Strong reads never get one. If a load
-	// hangs, the read gets the stale value after LoadTimeout. Default 0: off.
+	// hangs, the read gets the stale value after LoadTimeout, or after SoftTimeout. Default
+	// 0: off.
 	StaleFor time.Duration
+
+	// StaleWhileRevalidate is how long past its TTL a value still answers reads at once,
+	// while one load in the background brings the new one (RFC 5861). Such a result has
+	// Stale set. Strong reads never get one. Default 0: off.
+	StaleWhileRevalidate time.Duration
+
+	// RefreshAhead is the last share of an entry's life, 0 to 1, in which a read that finds
+	// the entry begins a refresh. The read is answered at once, and nobody waits for the
+	// refresh: L1 takes the entry from L2 anew, and one node loads the record for all, with
+	// the loader of that read or Options.Loader. The refresh of a node begins at random in
+	// the first quarter of that share. Records that nobody reads are not refreshed, nor are
+	// absences. If a refresh fails, the next one begins a second later, or FailedFor.
+	// Default 0: off.
+	RefreshAhead float64
+
+	// SoftTimeout is how long a read waits for a load if there is a stale value that
+	// StaleFor allows: then it gets that, with Stale set, and the load goes on in the
+	// background. So a primary that hangs costs reads SoftTimeout, not LoadTimeout. It needs
+	// StaleFor and is shorter than LoadTimeout. Strong reads wait on. Default 0: off.
+	SoftTimeout time.Duration
+
+	// FailedFor is for how long after a failed load a record with a stale value is not
+	// loaded again on this node: reads get the stale value at once. Strong reads load.
+	// Default 0: each read loads.
+	FailedFor time.Duration
 
 	// L1Size is the maximum number of entries in L1. Default 10,000. Negative: no L1.
 	// Alternatively, L1MaxCost limits the sum of L1Cost over all entries. For a record
@@ -135,6 +183,15 @@ type Options[K comparable, V any] struct {
 	// 100ms.
 	L2Timeout time.Duration
 
+	// L2SoftTimeout is how long a lookup in L2 may take before the cache loads the record
+	// beside it, and answers with what comes first. What was loaded so is kept in L1
+	// for DegradedL1TTL, and nowhere else. It protects reads from an L2 that is slow now
+	// and then, and the primary from one that is slow for all: at most 5 % of recent
+	// lookups are hedged so, and only while there are free slots for loads (MaxLoads).
+	// Choose a time that few lookups take, such as the 99th percentile. Default 0: off. It must
+	// be shorter than L2Timeout.
+	L2SoftTimeout time.Duration
+
 	// MaxEntrySize is the size in bytes, as encoded by Codec, of the largest value in
 	// L2. Default 1 MiB. Negative: no limit. A larger value is kept in L1 only, and
 	// each node loads it for itself. Large values delay small ones on the same
@@ -156,6 +213,11 @@ type Options[K comparable, V any] struct {
 	// the whole cache is cleared instead.
 	MaxPending int
 
+	// MaxTags is how many tags L2 remembers as invalidated: those of the latest
+	// invalidations. An entry with tags that was loaded before one of the others was
+	// invalidated is a miss. It is the same on all nodes. Default 10,000.
+	MaxTags int
+
 	// Feed tells the cache of changes that were made without it, such as by another
 	// program or by hand. All nodes of a cache set it; one of them follows it. It is
 	// optional. With L2, that must be a driver.Fed, as *redisl2.Store is. Without a
@@ -164,9 +226,9 @@ type Options[K comparable, V any] struct {
 	Feed Feed
 
 	// FeedGoBack is by how much the cache goes back in the feed when L2 may have lost
-	// its latest commands, such as in a failover. It must be longer than a failover takes,
-	// from the first command that the new master does not have. Default 45s. At most
-	// 50s: feeds keep two minutes.
+	// its latest commands, such as in a failover. It must be longer than the time from the
+	// first command that the new master does not have until this node knows that the old
+	// one is away. Default 45s. At most 50s: feeds keep two minutes.
 	FeedGoBack time.Duration
 
 	// FeedSilence is how long the feed may take to show that it is alive. Then it is
@@ -182,6 +244,9 @@ type Options[K comparable, V any] struct {
 	// called for. They are optional.
 	OnLoad func(d time.Duration, err error)
 	OnL2   func(op string, d time.Duration, err error)
+
+	// Observer is told of operations, with their contexts, and of events. It is optional.
+	Observer Observer
 }
 
 // Policy says what happens to writes while L2 is unavailable.
@@ -252,6 +317,12 @@ func (o Options[K, V]) withDefaults() (Options[K, V], error) {
 	if o.Name == "" && o.L2 != nil {
 		fault("Name is empty, but L2 is shared: give the cache a name of its own")
 	}
+	if o.Node == "" {
+		o.Node = defaultNode()
+	}
+	if !validNode(o.Node) {
+		fault("Node is %q, want 1 to %d bytes of UTF-8 without control characters", o.Node, maxNode)
+	}
 	if o.Codec == nil {
 		o.Codec = JSON[V]{}
 	}
@@ -273,6 +344,18 @@ func (o Options[K, V]) withDefaults() (Options[K, V], error) {
 		fault("StaleFor is %v, want 0 to %v", o.StaleFor, maxDuration)
 	}
 
+	for name, d := range map[string]time.Duration{"StaleWhileRevalidate": o.StaleWhileRevalidate, "FailedFor": o.FailedFor, "SoftTimeout": o.SoftTimeout} {
+		if d < 0 || d > maxDuration {
+			fault("%s is %v, want 0 to %v", name, d, maxDuration)
+		}
+	}
+	if math.IsNaN(o.RefreshAhead) || o.RefreshAhead < 0 || o.RefreshAhead > 1 {
+		fault("RefreshAhead is %v, want a fraction from 0 to 1", o.RefreshAhead)
+	}
+	if o.SoftTimeout > 0 && o.StaleFor == 0 {
+		fault("SoftTimeout is set, but StaleFor is not: there would be no stale value to answer with")
+	}
+
 	count("L1Size", &o.L1Size, 10_000, true)
 	switch {
 	case (o.L1MaxCost > 0) != (o.L1Cost != nil):
@@ -288,8 +371,12 @@ func (o Options[K, V]) withDefaults() (Options[K, V], error) {
 	duration("DegradedL1TTL", &o.DegradedL1TTL, time.Second, true)
 
 	duration("LoadTimeout", &o.LoadTimeout, 5*time.Second, false)
+	if o.SoftTimeout > 0 && o.SoftTimeout >= o.LoadTimeout {
+		fault("SoftTimeout is %v, not shorter than LoadTimeout, %v", o.SoftTimeout, o.LoadTimeout)
+	}
 	duration("LeaseWait", &o.LeaseWait, max(o.LoadTimeout/2, time.Millisecond), false)
 	count("MaxLoads", &o.MaxLoads, 64, false)
+	o.Bulk.withDefaults(o.LoadTimeout, count, fault)
 	count("MaxQueuedLoads", &o.MaxQueuedLoads, 1024, true)
 	duration("WriteTimeout", &o.WriteTimeout, 5*time.Second, false)
 	duration("FenceTTL", &o.FenceTTL, o.WriteTimeout+5*time.Second, false)
@@ -297,6 +384,9 @@ func (o Options[K, V]) withDefaults() (Options[K, V], error) {
 		fault("FenceTTL is %v, not longer than WriteTimeout, %v: a fence would end before its write", o.FenceTTL, o.WriteTimeout)
 	}
 	duration("L2Timeout", &o.L2Timeout, 100*time.Millisecond, false)
+	if duration("L2SoftTimeout", &o.L2SoftTimeout, 0, false); o.L2SoftTimeout >= o.L2Timeout && o.L2Timeout > 0 {
+		fault("L2SoftTimeout is %v, not shorter than L2Timeout, %v", o.L2SoftTimeout, o.L2Timeout)
+	}
 	count("MaxEntrySize", &o.MaxEntrySize, 1<<20, true)
 	count("BreakerFailures", &o.BreakerFailures, 5, false)
 	duration("BreakerDelay", &o.BreakerDelay, 500*time.Millisecond, false)
@@ -304,6 +394,7 @@ func (o Options[K, V]) withDefaults() (Options[K, V], error) {
 		fault("OnL2Down is %d, want FailOpen or FailClosed", o.OnL2Down)
 	}
 	count("MaxPending", &o.MaxPending, 65_536, false)
+	count("MaxTags", &o.MaxTags, 10_000, false)
 	duration("FeedGoBack", &o.FeedGoBack, 45*time.Second, false)
 	duration("FeedSilence", &o.FeedSilence, 10*time.Second, false)
 	if o.FeedGoBack > maxGoBack {

@@ -7,7 +7,9 @@ package aside_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,6 +18,7 @@ import (
 	"github.com/asidecache/aside/asidetest"
 	"github.com/asidecache/aside/asidetest/testsync"
 	"github.com/asidecache/aside/driver"
+	"github.com/asidecache/aside/internal/envelope"
 )
 
 func bothModes(t *testing.T, f func(t *testing.T, s *asidetest.Server)) {
@@ -200,11 +203,11 @@ func TestFirstOfTwoWritersDoesNotLiftTheFence(t *testing.T) {
 	g := testsync.NewGate(t)
 	defer g.Open()
 	slow := testsync.Async(func() error {
-		return a.Write(context.Background(), func(context.Context, *aside.WriteTx[string, rec]) error {
+		return a.Write(context.Background(), "k", func(context.Context, *aside.WriteTx[string, rec]) error {
 			g.Pass("k")
 			p.put("k")
 			return nil
-		}, "k")
+		})
 	})
 	testsync.Await(t, "a's write is fenced, not committed", g.Arrived)
 	b.update("k") // version 2, begins and ends within a's write
@@ -287,7 +290,7 @@ func TestReadsDuringOwnWriteDoNotGoBack(t *testing.T) {
 		n := newNode(t, p, s)
 		n.want("k", 1, aside.SourceLoad)
 		n.settled("k")
-		err := n.Write(t.Context(), func(context.Context, *aside.WriteTx[string, rec]) error {
+		err := n.Write(t.Context(), "k", func(context.Context, *aside.WriteTx[string, rec]) error {
 			n.want("k", 1, aside.SourceLoad)
 			n.settled("k")
 			p.put("k")
@@ -296,7 +299,7 @@ func TestReadsDuringOwnWriteDoNotGoBack(t *testing.T) {
 				n.want("k", 2, aside.SourceLoad)
 			}
 			return nil
-		}, "k")
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -312,12 +315,12 @@ func TestL1FilledDuringAWriteIsDropped(t *testing.T) {
 	bothModes(t, func(t *testing.T, s *asidetest.Server) {
 		p := newPrimary("k")
 		n := newNode(t, p, s)
-		err := n.Write(t.Context(), func(context.Context, *aside.WriteTx[string, rec]) error {
+		err := n.Write(t.Context(), "k", func(context.Context, *aside.WriteTx[string, rec]) error {
 			n.want("k", 1, aside.SourceLoad)
 			n.settled("k")
 			p.put("k")
 			return nil
-		}, "k")
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -385,32 +388,64 @@ func TestPublishedIsNotInL1ForLongerThanInL2(t *testing.T) {
 	})
 }
 
-// The leader's cancelled context must not end what is asked of L2 for others.
-// Caught: operations on the caller's context.
+// A leader leaves its lookup when its context ends, and the lookup goes on for others. What
+// L2 may have granted to the one that was left is given back, and L2 counts as well.
+// Caught: a leader who waits for L2; others who get its error, or a load without a lease; a
+// lease that nobody gives back; a breaker that opens.
 func TestLeadersContextDoesNotEndTheLookUp(t *testing.T) {
-	s := &asidetest.Server{}
-	p := newPrimary("k")
-	n := newNode(t, p, s)
-	g := testsync.NewGate(t)
-	defer g.Open()
-	n.conn.Intercept(func(_ context.Context, op, key string) error {
-		if op == "Acquire" {
-			g.Pass(key)
-		}
-		return nil
-	})
-	ctx, cancel := context.WithCancel(t.Context())
-	leader := testsync.Async(func() error { _, err := n.Get(ctx, "k", p); return err })
-	testsync.Await(t, "the lookup", g.Arrived)
-	cancel()
-	if err := testsync.Await(t, "the leader leaves at once", leader); !errors.Is(err, context.Canceled) {
-		t.Errorf("leader: %v", err)
-	}
-	g.Open()
-	n.settled("k")
-	n.want("k", 1, aside.SourceL1)
-	if st := n.Stats(); st.L2Errors != 0 {
-		t.Errorf("%d operations on L2 failed", st.L2Errors)
+	for _, granted := range []bool{false, true} {
+		t.Run(fmt.Sprintf("granted=%v", granted), func(t *testing.T) {
+			s := &asidetest.Server{}
+			p := newPrimary("k")
+			n := newNode(t, p, s, func(o *options) { o.BreakerFailures = 1 })
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			g := testsync.NewGate(t)
+			defer g.Open()
+			var asked atomic.Int32
+			hold := func(op, key string) error {
+				if op != "Acquire" {
+					return nil
+				}
+				if asked.Add(1) > 1 {
+					g.Pass(key)
+					return nil
+				}
+				passed := testsync.Async(func() bool { g.Pass(key); return true })
+				select {
+				case <-passed:
+					return nil
+				case <-ctx.Done():
+					return ctx.Err()
+				}
+			}
+			if granted {
+				n.conn.Answer(hold)
+			} else {
+				n.conn.Intercept(func(_ context.Context, op, key string) error { return hold(op, key) })
+			}
+			leader := testsync.Async(func() error { _, err := n.Get(ctx, "k", p); return err })
+			testsync.Await(t, "the lookup", g.Arrived)
+			follower := testsync.Async(func() int { v, _ := n.read("k", aside.Default); return v })
+			testsync.Eventually(t, "the follower has joined", func() bool { return aside.Followers(n.Cache, "k") == 1 })
+			cancel()
+			if err := testsync.Await(t, "the leader leaves at once", leader); !errors.Is(err, context.Canceled) {
+				t.Errorf("leader: %v", err)
+			}
+			testsync.Await(t, "the lookup goes on", g.Arrived)
+			g.Open()
+			if v := testsync.Await(t, "the follower", follower); v != 1 {
+				t.Errorf("the follower got version %d", v)
+			}
+			n.settled("k")
+			n.want("k", 1, aside.SourceL1)
+			if e := s.Entry(testPrefix + "k"); len(e) == 0 || e[0] != envelope.KindValue {
+				t.Errorf("L2 has %q", e)
+			}
+			if st := n.Stats(); st.L2Errors != 0 || st.Breaker != aside.BreakerClosed || p.reads.Load() != 1 {
+				t.Errorf("%d operations on L2 failed, breaker %v, %d loads", st.L2Errors, st.Breaker, p.reads.Load())
+			}
+		})
 	}
 }
 

@@ -3,6 +3,7 @@ package aside
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/asidecache/aside/internal/flight"
 )
@@ -17,11 +18,20 @@ import (
 // the key was not invalidated between the beginning of the flight and the moment
 // it joined, since then no write of this process came between. Otherwise it reads
 // again, in a flight that begins after it came: so it waits for two at most.
-func (c *Cache[K, V]) read(ctx context.Context, key K, loader Loader[K, V], level Level) Result[V] {
+func (c *Cache[K, V]) read(ctx context.Context, key K, loader Loader[K, V], mode Mode) (answer Result[V]) {
+	op := c.startOp(ctx, OpRead, mode, key)
+	if op != nil {
+		ctx = op.ctx
+		defer func() { c.endOp(op, OpResult{Info: answer.Info, Err: answer.Err}) }()
+	}
 	if err := ctx.Err(); err != nil {
 		return c.failed(err)
 	}
 	if err := checkKeys(key); err != nil {
+		return c.failed(err)
+	}
+	loader, own, err := c.ownLoader(loader)
+	if err != nil {
 		return c.failed(err)
 	}
 	outer := nestOf(ctx)
@@ -29,7 +39,7 @@ func (c *Cache[K, V]) read(ctx context.Context, key K, loader Loader[K, V], leve
 	if err != nil {
 		return c.failed(err)
 	}
-	q := query[K, V]{ctx: ctx, outer: outer, nested: nested, level: level, ticket: c.flights.Now(), loader: loader}
+	q := query[K, V]{ctx: ctx, op: op, outer: outer, nested: nested, mode: mode, ticket: c.flights.Now(), began: c.watchClock(), loader: loader, own: own}
 	for {
 		s, r, done := c.join(&q, key)
 		if done {
@@ -39,6 +49,7 @@ func (c *Cache[K, V]) read(ctx context.Context, key K, loader Loader[K, V], leve
 			c.startRead(s.led)
 		}
 		if r, ok := c.wait(&q, key, s); ok {
+			c.sawRead(&q, key, &r)
 			return r
 		}
 	}
@@ -47,11 +58,14 @@ func (c *Cache[K, V]) read(ctx context.Context, key K, loader Loader[K, V], leve
 // query is one call that reads: of one key, or of several.
 type query[K comparable, V any] struct {
 	ctx    context.Context
+	op     *operation
 	outer  *nest // of ctx
 	nested int   // how deeply, see nest
-	level  Level
+	mode   Mode
 	ticket flight.Ticket   // when it came
+	began  time.Time       // likewise, if somebody watched then
 	loader Loader[K, V]    // of one key
+	own    bool            // see ownLoader
 	bulk   *bulkRead[K, V] // of several
 }
 
@@ -64,13 +78,17 @@ type seat[K comparable, V any] struct {
 // join has the caller join the key's flight, or lead a new one: then it must start the
 // job. done: r is the answer already.
 func (c *Cache[K, V]) join(q *query[K, V], key K) (s seat[K, V], r Result[V], done bool) {
-	call, leader := c.flights.Join(key, q.nested)
+	kind := kindOf(q.mode)
+	call, leader := c.flights.JoinAs(key, q.nested, kind, q.mode&NoStore == 0)
 	s.call = call
 	if !leader {
 		return s, r, false
 	}
-	j := &job[K, V]{key: key, call: call, strong: q.level == Strong, ctx: q.ctx, loader: q.loader, bulk: q.bulk}
-	r, done, err := c.begin(j, q.level)
+	if kind != 0 {
+		c.l1.Advance(key) // it may have taken the place of another flight: one of them inserts
+	}
+	j := &job[K, V]{key: key, call: call, asks: q.mode, strong: q.mode.skipsL1(), ctx: q.ctx, outer: q.outer, loader: q.loader, own: q.own, bulk: q.bulk}
+	r, done, err := c.begin(j, q.mode)
 	if err == nil && !done {
 		err = c.name(j)
 	}
@@ -93,14 +111,20 @@ func (c *Cache[K, V]) wait(q *query[K, V], key K, s seat[K, V]) (r Result[V], ok
 	if s.led != nil {
 		c.lead(q.ctx, s.led)
 	}
-	ans, ok, err := s.call.Wait(q.ctx, q.ticket, need(q.level))
+	ans, ok, err := s.call.Wait(q.ctx, q.ticket, need(q.mode))
 	switch {
 	case err != nil:
 		return c.failed(err), true
 	case !ok:
 		return r, false
+	case ans.Stale && !c.tags.Good(ans.marks):
+		c.flights.Forget(key) // it goes on answering with a value that was invalidated since
+		return r, false
 	}
-	return c.answered(ans, q.level, s.led == nil), true
+	if s.led == nil {
+		q.op.share(ans.by)
+	}
+	return c.answered(ans, q.mode, s.led == nil), true
 }
 
 // begin registers a leader's job, which must be ended from then on. ok: L1 has
@@ -110,15 +134,13 @@ func (c *Cache[K, V]) wait(q *query[K, V], key K, s seat[K, V]) (r Result[V], ok
 // before inserts its value and ends; this caller finds no flight to join. A flight
 // ends only after its insert, so looking again now finds it, where a second load
 // would break the promise of one.
-func (c *Cache[K, V]) begin(j *job[K, V], level Level) (r Result[V], ok bool, err error) {
-	if !c.inflight.begin() {
-		j.ans.Err = ErrClosed
-		c.publishAnswer(j)
-		c.flights.Close(j.key, j.call, flight.TrustNone)
+func (c *Cache[K, V]) begin(j *job[K, V], mode Mode) (r Result[V], ok bool, err error) {
+	if !c.register(j) {
 		return r, false, ErrClosed
 	}
-	if level == Default {
-		if r, ok = c.readL1(j.key); ok {
+	if !mode.skipsL1() {
+		if r, ok = c.readL1(j.ctx, j.key, j.loader, j.bulk); ok {
+			j.told.marks = r.marks
 			j.ans.Result = r // asOf is zero: only for those whom L1 satisfies
 			c.publishAnswer(j)
 			c.closeJob(j, flight.TrustLocal)
@@ -134,31 +156,40 @@ func (c *Cache[K, V]) lead(ctx context.Context, j *job[K, V]) {
 	if r.found == nil {
 		return
 	}
+	found := false
 	select {
 	case <-r.found:
-	case <-j.call.Published():
-		return
+		found = true
+	case <-j.call.Published(): // early, perhaps: then the job goes on
 	case <-ctx.Done():
+	}
+	if !found {
 		if r.state.CompareAndSwap(readerWaits, readerLeft) {
 			return
 		}
 		<-r.found
 	}
+	c.decodeFor(ctx, j)
+}
+
+// decodeFor decodes the leader's entry, unless ctx ends before it can be judged.
+func (c *Cache[K, V]) decodeFor(ctx context.Context, j *job[K, V]) {
+	if j.head != nil {
+		select {
+		case <-j.head.done:
+		case <-ctx.Done():
+			go c.decodeHere([]*job[K, V]{j})
+			return
+		}
+	}
 	c.decodeFound(j)
 }
 
-func need(l Level) flight.Trust {
-	if l == Strong {
-		return flight.TrustAll
-	}
-	return flight.TrustLocal
-}
-
 // answered makes a caller's result of a flight's answer, and counts it.
-func (c *Cache[K, V]) answered(ans answer[V], level Level, coalesced bool) Result[V] {
+func (c *Cache[K, V]) answered(ans answer[V], mode Mode, coalesced bool) Result[V] {
 	r := ans.Result
 	r.Coalesced = coalesced
-	if r.Stale && level == Strong {
+	if r.Stale && mode&(Strong|Refresh) != 0 {
 		return c.failed(ans.loadErr)
 	}
 	switch {

@@ -144,7 +144,7 @@ func TestLoadsUnderAFenceAreShared(t *testing.T) {
 	defer writing.Open()
 	defer g.Open()
 	done := testsync.Async(func() error {
-		return a.Write(context.Background(), func(context.Context, *aside.WriteTx[string, rec]) error { writing.Pass("k"); p.put("k"); return nil }, "k")
+		return a.Write(context.Background(), "k", func(context.Context, *aside.WriteTx[string, rec]) error { writing.Pass("k"); p.put("k"); return nil })
 	})
 	testsync.Await(t, "the write", writing.Arrived)
 	var wg sync.WaitGroup
@@ -220,7 +220,7 @@ func TestBoundsKeysNotEqualToThemselves(t *testing.T) {
 	many := aside.BulkLoaderFunc[key, int](func(context.Context, []key) (map[key]int, error) { return nil, nil })
 	_, get := c.Get(t.Context(), nan, one)
 	_, getMany := c.GetMany(t.Context(), []key{{1}, nan}, many)
-	write := c.Write(t.Context(), func(context.Context, *aside.WriteTx[key, int]) error { t.Error("written"); return nil }, nan)
+	write := c.Write(t.Context(), nan, func(context.Context, *aside.WriteTx[key, int]) error { t.Error("written"); return nil })
 	for name, err := range map[string]error{"Get": get, "GetMany": getMany, "Write": write, "Invalidate": c.Invalidate(t.Context(), nan)} {
 		if !errors.Is(err, aside.ErrKey) {
 			t.Errorf("%s: %v", name, err)

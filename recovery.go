@@ -47,6 +47,7 @@ const (
 // startRecovery makes sure that a goroutine probes L2 until it works and has been
 // told everything, and then ends.
 func (c *Cache[K, V]) startRecovery() {
+	c.happenings.poke()
 	c.rec.Lock()
 	defer c.rec.Unlock()
 	c.rec.wanted = true
@@ -72,7 +73,7 @@ func (c *Cache[K, V]) recovery() {
 		case <-ended:
 		}
 	}()
-	wait := firstRetry
+	wait, overflow := firstRetry, false
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	for {
@@ -84,13 +85,20 @@ func (c *Cache[K, V]) recovery() {
 		c.rec.Lock()
 		c.rec.wanted = false
 		c.rec.Unlock()
+		overflow = c.logOverflow(overflow)
 		next, progress := c.drain(ctx, false)
-		if c.outbox.Empty() && (c.l2 == nil || c.l2.closed()) {
+		overflow = c.logOverflow(overflow)
+		// Not before: an outage is over when L2 has been told of all writes.
+		if c.l2 != nil && c.l2.closed() && c.outbox.Len(outbox.Write) == 0 && c.tags.Pending() == 0 {
+			c.l2.inUse()
+		}
+		if c.outbox.Empty() && c.tags.Pending() == 0 && (c.l2 == nil || c.l2.closed()) {
 			c.rec.Lock()
 			over := !c.rec.wanted
 			c.rec.running = !over
 			c.rec.Unlock()
 			if over {
+				c.happenings.poke()
 				return
 			}
 		}
@@ -104,12 +112,26 @@ func (c *Cache[K, V]) recovery() {
 	}
 }
 
+// logOverflow logs the begin and the end of an overflow; before is what it returned
+// last.
+func (c *Cache[K, V]) logOverflow(before bool) (now bool) {
+	now = c.outbox.Overflowed()
+	switch {
+	case now && !before:
+		c.log.Warn("more than MaxPending keys were written while L2 could not be reached: the cache is not used until it has been cleared", "max", c.opts.MaxPending)
+	case before && !now:
+		c.log.Info("the whole cache was cleared, since too many keys had been written while L2 could not be reached")
+	}
+	return now
+}
+
 // drain tells L2 everything that it can be told now. next is when there is more to
 // tell, if that is known. final: see outbox.Take.
 func (c *Cache[K, V]) drain(ctx context.Context, final bool) (next time.Time, progress bool) {
 	if c.l2 != nil && !c.l2.closed() && c.l2.probe() != nil {
 		return time.Time{}, false
 	}
+	progress = c.tellTags()
 	now := time.Now()
 	for {
 		b := c.outbox.Take(now, drainBatch, final)
@@ -132,6 +154,7 @@ func (c *Cache[K, V]) deliver(ctx context.Context, b outbox.Batch[K]) (told, fai
 			return 0, 1
 		}
 		c.flushL1()
+		c.sawFlush()
 		c.outbox.Cleared(b)
 		return 1, 0
 	}
@@ -185,6 +208,7 @@ func (c *Cache[K, V]) redeliverReleases(debts []outbox.Debt[K]) []error {
 	for i, err := range errs {
 		if err == nil {
 			c.invalidateL1(debts[i].Key)
+			c.saw(debts[i].Key, EventDeliver, 0, 0, nil)
 		}
 	}
 	return errs

@@ -1,6 +1,7 @@
 package aside
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,18 +17,33 @@ type Stats struct {
 	HitsL2    uint64 // answered by L2
 	Misses    uint64 // answered by the primary, by a load of this read or a shared one
 	Negatives uint64 // of all answers: there is no such record
-	Stale     uint64 // of all answers: values past their TTL, since the load failed
+	Stale     uint64 // of all answers: values past their TTL, see Options.StaleFor and StaleWhileRevalidate
 	Failures  uint64 // reads that returned an error other than ErrNotFound
 
 	Loads        uint64 // calls of a loader
 	LoadFailures uint64 // of these: returned an error other than ErrNotFound
+	BatchedLoads uint64 // of Loads: calls of Options.BulkLoader for single reads that came together
+	BatchedKeys  uint64 // keys in these calls
+	Hedges       uint64 // keys loaded beside a lookup that was slow, see Options.L2SoftTimeout
+	HedgesWon    uint64 // of these: the load answered the read
 	Coalesced    uint64 // reads that shared another's load or lookup
-	Overloads    uint64 // loads refused, see Options.MaxQueuedLoads
+	Overloads    uint64 // loads that got no slot: the queue was full, or LoadTimeout passed in it
 	LoadsDropped uint64 // loads that left the queue, since their callers had all left
 	LoadsRunning int
 	LoadsQueued  int
-	LeaseWaits   uint64 // reads that waited LeaseWait for another node's load
+	Flights      int // keys that are being read past L1 now
+	Waiting      int // reads that wait for these: the first of each, and those that share it
 
+	Refreshes       uint64 // loads of single keys in the background, see Options.RefreshAhead, StaleWhileRevalidate, SoftTimeout
+	RefreshFailures uint64 // of these: failed
+	SoftTimeouts    uint64 // reads, or groups of them, that did not wait longer than SoftTimeout for a load
+
+	LeaseWaits   uint64        // reads that waited LeaseWait for another node's load
+	LeasesWaited uint64        // reads that waited for another node's load, however long
+	LeaseTime    time.Duration // how long these have waited, together
+	LeasesNow    int           // those that wait now
+
+	Fills        uint64 // loaded values stored in L2
 	FillsRefused uint64 // loaded values not stored: a write came between
 	OlderLoads   uint64 // loaded values not stored: the cache had a newer version
 	TooLarge     uint64 // values not stored in L2: larger than MaxEntrySize
@@ -42,17 +58,41 @@ type Stats struct {
 	Published     uint64 // keys released with the new value
 	Invalidations uint64 // invalidations received from other nodes
 
-	L2Errors    uint64
+	TagInvalidations uint64 // tags that InvalidateTag was called with on this node
+	TagMisses        uint64 // entries of L2 that were of no use, since a tag was invalidated
+
+	// InvalidationLag is how long a notice of another node's write takes from L2 to this
+	// node at most, as the last sign of life of its connections tells; of several servers
+	// the longest. 0: not known.
+	InvalidationLag time.Duration
+
+	L2Errors uint64
+	// L2ErrorsBy are the same by operation, as Options.OnL2 names them. Those that never
+	// fail are there too.
+	L2ErrorsBy    map[string]uint64
+	EntriesRead   uint64 // entries found in L2, with the bytes of all of them
+	BytesRead     uint64
+	EntriesStored uint64 // entries that L2 has taken: fills and published values
+	BytesStored   uint64
+	// Breaker is the circuit breaker of L2.
+	Breaker Breaker
+
 	L1Entries   int    // including those that have expired and were not read since
 	L1Cost      uint64 // see Options.L1Cost; the number of entries without it
 	L1Evictions uint64
 	L1Flushes   uint64 // how often L1 was emptied, since invalidations may have been missed
 
 	// Degraded: L2 is set, but the cache does not, or not fully, use it.
-	// DegradedReason says why.
+	// DegradedReason says why, and DegradedCause does in one word.
 	Degraded       bool
 	DegradedReason string
-	Pending        int // keys to invalidate when L2 is back
+	DegradedCause  DegradedCause
+	Pending        int // keys and tags to invalidate when L2 is back
+	PendingFences  int // keys to release once more when the fences of unknown writes have ended
+	PendingLeases  int // leases to give back
+	// Overdue is for how long the first of these has waited that L2 could be told now; 0
+	// if there is none. While L2 works that is well below a second.
+	Overdue time.Duration
 	// PendingOverflows is how often more than MaxPending keys would have been pending,
 	// so that the whole cache was cleared. Untold is the number of leases and fences
 	// that L2 was not told to remove, because too many were queued. They expire by
@@ -61,6 +101,31 @@ type Stats struct {
 
 	Feed FeedStats
 }
+
+// Breaker is the state of the circuit breaker of L2.
+type Breaker uint8
+
+const (
+	BreakerNone     Breaker = iota // there is no L2
+	BreakerClosed                  // L2 is in use
+	BreakerHalfOpen                // L2 is tried
+	BreakerOpen                    // L2 is skipped
+)
+
+func (b Breaker) String() string {
+	return [...]string{"none", "closed", "half-open", "open"}[min(b, BreakerOpen)]
+}
+
+// DegradedCause is why a cache does not, or not fully, use its L2. "" means that it does.
+type DegradedCause string
+
+const (
+	DegradedReported DegradedCause = "reported" // L2 says itself that it, or a part, cannot be used
+	DegradedFailing  DegradedCause = "failing"  // the last operation on L2 failed
+	DegradedRefused  DegradedCause = "refused"  // L2 has answered, and refused an operation lately
+	DegradedPending  DegradedCause = "pending"  // invalidations wait to be sent to L2
+	DegradedOverflow DegradedCause = "overflow" // too many of them: the cache is to be cleared first
+)
 
 // counters of everything but L1 hits, which are counted in internal/l1.
 type counters struct {
@@ -71,7 +136,37 @@ type counters struct {
 	fillsRefused, undecodable                      atomic.Uint64
 	writes, writesUnknown, fences, lost, published atomic.Uint64
 	invalidations, l2Errors, l1Flushes             atomic.Uint64
-	ownLeft                                        atomic.Uint64
+	ownLeft, tagInvalidations, tagMisses           atomic.Uint64
+	batchedLoads, batchedKeys, hedges, hedgesWon   atomic.Uint64
+	refreshes, refreshFailures, softTimeouts       atomic.Uint64
+
+	fills, leasesWaited, leaseTime atomic.Uint64 // leaseTime in ns
+	entriesRead, bytesRead         atomic.Uint64
+	entriesStored, bytesStored     atomic.Uint64
+	l2ErrorsBy                     [len(l2Ops)]atomic.Uint64
+}
+
+// l2Ops are the names of the operations on L2.
+var l2Ops = [...]string{
+	"acquire", "fill", "abandon", "evict", "fence", "release", "invalidate", "drop older", "lead", "tags", "clear", "ping", "peek",
+}
+
+func (n *counters) l2Failed(op string) {
+	n.l2Errors.Add(1)
+	if i := slices.Index(l2Ops[:], op); i >= 0 {
+		n.l2ErrorsBy[i].Add(1)
+	}
+}
+
+func (n *counters) stored(bytes int) {
+	n.entriesStored.Add(1)
+	n.bytesStored.Add(uint64(bytes))
+}
+
+// leaseOver counts n reads that have waited for another node since start.
+func (n *counters) leaseOver(reads int, start time.Time) {
+	n.leasesWaited.Add(uint64(reads))
+	n.leaseTime.Add(uint64(reads) * uint64(time.Since(start)))
 }
 
 // Stats returns a snapshot. It is cheap: call it every second if you like.
@@ -82,24 +177,38 @@ func (c *Cache[K, V]) Stats() Stats {
 		Negatives: n.negatives.Load(), Stale: n.stale.Load(), Failures: n.failures.Load(),
 		Loads: n.loads.Load(), LoadFailures: n.loadFailures.Load(), Coalesced: n.coalesced.Load(),
 		Overloads: n.overloads.Load(), LoadsDropped: n.dropped.Load(), LeaseWaits: n.leaseWaits.Load(),
+		Refreshes: n.refreshes.Load(), RefreshFailures: n.refreshFailures.Load(), SoftTimeouts: n.softTimeouts.Load(),
 		FillsRefused: n.fillsRefused.Load(), OlderLoads: n.olderLoads.Load(), TooLarge: n.tooLarge.Load(),
+		BatchedLoads: n.batchedLoads.Load(), BatchedKeys: n.batchedKeys.Load(), Hedges: n.hedges.Load(), HedgesWon: n.hedgesWon.Load(),
 		Unencodable: n.unencodable.Load(), Undecodable: n.undecodable.Load(), Panics: n.panics.Load(),
 		PendingOverflows: c.outbox.Overflows(), Untold: n.untold.Load(),
 		Writes: n.writes.Load(), WritesUnknown: n.writesUnknown.Load(), Fences: n.fences.Load(),
 		FencesLost: n.lost.Load(), Published: n.published.Load(), Invalidations: n.invalidations.Load(),
 		L2Errors: n.l2Errors.Load(), L1Entries: l.Entries, L1Cost: l.Cost, L1Evictions: l.Evictions, L1Flushes: n.l1Flushes.Load(),
-		Pending: c.outbox.Len(outbox.Write), Feed: c.feedStats(),
+		TagInvalidations: n.tagInvalidations.Load(), TagMisses: n.tagMisses.Load(),
+		Pending: c.outbox.Len(outbox.Write) + c.tags.Pending(), PendingFences: c.outbox.Len(outbox.Fence), PendingLeases: c.outbox.Len(outbox.Lease),
+		Overdue: c.outbox.Overdue(time.Now()), Feed: c.feedStats(),
+		Fills: n.fills.Load(), LeasesWaited: n.leasesWaited.Load(), LeaseTime: time.Duration(n.leaseTime.Load()), LeasesNow: int(c.waiters.n.Load()),
+		EntriesRead: n.entriesRead.Load(), BytesRead: n.bytesRead.Load(), EntriesStored: n.entriesStored.Load(), BytesStored: n.bytesStored.Load(),
+		L2ErrorsBy: make(map[string]uint64, len(l2Ops)),
 	}
+	for i, op := range l2Ops {
+		s.L2ErrorsBy[op] = n.l2ErrorsBy[i].Load()
+	}
+	s.Flights, s.Waiting = c.flights.Size()
 	for i := range c.limiters {
 		s.LoadsRunning += c.limiters[i].running()
 		s.LoadsQueued += c.limiters[i].waiting()
 	}
 	if c.l2 != nil {
-		s.DegradedReason = c.l2.degraded()
+		s.Breaker, s.InvalidationLag = c.l2.state(), c.l2.lag()
+		s.DegradedCause, s.DegradedReason = c.l2.why()
 		switch {
 		case c.outbox.Overflowed():
+			s.DegradedCause = DegradedOverflow
 			s.DegradedReason = "more than MaxPending keys were written while L2 could not be reached: the cache is not used until it has been cleared"
 		case s.DegradedReason == "" && s.Pending > 0:
+			s.DegradedCause = DegradedPending
 			s.DegradedReason = "invalidations wait to be sent to L2"
 		}
 		s.Degraded = s.DegradedReason != ""

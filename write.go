@@ -1,12 +1,15 @@
 package aside
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/asidecache/aside/driver"
+	"github.com/asidecache/aside/internal/tags"
 )
 
 // WriteTx is a write that is running. Write passes it to the write function, which
@@ -14,48 +17,93 @@ import (
 // cache. It must not be used after the function has returned, and not by two
 // goroutines at once. It is not a transaction of the primary.
 type WriteTx[K comparable, V any] struct {
+	f         *fence[K, V]
 	published map[K]loaded[V]
-	keys      []K
 	set       map[K]struct{} // of many keys
-	token     driver.Token
+	stamp     tags.Stamp     // from before the write function ran, if that is known
+	stamped   bool
+	used      bool // begun: see Part
 }
 
 // Publish offers v to the readers of key. v must be the whole record as the primary
 // has it now. The cache stores v if no other write of the key overlapped with this
 // one. Otherwise it removes the key, because nobody knows which record is the last.
 // Publish panics if key is not one of the keys of the write.
-func (w *WriteTx[K, V]) Publish(key K, v V) { w.publish(key, loaded[V]{v: v}) }
+func (w *WriteTx[K, V]) Publish(key K, v V) { w.publish(key, w.f.c.plain(v, nil)) }
 
 // PublishAbsent is Publish for a record that was deleted.
 func (w *WriteTx[K, V]) PublishAbsent(key K) { w.publish(key, loaded[V]{err: ErrNotFound}) }
 
+// PublishEntry is Publish with what else is known of the new record: how long it is to
+// be kept, its version, its ETag and its tags. It publishes an absence if l.Absent is
+// true, and nothing if l.NoStore is, or if l.TTL is negative. It panics if l.NotModified
+// is true: a write knows the record.
+func (w *WriteTx[K, V]) PublishEntry(key K, l Loaded[V]) {
+	if l.NotModified {
+		panic(fmt.Sprintf("aside: PublishEntry of key %v with NotModified: a write has nothing previous", key))
+	}
+	c := w.f.c
+	e := c.entry(key, l, nil, before[V]{})
+	if len(e.tags) > 0 {
+		if !w.stamped && c.l2 != nil && c.l2.tagging != nil {
+			c.refreshTags() // for the next write: this one has begun
+		}
+		c.markTold(&e.told, w.stamp, w.stamped)
+	}
+	w.publish(key, e)
+}
+
 // Token identifies the write. A feed that can carry it in the transaction of the
 // primary, as pgfeed.Mark does, lets the cache recognise the write when it is told of
 // it. It is zero without L2.
-func (w *WriteTx[K, V]) Token() driver.Token { return w.token }
+func (w *WriteTx[K, V]) Token() driver.Token { return w.f.token }
+
+// Fence adds keys to the write. It is for keys that are known only when the write
+// runs, such as the serial ID of a row that was inserted. Call it before the primary
+// commits: from then on the write protects these keys as those that it began with, and
+// they can be published.
+//
+// An error means that the keys are not protected: roll back, and return the error. It is
+// marked with Aborted. With FailOpen an L2 that is unavailable is no error.
+func (w *WriteTx[K, V]) Fence(keys ...K) error {
+	if err := checkKeys(keys...); err != nil {
+		return Aborted(err)
+	}
+	var more []K
+	for _, k := range unique(keys) {
+		if !w.has(k) {
+			more = append(more, k)
+		}
+	}
+	if len(more) == 0 {
+		return nil
+	}
+	w.set = nil
+	err := w.f.add(more)
+	if err != nil {
+		w.f.missed = append(w.f.missed, more...)
+	}
+	return Aborted(err)
+}
 
 func (w *WriteTx[K, V]) publish(key K, l loaded[V]) {
 	if !w.has(key) {
 		panic(fmt.Sprintf("aside: published key %v is not one of the keys of the write", key))
 	}
 	if w.published == nil {
-		w.published = make(map[K]loaded[V], len(w.keys))
+		w.published = make(map[K]loaded[V], len(w.f.keys))
 	}
 	w.published[key] = l
 }
 
 func (w *WriteTx[K, V]) has(key K) bool {
-	if len(w.keys) <= 8 {
-		for _, k := range w.keys {
-			if k == key {
-				return true
-			}
-		}
-		return false
+	keys := w.f.keys
+	if len(keys) <= 8 {
+		return slices.Contains(keys, key)
 	}
 	if w.set == nil {
-		w.set = make(map[K]struct{}, len(w.keys))
-		for _, k := range w.keys {
+		w.set = make(map[K]struct{}, len(keys))
+		for _, k := range keys {
 			w.set[k] = struct{}{}
 		}
 	}
@@ -63,69 +111,96 @@ func (w *WriteTx[K, V]) has(key K) bool {
 	return ok
 }
 
-// Write creates, updates or deletes the records of keys in the primary. It puts a
-// fence on each key, so that no node stores a value from before the write. Then it
-// calls write, and releases the keys. After Write has returned nil, every Strong read
+// Write creates, updates or deletes the record of key in the primary. It puts a
+// fence on the key, so that no node stores a value from before the write. Then it
+// calls write, and releases the key. After Write has returned nil, every Strong read
 // on any node, and every read of this process, returns this write or a newer one.
 //
 // write changes the primary, before the deadline of its context
-// (Options.WriteTimeout). It may publish the new records. Write returns the error of
+// (Options.WriteTimeout). It may publish the new record. Write returns the error of
 // write as it is. After nil, after an error marked with Aborted, and after an error
-// for which Options.DefiniteError returns true, the keys are released at once. After
-// any other error, or a panic, the primary may still apply the write: the fences stay
-// until they expire (Options.FenceTTL), and reads go to the primary.
+// for which Options.DefiniteError returns true, the key is released at once. After
+// any other error, or a panic, the primary may still apply the write: the fence stays
+// until it expires (Options.FenceTTL), and reads go to the primary.
 //
 // If ctx can end during the write, such as when the client of a server leaves,
 // consider context.WithoutCancel: a database driver that is cancelled leaves the
 // outcome unknown. If ctx ends before write was called, Write returns its error and
 // nothing was changed. If L2 is unavailable, Options.OnL2Down decides.
-func (c *Cache[K, V]) Write(ctx context.Context, write func(ctx context.Context, w *WriteTx[K, V]) error, keys ...K) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
+func (c *Cache[K, V]) Write(ctx context.Context, key K, write func(ctx context.Context, w *WriteTx[K, V]) error) error {
+	w := c.Part(key)
+	return runWrite(ctx, func(ctx context.Context) error { return write(ctx, w) }, w)
+}
+
+// WriteMany is Write for one write of many records, such as a transaction. Every key
+// is fenced before write is called, and all are released together.
+func (c *Cache[K, V]) WriteMany(ctx context.Context, keys []K, write func(ctx context.Context, w *WriteTx[K, V]) error) error {
 	if len(keys) == 0 {
-		return errors.New("aside: Write called without keys")
+		return errors.New("aside: WriteMany called without keys")
 	}
-	if err := checkKeys(keys...); err != nil {
+	w := c.Part(keys...)
+	return runWrite(ctx, func(ctx context.Context) error { return write(ctx, w) }, w)
+}
+
+// take claims the part for one write.
+func (w *WriteTx[K, V]) take() error {
+	if w.used {
+		return errors.New("aside: a part of a write was used twice")
+	}
+	w.used = true
+	if err := checkKeys(w.f.keys...); err != nil {
 		return err
 	}
+	w.f.keys = unique(w.f.keys)
+	return nil
+}
+
+// observe tells the observer, and returns the context of the write function.
+func (w *WriteTx[K, V]) observe(ctx context.Context) context.Context {
+	f := w.f
+	if f.op = f.c.startOp(ctx, OpWrite, 0, f.keys...); f.op != nil {
+		ctx = f.op.ctx
+	}
+	f.ctx = ctx
+	return ctx
+}
+
+// begin fences the keys that the write was made with. After nil, end must be called.
+func (w *WriteTx[K, V]) begin() error {
+	f := w.f
+	c := f.c
 	if !c.inflight.begin() {
+		c.endOp(f.op, f.result(ErrClosed))
 		return ErrClosed
 	}
-	defer c.inflight.done(1)
 	c.n.writes.Add(1)
-
-	f := &fence[K, V]{c: c, keys: unique(keys), start: time.Now()}
-	// L1 first, or a read of this process could go on hitting it while the
-	// other nodes already wait for the new record.
-	c.dropL1(f.keys)
-	if err := f.raise(); err != nil {
-		return err
+	f.start = time.Now()
+	keys := f.keys
+	f.keys = nil
+	err := f.add(keys)
+	if err != nil {
+		c.writing.done(f.keys)
+		c.endOp(f.op, f.result(err))
+		c.inflight.done(1)
 	}
-	// Again, since L1 may have taken the old record in before the fence came, and
-	// the fence ended the tracking of the key: another node's write, while ours
-	// runs, would not be told to this one.
-	c.dropL1(f.keys)
-	w := &WriteTx[K, V]{keys: f.keys, token: f.token}
-	if err := ctx.Err(); err != nil {
-		// A driver would refuse too, but not every one in a way that can be told
-		// from a write under way.
-		_ = f.lift(w, Aborted(err))
-		return err
+	if err == nil && (c.l2 == nil || c.publishesTags()) {
+		w.stamp, w.stamped = c.stampNow()
 	}
-	outcome := errPanicked
-	defer func() { // also when write panics, or ends the goroutine
-		if outcome == errPanicked {
-			_ = f.lift(w, outcome)
-		}
-	}()
-	wctx, cancel := context.WithDeadline(ctx, f.start.Add(c.opts.WriteTimeout))
-	defer cancel()
-	outcome = write(wctx, w)
-	if err := f.lift(w, outcome); err != nil {
-		return err // outcome is nil then
-	}
-	return outcome
+	return err
 }
+
+// end releases the keys as the outcome of the write asks for.
+func (w *WriteTx[K, V]) end(outcome error) error {
+	c := w.f.c
+	defer c.inflight.done(1)
+	defer func() { c.writing.done(w.f.keys) }()
+	err := w.f.lift(w, outcome)
+	c.endOp(w.f.op, w.f.result(cmp.Or(err, outcome)))
+	return err
+}
+
+func (w *WriteTx[K, V]) deadline() time.Time { return w.f.start.Add(w.f.c.opts.WriteTimeout) }
+
+func (w *WriteTx[K, V]) definite(outcome error) bool { return w.f.c.definite(outcome) }
 
 var errPanicked = errors.New("aside: write function panicked")

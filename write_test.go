@@ -30,7 +30,7 @@ func TestWritePublishes(t *testing.T) {
 	b.want("k", 2, aside.SourceL2)
 	b.wantStrong("k", 2)
 
-	err := a.Write(t.Context(), func(_ context.Context, w *writing) error { p.del("k"); w.PublishAbsent("k"); return nil }, "k")
+	err := a.Write(t.Context(), "k", func(_ context.Context, w *writing) error { p.del("k"); w.PublishAbsent("k"); return nil })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,7 +50,7 @@ func TestWriteWithoutPublishRemoves(t *testing.T) {
 		n := newNode(t, p, s)
 		n.want("k", 1, aside.SourceLoad)
 		n.settled("k")
-		if err := n.Write(t.Context(), func(context.Context, *writing) error { p.put("k"); return nil }, "k"); err != nil {
+		if err := n.Write(t.Context(), "k", func(context.Context, *writing) error { p.put("k"); return nil }); err != nil {
 			t.Fatal(err)
 		}
 		n.want("k", 2, aside.SourceLoad)
@@ -66,7 +66,7 @@ func TestWriteOfSeveralKeys(t *testing.T) {
 		m.want(k, 1, aside.SourceLoad)
 		m.settled(k)
 	}
-	err := n.Write(t.Context(), func(_ context.Context, w *writing) error {
+	err := n.WriteMany(t.Context(), []string{"a", "b", "a"}, func(_ context.Context, w *writing) error {
 		for _, k := range []string{"a", "b"} {
 			if e := s.Entry(testPrefix + k); len(e) == 0 || e[0] != 'F' {
 				t.Errorf("%s is not fenced while the write runs: %q", k, e)
@@ -75,7 +75,7 @@ func TestWriteOfSeveralKeys(t *testing.T) {
 		w.Publish("a", p.put("a"))
 		p.put("b")
 		return nil
-	}, "a", "b", "a")
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +89,7 @@ func TestWriteOfSeveralKeys(t *testing.T) {
 
 func TestWriteMisuse(t *testing.T) {
 	n := newNode(t, newPrimary(), nil)
-	if err := n.Write(t.Context(), func(context.Context, *writing) error { t.Error("ran"); return nil }); err == nil {
+	if err := n.WriteMany(t.Context(), nil, func(context.Context, *writing) error { t.Error("ran"); return nil }); err == nil {
 		t.Error("a write of no keys succeeded")
 	}
 	func() {
@@ -98,11 +98,11 @@ func TestWriteMisuse(t *testing.T) {
 				t.Errorf("publishing a foreign key: %v", p)
 			}
 		}()
-		_ = n.Write(t.Context(), func(_ context.Context, w *writing) error { w.Publish("other", rec{}); return nil }, "k")
+		_ = n.Write(t.Context(), "k", func(_ context.Context, w *writing) error { w.Publish("other", rec{}); return nil })
 	}()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := n.Write(ctx, func(context.Context, *writing) error { t.Error("ran"); return nil }, "k"); !errors.Is(err, context.Canceled) {
+	if err := n.Write(ctx, "k", func(context.Context, *writing) error { t.Error("ran"); return nil }); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -113,10 +113,10 @@ func TestAbortedWriteReleasesAtOnce(t *testing.T) {
 	p := newPrimary("k")
 	n := newNode(t, p, s)
 	conflict := errors.New("conflict")
-	err := n.Write(t.Context(), func(_ context.Context, w *writing) error {
+	err := n.Write(t.Context(), "k", func(_ context.Context, w *writing) error {
 		w.Publish("k", rec{"k", 99}) // is not stored: nothing was written
 		return aside.Aborted(conflict)
-	}, "k")
+	})
 	if !errors.Is(err, conflict) || !errors.Is(err, aside.ErrAborted) || err.Error() != "conflict" {
 		t.Errorf("got %v", err)
 	}
@@ -158,7 +158,7 @@ func TestUnknownOutcomeKeepsTheFence(t *testing.T) {
 				go func() {
 					defer close(done)
 					defer func() { _ = recover() }()
-					done <- n.Write(context.Background(), func(ctx context.Context, _ *writing) error { return write(ctx) }, "k")
+					done <- n.Write(context.Background(), "k", func(ctx context.Context, _ *writing) error { return write(ctx) })
 				}()
 				if err := <-done; (name == "error" || name == "deadline") && err == nil {
 					t.Errorf("%s: the write's error is gone", name)
@@ -207,13 +207,13 @@ func TestCrashedWriterLeavesNothingStale(t *testing.T) {
 				return nil
 			})
 			go func() {
-				_ = dead.Write(context.Background(), func(context.Context, *writing) error {
+				_ = dead.Write(context.Background(), "k", func(context.Context, *writing) error {
 					if committed {
 						p.put("k")
 					}
 					<-crash
 					return aside.Aborted(errors.New("crashed"))
-				}, "k")
+				})
 			}()
 			synctest.Wait()
 			want := 1
@@ -243,11 +243,11 @@ func TestWriteThatOutlivesItsFence(t *testing.T) {
 		slow, other := newNode(t, p, s), newNode(t, p, s)
 		done := make(chan error, 1)
 		go func() {
-			done <- slow.Write(context.Background(), func(_ context.Context, w *writing) error {
+			done <- slow.Write(context.Background(), "k", func(_ context.Context, w *writing) error {
 				time.Sleep(30 * time.Second) // does not heed its deadline
 				w.Publish("k", p.put("k"))
 				return nil
-			}, "k")
+			})
 		}()
 		time.Sleep(20 * time.Second)
 		other.want("k", 1, aside.SourceLoad)
@@ -288,11 +288,11 @@ func TestUnknownWriteIsReleasedAfterItsFence(t *testing.T) {
 			done := make(chan error, 1)
 			start := time.Now()
 			go func() {
-				done <- n.Write(context.Background(), func(context.Context, *writing) error {
+				done <- n.Write(context.Background(), "k", func(context.Context, *writing) error {
 					time.Sleep(wait) // paused, its deadline with it
 					p.put("k")
 					return errors.New("connection lost")
-				}, "k")
+				})
 			}()
 			for _, at := range []time.Duration{500 * time.Millisecond, 2 * time.Second, 9 * time.Second, 12 * time.Second} { // FenceTTL is 10s
 				time.Sleep(time.Until(start.Add(at)))
@@ -339,7 +339,7 @@ func TestUnknownWritesAreReleasedInTheOrderOfTheirFences(t *testing.T) {
 			return nil
 		})
 		write := func(key string, d time.Duration) {
-			_ = n.Write(context.Background(), func(context.Context, *writing) error { time.Sleep(d); return errDown }, key)
+			_ = n.Write(context.Background(), key, func(context.Context, *writing) error { time.Sleep(d); return errDown })
 		}
 		go write("first", 5*time.Second)
 		time.Sleep(4 * time.Second)
@@ -374,11 +374,11 @@ func TestL1FilledBeforeOwnFenceIsDropped(t *testing.T) {
 			}
 			return nil
 		})
-		_ = n.Write(t.Context(), func(context.Context, *writing) error {
+		_ = n.Write(t.Context(), "k", func(context.Context, *writing) error {
 			other.update("k")
 			n.want("k", 2, aside.SourceLoad)
 			return nil
-		}, "k")
+		})
 		_, _ = n.Close(t.Context()), other.Close(t.Context())
 	})
 }
@@ -399,13 +399,13 @@ func TestL1FilledBeforeALateReleaseIsDropped(t *testing.T) {
 			}
 			return nil
 		})
-		if err := n.Write(t.Context(), func(context.Context, *writing) error {
+		if err := n.Write(t.Context(), "k", func(context.Context, *writing) error {
 			time.Sleep(11 * time.Second) // FenceTTL is 10s
 			other.want("k", 1, aside.SourceLoad)
 			synctest.Wait()
 			p.put("k")
 			return nil
-		}, "k"); err != nil {
+		}); err != nil {
 			t.Fatal(err)
 		}
 		n.want("k", 2, aside.SourceLoad)
@@ -465,7 +465,7 @@ func TestBoundsRefusedWrites(t *testing.T) {
 		time.Sleep(time.Second)
 		n.conn.Intercept(func(context.Context, string, string) error { return errDown })
 		for i := range 300 {
-			err := n.Write(t.Context(), func(context.Context, *writing) error { t.Error("ran"); return nil }, fmt.Sprint("w", i))
+			err := n.Write(t.Context(), fmt.Sprint("w", i), func(context.Context, *writing) error { t.Error("ran"); return nil })
 			if !errors.Is(err, aside.ErrL2Unavailable) {
 				t.Fatal(err)
 			}
@@ -492,7 +492,7 @@ func TestDefiniteError(t *testing.T) {
 			o.Logger = slog.New(slog.NewTextHandler(&log, nil))
 		})
 		fail := func(err error) {
-			if got := n.Write(t.Context(), func(context.Context, *writing) error { return err }, "k"); !errors.Is(got, err) {
+			if got := n.Write(t.Context(), "k", func(context.Context, *writing) error { return err }); !errors.Is(got, err) {
 				t.Errorf("got %v", got)
 			}
 		}
@@ -529,7 +529,7 @@ func TestContextEndsWhileFencing(t *testing.T) {
 			}
 			return nil
 		})
-		err := n.Write(ctx, func(context.Context, *writing) error { t.Error("called"); return nil }, "k")
+		err := n.Write(ctx, "k", func(context.Context, *writing) error { t.Error("called"); return nil })
 		if !errors.Is(err, context.Canceled) || s.Entry(testPrefix+"k") != nil || n.Stats().WritesUnknown != 0 {
 			t.Errorf("%v; left %q; %d unknown", err, s.Entry(testPrefix+"k"), n.Stats().WritesUnknown)
 		}

@@ -19,7 +19,7 @@ type Collector struct {
 	descs []*prometheus.Desc
 	build []metric
 
-	degraded *prometheus.Desc
+	degraded, cause, breaker, l2Errors, leaseWait *prometheus.Desc
 }
 
 type metric struct {
@@ -60,20 +60,33 @@ func NewCollector(cache string, stats func() aside.Stats) *Collector {
 		value func(*aside.Stats) float64
 	}{
 		{counter, "aside_negatives_total", "Reads answered with a confirmed absence.", func(s *aside.Stats) float64 { return float64(s.Negatives) }},
-		{counter, "aside_stale_total", "Reads answered with a value past its TTL, because the load failed.", func(s *aside.Stats) float64 { return float64(s.Stale) }},
+		{counter, "aside_stale_total", "Reads answered with a value past its TTL, because the load failed or goes on in the background.", func(s *aside.Stats) float64 { return float64(s.Stale) }},
+		{counter, "aside_refreshes_total", "Keys loaded in the background.", func(s *aside.Stats) float64 { return float64(s.Refreshes) }},
+		{counter, "aside_refresh_failures_total", "Keys whose load in the background failed.", func(s *aside.Stats) float64 { return float64(s.RefreshFailures) }},
+		{counter, "aside_soft_timeouts_total", "Flights answered with a value past its TTL, because the load took longer than SoftTimeout.", func(s *aside.Stats) float64 { return float64(s.SoftTimeouts) }},
 		{counter, "aside_coalesced_total", "Reads that shared the lookup or load of another read.", func(s *aside.Stats) float64 { return float64(s.Coalesced) }},
 		{counter, "aside_loads_total", "Calls of a loader.", func(s *aside.Stats) float64 { return float64(s.Loads) }},
 		{counter, "aside_load_failures_total", "Calls of a loader that failed. A confirmed absence is not a failure.", func(s *aside.Stats) float64 { return float64(s.LoadFailures) }},
-		{counter, "aside_loads_refused_total", "Loads refused because too many were running and waiting.", func(s *aside.Stats) float64 { return float64(s.Overloads) }},
+		{counter, "aside_loads_refused_total", "Loads that got no slot: the queue was full, or LoadTimeout passed in it.", func(s *aside.Stats) float64 { return float64(s.Overloads) }},
 		{counter, "aside_loads_dropped_total", "Loads that left the queue because all their callers had left.", func(s *aside.Stats) float64 { return float64(s.LoadsDropped) }},
+		{counter, "aside_batched_loads_total", "Calls of the bulk loader for single reads that came together.", func(s *aside.Stats) float64 { return float64(s.BatchedLoads) }},
+		{counter, "aside_batched_keys_total", "Keys in these calls.", func(s *aside.Stats) float64 { return float64(s.BatchedKeys) }},
+		{counter, "aside_hedges_total", "Keys loaded beside a lookup that took longer than L2SoftTimeout.", func(s *aside.Stats) float64 { return float64(s.Hedges) }},
+		{counter, "aside_hedges_won_total", "Those of them whose load answered the read.", func(s *aside.Stats) float64 { return float64(s.HedgesWon) }},
 		{counter, "aside_lease_waits_total", "Reads that waited LeaseWait for another node's load and then loaded the record themselves.", func(s *aside.Stats) float64 { return float64(s.LeaseWaits) }},
 		{gauge, "aside_loads_running", "Loads running now.", func(s *aside.Stats) float64 { return float64(s.LoadsRunning) }},
 		{gauge, "aside_loads_queued", "Loads waiting for a free slot.", func(s *aside.Stats) float64 { return float64(s.LoadsQueued) }},
+		{gauge, "aside_flights", "Keys that are being read past L1.", func(s *aside.Stats) float64 { return float64(s.Flights) }},
+		{gauge, "aside_flight_waiters", "Reads that wait for the lookups and loads of these keys.", func(s *aside.Stats) float64 { return float64(s.Waiting) }},
+		{gauge, "aside_leases_waited_for", "Keys that wait for the loads of other nodes.", func(s *aside.Stats) float64 { return float64(s.LeasesNow) }},
+		{counter, "aside_fills_total", "Loaded values stored in L2.", func(s *aside.Stats) float64 { return float64(s.Fills) }},
 		{counter, "aside_fills_refused_total", "Loaded values not stored because a write came between.", func(s *aside.Stats) float64 { return float64(s.FillsRefused) }},
 		{counter, "aside_older_loads_total", "Loaded values not stored because the cache had a newer version.", func(s *aside.Stats) float64 { return float64(s.OlderLoads) }},
 		{counter, "aside_too_large_total", "Values not stored in L2 because they are larger than MaxEntrySize.", func(s *aside.Stats) float64 { return float64(s.TooLarge) }},
 		{counter, "aside_unencodable_total", "Values not stored in L2 because the codec failed.", func(s *aside.Stats) float64 { return float64(s.Unencodable) }},
 		{counter, "aside_panics_total", "Panics of the application's callbacks, without loaders.", func(s *aside.Stats) float64 { return float64(s.Panics) }},
+		{counter, "aside_tag_invalidations_total", "Tags that InvalidateTag was called with.", func(s *aside.Stats) float64 { return float64(s.TagInvalidations) }},
+		{counter, "aside_tag_misses_total", "L2 entries that were of no use because a tag was invalidated.", func(s *aside.Stats) float64 { return float64(s.TagMisses) }},
 		{counter, "aside_undecodable_total", "L2 entries that could not be read and were replaced.", func(s *aside.Stats) float64 { return float64(s.Undecodable) }},
 		{counter, "aside_writes_total", "Writes through the cache.", func(s *aside.Stats) float64 { return float64(s.Writes) }},
 		{counter, "aside_writes_unknown_total", "Writes that ended with an unknown outcome.", func(s *aside.Stats) float64 { return float64(s.WritesUnknown) }},
@@ -81,10 +94,17 @@ func NewCollector(cache string, stats func() aside.Stats) *Collector {
 		{counter, "aside_fences_lost_total", "Fences that were gone when their write ended.", func(s *aside.Stats) float64 { return float64(s.FencesLost) }},
 		{counter, "aside_published_total", "Keys released with the new value.", func(s *aside.Stats) float64 { return float64(s.Published) }},
 		{counter, "aside_invalidations_total", "Invalidations received from other nodes.", func(s *aside.Stats) float64 { return float64(s.Invalidations) }},
+		{gauge, "aside_invalidation_lag_seconds", "How long a notice of another node's write takes from L2 to this node at most; 0: not known.", func(s *aside.Stats) float64 { return s.InvalidationLag.Seconds() }},
 		{gauge, "aside_invalidations_pending", "Keys that wait to be invalidated in L2.", func(s *aside.Stats) float64 { return float64(s.Pending) }},
 		{counter, "aside_invalidations_overflows_total", "Times that too many keys waited to be invalidated, so that the whole cache was cleared.", func(s *aside.Stats) float64 { return float64(s.PendingOverflows) }},
 		{counter, "aside_untold_total", "Leases and fences that could not be queued for L2. They expire by themselves.", func(s *aside.Stats) float64 { return float64(s.Untold) }},
-		{counter, "aside_l2_errors_total", "Operations on L2 that failed.", func(s *aside.Stats) float64 { return float64(s.L2Errors) }},
+		{gauge, "aside_fences_pending", "Keys to be released in L2 once more when the fences of writes with an unknown outcome have ended.", func(s *aside.Stats) float64 { return float64(s.PendingFences) }},
+		{gauge, "aside_leases_pending", "Leases that wait to be given back to L2.", func(s *aside.Stats) float64 { return float64(s.PendingLeases) }},
+		{gauge, "aside_pending_overdue_seconds", "For how long the first invalidation, fence or lease has waited that L2 could be told of now.", func(s *aside.Stats) float64 { return s.Overdue.Seconds() }},
+		{counter, "aside_l2_entries_read_total", "Entries found in L2.", func(s *aside.Stats) float64 { return float64(s.EntriesRead) }},
+		{counter, "aside_l2_read_bytes_total", "Bytes of the entries found in L2.", func(s *aside.Stats) float64 { return float64(s.BytesRead) }},
+		{counter, "aside_l2_entries_stored_total", "Entries stored in L2: fills and published values.", func(s *aside.Stats) float64 { return float64(s.EntriesStored) }},
+		{counter, "aside_l2_stored_bytes_total", "Bytes of the entries stored in L2.", func(s *aside.Stats) float64 { return float64(s.BytesStored) }},
 		{gauge, "aside_entries", "Entries in L1.", func(s *aside.Stats) float64 { return float64(s.L1Entries) }},
 		{gauge, "aside_cost", "Sum of the costs of the entries in L1; their number if they have none.", func(s *aside.Stats) float64 { return float64(s.L1Cost) }},
 		{counter, "aside_evictions_total", "Entries removed from L1 because it was full.", func(s *aside.Stats) float64 { return float64(s.L1Evictions) }},
@@ -94,8 +114,21 @@ func NewCollector(cache string, stats func() aside.Stats) *Collector {
 	}
 	c.degraded = prometheus.NewDesc("aside_degraded",
 		"1 while L2 is configured but not, or not fully, in use. Stats.DegradedReason says why.", nil, constant)
+	c.cause = prometheus.NewDesc("aside_degraded_cause",
+		"1 for the cause of aside_degraded, 0 for the others.", []string{"cause"}, constant)
+	c.breaker = prometheus.NewDesc("aside_breaker_state",
+		"1 for the state of the circuit breaker of L2, 0 for the others.", []string{"state"}, constant)
+	c.l2Errors = prometheus.NewDesc("aside_l2_errors_total",
+		"Operations on L2 that failed, by operation.", []string{"op"}, constant)
+	c.leaseWait = prometheus.NewDesc("aside_lease_wait_seconds",
+		"How long reads waited for the loads of other nodes.", nil, constant)
 	return c
 }
+
+var (
+	causes   = []aside.DegradedCause{aside.DegradedReported, aside.DegradedFailing, aside.DegradedRefused, aside.DegradedPending, aside.DegradedOverflow}
+	breakers = []aside.Breaker{aside.BreakerNone, aside.BreakerClosed, aside.BreakerHalfOpen, aside.BreakerOpen}
+)
 
 // Describe implements prometheus.Collector.
 func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
@@ -106,7 +139,9 @@ func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
 		}
 		last = d
 	}
-	ch <- c.degraded
+	for _, d := range []*prometheus.Desc{c.degraded, c.cause, c.breaker, c.l2Errors, c.leaseWait} {
+		ch <- d
+	}
 }
 
 // Collect implements prometheus.Collector.
@@ -116,6 +151,16 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(c.descs[i], m.kind, m.value(&s), m.labels...)
 	}
 	ch <- prometheus.MustNewConstMetric(c.degraded, prometheus.GaugeValue, bit(s.Degraded))
+	for _, cause := range causes {
+		ch <- prometheus.MustNewConstMetric(c.cause, prometheus.GaugeValue, bit(s.DegradedCause == cause), string(cause))
+	}
+	for _, b := range breakers {
+		ch <- prometheus.MustNewConstMetric(c.breaker, prometheus.GaugeValue, bit(s.Breaker == b), b.String())
+	}
+	for op, n := range s.L2ErrorsBy {
+		ch <- prometheus.MustNewConstMetric(c.l2Errors, prometheus.CounterValue, float64(n), op)
+	}
+	ch <- prometheus.MustNewConstSummary(c.leaseWait, s.LeasesWaited, s.LeaseTime.Seconds(), nil)
 }
 
 func bit(b bool) float64 {

@@ -19,6 +19,9 @@ func TestCollector(t *testing.T) {
 	stats := aside.Stats{
 		HitsL1: 5, HitsL2: 4, Misses: 3, Failures: 2, Negatives: 1, Loads: 7, FillsRefused: 8,
 		L1Entries: 9, L1Evictions: 10, Degraded: true, DegradedReason: "user-key-1 in a reason is no label",
+		DegradedCause: aside.DegradedFailing, Breaker: aside.BreakerHalfOpen,
+		L2ErrorsBy:   map[string]uint64{"acquire": 11, "drop older": 0},
+		LeasesWaited: 4, LeaseTime: 1500 * time.Millisecond,
 	}
 	reg := prometheus.NewPedanticRegistry()
 	reg.MustRegister(asideprom.NewCollector("todos", func() aside.Stats { return stats }))
@@ -28,6 +31,38 @@ func TestCollector(t *testing.T) {
 # TYPE aside_degraded gauge
 aside_degraded{cache="others"} 0
 aside_degraded{cache="todos"} 1
+# HELP aside_degraded_cause 1 for the cause of aside_degraded, 0 for the others.
+# TYPE aside_degraded_cause gauge
+aside_degraded_cause{cache="others",cause="failing"} 0
+aside_degraded_cause{cache="others",cause="overflow"} 0
+aside_degraded_cause{cache="others",cause="pending"} 0
+aside_degraded_cause{cache="others",cause="refused"} 0
+aside_degraded_cause{cache="others",cause="reported"} 0
+aside_degraded_cause{cache="todos",cause="failing"} 1
+aside_degraded_cause{cache="todos",cause="overflow"} 0
+aside_degraded_cause{cache="todos",cause="pending"} 0
+aside_degraded_cause{cache="todos",cause="refused"} 0
+aside_degraded_cause{cache="todos",cause="reported"} 0
+# HELP aside_breaker_state 1 for the state of the circuit breaker of L2, 0 for the others.
+# TYPE aside_breaker_state gauge
+aside_breaker_state{cache="others",state="closed"} 0
+aside_breaker_state{cache="others",state="half-open"} 0
+aside_breaker_state{cache="others",state="none"} 1
+aside_breaker_state{cache="others",state="open"} 0
+aside_breaker_state{cache="todos",state="closed"} 0
+aside_breaker_state{cache="todos",state="half-open"} 1
+aside_breaker_state{cache="todos",state="none"} 0
+aside_breaker_state{cache="todos",state="open"} 0
+# HELP aside_l2_errors_total Operations on L2 that failed, by operation.
+# TYPE aside_l2_errors_total counter
+aside_l2_errors_total{cache="todos",op="acquire"} 11
+aside_l2_errors_total{cache="todos",op="drop older"} 0
+# HELP aside_lease_wait_seconds How long reads waited for the loads of other nodes.
+# TYPE aside_lease_wait_seconds summary
+aside_lease_wait_seconds_sum{cache="others"} 0
+aside_lease_wait_seconds_count{cache="others"} 0
+aside_lease_wait_seconds_sum{cache="todos"} 1.5
+aside_lease_wait_seconds_count{cache="todos"} 4
 # HELP aside_requests_total Reads by the tier that answered and the result: hits of l1 and l2, misses answered by a load, and errors.
 # TYPE aside_requests_total counter
 aside_requests_total{cache="others",result="error",tier="none"} 0
@@ -46,7 +81,7 @@ aside_fills_refused_total{cache="todos"} 8
 # TYPE aside_entries gauge
 aside_entries{cache="others"} 0
 aside_entries{cache="todos"} 9
-`), "aside_degraded", "aside_requests_total", "aside_fills_refused_total", "aside_entries")
+`), "aside_degraded", "aside_degraded_cause", "aside_breaker_state", "aside_l2_errors_total", "aside_lease_wait_seconds", "aside_requests_total", "aside_fills_refused_total", "aside_entries")
 	if err != nil {
 		t.Error(err)
 	}

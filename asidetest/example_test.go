@@ -24,10 +24,10 @@ func Example() {
 	defer a.Close(ctx)
 	defer b.Close(ctx)
 
-	_ = a.Write(ctx, func(_ context.Context, w *aside.WriteTx[int, string]) error {
+	_ = a.Write(ctx, 7, func(_ context.Context, w *aside.WriteTx[int, string]) error {
 		w.Publish(7, "Ada") // after the change of the database, which this test has not
 		return nil
-	}, 7)
+	})
 
 	loader := aside.LoaderFunc[int, string](func(context.Context, int) (string, error) {
 		return "", errors.New("b loads nothing: a has published the value")

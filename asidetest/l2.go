@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -18,25 +19,40 @@ var prefixes atomic.Int64
 
 // TestL2 checks an L2 against the contract in package driver. open returns two
 // clients of one empty or shared server; the suite uses keys of its own and
-// does not close the clients. A tier that is a driver.Fed is checked for that too.
+// does not close the clients. A tier that is a driver.Fed, driver.Inspecting,
+// driver.Peeking, driver.Roster or driver.Tagging is checked for that too.
 func TestL2(t *testing.T, open func(t *testing.T) (a, b driver.Tier)) {
-	run := func(c check, needsFed bool) {
+	run := func(c check, needs string, has func(driver.Tier) bool) {
 		t.Run(c.name, func(t *testing.T) {
 			a, b := open(t)
-			if _, ok := a.(driver.Fed); needsFed && !ok {
-				t.Skip("the tier does not implement driver.Fed")
+			if !has(a) {
+				t.Skip("the tier does not implement driver." + needs)
 			}
 			p := fmt.Sprintf("asidetest:%d:%d:", time.Now().UnixNano(), prefixes.Add(1))
 			c.f(&suite{T: t, ctx: t.Context(), a: a, b: b, prefix: p})
 		})
 	}
-	for _, c := range checks {
-		run(c, false)
+	for _, c := range slices.Concat(checks, checksOfLeases) {
+		run(c, "Tier", func(driver.Tier) bool { return true })
 	}
 	for _, c := range checksOfFed {
-		run(c, true)
+		run(c, "Fed", isA[driver.Fed])
+	}
+	for _, c := range checksOfInspecting {
+		run(c, "Inspecting", isA[driver.Inspecting])
+	}
+	for _, c := range checksOfPeeking {
+		run(c, "Peeking", isA[driver.Peeking])
+	}
+	for _, c := range checksOfRoster {
+		run(c, "Roster", isA[driver.Roster])
+	}
+	for _, c := range checksOfTagging {
+		run(c, "Tagging", isA[driver.Tagging])
 	}
 }
+
+func isA[T driver.Tier](l driver.Tier) bool { _, ok := l.(T); return ok }
 
 // check is one test of the suite.
 type check struct {
@@ -84,6 +100,21 @@ var checksOfFed = []check{
 	{"OneLeads", (*suite).leadsAlone},
 	{"LeadershipEnds", (*suite).leadershipEnds},
 	{"WhatIsNoLeadersIsTakenOver", (*suite).leadTakesOver},
+}
+
+var checksOfInspecting = []check{
+	{"InspectShowsWhatIsThere", (*suite).inspectShows},
+	{"InspectShowsAnyBytes", (*suite).inspectAnything},
+	{"InspectChangesNothing", (*suite).inspectChangesNothing},
+	{"InspectIsNotWatched", (*suite).inspectIsNotWatched},
+	{"InspectWithCancelledContext", (*suite).inspectCancelled},
+}
+
+var checksOfRoster = []check{
+	{"AnnounceTellsAll", (*suite).announceTellsAll},
+	{"AnnouncementEnds", (*suite).announcementEnds},
+	{"AnnounceHasLimits", (*suite).announceLimits},
+	{"WhatIsNoRosterIsTakenOver", (*suite).announceTakesOver},
 }
 
 type suite struct {
@@ -268,20 +299,26 @@ func (s *suite) abandonOnlyOwn() {
 }
 
 func (s *suite) staleValueIsLeased() {
+	for format, etag := range map[string]string{"2": "", "3": "e"} {
+		s.staleEntryIsLeased("format "+format, etag)
+	}
+}
+
+func (s *suite) staleEntryIsLeased(k, etag string) {
 	staleFor := func(d time.Duration) []byte {
-		return envelope.Append(nil, envelope.Entry{Codec: 1, Token: envelope.NewToken(), Stored: time.Now(), StaleFor: d, Payload: []byte("old")}, -1)
+		return envelope.Append(nil, envelope.Entry{Codec: 1, Token: envelope.NewToken(), Stored: time.Now(), StaleFor: d, ETag: etag, Payload: []byte("old")}, -1)
 	}
 	fresh := staleFor(time.Second)
-	s.put(s.a, "fresh", fresh, time.Minute)
-	s.wantFound(s.b, "fresh", fresh)
+	s.put(s.a, "fresh, "+k, fresh, time.Minute)
+	s.wantFound(s.b, "fresh, "+k, fresh)
 	v := staleFor(time.Hour)
-	s.put(s.a, "k", v, time.Minute)
-	req := driver.LeaseRequest{Key: s.key("k"), Lease: envelope.NewToken(), TTL: time.Minute}
+	s.put(s.a, k, v, time.Minute)
+	req := driver.LeaseRequest{Key: s.key(k), Lease: envelope.NewToken(), TTL: time.Minute}
 	r := s.b.Acquire(s.ctx, []driver.LeaseRequest{req})[0]
 	if r.Err != nil || r.State != driver.StateGranted || !bytes.Equal(r.Entry, v) || r.Left <= 0 || r.Left > time.Minute {
 		s.Fatalf("a stale value: %+v, want a lease beside the value", r)
 	}
-	s.wantState(s.a, "k", driver.StateLeased)
+	s.wantState(s.a, k, driver.StateLeased)
 	if err := s.b.Abandon(s.ctx, []driver.AbandonRequest{{Key: req.Key, Lease: req.Lease, Restore: v, TTL: r.Left}})[0]; err != nil {
 		s.Fatal(err)
 	}

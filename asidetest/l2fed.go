@@ -52,6 +52,7 @@ func (s *suite) dropOlderRemoves() {
 	format1[1] = 1
 	later := versioned(5, w)
 	later[1] = 99
+	format3 := envelope.Append(nil, envelope.Entry{Version: 5, Token: w, ETag: "e", Payload: []byte("v")}, -1)
 	tooLarge := envelope.Append(nil, envelope.Entry{Version: 5, Token: w, Elsewhere: true}, -1)
 	for i, c := range []struct {
 		what    string
@@ -86,6 +87,9 @@ func (s *suite) dropOlderRemoves() {
 		{"a value of a later format", later, 4, false, none, false},
 		{"a value that is cut off", versioned(5, w)[:40], 4, false, none, false},
 		{"a value of one byte", []byte("V"), 4, false, none, false},
+		{"a value of format 3, an older change", format3, 4, false, none, true},
+		{"a value of format 3, a newer change", format3, 6, false, none, false},
+		{"a value of format 3, its own writer's change", format3, 0, false, w, true},
 		{"an absence, a change", absence(w), 1, false, none, false},
 		{"an absence, a change of no known version", absence(w), 0, false, none, false},
 		{"an absence, a deletion", absence(w), 0, true, none, true},

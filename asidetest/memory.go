@@ -226,35 +226,12 @@ func (c *Client) do(ctx context.Context, op, key string, f func() (push func()))
 	return nil
 }
 
-func leaseBytes(t driver.Token) []byte { return envelope.AppendLease(nil, t) }
-
 // Acquire implements driver.Tier.
 func (c *Client) Acquire(ctx context.Context, reqs []driver.LeaseRequest) []driver.Grant {
 	out := make([]driver.Grant, len(reqs))
 	for i, r := range reqs {
 		err := c.do(ctx, "Acquire", r.Key, func() (push func()) {
-			e, _ := c.s.getLocked(r.Key)
-			lease := leaseBytes(r.Lease)
-			kind := e.kind()
-			switch {
-			case kind == envelope.KindValue && !e.expires.IsZero() && e.left() <= envelope.StaleFor(e.b):
-				out[i] = driver.Grant{State: driver.StateGranted, Entry: bytes.Clone(e.b), Left: e.left()}
-				push = c.s.setLocked(r.Key, lease, r.TTL)
-			case kind == envelope.KindValue, kind == envelope.KindNegative:
-				out[i] = driver.Grant{State: driver.StateFound, Entry: bytes.Clone(e.b)}
-				c.tracked[r.Key] = true
-			case kind == envelope.KindLease && !bytes.Equal(e.b, lease) && !e.expires.IsZero() && e.left() <= 10*r.TTL:
-				out[i] = driver.Grant{State: driver.StateLeased}
-				c.tracked[r.Key] = true
-			case kind == envelope.KindFence:
-				out[i] = driver.Grant{State: driver.StateFenced}
-				if e.expires.IsZero() { // nobody of us leaves such a one
-					c.s.entries[r.Key] = entry{e.b, time.Now().Add(endless)}
-				}
-			default:
-				out[i] = driver.Grant{State: driver.StateGranted}
-				push = c.s.setLocked(r.Key, lease, r.TTL)
-			}
+			out[i], push = c.acquireLocked(r)
 			return push
 		})
 		if err != nil {
@@ -269,7 +246,7 @@ func (c *Client) Fill(ctx context.Context, reqs []driver.FillRequest) []driver.F
 	out := make([]driver.FillResult, len(reqs))
 	for i, r := range reqs {
 		out[i].Err = c.do(ctx, "Fill", r.Key, func() (push func()) {
-			if e, _ := c.s.getLocked(r.Key); !bytes.Equal(e.b, leaseBytes(r.Lease)) {
+			if e, _ := c.s.getLocked(r.Key); !envelope.Holds(e.b, r.Lease) {
 				return nil
 			}
 			out[i].Stored = true
@@ -286,10 +263,15 @@ func (c *Client) Abandon(ctx context.Context, reqs []driver.AbandonRequest) []er
 	out := make([]error, len(reqs))
 	for i, r := range reqs {
 		out[i] = c.do(ctx, "Abandon", r.Key, func() (push func()) {
-			if e, _ := c.s.getLocked(r.Key); !bytes.Equal(e.b, leaseBytes(r.Lease)) {
+			e, _ := c.s.getLocked(r.Key)
+			if !envelope.Holds(e.b, r.Lease) {
 				return nil
 			}
-			return c.s.setLocked(r.Key, bytes.Clone(r.Restore), r.TTL)
+			b, ttl := bytes.Clone(r.Restore), r.TTL
+			if len(b) == 0 && !r.Drop {
+				b, ttl = e.carried()
+			}
+			return c.s.setLocked(r.Key, b, ttl)
 		})
 	}
 	return out

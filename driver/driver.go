@@ -31,22 +31,28 @@ import (
 // An error of a key means that its outcome is unknown: the change may have been
 // made. If the Tier knows that nothing was changed, its error matches ErrRefused.
 //
-// A Tier may also implement Partitioned, Reporting, Tracking and Fed. The cache looks
-// for them.
+// A Tier may also implement Partitioned, Reporting, Tracking, Fed, Noticing, Inspecting,
+// Peeking, Roster and Tagging. The cache, or whoever has use for it, looks for them.
 type Tier interface {
 	// Acquire looks up each key. It leases a key that is absent to the caller. It also
 	// leases a value that is stale, which is in the last part of its life, as its
-	// StaleFor says; the answer then has the value beside the lease.
+	// StaleFor says, and the entry that LeaseRequest.Over names. Such a lease carries the
+	// entry, which others can be answered with while the caller loads, and which goes with
+	// the lease: when that ends, is filled, or is removed. The same request sent again is
+	// answered as before.
 	//
 	// A key at which it finds a value, an absence or another lease is watched from
-	// then on (see Watch). Granting a lease may end the watch of that key.
+	// then on (see Watch). Granting a lease may end the watch of that key, and changes
+	// it: those who have found the entry are told.
 	Acquire(ctx context.Context, reqs []LeaseRequest) []Grant
 	// Fill stores an entry if the lease still stands, and only then.
 	Fill(ctx context.Context, reqs []FillRequest) []FillResult
 	// Abandon removes a lease, if it still stands. It stores Restore in its place, if
-	// that is set.
+	// that is set, or else the entry that the lease carries, for what that has left to
+	// live, unless Drop is set.
 	Abandon(ctx context.Context, reqs []AbandonRequest) []error
-	// Evict removes an entry if its bytes are still the given ones.
+	// Evict removes an entry if its bytes are still the given ones. An entry that a lease
+	// carries stays.
 	Evict(ctx context.Context, reqs []EvictRequest) []error
 
 	// Fence puts a fence of the token on a key. It replaces what is there, but for the
@@ -118,6 +124,14 @@ type Tracked struct {
 	Limit uint64
 }
 
+// Noticing is a Tier that knows how late its notices come (Tier.Watch).
+type Noticing interface {
+	Tier
+	// NoticeDelay returns how long a notice takes at most from the Tier to this node, as
+	// it was lately; 0 if that is not known. It must be cheap.
+	NoticeDelay() time.Duration
+}
+
 // Errors that a Tier returns for a key. Neither opens the cache's circuit breaker,
 // since the Tier has answered. Package aside has them too, as ErrL2Key and
 // ErrL2Refused: an application compares with those.
@@ -140,11 +154,15 @@ type Watcher struct {
 	Lost func()
 }
 
-// TokenLen is the length of a Token in bytes.
-const TokenLen = 16
+// TokenLen is the length of a Token in bytes, NodeLen that of its beginning, which
+// stands for the node that drew it. Before 0.2 all bytes were random.
+const (
+	TokenLen = 16
+	NodeLen  = 6
+)
 
-// Token identifies one lease or one write. The cache draws 128 random bits for each,
-// so no two are the same.
+// Token identifies one lease or one write. The cache draws a new one for each: NodeLen
+// bytes that stand for the node, then random ones, so no two are the same.
 type Token [TokenLen]byte
 
 // LeaseRequest asks for one key.
@@ -153,6 +171,12 @@ type LeaseRequest struct {
 	Lease  Token         // of the lease, if one is granted
 	TTL    time.Duration // of the lease
 	Expect Expectation
+	// Over, if it is not zero: a value or an absence that has this token is leased too,
+	// however long it still lives. Anything else is answered as without Over.
+	Over Token
+	// Carried: if somebody else has the lease, the caller has use for the entry that it
+	// carries. Otherwise that is not sent: who waits for a lease asks again and again.
+	Carried bool
 }
 
 // Expectation is a hint: what recent lookups mostly found. A Tier may use it to
@@ -171,10 +195,12 @@ type State uint8
 const (
 	// StateFound: Entry is a value or a confirmed absence.
 	StateFound State = iota + 1
-	// StateGranted: the caller has the lease. The key was absent, or Entry is the
-	// stale value that was there; it may be restored for Left.
+	// StateGranted: the caller has the lease. The key was absent, or Entry is what was
+	// there, a stale value or what Over named. The lease carries it. It has Left to live.
 	StateGranted
-	// StateLeased: somebody else has the lease.
+	// StateLeased: somebody else has the lease. With LeaseRequest.Carried, Entry is the
+	// entry that the lease carries, and Left what it has left to live, if it does carry
+	// one that still lives. As long as it does, it is as good as one that was found.
 	StateLeased
 	// StateFenced: a write is under way.
 	StateFenced
@@ -184,7 +210,7 @@ const (
 type Grant struct {
 	State State
 	Entry []byte
-	Left  time.Duration
+	Left  time.Duration // of Entry, but for StateFound: 0
 	Err   error
 }
 
@@ -194,6 +220,9 @@ type FillRequest struct {
 	Lease Token
 	Entry []byte
 	TTL   time.Duration
+	// Carrying is a hint: the lease was granted over an entry (Grant.Entry). It must not
+	// change the answer.
+	Carrying bool
 }
 
 // FillResult answers one FillRequest.
@@ -208,6 +237,11 @@ type AbandonRequest struct {
 	Lease   Token
 	Restore []byte // if set, stored for TTL
 	TTL     time.Duration
+	// Drop: the entry that the lease carries is not put back. Something newer is known.
+	Drop bool
+	// Carrying is a hint: the lease was granted over an entry (Grant.Entry). It must not
+	// change the answer.
+	Carrying bool
 }
 
 // EvictRequest removes one entry.

@@ -71,6 +71,26 @@ func isGap(err error) bool {
 		errors.As(err, &reply) && reply.HasErrorLabel("NonResumableChangeStreamError")
 }
 
+// Kinds of errors of Open that trying again does not change. Each text says what to do.
+var (
+	// ErrServer: the server has no change streams.
+	ErrServer = errors.New("mongofeed: server")
+	// ErrRights: the user may not follow the collection.
+	ErrRights = errors.New("mongofeed: rights of the user")
+)
+
+// faultError has a kind that its text does not repeat.
+type faultError struct {
+	error
+	kind error
+}
+
+func (e *faultError) Unwrap() []error { return []error{e.error, e.kind} }
+
+func fault(kind error, format string, args ...any) error {
+	return &faultError{fmt.Errorf(format, args...), kind}
+}
+
 // explain returns an error for the caller, with what to do where that is known. resumed:
 // it is of a stream at a position.
 func explain(ns string, err error, resumed bool) error {
@@ -79,11 +99,11 @@ func explain(ns string, err error, resumed bool) error {
 	case resumed && (isGap(err) || hasCode(err, tokenCodes...)):
 		err = gap(err)
 	case hasCode(err, codeOnlyReplicaSets):
-		err = fmt.Errorf("MongoDB must run as a replica set, of one server if need be (mongod --replSet rs0, then rs.initiate()): %w", err)
+		err = fault(ErrServer, "MongoDB must run as a replica set, of one server if need be (mongod --replSet rs0, then rs.initiate()): %w", err)
 	case hasCode(err, codeUnauthorized, codeAuthenticationFailed):
-		err = fmt.Errorf("the user needs the role read in the database (find, changeStream, listCollections): %w", err)
+		err = fault(ErrRights, "the user needs the role read in the database (find, changeStream, listCollections): %w", err)
 	case hasCode(err, codeCommandNotFound, codeNotImplemented, codeUnrecognizedStage, codeOptionNotSupported):
-		err = fmt.Errorf("the server has no change streams: %w", err)
+		err = fault(ErrServer, "the server has no change streams: %w", err)
 	}
 	return fmt.Errorf("mongofeed: follow %s: %w", ns, err)
 }

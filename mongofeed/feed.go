@@ -185,6 +185,19 @@ func (f *Feed) Open(ctx context.Context, from driver.Position) (driver.Stream, e
 	return s, nil
 }
 
+// Check reports what keeps the feed from working until somebody changes the server. The error
+// matches ErrServer or ErrRights. It is nil if it could not ask: that may pass.
+func (f *Feed) Check(ctx context.Context) error {
+	s, err := f.Open(ctx, nil)
+	if err == nil {
+		_ = s.Close()
+	}
+	if errors.Is(err, ErrServer) || errors.Is(err, ErrRights) {
+		return err
+	}
+	return nil
+}
+
 // begin makes the session: all commands of a cursor must be of one.
 func (s *stream) begin() error {
 	sess, err := s.f.coll.Database().Client().StartSession(options.Session().SetCausalConsistency(false))

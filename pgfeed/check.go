@@ -35,6 +35,39 @@ func (o *opening) check(ctx context.Context, resume bool) error {
 	return o.checkPublication(ctx, t, resume)
 }
 
+// Check reports what keeps the feed from working until somebody changes the server: its
+// settings, the rights of the role, the table. The error has all that it found, and matches
+// ErrSettings, ErrRights or ErrTable. It changes nothing, ends no stream, and is nil if it
+// could not ask, or only others use up what the feed needs: that may pass.
+func (f *Feed) Check(ctx context.Context) error {
+	o := &opening{Feed: f}
+	defer o.close()
+	var err error
+	if o.sql, err = f.connect(ctx, false); err != nil {
+		return nil
+	}
+	server, err := o.checkServer(ctx)
+	if err != nil {
+		return nil
+	}
+	_, table, err := o.checkTable(ctx)
+	if err != nil {
+		return nil
+	}
+	return errors.Join(slices.DeleteFunc(append(server, table...), func(err error) bool { return errors.Is(err, errUsedUp) })...)
+}
+
+// usedUp returns the kind of a fault: enough is there, but others use it, or not.
+func usedUp(byOthers bool) error {
+	if byOthers {
+		return errUsedUp
+	}
+	return ErrSettings
+}
+
+// errUsedUp matches ErrSettings too, and has its text.
+var errUsedUp = fmt.Errorf("%w", ErrSettings)
+
 func (o *opening) checkServer(ctx context.Context) (faults []error, err error) {
 	rows, err := o.query(ctx, `SELECT current_setting('server_version_num')::int, current_setting('wal_level'),
 		current_setting('max_replication_slots')::int, (SELECT count(*) FROM pg_replication_slots),
@@ -75,11 +108,11 @@ func (o *opening) checkServer(ctx context.Context) (faults []error, err error) {
 		needs = 1
 	}
 	if slots+needs > maxSlots {
-		fault(ErrSettings, "%d of %d replication slots are used, and the feed needs %d more: ALTER SYSTEM SET max_replication_slots = %d; and restart the server",
+		fault(usedUp(maxSlots >= needs), "%d of %d replication slots are used, and the feed needs %d more: ALTER SYSTEM SET max_replication_slots = %d; and restart the server",
 			slots, maxSlots, needs, slots+needs)
 	}
 	if senders-active >= maxSenders {
-		fault(ErrSettings, "%d of %d WAL senders are used: ALTER SYSTEM SET max_wal_senders = %d; and restart the server",
+		fault(usedUp(maxSenders > 0), "%d of %d WAL senders are used: ALTER SYSTEM SET max_wal_senders = %d; and restart the server",
 			senders, maxSenders, senders+2)
 	}
 	if keep == "-1" && !o.opt.AllowUnboundedWAL {

@@ -46,7 +46,7 @@ func ExampleMark() {
 		db    *pgx.Conn
 	)
 	rename := func(id int64, name string) error {
-		return cache.Write(ctx, func(ctx context.Context, w *aside.WriteTx[int64, Todo]) error {
+		return cache.Write(ctx, id, func(ctx context.Context, w *aside.WriteTx[int64, Todo]) error {
 			return pgx.BeginFunc(ctx, db, func(tx pgx.Tx) error {
 				if err := pgfeed.Mark(ctx, tx, w.Token()); err != nil {
 					return err
@@ -54,7 +54,7 @@ func ExampleMark() {
 				_, err := tx.Exec(ctx, "UPDATE todos SET name = $1 WHERE id = $2", name, id)
 				return err
 			})
-		}, id)
+		})
 	}
 	_ = rename
 }

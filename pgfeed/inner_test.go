@@ -14,7 +14,7 @@ import (
 )
 
 func TestPositionRoundTrip(t *testing.T) {
-	p := position{1 << 63, 7, 0x1_0000_0010, mark{0x1_0000_0000, 1 << 31, -5}, 42}
+	p := position{1 << 63, 7, 0x1_0000_0010, mark{0x1_0000_0000, 1 << 31, -5}, 42, trail{0: {-5, 1}, 7: {1, 1 << 63}}}
 	got, err := decodePosition(p.encode())
 	if err != nil || got != p {
 		t.Errorf("%+v, %v; want %+v", got, err, p)
@@ -29,6 +29,36 @@ func TestPositionRoundTrip(t *testing.T) {
 	if _, err := decodePosition(other); err == nil {
 		t.Error("another format: no error")
 	}
+}
+
+// What a stream begins with is what the one before it knew, in few steps. Caught: times of
+// the future, that would have moved a slot at once; the newest instead of the oldest.
+func TestTrail(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const keep = 2 * time.Minute
+		var h handledTo
+		for i := range 1000 {
+			h.note(keep, pglogrepl.LSN(i+1))
+			h.before(time.Now().Add(-keep))
+			time.Sleep(time.Second)
+		}
+		given := h.trail(keep)
+		time.Sleep(45 * time.Second)
+		var next handledTo
+		next.follow(given)
+		if n := len(next.since); n < 5 {
+			t.Errorf("%d", n)
+		}
+		if lsn := next.before(time.Now().Add(-keep)); lsn < 900 || lsn > 1000-120+45 {
+			t.Errorf("KeepFor ago %d had been handled", lsn)
+		}
+		given[3].at = time.Now().Add(time.Hour).UnixMicro()
+		next = handledTo{}
+		next.follow(given)
+		if len(next.since) != 3 {
+			t.Errorf("%+v", next.since)
+		}
+	})
 }
 
 func FuzzDecodePosition(f *testing.F) {

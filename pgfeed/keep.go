@@ -41,13 +41,50 @@ func (h *handledTo) before(t time.Time) (lsn pglogrepl.LSN) {
 	return lsn
 }
 
+// trail is what was handled when before a position, oldest first, in unequal steps; zeros stand
+// at its end. A stream that goes on at the position knows from it how far it may move the second
+// slot. Without it a slot would stay where it is while leaders change more often than KeepFor.
+type trail [8]handledTime
+
+type handledTime struct {
+	at  int64 // microseconds since 1970, by the clock of whoever handled it
+	lsn pglogrepl.LSN
+}
+
+// trail returns the trail of what has been handled.
+func (h *handledTo) trail(keep time.Duration) (t trail) {
+	// The two oldest are needed, since the first of them may be too old; the others lie apart.
+	n, last := 0, time.Time{}
+	for i, e := range h.since {
+		if n < len(t) && (i < 2 || e.at.Sub(last) >= keep/time.Duration(len(t)-2)) {
+			t[n] = handledTime{e.at.UnixMicro(), e.lsn}
+			n, last = n+1, e.at
+		}
+	}
+	return t
+}
+
+// follow begins with the trail of a position. What it says of the future is not believed.
+func (h *handledTo) follow(t trail) {
+	now := time.Now()
+	for _, e := range t {
+		at := time.UnixMicro(e.at)
+		if n := len(h.since); e.lsn == 0 || at.After(now) || n > 0 && (at.Before(h.since[n-1].at) || e.lsn < h.since[n-1].lsn) {
+			return
+		}
+		h.since = append(h.since, handledAt{at, e.lsn})
+	}
+}
+
 // keep moves the second slot to what was handled KeepFor ago. To go back, a stream begins
 // with a copy of it. The first slot is always moved at once: a server that shuts down waits
 // until its followers have confirmed everything.
 func (s *stream) keep() {
 	o := &opening{Feed: s.Feed}
 	defer o.close()
-	tick := time.NewTicker(max(s.opt.KeepFor/(steps/5), 100*time.Millisecond))
+	every := max(s.opt.KeepFor/(steps/5), 100*time.Millisecond)
+	// The first one comes soon: the stream before this one may not have lived long enough.
+	tick := time.NewTimer(min(every, time.Second))
 	defer tick.Stop()
 	var done pglogrepl.LSN
 	for {
@@ -55,6 +92,7 @@ func (s *stream) keep() {
 		case <-s.ctx.Done():
 			return
 		case <-tick.C:
+			tick.Reset(every)
 		}
 		s.mu.Lock()
 		to := s.before(time.Now().Add(-s.opt.KeepFor))

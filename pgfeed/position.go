@@ -22,6 +22,8 @@ type position struct {
 	// defined is a digest of what the feed relies on: the table, its replica identity, the
 	// publication, the slot.
 	defined uint64
+	// handled is what had been handled before, and when.
+	handled trail
 }
 
 // mark identifies a transaction.
@@ -37,7 +39,7 @@ func markOf(end pglogrepl.LSN, xid uint32, committed time.Time) mark {
 
 const (
 	positionFormat = 1
-	positionLen    = 1 + 8 + 4 + 8 + 8 + 4 + 8 + 8
+	positionLen    = 1 + 8 + 4 + 8 + 8 + 4 + 8 + 8 + len(trail{})*16
 )
 
 func (p position) encode() driver.Position {
@@ -49,7 +51,12 @@ func (p position) encode() driver.Position {
 	b = binary.BigEndian.AppendUint64(b, uint64(p.last.end))
 	b = binary.BigEndian.AppendUint32(b, p.last.xid)
 	b = binary.BigEndian.AppendUint64(b, uint64(p.last.time))
-	return binary.BigEndian.AppendUint64(b, p.defined)
+	b = binary.BigEndian.AppendUint64(b, p.defined)
+	for _, h := range p.handled {
+		b = binary.BigEndian.AppendUint64(b, uint64(h.at))
+		b = binary.BigEndian.AppendUint64(b, uint64(h.lsn))
+	}
+	return b
 }
 
 var errPosition = errors.New("pgfeed: this is not a position of this feed")
@@ -65,6 +72,10 @@ func decodePosition(b driver.Position) (p position, err error) {
 	p.last.xid = binary.BigEndian.Uint32(b[29:])
 	p.last.time = int64(binary.BigEndian.Uint64(b[33:]))
 	p.defined = binary.BigEndian.Uint64(b[41:])
+	for i := range p.handled {
+		b := b[49+16*i:]
+		p.handled[i] = handledTime{int64(binary.BigEndian.Uint64(b)), pglogrepl.LSN(binary.BigEndian.Uint64(b[8:]))}
+	}
 	return p, nil
 }
 

@@ -129,6 +129,7 @@ func (s *stream) resume(at position, begins pglogrepl.LSN) {
 	s.pos.lsn, s.pos.last = at.lsn, at.last
 	s.reader.skipTo = at.last
 	s.reader.proven = at.last.end <= begins
+	s.follow(at.handled)
 	s.startAt(begins)
 }
 
@@ -142,7 +143,9 @@ func (s *stream) beginAt(begins pglogrepl.LSN, seen snapshot, seenTo pglogrepl.L
 
 func (s *stream) startAt(begins pglogrepl.LSN) {
 	s.handled, s.confirmed, s.given = s.pos.lsn, begins, time.Now()
-	s.note(s.opt.KeepFor, begins)
+	if len(s.since) == 0 {
+		s.note(s.opt.KeepFor, begins)
+	}
 }
 
 func (s *stream) run() {
@@ -158,7 +161,9 @@ func (s *stream) run() {
 func (s *stream) Position() driver.Position {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.pos.encode()
+	p := s.pos
+	p.handled = s.trail(s.opt.KeepFor)
+	return p.encode()
 }
 
 func (s *stream) Next(ctx context.Context) (driver.Batch, error) {

@@ -33,7 +33,13 @@ type own struct {
 	prefix string
 	mark   script            // what a server knows that was cleared, whatever scripts it lacks
 	by     map[string]script // by the SHA of the script that is every prefix's
-	leads  atomic.Bool       // it has a leader's key, see Lead
+	apart  atomic.Bool       // it is no cache's: see Lead and Announce
+	// verified is the generation of connections in which one of these has run: see
+	// Store.verify.
+	verified atomic.Uint64
+
+	nobodys string // a key that nobody has
+	unlink  string // the command that removes it
 
 	mu    sync.Mutex
 	ahead []string // see admitAhead
@@ -46,7 +52,7 @@ type owns struct {
 }
 
 // of returns the scripts for a key's prefix. A key without one belongs to no cache.
-func (os *owns) of(key string, db int) *own {
+func (os *owns) of(key string, db int, scratch string) *own {
 	prefix, _, _ := split(key)
 	os.mu.RLock()
 	o := os.by[prefix]
@@ -66,20 +72,22 @@ func (os *owns) of(key string, db int) *own {
 	// scripts are common to all.
 	salt := sha(fmt.Sprintf("%d %s", db, prefix))
 	o = &own{prefix: strings.Clone(prefix), by: map[string]script{}}
+	o.nobodys = o.prefix + scratch
+	o.unlink = string(appendBulk([]byte("*2\r\n$6\r\nUNLINK\r\n"), o.nobodys))
 	o.mark = salted("return 'cleared'", salt)
-	for _, sc := range []script{acquire, fill, abandon, evict, fence, release, invalidate, drop, lead, ping} {
+	for _, sc := range []script{acquire, fill, abandon, evict, fence, release, invalidate, drop, lead, announce, tags, peek, ping} {
 		o.by[sc.sha] = salted(sc.src, salt)
 	}
 	os.by[o.prefix] = o
 	return o
 }
 
-// leading returns those of the prefixes that have a leader's key.
-func (os *owns) leading() (all []*own) {
+// apart returns those of the prefixes that are no cache's.
+func (os *owns) apart() (all []*own) {
 	os.mu.RLock()
 	defer os.mu.RUnlock()
 	for _, o := range os.by {
-		if o.leads.Load() {
+		if o.apart.Load() {
 			all = append(all, o)
 		}
 	}
@@ -195,7 +203,7 @@ func (s *Store) admitAhead() {
 		addrs = slices.Clone(s.topology.masters)
 		s.topology.mu.Unlock()
 	}
-	for _, o := range append(s.watched(), s.owns.leading()...) {
+	for _, o := range append(s.watched(), s.owns.apart()...) {
 		o.mu.Lock()
 		fresh := slices.DeleteFunc(slices.Clone(addrs), func(addr string) bool { return slices.Contains(o.ahead, addr) })
 		o.ahead = addrs
@@ -204,6 +212,17 @@ func (s *Store) admitAhead() {
 			_, _ = s.beginAdmission(addr, o)
 		}
 	}
+}
+
+// begin runs f in a goroutine that Close waits for, unless Close was called.
+func (s *Store) begin(f func()) bool {
+	s.admissions.mu.Lock()
+	defer s.admissions.mu.Unlock()
+	if s.admissions.closed {
+		return false
+	}
+	s.done.Go(f)
+	return true
 }
 
 func (as *admissions) close() {

@@ -263,7 +263,11 @@ func (x *mixed) drop(version uint64, deleted bool) {
 }
 
 func versioned(version uint64, t driver.Token) string {
-	return string(envelope.Append(nil, envelope.Entry{Version: version, Token: t}, -1))
+	e := envelope.Entry{Version: version, Token: t}
+	if t[driver.TokenLen-1]%2 == 1 {
+		e.ETag = "e" // of format 3: releases before 0.2 do not know it
+	}
+	return string(envelope.Append(nil, e, -1))
 }
 
 // Each release before this one takes what a feed has told of for one more writer, at

@@ -24,6 +24,11 @@ type conns struct {
 	shutDown bool
 
 	doubt doubt // whether one has to be waited for; not that of forOnce
+	// gen counts what happens to connections to servers: that one is dialed, is there,
+	// fails or ends. While it stays, each answer comes from a connection that was there.
+	gen atomic.Uint64
+	// sole is the connection that was the only one when only was asked last. It may have gone.
+	sole atomic.Pointer[conn]
 }
 
 // conn is one connection.
@@ -34,10 +39,12 @@ type conn struct {
 	kind  connKind
 	since atomic.Pointer[time.Time] // the server said something for the first time
 	why   atomic.Pointer[error]     // it was left for
+
+	shared shared
 }
 
-// Read tells those whose commands were under way why the connection was left.
-func (c *conn) Read(b []byte) (int, error) {
+// read tells those whose commands were under way why the connection was left.
+func (c *conn) read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	if n > 0 && c.since.Load() == nil {
 		now := time.Now()
@@ -52,7 +59,7 @@ func (c *conn) Read(b []byte) (int, error) {
 	return n, err
 }
 
-func (c *conn) Write(b []byte) (int, error) {
+func (c *conn) write(b []byte) (int, error) {
 	n, err := c.Conn.Write(b)
 	if err != nil {
 		c.raise()
@@ -64,6 +71,9 @@ func (c *conn) Write(b []byte) (int, error) {
 func (c *conn) raise() {
 	if c.kind != forOnce {
 		c.of.doubt.raise()
+	}
+	if c.kind == toServer {
+		c.of.gen.Add(1)
 	}
 }
 
@@ -112,6 +122,9 @@ func (cs *conns) dialer(inner dialFunc, kind connKind) dialFunc {
 			cs.open = map[*conn]struct{}{}
 		}
 		cs.open[c] = struct{}{}
+		if c.kind == toServer {
+			cs.gen.Add(1)
+		}
 		return c, nil
 	}
 }
@@ -145,6 +158,28 @@ func (cs *conns) since(addr string) (at time.Time, ok bool) {
 		}
 	}
 	return at, ok
+}
+
+// only reports whether gen is of now, and there is one connection to servers: what was
+// answered since gen was read was answered over that one.
+func (cs *conns) only(gen uint64) bool {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	var sole *conn
+	for c := range cs.open {
+		if c.kind != toServer {
+			continue
+		}
+		if sole != nil {
+			return false
+		}
+		sole = c
+	}
+	if sole == nil || cs.gen.Load() != gen {
+		return false
+	}
+	cs.sole.Store(sole)
+	return true
 }
 
 // leaveEvery bounds how often an address is left, on the average: the server there

@@ -13,7 +13,7 @@ end
 local answers, watched, width = {}, {}, #ARGV / #KEYS
 for i, key in ipairs(KEYS) do
   local at = (i - 1) * width
-  local ok, answer, watch = pcall(one, key, ARGV[at + 1], ARGV[at + 2], ARGV[at + 3])
+  local ok, answer, watch = pcall(one, key, ARGV[at + 1], ARGV[at + 2], width > 2 and ARGV[at + 3] or nil)
   if not ok and type(answer) ~= 'table' then answer = redis.error_reply(answer) end
   answers[i] = answer
   if ok and watch then watched[#watched + 1] = key end

@@ -7,6 +7,8 @@ import (
 	"log"
 	"time"
 
+	"github.com/redis/rueidis"
+
 	"github.com/asidecache/aside"
 	"github.com/asidecache/aside/redisl2"
 )
@@ -82,4 +84,26 @@ func ExampleStore_Tracked() {
 	if t, ok := redis.Tracked(); ok && t.Limit > 0 {
 		fmt.Printf("%d of %d keys\n", t.Keys, t.Limit)
 	}
+}
+
+// A program that has options of rueidis already, for its own client. The Store takes
+// from them where Redis is and how to reach it, and makes a connection of its own.
+func ExampleOptions_clientOption() {
+	options := rueidis.ClientOption{
+		InitAddress: []string{"cache1:6379"},
+		AuthCredentialsFn: func(rueidis.AuthCredentialsContext) (rueidis.AuthCredentials, error) {
+			return rueidis.AuthCredentials{Username: "todo", Password: "..."}, nil // such as a token that changes
+		},
+	}
+	redis, err := redisl2.Open(redisl2.Options{ClientOption: &options})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer redis.Close()
+
+	client, err := rueidis.NewClient(options) // what else the program does with Redis
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close()
 }

@@ -2,6 +2,7 @@ package redisl2
 
 import (
 	"context"
+	"errors"
 
 	"github.com/redis/rueidis"
 
@@ -35,37 +36,101 @@ func expectation(reqs []driver.LeaseRequest) (e driver.Expectation) {
 	return e
 }
 
-// fewest is from how many lookups on MGET is tried first: the script that asks
-// whether this server is a master is one command more.
-const fewest = 4
+// Lookups by GET or MGET lack what acquire.lua has from being a script: it is refused by a
+// server that began anew and was not cleared (see admit.go), and by a replica.
+//
+//   - A server cannot begin anew behind a connection that lasts. So they are tried only over
+//     a connection on which a script of the prefix has run: see Store.verified.
+//   - A master may become a replica behind a connection. So a command comes with them that
+//     a replica refuses, and that does nothing: UNLINK of a key that nobody has.
+//
+// A cluster always uses the script: the servers of its slots change.
 
-// fastGet answers those requests whose keys have a value. The ping before them
-// refuses on a replica, and on a server that began anew, whose values may be old, as
-// acquire.lua does. A cluster always uses the script: otherwise each of its servers
-// would have to be asked.
+// fastGet answers those requests whose keys have a value.
 func (s *Store) fastGet(ctx context.Context, c rueidis.Client, reqs []driver.LeaseRequest, out []driver.Grant) (left []int) {
-	if len(reqs) < fewest || c.Mode() == rueidis.ClientModeCluster {
+	o, gen := s.own(reqs[0].Key), s.conns.gen.Load()
+	if c.Mode() == rueidis.ClientModeCluster || !s.verified(o, gen) {
 		return every(len(reqs))
+	}
+	if len(reqs) == 1 {
+		if entry, err, sent := s.getAlone(ctx, o, reqs[0].Key); sent {
+			if err == nil && s.conns.gen.Load() == gen && servable(&reqs[0], entry) {
+				out[0] = driver.Grant{State: driver.StateFound, Entry: entry}
+				return nil
+			}
+			if err != nil && ctx.Err() != nil {
+				out[0] = driver.Grant{Err: err}
+				return nil
+			}
+			return every(1)
+		}
 	}
 	get := c.B().Mget().Key(reqs[0].Key)
 	for _, r := range reqs[1:] {
 		get = get.Key(r.Key)
 	}
-	rs := c.DoMulti(ctx, c.B().Evalsha().Sha1(s.own(reqs[0].Key).script(ping).sha).Numkeys(0).Build(), get.Build())
-	found, err := rs[1].ToArray()
-	if rs[0].Error() != nil || err != nil || len(found) != len(reqs) {
+	rs := c.DoMulti(ctx, get.Build(), c.B().Unlink().Key(o.nobodys).Build())
+	found, err := rs[0].ToArray()
+	if rs[1].Error() != nil || err != nil || len(found) != len(reqs) || s.conns.gen.Load() != gen {
 		return every(len(reqs))
 	}
 	for i, m := range found {
-		entry, err := m.AsBytes()
-		if err == nil && len(entry) > 0 && (entry[0] == envelope.KindValue || entry[0] == envelope.KindNegative) &&
-			envelope.StaleFor(entry) == 0 { // MGET does not tell what is left to live
+		if entry, err := m.AsBytes(); err == nil && servable(&reqs[i], entry) {
 			out[i] = driver.Grant{State: driver.StateFound, Entry: entry}
 		} else {
 			left = append(left, i)
 		}
 	}
 	return left
+}
+
+// servable reports whether an entry answers a request as it is.
+func servable(r *driver.LeaseRequest, entry []byte) bool {
+	return len(entry) > 0 && (entry[0] == envelope.KindValue || entry[0] == envelope.KindNegative) &&
+		envelope.StaleFor(entry) == 0 && // GET does not tell what is left to live
+		!leasedOver(r, entry)
+}
+
+// getAlone looks one key up, if nobody else uses the connection. sent is false if it is used.
+func (s *Store) getAlone(ctx context.Context, o *own, key string) (entry []byte, err error, sent bool) {
+	c := s.conns.sole.Load()
+	if c == nil {
+		return nil, nil, false
+	}
+	x := exchanges.Get().(*exchange)
+	x.commands = append(appendBulk(append(x.commands[:0], "*2\r\n$3\r\nGET\r\n"...), key), o.unlink...)
+	x.want = 2
+	x.answers = make([]byte, 0, s.room.Load())
+	sent, err = c.exchange(ctx, x)
+	if sent && err != nil {
+		return nil, err, true
+	}
+	answers := x.answers
+	x.answers = nil
+	exchanges.Put(x)
+	if !sent {
+		return nil, nil, false
+	}
+	if n := int64(len(answers)); n > s.room.Load() && n <= 4096 {
+		s.room.Store(n)
+	}
+	entry, rest, err := bulkString(answers)
+	if err == nil && (len(rest) == 0 || rest[0] != ':') {
+		err = errRefused
+	}
+	return entry, err, true
+}
+
+// errRefused: it is the script that tells why.
+var errRefused = errors.New("redisl2: refused")
+
+// leasedOver reports whether an entry is the one that the request is to lease.
+func leasedOver(r *driver.LeaseRequest, entry []byte) bool {
+	if r.Over == (driver.Token{}) {
+		return false
+	}
+	_, t, ok := envelope.Head(entry)
+	return ok && t == r.Over
 }
 
 // fastLease leases those keys that are absent. What else it finds is left to
@@ -98,10 +163,22 @@ func isRedisErr(err error) bool {
 	return ok
 }
 
+// every returns 0 to n-1, not to be changed.
 func every(n int) []int {
+	if n <= len(few) {
+		return few[:n:n]
+	}
 	all := make([]int, n)
 	for i := range all {
 		all[i] = i
 	}
 	return all
 }
+
+// few spares most calls of every an allocation.
+var few = func() (all [64]int) {
+	for i := range all {
+		all[i] = i
+	}
+	return all
+}()

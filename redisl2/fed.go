@@ -50,7 +50,7 @@ func (s *Store) Lead(ctx context.Context, req driver.LeadRequest) (l driver.Lead
 	if req.State != nil {
 		a.of[2] = "=" + string(req.State)
 	}
-	s.own(req.Key).leads.Store(true) // so that new servers are admitted before they have the key
+	s.own(req.Key).apart.Store(true) // so that new servers are admitted before they have the key
 	lead.run(ctx, s, 1,
 		func(int) string { return req.Key },
 		func(int) args { return a },

@@ -30,6 +30,7 @@ local function fences()
   -- The version and the token of a value or an absence; nil if its format is not known.
   local function head(entry)
     local format = string.byte(entry, 2)
+    if format == 3 then format = 2 end -- its head is the same
     if format ~= 1 and format ~= 2 or #entry < 20 + 16 * format then return nil end
     return string.sub(entry, 5, 12), string.sub(entry, 13, 28)
   end

@@ -7,7 +7,7 @@
 -- the SET pass although memory is full, but for the first line: see ping.lua.
 local function one(key, lease, entry, life)
   local v = redis.pcall('GETEX', key)
-  if v ~= lease then
+  if not holds(v, lease) then
     if type(v) == 'table' and not v.err:find('^WRONGTYPE') then return v end
     return 0
   end

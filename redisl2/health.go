@@ -231,7 +231,9 @@ func (s *Store) overhear(err error) error {
 		return err
 	}
 	const limit = 300 * time.Millisecond
-	c, dialErr := net.DialTimeout("tcp", s.opt.InitAddress[0], limit)
+	ctx, cancel := context.WithTimeout(s.ctx, limit)
+	defer cancel()
+	c, dialErr := s.dial(ctx, s.opt.InitAddress[0], &net.Dialer{}, nil)
 	if dialErr != nil {
 		return err
 	}

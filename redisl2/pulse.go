@@ -16,7 +16,8 @@ import (
 // connection on which answers come, but come late, is silence to L1.
 type pulse struct {
 	mu      sync.Mutex
-	acked   time.Time // when the last ping that was answered was sent
+	acked   time.Time     // when the last ping that was answered was sent
+	took    time.Duration // by its answer
 	waiting int
 }
 
@@ -33,7 +34,9 @@ func (s *Store) watchPulse(c rueidis.Client) {
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
 	pulses := map[string]*pulse{}
+	var again tries
 	for last := time.Now(); ; {
+		delay := time.Duration(0)
 		select {
 		case <-s.ctx.Done():
 			return
@@ -54,7 +57,9 @@ func (s *Store) watchPulse(c rueidis.Client) {
 				p = &pulse{}
 				pulses[addr] = p
 			}
-			if late := p.late(s.conns.since(addr)); late > s.silence-every && !heldUp {
+			late := p.late(s.conns.since(addr))
+			delay = max(delay, p.delay(late, every))
+			if late > s.silence-every && !heldUp {
 				if left, _ := s.conns.leave(addr, errTooLate); left {
 					s.log.Warn("redis answers too late for L1 to be trusted: it is emptied, and the connection left", "addr", addr, "late", late.Round(time.Millisecond))
 				}
@@ -62,8 +67,25 @@ func (s *Store) watchPulse(c rueidis.Client) {
 			}
 			s.beat(addr, n, p)
 		}
+		s.delay.Store(int64(delay))
+		again = s.tryPlainAgain(c, again)
 	}
 }
+
+// delay is how long a notice takes at most: as long as the last ping, or as the one
+// that is not answered yet.
+func (p *pulse) delay(late, every time.Duration) time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.acked.IsZero() {
+		return 0
+	}
+	return max(p.took, late-every)
+}
+
+// NoticeDelay implements driver.Noticing: how long the last pings took on the
+// connections on which notices come, of several servers the longest.
+func (s *Store) NoticeDelay() time.Duration { return time.Duration(s.delay.Load()) }
 
 // late is for how long nothing that was sent has been answered.
 func (p *pulse) late(since time.Time, connected bool) time.Duration {
@@ -94,7 +116,7 @@ func (s *Store) beat(addr string, n rueidis.Client, p *pulse) {
 		p.mu.Lock()
 		p.waiting--
 		if (err == nil || isRedisErr(err)) && sent.After(p.acked) {
-			p.acked = sent
+			p.acked, p.took = sent, time.Since(sent)
 		}
 		p.mu.Unlock()
 		s.demoted(addr, err)

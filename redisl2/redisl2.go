@@ -29,7 +29,7 @@ import (
 	"github.com/asidecache/aside/driver"
 )
 
-// Options of a Store. URL is required.
+// Options of a Store. Either URL or ClientOption is required.
 type Options struct {
 	// URL of the server, in the form of the Redis URI specification:
 	//
@@ -43,7 +43,23 @@ type Options struct {
 	// are db, client_name, dial_timeout and skip_verify.
 	URL string
 
-	// TLS replaces the TLS configuration of a rediss URL.
+	// ClientOption is for a program that has options of rueidis already, such as those of
+	// its other clients: for credentials that change, a dial function, or servers that a
+	// URL cannot tell. The Store takes from it where the servers are and how to reach them:
+	// InitAddress, which is required, SelectDB, Username, Password, AuthCredentialsFn,
+	// TLSConfig, Dialer, DialFn, DialCtxFn, Sentinel, ClusterOption, ClientName,
+	// ClientSetInfo, ClientNoEvict, buffers, MaxFlushDelay.
+	//
+	// Pipelining, retries, pools, timeouts of commands and intervals are the Store's own.
+	// What would break the cache is an error: AlwaysRESP2, DisableCache,
+	// ClientTrackingOptions, OnInvalidations, NewCacheStoreFn, ReplicaOnly, SendToReplicas,
+	// Standalone, ConnLifetime.
+	//
+	// A client that runs cannot be shared: the server tells of changes on the connection
+	// that has read the keys, so the Store has one of its own to each server.
+	ClientOption *rueidis.ClientOption
+
+	// TLS replaces the TLS configuration of a rediss URL or of ClientOption.
 	TLS *tls.Config
 
 	// SentinelUsername and SentinelPassword are what the sentinels ask for, if
@@ -69,6 +85,7 @@ type Options struct {
 type Store struct {
 	opt     rueidis.ClientOption
 	dial    dialFunc      // how opt would have it without us
+	delay   atomic.Int64  // see NoticeDelay
 	silence time.Duration // SilenceTimeout
 	log     *slog.Logger
 	client  atomic.Pointer[rueidis.Client]
@@ -84,12 +101,17 @@ type Store struct {
 	owns       owns
 	admissions admissions
 	tracked    tracked
+	plain      plain
 	flushes    atomic.Int32 // that told is about to be called for
+	room       atomic.Int64 // for the answer to a GET
+
+	inspections chan struct{} // those that run
 }
 
 var (
 	_ driver.Partitioned = (*Store)(nil)
 	_ driver.Tracking    = (*Store)(nil)
+	_ driver.Noticing    = (*Store)(nil)
 )
 
 // ErrOptions is matched by the error of Open for options that cannot work.
@@ -108,7 +130,7 @@ func Open(o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{log: cmp.Or(o.Logger, slog.Default()), silence: 2 * opt.ConnWriteTimeout}
+	s := &Store{log: cmp.Or(o.Logger, slog.Default()), silence: 2 * opt.ConnWriteTimeout, inspections: make(chan struct{}, maxInspections)}
 	s.health.init()
 	s.watch.lookAgain, s.watch.scratch = s.health.look, s.health.scratch
 	s.ctx, s.cancel = context.WithCancel(context.Background())
@@ -128,9 +150,18 @@ func clientOption(o Options) (rueidis.ClientOption, error) {
 	fail := func(format string, args ...any) (rueidis.ClientOption, error) {
 		return rueidis.ClientOption{}, fmt.Errorf("%w: "+format, append([]any{ErrOptions}, args...)...)
 	}
-	opt, err := parseURL(o.URL)
-	if err != nil {
-		return fail("URL: %w", err)
+	opt, err := rueidis.ClientOption{}, error(nil)
+	switch {
+	case o.ClientOption != nil && o.URL != "":
+		return fail("URL and ClientOption are both set: set one of them")
+	case o.ClientOption != nil:
+		if opt, err = fromClientOption(*o.ClientOption); err != nil {
+			return fail("ClientOption: %w", err)
+		}
+	default:
+		if opt, err = parseURL(o.URL); err != nil {
+			return fail("URL: %w", err)
+		}
 	}
 	silence := cmp.Or(o.SilenceTimeout, defaultSilence)
 	if silence < 100*time.Millisecond {
@@ -142,18 +173,25 @@ func clientOption(o Options) (rueidis.ClientOption, error) {
 	if o.TLS != nil {
 		opt.TLSConfig = o.TLS
 	}
-	opt.ClientName = cmp.Or(opt.ClientName, o.ClientName, "aside")
+	if opt.ClientName = cmp.Or(opt.ClientName, o.ClientName, "aside"); o.ClientOption != nil {
+		opt.ClientName = cmp.Or(o.ClientName, opt.ClientName) // that of the program's other clients may be in there
+	}
 	if strings.ContainsAny(opt.ClientName, " \r\n") {
 		return fail("client name %q has blanks", opt.ClientName)
 	}
 	// rueidis looks every KeepAlive whether anything arrived, and pings if
 	// not: a silent connection is found after two intervals and one timeout.
-	opt.Dialer = net.Dialer{Timeout: cmp.Or(o.DialTimeout, opt.Dialer.Timeout, time.Second), KeepAlive: silence / 4}
+	if o.ClientOption == nil {
+		opt.Dialer = net.Dialer{Timeout: opt.Dialer.Timeout}
+		opt.Sentinel.Dialer, opt.Sentinel.TLSConfig = opt.Dialer, opt.TLSConfig
+	}
+	for _, d := range []*net.Dialer{&opt.Dialer, &opt.Sentinel.Dialer} {
+		d.Timeout, d.KeepAlive = cmp.Or(o.DialTimeout, d.Timeout, opt.Dialer.Timeout, time.Second), silence/4
+	}
 	opt.ConnWriteTimeout = silence / 2
-	opt.Sentinel.Dialer = opt.Dialer
 	opt.Sentinel.Dialer.Resolver = sentinelDial
-	opt.Sentinel.TLSConfig = opt.TLSConfig
-	opt.Sentinel.Username, opt.Sentinel.Password = o.SentinelUsername, o.SentinelPassword
+	opt.Sentinel.Username = cmp.Or(o.SentinelUsername, opt.Sentinel.Username)
+	opt.Sentinel.Password = cmp.Or(o.SentinelPassword, opt.Sentinel.Password)
 	if opt.Sentinel.MasterSet != "" {
 		opt.Sentinel.TopologyRefreshInterval = 5 * time.Second
 	}
@@ -289,7 +327,7 @@ func (s *Store) servers(c rueidis.Client) map[string]rueidis.Client {
 }
 
 // own returns the scripts of a key's prefix.
-func (s *Store) own(key string) *own { return s.owns.of(key, s.opt.SelectDB) }
+func (s *Store) own(key string) *own { return s.owns.of(key, s.opt.SelectDB, s.health.scratch) }
 
 // news stands in for rueidis' own client-side cache, which we do not use. It is
 // told of a flush before told is called with nil, which is for the end of a

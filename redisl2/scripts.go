@@ -36,23 +36,37 @@ var (
 	dropSrc string
 	//go:embed lead.lua
 	leadSrc string
+	//go:embed announce.lua
+	announceSrc string
+	//go:embed tags.lua
+	tagsSrc string
+	//go:embed inspect.lua
+	inspectSrc string
+	//go:embed peek.lua
+	peekSrc string
 	//go:embed ping.lua
 	pingSrc string
 	//go:embed fences.lua
 	fencesSrc string
+	//go:embed leases.lua
+	leasesSrc string
 	//go:embed each.lua
 	eachSrc string
 
-	acquire    = newScript(acquireSrc)
-	fill       = newScript(fillSrc)
-	abandon    = newScript(abandonSrc)
+	acquire    = newScript(acquireSrc, leasesSrc)
+	fill       = newScript(fillSrc, leasesSrc)
+	abandon    = newScript(abandonSrc, leasesSrc)
 	evict      = newScript(evictSrc)
 	fence      = newScript(fenceSrc, fencesSrc)
 	release    = newScript(releaseSrc, fencesSrc)
 	invalidate = newScript(invalidateSrc, fencesSrc)
 	drop       = newScript(dropSrc, fencesSrc)
 	lead       = newScript(leadSrc)
+	announce   = newScript(announceSrc)
+	tags       = newScript(tagsSrc)
+	peek       = newScript(peekSrc, leasesSrc)
 	ping       = script{pingSrc, sha(pingSrc)}
+	inspect    = script{inspectSrc, sha(inspectSrc)} // sent with each run: see inspect.go
 )
 
 type script struct{ src, sha string }
@@ -134,13 +148,18 @@ func (sc script) run(ctx context.Context, s *Store, n int, key func(i int) strin
 		each(i, m, err)
 	}
 	if n <= width {
+		gen := s.conns.gen.Load()
 		r := c.Do(ctx, sc.build(c, 0, n, key, argsOf))
 		for try := 0; try < admitTries && noScript(r); try++ {
 			if err := s.admit(ctx, c, o, try, key(0)); err != nil {
 				r = rueidis.NewErrorResult(err)
 				break
 			}
+			gen = s.conns.gen.Load()
 			r = c.Do(ctx, sc.build(c, 0, n, key, argsOf))
+		}
+		if r.Error() == nil {
+			s.verify(o, gen)
 		}
 		handOut(r, 0, n, told)
 		return
@@ -150,6 +169,7 @@ func (sc script) run(ctx context.Context, s *Store, n int, key func(i int) strin
 		for from := done; from < min(n, done+maxBatch*width); from += width {
 			cmds = append(cmds, sc.build(c, from, min(n, from+width), key, argsOf))
 		}
+		gen := s.conns.gen.Load()
 		rs := c.DoMulti(ctx, cmds...)
 		for try := range admitTries {
 			var unknown []int
@@ -170,9 +190,13 @@ func (sc script) run(ctx context.Context, s *Store, n int, key func(i int) strin
 				}
 				break
 			}
+			gen = s.conns.gen.Load()
 			for i, r := range c.DoMulti(ctx, cmds...) {
 				rs[unknown[i]] = r
 			}
+		}
+		if rs[len(rs)-1].Error() == nil {
+			s.verify(o, gen)
 		}
 		for j, r := range rs {
 			from := done + j*width
@@ -220,22 +244,44 @@ func outcome(err error) error {
 
 func ms(d time.Duration) string { return strconv.FormatInt(max(1, d.Milliseconds()), 10) }
 
-// lease is the entry that stands for a lease.
+// lease is the entry that stands for a lease that carries nothing.
 func lease(t driver.Token) string { return rueidis.BinaryString(envelope.AppendLease(nil, t)) }
 
 // Acquire implements driver.Tier.
 func (s *Store) Acquire(ctx context.Context, reqs []driver.LeaseRequest) []driver.Grant {
 	out := make([]driver.Grant, len(reqs))
 	left := s.tryFastPath(ctx, reqs, out)
+	n := 2 // the same for all keys of a script
+	for i := range reqs {
+		if asksMore(&reqs[i]) {
+			n = 3
+			break
+		}
+	}
 	acquire.run(ctx, s, len(left),
 		func(i int) string { return reqs[left[i]].Key },
 		func(i int) args {
 			r := &reqs[left[i]]
-			return args{[3]string{lease(r.Lease), ms(r.TTL)}, 2}
+			return args{[3]string{lease(r.Lease), ms(r.TTL), more(r)}, n}
 		},
 		func(i int, m rueidis.RedisMessage, err error) { out[left[i]] = acquired(m, err) })
 	s.lookReadOnly(ctx, reqs, out)
 	return out
+}
+
+func asksMore(r *driver.LeaseRequest) bool { return r.Carried || r.Over != (driver.Token{}) }
+
+// more is the last argument of acquire.lua.
+func more(r *driver.LeaseRequest) string {
+	switch over := r.Over != (driver.Token{}); {
+	case over && r.Carried:
+		return "C" + string(r.Over[:])
+	case over:
+		return "-" + string(r.Over[:])
+	case r.Carried:
+		return "C"
+	}
+	return ""
 }
 
 func acquired(m rueidis.RedisMessage, err error) driver.Grant {
@@ -245,13 +291,7 @@ func acquired(m rueidis.RedisMessage, err error) driver.Grant {
 	case m.IsNil():
 		return driver.Grant{State: driver.StateGranted}
 	case m.IsArray():
-		a, err := m.ToArray()
-		if err != nil || len(a) != 2 {
-			return driver.Grant{Err: fmt.Errorf("redisl2: unexpected answer of acquire: %v", err)}
-		}
-		left, err1 := a[0].AsInt64()
-		entry, err2 := a[1].AsBytes()
-		return driver.Grant{State: driver.StateGranted, Entry: entry, Left: time.Duration(left) * time.Millisecond, Err: errors.Join(err1, err2)}
+		return withLeft("acquire", driver.StateGranted, m)
 	}
 	entry, err := m.AsBytes()
 	switch {
@@ -265,20 +305,40 @@ func acquired(m rueidis.RedisMessage, err error) driver.Grant {
 	return driver.Grant{State: driver.StateFound, Entry: entry}
 }
 
+// withLeft reads an answer of two fields, the ms that an entry has left to live and the
+// entry. Behind an "L" they are of an entry that another's lease carries.
+func withLeft(op string, state driver.State, m rueidis.RedisMessage) driver.Grant {
+	a, err := m.ToArray()
+	if err == nil && len(a) == 3 {
+		state, a = driver.StateLeased, a[1:]
+	}
+	if err != nil || len(a) != 2 {
+		return driver.Grant{Err: fmt.Errorf("redisl2: unexpected answer of %s: %d fields, %v", op, len(a), err)}
+	}
+	left, err1 := a[0].AsInt64()
+	entry, err2 := a[1].AsBytes()
+	if err := errors.Join(err1, err2); err != nil {
+		return driver.Grant{Err: fmt.Errorf("redisl2: unexpected answer of %s: %w", op, err)}
+	}
+	return driver.Grant{State: state, Entry: entry, Left: time.Duration(max(0, left)) * time.Millisecond}
+}
+
 // Fill implements driver.Tier.
 func (s *Store) Fill(ctx context.Context, reqs []driver.FillRequest) []driver.FillResult {
 	out := make([]driver.FillResult, len(reqs))
-	fill.run(ctx, s, len(reqs),
-		func(i int) string { return reqs[i].Key },
+	left := s.fillPlainly(ctx, reqs, out)
+	fill.run(ctx, s, len(left),
+		func(i int) string { return reqs[left[i]].Key },
 		func(i int) args {
-			r := &reqs[i]
+			r := &reqs[left[i]]
 			return args{[3]string{lease(r.Lease), rueidis.BinaryString(r.Entry), ms(r.TTL)}, 3}
 		},
 		func(i int, m rueidis.RedisMessage, err error) {
-			if out[i].Err = err; err == nil {
-				n, err := m.AsInt64()
-				out[i] = driver.FillResult{Stored: n == 1, Err: err}
+			n := int64(0)
+			if err == nil {
+				n, err = m.AsInt64()
 			}
+			out[left[i]] = driver.FillResult{Stored: n == 1, Err: err}
 		})
 	return out
 }
@@ -286,23 +346,29 @@ func (s *Store) Fill(ctx context.Context, reqs []driver.FillRequest) []driver.Fi
 // Abandon implements driver.Tier.
 func (s *Store) Abandon(ctx context.Context, reqs []driver.AbandonRequest) []error {
 	out := make([]error, len(reqs))
-	abandon.run(ctx, s, len(reqs),
-		func(i int) string { return reqs[i].Key },
+	left := s.abandonPlainly(ctx, reqs, out)
+	abandon.run(ctx, s, len(left),
+		func(i int) string { return reqs[left[i]].Key },
 		func(i int) args {
-			r := &reqs[i]
-			return args{[3]string{lease(r.Lease), rueidis.BinaryString(r.Restore), ms(r.TTL)}, 3}
+			r := &reqs[left[i]]
+			life := ms(r.TTL)
+			if r.Drop && len(r.Restore) == 0 {
+				life = "0"
+			}
+			return args{[3]string{lease(r.Lease), rueidis.BinaryString(r.Restore), life}, 3}
 		},
-		func(i int, _ rueidis.RedisMessage, err error) { out[i] = err })
+		func(i int, _ rueidis.RedisMessage, err error) { out[left[i]] = err })
 	return out
 }
 
 // Evict implements driver.Tier.
 func (s *Store) Evict(ctx context.Context, reqs []driver.EvictRequest) []error {
 	out := make([]error, len(reqs))
-	evict.run(ctx, s, len(reqs),
-		func(i int) string { return reqs[i].Key },
-		func(i int) args { return args{[3]string{rueidis.BinaryString(reqs[i].Entry)}, 1} },
-		func(i int, _ rueidis.RedisMessage, err error) { out[i] = err })
+	left := s.evictPlainly(ctx, reqs, out)
+	evict.run(ctx, s, len(left),
+		func(i int) string { return reqs[left[i]].Key },
+		func(i int) args { return args{[3]string{rueidis.BinaryString(reqs[left[i]].Entry)}, 1} },
+		func(i int, _ rueidis.RedisMessage, err error) { out[left[i]] = err })
 	return out
 }
 
@@ -322,17 +388,19 @@ func (s *Store) Fence(ctx context.Context, reqs []driver.FenceRequest) []error {
 // Release implements driver.Tier.
 func (s *Store) Release(ctx context.Context, reqs []driver.ReleaseRequest) []driver.ReleaseResult {
 	out := make([]driver.ReleaseResult, len(reqs))
-	release.run(ctx, s, len(reqs),
-		func(i int) string { return reqs[i].Key },
+	left := s.releasePlainly(ctx, reqs, out)
+	release.run(ctx, s, len(left),
+		func(i int) string { return reqs[left[i]].Key },
 		func(i int) args {
-			r := &reqs[i]
+			r := &reqs[left[i]]
 			return args{[3]string{rueidis.BinaryString(r.Token[:]), rueidis.BinaryString(r.Publish), ms(r.TTL)}, 3}
 		},
 		func(i int, m rueidis.RedisMessage, err error) {
-			if out[i].Err = err; err == nil {
-				how, err := m.ToString()
-				out[i] = driver.ReleaseResult{Published: how == "P", Lost: how == "X", Err: err}
+			how := ""
+			if err == nil {
+				how, err = m.ToString()
 			}
+			out[left[i]] = driver.ReleaseResult{Published: how == "P", Lost: how == "X", Err: err}
 		})
 	return out
 }

@@ -71,7 +71,8 @@ func stepsOn(key string) []step {
 	}
 	mine, other := lease(envelope.NewToken()), lease(envelope.NewToken())
 	a, b := envelope.NewToken(), envelope.NewToken()
-	value := "N"
+	entry := envelope.Append(nil, envelope.Entry{Negative: true, Token: a}, -1)
+	value := rueidis.BinaryString(entry)
 	command("SET", key, mine, "NX", "GET", "PX", scratchLife)
 	command("GET", key)
 	command("MGET", key)
@@ -84,7 +85,11 @@ func stepsOn(key string) []step {
 	run("abandon", abandon, mine, "", "1")
 	run("acquire", acquire, mine, scratchLife) // of an absent key
 	run("fill", fill, mine, value, scratchLife)
-	run("acquire", acquire, other, scratchLife) // of a value
+	run("acquire", acquire, other, scratchLife)                  // of a value
+	run("acquire", acquire, mine, scratchLife, "C"+string(a[:])) // over it: this asks for the time
+	run("acquire", acquire, other, scratchLife, "C")             // of what the lease carries
+	run("peek", peek)                                            // likewise
+	run("abandon", abandon, mine, "", "1")                       // which is put back
 	run("evict", evict, value)
 	run("fence", fence, string(a[:]), scratchLife)
 	run("fence", fence, string(b[:]), scratchLife) // of two: this asks for the time
@@ -96,6 +101,8 @@ func stepsOn(key string) []step {
 	run("drop", drop, "", "", "") // of what it left
 	// Not with a time to lead: that would keep the key for a week.
 	run("lead", lead, string(a[:]), "0", "")
+	run("announce", announce, "selftest", "1", "")
+	run("inspect", inspect, "0")
 	command("UNLINK", key)
 	return steps
 }
@@ -244,7 +251,11 @@ func (s *Store) testOne(ctx context.Context, who string, c rueidis.Client, clust
 		prefixes, known = []string{stranger}, false
 	}
 	for _, prefix := range prefixes {
-		if key, ok := s.scratch(prefix, owned, mine); ok {
+		key, ok := s.scratch(prefix, owned, mine)
+		switch {
+		case ok && tagsPrefix(prefix):
+			steps = append(steps, stepsOnTags(key)...)
+		case ok:
 			steps = append(steps, stepsOn(key)...)
 		}
 	}
@@ -252,6 +263,7 @@ func (s *Store) testOne(ctx context.Context, who string, c rueidis.Client, clust
 	for i, st := range steps {
 		cmds[i] = st.build(c)
 	}
+	gen := s.conns.gen.Load()
 	answers := c.DoMulti(ctx, cmds...)
 	for i, r := range answers {
 		st := steps[i]
@@ -264,7 +276,11 @@ func (s *Store) testOne(ctx context.Context, who string, c rueidis.Client, clust
 		}
 	}
 	s.health.untested.Store(f.forbidden != nil && !known)
-	if err := f.worst(); err != nil || f.forbidden == nil || !known {
+	err = f.worst()
+	if !cluster && !errors.Is(err, ErrUnusable) {
+		s.tryPlain(ctx, c, gen, prefixes)
+	}
+	if err != nil || f.forbidden == nil || !known {
 		return err
 	}
 	prefix, _, _ := strings.Cut(prefixes[0], ":0:")

@@ -73,10 +73,10 @@ func (s *Store) lookTracked(c rueidis.Client) {
 			}
 		}
 		if t.Limit > 0 && t.Keys > t.Limit/10*9 {
-			s.warnTracked(0, "redis tracks nearly as many keys as it may: beyond that it forgets some, and L1 drops them, again and again: raise tracking-table-max-keys, or make L1 smaller", addr, t, maxmemory)
+			s.warnTracked(0, addr, t, maxmemory)
 		}
 		if maxmemory > 0 && t.Items*itemBytes > maxmemory/4 {
-			s.warnTracked(1, "more than a quarter of redis' maxmemory may be what it tracks, of connections that are gone too, and it evicts entries for that: raise maxmemory, or give it back by CONFIG SET tracking-table-max-keys 1 and then the old value", addr, t, maxmemory)
+			s.warnTracked(1, addr, t, maxmemory)
 		}
 		if !ok || t.Limit > 0 && (sum.Limit == 0 || t.Limit < sum.Limit) {
 			sum.Limit = t.Limit
@@ -89,11 +89,15 @@ func (s *Store) lookTracked(c rueidis.Client) {
 }
 
 // warnTracked says each thing once.
-func (s *Store) warnTracked(which int, what, addr string, t Tracked, maxmemory uint64) {
+func (s *Store) warnTracked(which int, addr string, t Tracked, maxmemory uint64) {
 	s.tracked.mu.Lock()
 	said := s.tracked.said[which]
 	s.tracked.said[which] = true
 	s.tracked.mu.Unlock()
+	what := "redis tracks nearly as many keys as it may: beyond that it forgets some, and L1 drops them, again and again: raise tracking-table-max-keys, or make L1 smaller"
+	if which == 1 {
+		what = "more than a quarter of redis' maxmemory may be what it tracks, of connections that are gone too, and it evicts entries for that: raise maxmemory, or give it back by CONFIG SET tracking-table-max-keys 1 and then the old value"
+	}
 	if !said {
 		s.log.Warn(what, "addr", addr, "keys", t.Keys, "items", t.Items, "tracking-table-max-keys", t.Limit, "maxmemory", maxmemory)
 	}

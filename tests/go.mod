@@ -5,6 +5,7 @@ go 1.25.0
 // A replace has no effect on those who import this module.
 replace (
 	github.com/asidecache/aside => ../
+	github.com/asidecache/aside/asideotel => ../asideotel
 	github.com/asidecache/aside/asideprom => ../asideprom
 	github.com/asidecache/aside/mongofeed => ../mongofeed
 	github.com/asidecache/aside/pgfeed => ../pgfeed
@@ -14,6 +15,7 @@ replace (
 require (
 	github.com/Shopify/toxiproxy/v2 v2.12.0
 	github.com/asidecache/aside v0.1.0
+	github.com/asidecache/aside/asideotel v0.1.0
 	github.com/asidecache/aside/asideprom v0.1.0
 	github.com/asidecache/aside/mongofeed v0.1.0
 	github.com/asidecache/aside/pgfeed v0.1.0
@@ -31,6 +33,8 @@ require (
 	github.com/anishathalye/porcupine v1.3.1 // indirect
 	github.com/beorn7/perks v1.0.1 // indirect
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect
+	github.com/go-logr/logr v1.4.4 // indirect
+	github.com/go-logr/stdr v1.2.2 // indirect
 	github.com/golang/snappy v1.0.0 // indirect
 	github.com/gorilla/mux v1.8.1 // indirect
 	github.com/jackc/pgio v1.0.0 // indirect
@@ -50,6 +54,10 @@ require (
 	github.com/xdg-go/scram v1.4.0 // indirect
 	github.com/xdg-go/stringprep v1.0.4 // indirect
 	github.com/youmark/pkcs8 v0.0.0-20240726163527-a2c0da244d78 // indirect
+	go.opentelemetry.io/auto/sdk v1.2.1 // indirect
+	go.opentelemetry.io/otel v1.46.0 // indirect
+	go.opentelemetry.io/otel/metric v1.46.0 // indirect
+	go.opentelemetry.io/otel/trace v1.46.0 // indirect
 	go.yaml.in/yaml/v2 v2.4.2 // indirect
 	golang.org/x/crypto v0.54.0 // indirect
 	golang.org/x/sync v0.22.0 // indirect

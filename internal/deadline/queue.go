@@ -21,6 +21,8 @@ type Entry struct {
 	// without, when the queue is closed. Unless Remove comes first.
 	End func(late bool)
 
+	Owner any // see Queue.End
+
 	due        time.Time
 	prev, next *Entry
 	in         bool
@@ -85,6 +87,20 @@ func (q *Queue) expire() {
 	q.timer = nil
 	if q.front != nil {
 		q.timer = time.AfterFunc(q.front.due.Sub(now), q.expire)
+	}
+}
+
+// End ends those whose owners are chosen, as Close does.
+func (q *Queue) End(choose func(owner any) bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for e := q.front; e != nil; {
+		next := e.next
+		if choose(e.Owner) {
+			q.removeLocked(e)
+			go e.End(false)
+		}
+		e = next
 	}
 }
 

@@ -12,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
-	"math"
 	"reflect"
 	"slices"
 	"time"
@@ -37,25 +36,41 @@ const TokenLen = driver.TokenLen
 // to the client that runs it.
 type Token = driver.Token
 
-// NewToken returns a fresh token.
+// Node is what the tokens of a node begin with.
+type Node = [driver.NodeLen]byte
+
+// NewToken returns a fresh token of no node.
 func NewToken() Token {
+	return draw(Token{}, 0)
+}
+
+// NewTokenOf returns a fresh token of a node.
+func NewTokenOf(n Node) Token {
 	var t Token
-	_, _ = rand.Read(t[:]) // crypto/rand.Read never fails (Go 1.24)
-	return t
+	copy(t[:], n[:])
+	return draw(t, len(n))
 }
 
-// AppendLease appends the entry that stands for a lease: kind, format, token. Only
-// its holder reads more than the first byte.
-func AppendLease(dst []byte, t Token) []byte {
-	dst = slices.Grow(dst, 2+TokenLen)
-	return append(append(dst, KindLease, '1'), t[:]...)
+// draw draws what comes behind the first bytes of a token.
+func draw(t Token, first int) Token {
+	for {
+		_, _ = rand.Read(t[first:]) // crypto/rand.Read never fails (Go 1.24)
+		if !reserved(t) {
+			return t
+		}
+	}
 }
 
-// Formats of V and N entries, by second byte. Append writes the newest one.
-// Decode reads all of them: while a new release is rolled out, both are in use.
+// reserved reports whether a token means something else in a fence.
+func reserved(t Token) bool { return t == Common || string(t[:len(sinceMark)]) == sinceMark }
+
+// Formats of V and N entries, by second byte. Append writes the oldest but the first
+// that holds the entry. Decode reads all of them: while a new release is rolled out,
+// they are in use side by side.
 const (
 	format1 = 1
 	format2 = 2 // adds StaleFor, Schema and Type
+	format3 = 3 // adds an extension, see extension.go
 )
 
 const (
@@ -69,7 +84,8 @@ const (
 	header2Len = header1Len + 8 + 4 + 4
 )
 
-// HeaderLen is the number of bytes that an entry takes besides its payload.
+// HeaderLen is the number of bytes that an entry without an extension takes besides its
+// payload.
 const HeaderLen = header2Len
 
 // Errors of Decode. Each means that the entry is of no use to its reader, and
@@ -97,6 +113,13 @@ type Entry struct {
 	Stored    time.Time     // to the millisecond
 	StaleFor  time.Duration // the last part of its life, in which it is stale
 	Payload   []byte        // nil without a value
+
+	// What only format 3 has.
+	Life     time.Duration // until it is stale, if that is its own; 0: the cache's TTL
+	ETag     string
+	Tags     []string
+	TagEpoch Epoch // the table of tags that the load or write behind the entry began with
+	TagSeq   uint64
 }
 
 // TypeOf returns a number that stands for a type: it depends on the type's name.
@@ -124,14 +147,21 @@ func Append(dst []byte, e Entry, compressAbove int) []byte {
 	if e.StaleFor > 0 {
 		flags |= flagKeepStale
 	}
-	dst = slices.Grow(dst, header2Len+len(payload))
-	dst = append(dst, kind, format2, flags, e.Codec)
+	format, n := byte(format2), header2Len+len(payload)
+	if e.extended() {
+		format, n = format3, n+2+e.extensionLen()
+	}
+	dst = slices.Grow(dst, n)
+	dst = append(dst, kind, format, flags, e.Codec)
 	dst = binary.BigEndian.AppendUint64(dst, e.Version)
 	dst = append(dst, e.Token[:]...)
 	dst = binary.BigEndian.AppendUint64(dst, uint64(e.Stored.UnixMilli()))
 	dst = binary.BigEndian.AppendUint64(dst, uint64(max(0, e.StaleFor.Milliseconds())))
 	dst = binary.BigEndian.AppendUint32(dst, e.Schema)
 	dst = binary.BigEndian.AppendUint32(dst, e.Type)
+	if format == format3 {
+		dst = e.appendExtension(dst)
+	}
 	return append(dst, payload...)
 }
 
@@ -152,18 +182,25 @@ func (r Reader) Decode(b []byte) (Entry, error) {
 	}
 	flags, known := b[2], byte(flagS2)
 	payload := b[header1Len:]
+	var ext []byte
 	switch b[1] {
 	case format1:
 		e.Schema, e.Type = r.Schema, r.Type // it does not say; the codec must do
-	case format2:
+	case format2, format3:
 		if len(b) < header2Len {
 			return e, fmt.Errorf("%w: %d bytes", ErrMalformed, len(b))
 		}
 		known |= flagElsewhere | flagKeepStale
 		more := b[header1Len:header2Len]
-		e.StaleFor = time.Duration(min(binary.BigEndian.Uint64(more), math.MaxInt64/uint64(time.Millisecond))) * time.Millisecond
+		e.StaleFor = milliseconds(binary.BigEndian.Uint64(more))
 		e.Schema, e.Type = binary.BigEndian.Uint32(more[8:]), binary.BigEndian.Uint32(more[12:])
 		payload = b[header2Len:]
+		if b[1] == format3 {
+			var ok bool
+			if ext, payload, ok = extension(payload); !ok {
+				return e, fmt.Errorf("%w: %d bytes", ErrMalformed, len(b))
+			}
+		}
 	default:
 		return e, fmt.Errorf("%w: format %d", ErrFormat, b[1])
 	}
@@ -176,6 +213,9 @@ func (r Reader) Decode(b []byte) (Entry, error) {
 	e.Version = binary.BigEndian.Uint64(b[4:])
 	e.Token = Token(b[12:])
 	e.Stored = time.UnixMilli(int64(binary.BigEndian.Uint64(b[12+TokenLen:])))
+	if err := e.readExtension(ext); err != nil {
+		return e, err
+	}
 	switch {
 	case e.Type != r.Type && e.Type != 0 && r.Type != 0:
 		return e, ErrType
@@ -213,18 +253,23 @@ func (r Reader) Decode(b []byte) (Entry, error) {
 // Head returns the version and the token of a V or N entry of a known format, without
 // decoding the rest of it.
 func Head(b []byte) (version uint64, t Token, ok bool) {
-	if len(b) < header1Len || b[0] != KindValue && b[0] != KindNegative || b[1] != format1 && (b[1] != format2 || len(b) < header2Len) {
+	if len(b) < header1Len || b[0] != KindValue && b[0] != KindNegative {
+		return 0, t, false
+	}
+	if b[1] != format1 && (b[1] != format2 && b[1] != format3 || len(b) < header2Len) {
 		return 0, t, false
 	}
 	return binary.BigEndian.Uint64(b[4:]), Token(b[12:]), true
 }
 
+// Compressed reports whether the payload of a V entry is compressed.
+func Compressed(b []byte) bool { return len(b) > 2 && b[2]&flagS2 != 0 }
+
 // StaleFor returns how long before the end of its life a V entry becomes stale,
 // without decoding the rest of it.
 func StaleFor(b []byte) time.Duration {
-	if len(b) < header2Len || b[0] != KindValue || b[1] != format2 || b[2]&flagKeepStale == 0 {
+	if len(b) < header2Len || b[0] != KindValue || b[1] != format2 && b[1] != format3 || b[2]&flagKeepStale == 0 {
 		return 0
 	}
-	ms := binary.BigEndian.Uint64(b[header1Len:])
-	return time.Duration(min(ms, math.MaxInt64/uint64(time.Millisecond))) * time.Millisecond
+	return milliseconds(binary.BigEndian.Uint64(b[header1Len:]))
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -31,6 +32,11 @@ func TestGolden(t *testing.T) {
 		"negative":   {Negative: true, Type: 6, Token: token(3), Stored: stored},
 		"stale":      {Codec: 1, Schema: 4, Type: 5, Token: token(4), Stored: stored, StaleFor: time.Hour, Payload: []byte(`1`)},
 		"elsewhere":  {Codec: 1, Schema: 4, Type: 5, Token: token(5), Stored: stored, Elsewhere: true},
+
+		"format3-life":     {Codec: 1, Schema: 4, Type: 5, Version: 7, Token: token(6), Stored: stored, Life: 90 * time.Second, Payload: []byte(`{"id":"1"}`)},
+		"format3-etag":     {Codec: 1, Token: token(7), Stored: stored, StaleFor: time.Hour, ETag: `W/"67ab43"`, Payload: []byte(strings.Repeat("todo ", 100))},
+		"format3-all":      {Codec: 1, Token: token(8), Stored: stored, Life: time.Second, ETag: "e", Tags: []string{"user:1", "list"}, TagEpoch: Epoch{1, 2, 3, 4, 5, 6, 7, 8}, TagSeq: 9, Payload: []byte(`1`)},
+		"format3-negative": {Negative: true, Type: 6, Token: token(9), Stored: stored, Life: time.Minute, Tags: []string{"x"}, TagSeq: 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := Append(nil, e, 100)
@@ -53,6 +59,9 @@ func TestGolden(t *testing.T) {
 			}
 			if d.Elsewhere != e.Elsewhere || d.Schema != e.Schema || d.Type != e.Type || d.StaleFor != e.StaleFor || StaleFor(b) != e.StaleFor || d.Negative != e.Negative || d.Codec != e.Codec || d.Version != e.Version || d.Token != e.Token ||
 				!d.Stored.Equal(e.Stored) || !bytes.Equal(d.Payload, e.Payload) {
+				t.Errorf("got %+v, want %+v", d, e)
+			}
+			if d.Life != e.Life || d.ETag != e.ETag || !slices.Equal(d.Tags, e.Tags) || d.TagEpoch != e.TagEpoch || d.TagSeq != e.TagSeq {
 				t.Errorf("got %+v, want %+v", d, e)
 			}
 		})
@@ -103,7 +112,7 @@ func TestDecodeRefuses(t *testing.T) {
 		"short, format 1":   {mutate(1, format1)[:header1Len-1], ErrMalformed},
 		"lease":             {mutate(0, KindLease), ErrMalformed},
 		"foreign":           {[]byte(strings.Repeat("{", 64)), ErrMalformed},
-		"format":            {mutate(1, 3), ErrFormat},
+		"format":            {mutate(1, 4), ErrFormat},
 		"flags":             {mutate(2, 0x80), ErrFormat},
 		"format 1, flags":   {append(mutate(2, flagElsewhere)[:1], append([]byte{format1}, mutate(2, flagElsewhere)[2:]...)...), ErrFormat},
 		"codec":             {mutate(3, 2), ErrCodec},
@@ -160,6 +169,8 @@ func FuzzDecode(f *testing.F) {
 	f.Add(Append(nil, Entry{Codec: 1, Payload: []byte("hello")}, -1))
 	f.Add(Append(nil, Entry{Codec: 1, Payload: bytes.Repeat([]byte("a"), 300)}, 1))
 	f.Add(Append(nil, Entry{Negative: true}, -1))
+	f.Add(Append(nil, Entry{Codec: 1, Life: time.Second, ETag: "e", Tags: []string{"a", "b"}, TagSeq: 3, Payload: []byte("hello")}, -1))
+	f.Add(Append(nil, Entry{Negative: true, Life: time.Second}, -1))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		e, err := Reader{Codec: 1}.Decode(b)
 		if err != nil {
@@ -169,7 +180,8 @@ func FuzzDecode(f *testing.F) {
 		if err != nil {
 			t.Fatalf("decoded %+v, which does not survive a round trip: %v", e, err)
 		}
-		if !bytes.Equal(again.Payload, e.Payload) || again.Version != e.Version || again.Token != e.Token {
+		if !bytes.Equal(again.Payload, e.Payload) || again.Version != e.Version || again.Token != e.Token ||
+			again.ETag != e.ETag || again.Life != e.Life || !slices.Equal(again.Tags, e.Tags) {
 			t.Fatalf("round trip changed %+v into %+v", e, again)
 		}
 	})
@@ -183,6 +195,7 @@ func TestHead(t *testing.T) {
 		{Version: 7, Token: token(1), Payload: []byte("x")},
 		{Version: 1<<64 - 1, Token: token(2), Elsewhere: true},
 		{Negative: true, Token: token(3)},
+		{Version: 9, Token: token(4), Life: time.Minute, ETag: "e", Payload: []byte("x")},
 	} {
 		b := Append(nil, e, -1)
 		if v, tok, ok := Head(b); !ok || v != e.Version || tok != e.Token {
@@ -192,11 +205,48 @@ func TestHead(t *testing.T) {
 		if v, tok, ok := Head(old); !ok || v != e.Version || tok != e.Token {
 			t.Errorf("%+v in format 1: version %d, token %x, %v", e, v, tok, ok)
 		}
-		later := append([]byte{b[0], 3}, b[2:]...)
+		later := append([]byte{b[0], 4}, b[2:]...)
 		for _, bad := range [][]byte{nil, b[:1], b[:header2Len-1], old[:header1Len-1], later, append([]byte{KindFence}, b[1:]...)} {
 			if v, tok, ok := Head(bad); ok || v != 0 || tok != (Token{}) {
 				t.Errorf("%q: version %d, token %x, %v", bad, v, tok, ok)
 			}
+		}
+	}
+}
+
+// A token begins with its node, and differs from all others. None is one that means
+// something else in a fence: that of the record of all others, or of what a feed told of.
+// Caught: of a node whose id is 255 six times, one token in 65,536.
+func TestTokensOfANode(t *testing.T) {
+	for _, n := range []Node{{1, 2, 3, 4, 5, 6}, {255, 255, 255, 255, 255, 255}, {}} {
+		seen := map[Token]bool{}
+		for range 500_000 {
+			tok := NewTokenOf(n)
+			if Node(tok[:]) != n || reserved(tok) {
+				t.Fatalf("node %x draws %x", n, tok)
+			}
+			if len(seen) < 1000 {
+				if seen[tok] {
+					t.Fatalf("node %x draws %x twice", n, tok)
+				}
+				seen[tok] = true
+			}
+		}
+	}
+	if reserved(Token{1}) || !reserved(Common) || !reserved(Token([]byte(sinceMark+"12345678"))) {
+		t.Error("reserved")
+	}
+}
+
+func TestLeaseIsReadAsItWasWritten(t *testing.T) {
+	want := token(7)
+	b := AppendLease(nil, want)
+	if got, ok := ParseLease(b); !ok || got.Token != want || got.Carried != nil || !Holds(b, want) || Holds(b, token(8)) {
+		t.Errorf("%q is read as %x, %v", b, got, ok)
+	}
+	for _, bad := range []string{"", "L", "L2" + string(b[2:]), "F1" + string(b[2:]), string(b[:17]), string(b) + "x"} {
+		if _, ok := ParseLease([]byte(bad)); ok {
+			t.Errorf("%q is read as a lease of today's format", bad)
 		}
 	}
 }

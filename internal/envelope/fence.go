@@ -44,7 +44,8 @@ const (
 	fenceHead   = 2
 	fenceDigits = 13
 	fenceRecord = TokenLen + fenceDigits
-	maxFence    = 1 << 20
+	// MaxFence is how long a fence is at most, in bytes.
+	MaxFence = 1 << 20
 )
 
 // Append appends the encoding of f to dst: KindFence, '0' or, if it is shared,
@@ -76,17 +77,14 @@ func (f Fence) Append(dst []byte) []byte {
 // KindFence is a fence too, of a later release perhaps, and stands until the key
 // ends: ok is false.
 func ParseFence(b []byte) (f Fence, ok bool) {
-	if len(b) <= fenceHead || len(b) > maxFence || b[0] != KindFence || b[1] != '0' && b[1] != '1' || (len(b)-fenceHead)%fenceRecord != 0 {
+	if len(b) <= fenceHead || len(b) > MaxFence || b[0] != KindFence || b[1] != '0' && b[1] != '1' || (len(b)-fenceHead)%fenceRecord != 0 {
 		return f, false
 	}
 	f.Shared = b[1] == '1'
 	for b = b[fenceHead:]; len(b) > 0; b = b[fenceRecord:] {
-		ms := int64(0)
-		for _, d := range b[TokenLen:fenceRecord] {
-			if d < '0' || d > '9' {
-				return Fence{}, false
-			}
-			ms = ms*10 + int64(d-'0')
+		ms, ok := digits(b[TokenLen:fenceRecord])
+		if !ok {
+			return Fence{}, false
 		}
 		if version, ok := bytes.CutPrefix(b[:TokenLen], []byte(sinceMark)); ok {
 			f.Since = max(f.Since, binary.BigEndian.Uint64(version))

@@ -26,6 +26,9 @@ const (
 	// write came between; but before the proof gets here, others may come after
 	// a write that was acknowledged after it.
 	TrustAll
+	// TrustNever is what a caller needs who takes only what was read after it came. No
+	// flight has it.
+	TrustNever
 )
 
 // Ticket is a moment in a Group's order of events.
@@ -59,25 +62,33 @@ func (g *Group[K, R]) shard(key K) *shard[K, R] {
 
 // Call is one flight.
 type Call[R any] struct {
-	mu *sync.Mutex // its shard's
+	mu   *sync.Mutex // its shard's
+	kind Kind
 
 	// guarded by mu
 	stale   bool // an invalidation came since the value was asked for: not joined
 	dropped bool // given up, since nobody waited: not joined
 	waiting int  // callers in it that have not left
+	strict  int  // of these, those that wait and need TrustAll, or more
+	own     int  // of these, those that are nobody: the cache itself wants the result
 	joined  int  // callers that have joined its leader
 	level   int  // the highest of its callers, see Join
+	keep    bool // one of its callers wants the result to be kept
 	notify  chan<- struct{}
 
 	published chan struct{} // the result is known
 	done      chan struct{} // and so is who may share it
 
 	once   sync.Once
-	result R      // written before published is closed
-	failed bool   // likewise
+	early  bool   // written before published is closed: the result is that of Early
+	result R      // likewise
+	failed bool   // likewise, or after Early before done is closed
 	asOf   Ticket // likewise: when the read of result began
 	ended  Ticket // likewise: when it ended
 	trust  Trust  // written before done is closed
+
+	late       bool // after Early: there is a result. Written before done is closed
+	lateResult R    // likewise
 
 	by atomic.Pointer[Load] // see LoadedBy
 }
@@ -92,24 +103,7 @@ func (g *Group[K, R]) Now() Ticket { return Ticket(g.clock.Add(1)) }
 // level says how deeply the caller is nested in other loads: a flight that a
 // nested caller waits for may not queue behind the loads that wait for that caller.
 func (g *Group[K, R]) Join(key K, level int) (c *Call[R], leader bool) {
-	s := g.shard(key)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if c, ok := s.calls[key]; ok && !c.stale && !c.dropped {
-		c.joined++
-		c.waiting++
-		if level > c.level {
-			c.level = level
-			c.notifyLocked()
-		}
-		return c, false
-	}
-	c = &Call[R]{mu: &s.mu, waiting: 1, level: level, published: make(chan struct{}), done: make(chan struct{})}
-	if s.calls == nil {
-		s.calls = make(map[K]*Call[R])
-	}
-	s.calls[key] = c
-	return c, true
+	return g.JoinAs(key, level, 0, true)
 }
 
 // Restart tells that the leader asks for the value anew, after all invalidations
@@ -199,9 +193,12 @@ func (c *Call[R]) Drop() bool {
 }
 
 // leave is for a caller that waits no longer.
-func (c *Call[R]) leave() {
+func (c *Call[R]) leave(strict bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if strict {
+		c.strict--
+	}
 	if c.waiting--; c.waiting == 0 {
 		c.notifyLocked()
 	}
@@ -216,18 +213,26 @@ func (g *Group[K, R]) Publish(c *Call[R], r R, failed bool, asOf Ticket) (first 
 		close(c.published)
 		first = true
 	})
+	if !first && c.early {
+		return g.publishLate(c, r, failed, asOf)
+	}
 	return first
 }
 
 // Close ends a published flight. It must be called once.
 func (g *Group[K, R]) Close(key K, c *Call[R], trust Trust) {
+	g.CloseWith(key, c, func() Trust { return trust })
+}
+
+// CloseWith is Close with a trust that is asked for when nobody can join any more.
+func (g *Group[K, R]) CloseWith(key K, c *Call[R], trust func() Trust) {
 	s := g.shard(key)
 	s.mu.Lock()
 	if s.calls[key] == c {
 		delete(s.calls, key)
 	}
 	s.mu.Unlock()
-	c.trust = trust
+	c.trust = trust()
 	close(c.done)
 }
 
@@ -235,27 +240,54 @@ func (g *Group[K, R]) Close(key K, c *Call[R], trust Trust) {
 func (c *Call[R]) Published() <-chan struct{} { return c.published }
 
 // Wait returns the flight's result once it is fit for a caller that arrived at
-// ticket and needs trust. When ctx ends the caller leaves the flight. ok is false if it turned out not to be: then read
-// again. A failure is shared with those who came before it happened; later ones
-// try for themselves.
+// ticket and needs trust. When ctx ends the caller leaves the flight. ok is false if it
+// turned out not to be: then read again. A failure is shared with those who came before
+// it happened; later ones try for themselves.
 func (c *Call[R]) Wait(ctx context.Context, ticket Ticket, need Trust) (r R, ok bool, err error) {
+	strict := need >= TrustAll
+	if strict {
+		c.mu.Lock()
+		c.strict++
+		c.mu.Unlock()
+	}
 	select {
 	case <-c.published:
 	case <-ctx.Done():
-		c.leave()
+		c.leave(strict)
 		return r, false, ctx.Err()
 	}
-	if c.asOf > ticket || c.failed && c.ended > ticket {
+	switch {
+	case c.early && !strict:
+		return c.result, true, nil
+	case !c.early && (c.asOf > ticket || c.failed && c.ended > ticket):
 		return c.result, true, nil
 	}
 	select {
 	case <-c.done:
 	case <-ctx.Done():
-		c.leave()
+		c.leave(strict)
 		return r, false, ctx.Err()
+	}
+	if c.early {
+		if !c.late {
+			return r, false, nil
+		}
+		if c.asOf > ticket || c.failed && c.ended > ticket {
+			return c.lateResult, true, nil
+		}
+		return c.lateResult, c.trust >= need && c.ended > ticket && !c.failed, nil
 	}
 	trusted := c.trust >= need && (need < TrustAll || c.ended > ticket)
 	return c.result, trusted && !c.failed, nil
+}
+
+// Loading reports whether a load is to bring the result of the key's flight.
+func (g *Group[K, R]) Loading(key K) bool {
+	s := g.shard(key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c, ok := s.calls[key]
+	return ok && c.pending() != nil
 }
 
 // Followers returns how many have joined the key's flight, if there is one.
@@ -269,14 +301,21 @@ func (g *Group[K, R]) Followers(key K) int {
 	return 0
 }
 
-// Len returns the number of flights that can be joined.
-func (g *Group[K, R]) Len() int {
-	n := 0
+// Size returns the number of flights that can be joined, and of those who wait for
+// their results.
+func (g *Group[K, R]) Size() (flights, waiting int) {
 	for i := range g.shards {
 		s := &g.shards[i]
 		s.mu.Lock()
-		n += len(s.calls)
+		flights += len(s.calls)
+		for _, c := range s.calls {
+			select {
+			case <-c.published:
+			default:
+				waiting += c.waiting
+			}
+		}
 		s.mu.Unlock()
 	}
-	return n
+	return flights, waiting
 }

@@ -34,8 +34,16 @@ func (c *Call[R]) LoadedBy(l *Load) { c.by.Store(l) }
 func (c *Call[R]) pending() *Load {
 	select {
 	case <-c.published:
-		return nil
+		if !c.early {
+			return nil
+		}
 	default:
+		return c.by.Load()
+	}
+	select {
+	case <-c.done:
+		return nil
+	default: // some may still wait for the result
 		return c.by.Load()
 	}
 }
@@ -51,7 +59,7 @@ func Await[R any](l *Load, c *Call[R]) bool {
 	}
 	waits.Unlock()
 	if circle {
-		c.leave()
+		c.leave(false)
 	}
 	return !circle
 }

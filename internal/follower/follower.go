@@ -7,7 +7,8 @@
 //     after all changes before it were handled there.
 //   - L2 may lose its latest commands in a failover, positions among them or not. So
 //     whenever that may have been, and with each new leader, the feed is opened at an
-//     older position: one that was handled GoBack ago.
+//     older position: one that was handled GoBack ago. Time during which a part of L2
+//     cannot be reached does not count, since its failover lasts as long.
 //   - Without such a position, or with a gap, everything may be old. Then the feed is
 //     opened at now first, and the cache is cleared second: a load that read before
 //     "now" has a lease, and the clear ends that.
@@ -34,6 +35,8 @@ type Config struct {
 	// Handle drops what is older than the changes. told is false while L2 could not be
 	// told of some of them, or of earlier ones: that is retried elsewhere.
 	Handle func(context.Context, []driver.Change) (told bool)
+	// Whole reports whether all of L2 can be reached. nil: there is no L2.
+	Whole func() bool
 	// Clear drops everything.
 	Clear func(context.Context) error
 	// GoBack is by how much the feed is opened again for a second time.
@@ -53,6 +56,9 @@ const (
 	giveUpAfter = 5 * time.Second
 	giveUpFor   = 2 * time.Second
 
+	// backEvery is how soon it goes back again: each time it may be told of many changes.
+	backEvery = 2 * time.Second
+
 	firstRetry = 50 * time.Millisecond
 	lastRetry  = time.Second
 )
@@ -65,7 +71,8 @@ type Follower struct {
 	mu        sync.Mutex
 	places    places
 	status    Status
-	backward  bool // go back before anything else is handled
+	backward  bool      // go back, with the next stream
+	wentBack  time.Time // last time
 	interrupt func()
 }
 
@@ -81,8 +88,22 @@ func New(c Config, me driver.Token) *Follower {
 func (f *Follower) GoBack() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	due := f.backward // a timer runs, or the stream ends
 	f.backward = true
-	f.interrupt()
+	if wait := backEvery - time.Since(f.wentBack); wait <= 0 {
+		f.interrupt()
+	} else if !due {
+		time.AfterFunc(wait, f.endStream)
+	}
+}
+
+// endStream ends the stream if it is to go back.
+func (f *Follower) endStream() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.backward {
+		f.interrupt()
+	}
 }
 
 // Run follows the feed until ctx ends.
@@ -139,7 +160,6 @@ func (f *Follower) lead(ctx context.Context, state []byte) (ok bool) {
 	f.status.Leads = false
 	f.mu.Unlock()
 	if cause == errDeposed {
-		f.Log.Info("another node follows the feed now")
 		return true
 	}
 	f.notFed(ctx, err)
@@ -153,8 +173,14 @@ func (f *Follower) lead(ctx context.Context, state []byte) (ok bool) {
 // could not.
 func (f *Follower) keep(ctx context.Context) error {
 	until := time.Now().Add(leadTTL)
-	for pause(ctx, leadEvery) {
-		asked := time.Now()
+	for last := time.Now(); pause(ctx, leadEvery); {
+		if !f.Whole() {
+			f.mu.Lock()
+			f.places.stand(last)
+			f.mu.Unlock()
+		}
+		last = time.Now()
+		asked := last
 		got, err := f.ask(ctx, leadTTL, f.kept())
 		switch {
 		case err == nil && got.Leads:

@@ -24,6 +24,7 @@ type shared struct {
 	clears  int
 	refuses bool // DropOlder
 	down    bool
+	part    bool // a part of it is down
 
 	leader driver.Token
 	until  time.Time
@@ -72,6 +73,12 @@ func (s *shared) clear(context.Context) error {
 	return nil
 }
 
+func (s *shared) whole() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.part
+}
+
 func (s *shared) set(f func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -113,7 +120,7 @@ func (w *world) node(change ...func(*Config)) *node {
 	cut := false
 	c := Config{
 		Feed: w.log, Key: "leader", Handle: w.l2.handle, Clear: w.l2.clear, GoBack: goBack, Silence: 10 * time.Second,
-		Log: slog.New(slog.DiscardHandler),
+		Log: slog.New(slog.DiscardHandler), Whole: w.l2.whole,
 		Lead: func(ctx context.Context, r driver.LeadRequest) (driver.Leadership, error) {
 			mu.Lock()
 			defer mu.Unlock()
@@ -246,6 +253,73 @@ func TestGoBack(t *testing.T) {
 	})
 }
 
+// A part of L2 fails over for longer than goBack, and nothing changes there meanwhile. What
+// was told before is told again: by the leader, and by one that comes after it. Caught:
+// places that age while a part of L2 cannot be reached.
+func TestGoBackAfterALongFailover(t *testing.T) {
+	in(t, func(w *world) {
+		a := w.node()
+		w.expect(2*goBack, "clear")
+		put(w, "x")
+		w.expect(time.Second, "x")
+		w.l2.set(func() { w.l2.part = true })
+		for range 10 {
+			put(w, "elsewhere")
+			w.expect(goBack/2, "elsewhere")
+		}
+		w.l2.set(func() { w.l2.part = false })
+		a.GoBack()
+		w.expect(time.Second, "x", "elsewhere")
+		a.kill()
+		w.node()
+		w.expect(time.Second, "x", "elsewhere")
+		w.expect(2 * goBack)
+	})
+}
+
+// No leader leads for as long as one goes back. Caught: each told again what had changed
+// since the first one, more and more.
+func TestLeadersOfShortLife(t *testing.T) {
+	in(t, func(w *world) {
+		n := w.node()
+		w.expect(2*goBack, "clear")
+		const life = goBack / 4
+		for i := range 40 {
+			put(w, fmt.Sprint(i))
+			time.Sleep(life)
+			if told := w.l2.since(); len(told) > int(tooOld/life)+1 {
+				t.Fatalf("leader %d was told %d changes", i, len(told))
+			}
+			n.kill()
+			n = w.node()
+		}
+	})
+}
+
+// While slots move, L2 says again and again that it may have lost commands. Caught: a
+// stream that was opened each time, and told of the same changes.
+func TestGoBackAgainAndAgain(t *testing.T) {
+	in(t, func(w *world) {
+		a := w.node()
+		w.expect(2*goBack, "clear")
+		put(w, "x")
+		w.expect(goBack/2, "x")
+		for range 100 {
+			a.GoBack()
+			time.Sleep(100 * time.Millisecond)
+		}
+		put(w, "y")
+		time.Sleep(backEvery + time.Second)
+		if s := a.Status(); s.WentBack < 4 || s.WentBack > 6 {
+			t.Errorf("went back %d times in 10 s", s.WentBack)
+		}
+		told := w.l2.since()
+		if last := told[len(told)-1]; last != "y" {
+			t.Errorf("told %q", told)
+		}
+	})
+}
+
 // A change that is being handled when L2 loses its latest commands is told again.
 // Caught: a go-back that only a stream that waits notices.
 func TestGoBackWhileHandling(t *testing.T) {
@@ -307,7 +381,7 @@ func TestPlaces(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := places{goBack: goBack}
 		for i := range 5000 {
-			p.add(driver.Position(fmt.Sprint(i)))
+			p.add(driver.Position(fmt.Sprint(i)), true)
 			oldest := time.Since(p.all[0].at)
 			if len(p.all) > spacing+3 {
 				t.Fatalf("%d places", len(p.all))
@@ -430,14 +504,14 @@ func TestNothingIsKeptBeforeItWasHandled(t *testing.T) {
 	in(t, func(w *world) {
 		a := w.node()
 		w.expect(2*goBack, "clear")
-		w.l2.set(func() { w.l2.refuses = true })
+		w.l2.set(func() { w.l2.refuses, w.l2.part = true, true })
 		put(w, "x")
 		w.expect(3 * goBack) // far longer than it goes back
 		if n := w.log.Handled(); n != 0 {
 			t.Errorf("%d changes are handled, want none", n)
 		}
 		a.kill()
-		w.l2.set(func() { w.l2.refuses = false })
+		w.l2.set(func() { w.l2.refuses, w.l2.part = false, false })
 		w.node()
 		w.expect(time.Second, "x")
 	})

@@ -22,8 +22,9 @@ type place struct {
 // spacing is by which part of goBack places lie apart.
 const spacing = 8
 
-// add adds the latest position.
-func (p *places) add(position driver.Position) {
+// add adds the latest position. complete is false while changes may have been lost and
+// were not told again yet: then it forgets none of the older ones.
+func (p *places) add(position driver.Position, complete bool) {
 	now := time.Now()
 	n := len(p.all)
 	if n >= 2 && p.all[n-1].at.Sub(p.all[n-2].at) < p.goBack/spacing {
@@ -31,8 +32,17 @@ func (p *places) add(position driver.Position) {
 	} else {
 		p.all = append(p.all, place{position, now})
 	}
-	for len(p.all) >= 2 && now.Sub(p.all[1].at) >= p.goBack {
+	for complete && len(p.all) >= 2 && now.Sub(p.all[1].at) >= p.goBack {
 		p.all = p.all[1:]
+	}
+}
+
+// stand makes the time since then not count for the ages of the places.
+func (p *places) stand(then time.Time) {
+	now := time.Now()
+	for i := range p.all {
+		at := &p.all[i].at
+		*at = at.Add(min(now.Sub(*at), now.Sub(then)))
 	}
 }
 
@@ -46,13 +56,20 @@ func (p *places) from() driver.Position {
 
 // rewind goes back to the oldest place: what was handled since may have been lost. If
 // it is not old enough, the clear at the beginning may have been lost too, and nothing
-// but another one helps.
+// but another one helps. If it is too old, since no leader has led for goBack, a clear
+// costs less than what would be told again, by each leader more.
 func (p *places) rewind() {
 	p.all = p.all[:min(1, len(p.all))]
-	if len(p.all) > 0 && time.Since(p.all[0].at) < p.goBack {
+	if len(p.all) == 0 {
+		return
+	}
+	if age := time.Since(p.all[0].at); age < p.goBack || age > tooOld {
 		p.forget()
 	}
 }
+
+// tooOld is the age of positions that a feed need not be able to open.
+const tooOld = 2 * time.Minute
 
 // forget forgets all: there is a gap.
 func (p *places) forget() { p.all = nil }

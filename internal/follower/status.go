@@ -23,6 +23,8 @@ type Status struct {
 	LastChange time.Time
 
 	logged logged
+	// loggedLeads: and that this node follows.
+	loggedLeads bool
 }
 
 // logged is what the log says last.
@@ -91,6 +93,10 @@ func (f *Follower) set(fed, leads bool, reason string) {
 	f.status.Fed, f.status.Leads, f.status.Reason = fed, leads, reason
 	changed := f.status.logged != now
 	f.status.logged = now
+	moved := fed && leads != f.status.loggedLeads
+	if fed {
+		f.status.loggedLeads = leads
+	}
 	f.mu.Unlock()
 	switch {
 	case changed && reason == justBegun: // it will be known in a moment
@@ -101,5 +107,9 @@ func (f *Follower) set(fed, leads bool, reason string) {
 		f.Log.Info("changes made past the cache are seen", "this_node_follows", leads)
 	case changed:
 		f.Log.Warn("changes made past the cache are not seen until their TTL", "reason", reason)
+	case moved && leads:
+		f.Log.Info("this node follows the feed now")
+	case moved:
+		f.Log.Info("another node follows the feed now")
 	}
 }

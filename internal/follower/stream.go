@@ -53,7 +53,7 @@ func (f *Follower) stream(ctx context.Context) (followed bool, err error) {
 	defer cancel()
 	f.mu.Lock()
 	if f.backward {
-		f.backward = false
+		f.backward, f.wentBack = false, time.Now()
 		f.places.rewind()
 	}
 	from := f.places.from()
@@ -79,7 +79,7 @@ func (f *Follower) stream(ctx context.Context) (followed bool, err error) {
 			return false, err
 		}
 		f.mu.Lock()
-		f.places.add(s.Position())
+		f.places.add(s.Position(), !f.backward)
 		f.mu.Unlock()
 	}
 	f.fed()
@@ -144,7 +144,7 @@ func (f *Follower) handle(ctx context.Context, s driver.Stream, b driver.Batch) 
 	f.mu.Lock()
 	f.status.handled(b, time.Now())
 	if told {
-		f.places.add(p)
+		f.places.add(p, !f.backward)
 	}
 	f.mu.Unlock()
 	if !told {

@@ -50,7 +50,7 @@ func (c *counter) load() (n uint64) {
 // recorder is what otter calls; misses are counted where they are served.
 type recorder struct {
 	hits, evictions counter
-	expired         counter // of the hits
+	uncounted       counter // of the hits: found too old, or none of a reader
 }
 
 func newRecorder() recorder { return recorder{newCounter(), newCounter(), newCounter()} }

@@ -11,16 +11,16 @@ import (
 	"time"
 
 	"github.com/maypok86/otter/v2"
+
+	"github.com/asidecache/aside/internal/tags"
 )
 
 // Entry is a cached answer.
 type Entry[V any] struct {
 	Value V
-	meta  uint64 // when it expires, in the clock's ns, doubled; plus 1 if Negative
+	meta  uint64      // its times and flags, see life.go
+	Marks *tags.Marks // nil without tags
 }
-
-// Negative: the primary has no such record; Value is the zero value.
-func (e Entry[V]) Negative() bool { return e.meta&1 != 0 }
 
 // Config of a Tier. At most one of MaxEntries and MaxCost is set; with neither
 // nothing is ever kept, but generations still count.
@@ -28,6 +28,20 @@ type Config[K comparable, V any] struct {
 	MaxEntries int
 	MaxCost    uint64
 	Cost       func(k K, v V, negative bool) uint32
+
+	// Keep is for how long a value with Life.Keep is kept past its TTL, and Revalidate for
+	// how much of that a hit is answered with it.
+	Keep, Revalidate time.Duration
+
+	// Tags judges entries with tags. Without it there are none.
+	Tags *tags.Mirror
+
+	Hit     func(k K, e Entry[V]) // a hit, while Watch is on
+	Evicted func(k K)             // the tier was full; called under locks of the engine
+	// Sampled is a key that stands for n reads of the last moments, Reads the number of
+	// reads so far that were told by See.
+	Sampled func(k K, n uint64)
+	Reads   func() uint64
 }
 
 // Tier is the in-process tier. All methods are safe for concurrent use.
@@ -42,11 +56,20 @@ type Config[K comparable, V any] struct {
 // take 24 more. One that has expired keeps its room until it is asked for, or until
 // another needs it: nobody asks for it, so it is among the first to go.
 type Tier[K comparable, V any] struct {
-	cache   atomic.Pointer[otter.Cache[K, Entry[V]]] // nil: nothing is kept
-	options otter.Options[K, Entry[V]]               // of the next cache, see Flush
-	clock   *otter.CoarseClock
+	// what a hit looks at, on one cache line
+	cache     atomic.Pointer[otter.Cache[K, Entry[V]]] // nil: nothing is kept
+	clock     *otter.CoarseClock
+	attention atomic.Int64 // hits from this moment of the clock on need attention
+	origin    int64        // of the moments of entries, by the clock
+
+	keep, revalidate time.Duration
+	tags             *tags.Mirror
+
+	options otter.Options[K, Entry[V]] // of the next cache, see Flush
 	stats   recorder
+	began   time.Time
 	seed    maphash.Seed
+	seen    seen[K, V]
 	stripes [stripeCount]stripe
 }
 
@@ -64,13 +87,24 @@ type stripe struct {
 
 // New makes a tier.
 func New[K comparable, V any](c Config[K, V]) (*Tier[K, V], error) {
-	t := &Tier[K, V]{seed: maphash.MakeSeed(), stats: newRecorder()}
+	t := &Tier[K, V]{seed: maphash.MakeSeed(), stats: newRecorder(), began: time.Now()}
+	t.tags = c.Tags
+	t.seen.hit, t.seen.sampled, t.seen.reads = c.Hit, c.Sampled, c.Reads
 	if c.MaxEntries <= 0 && c.MaxCost == 0 {
 		return t, nil
 	}
 	t.clock = otter.NewCoarseClock(resolution)
+	t.origin = t.clock.NowNano()
+	t.keep, t.revalidate = c.Keep, min(c.Revalidate, c.Keep)
 	o := &t.options
 	o.StatsRecorder = &t.stats
+	if c.Evicted != nil {
+		o.OnAtomicDeletion = func(e otter.DeletionEvent[K, Entry[V]]) {
+			if e.Cause == otter.CauseOverflow {
+				c.Evicted(e.Key)
+			}
+		}
+	}
 	if c.MaxCost > 0 {
 		o.MaximumWeight = c.MaxCost
 		o.Weigher = func(k K, e Entry[V]) uint32 {
@@ -88,22 +122,35 @@ func New[K comparable, V any](c Config[K, V]) (*Tier[K, V], error) {
 	return t, nil
 }
 
-// Get returns the entry for key.
+// Get returns the entry for key. It is fresh, or stale if a hit may be (Config.Revalidate).
 func (t *Tier[K, V]) Get(key K) (Entry[V], bool) {
 	cache := t.cache.Load()
 	if cache == nil {
 		return Entry[V]{}, false
 	}
 	e, ok := cache.GetIfPresent(key)
-	if ok && t.expired(e) {
-		t.stats.expired.add(1)
+	if !ok {
+		return e, false
+	}
+	if e.Marks != nil && !t.tags.Good(e.Marks) {
+		t.stats.uncounted.add(1)
 		t.Drop(key)
 		return Entry[V]{}, false
 	}
-	return e, ok
+	now := t.clock.NowNano()
+	if e.attention() <= t.moment(now) {
+		if e, ok = t.aged(key, e, now); !ok {
+			return e, false
+		}
+	}
+	if now >= t.attention.Load() {
+		t.attend(key, e, now)
+	}
+	return e, true
 }
 
-func (t *Tier[K, V]) expired(e Entry[V]) bool { return int64(e.meta>>1) <= t.clock.NowNano() }
+// good reports whether no tag of the entry was invalidated.
+func (t *Tier[K, V]) good(e Entry[V]) bool { return e.Marks == nil || t.tags.Good(e.Marks) }
 
 func (t *Tier[K, V]) stripe(key K) *stripe {
 	return &t.stripes[maphash.Comparable(t.seed, key)%stripeCount]
@@ -117,15 +164,15 @@ func (t *Tier[K, V]) Generation(key K) uint64 {
 	return s.gen
 }
 
-// Insert stores an entry for ttl, unless the key's generation is no longer gen.
+// Insert stores an entry for its life, unless the key's generation is no longer gen.
 // The check and the store are one step: an invalidation comes before both, and
 // makes it refuse, or after both, and removes the entry.
-func (t *Tier[K, V]) Insert(key K, gen uint64, v V, negative bool, ttl time.Duration) bool {
-	return t.insert(key, gen, v, negative, ttl, true)
+func (t *Tier[K, V]) Insert(key K, gen uint64, v V, negative bool, life Life) bool {
+	return t.insert(key, gen, v, negative, life, true)
 }
 
-func (t *Tier[K, V]) insert(key K, gen uint64, v V, negative bool, ttl time.Duration, replace bool) bool {
-	if ttl <= 0 {
+func (t *Tier[K, V]) insert(key K, gen uint64, v V, negative bool, life Life, replace bool) bool {
+	if life.TTL <= 0 {
 		return false
 	}
 	s := t.stripe(key)
@@ -135,13 +182,9 @@ func (t *Tier[K, V]) insert(key K, gen uint64, v V, negative bool, ttl time.Dura
 	if cache == nil || s.gen != gen {
 		return false
 	}
-	now := t.clock.NowNano()
-	e := Entry[V]{Value: v, meta: uint64(now+min(int64(ttl), math.MaxInt64-now)) << 1}
-	if negative {
-		e.meta++
-	}
+	e := Entry[V]{Value: v, meta: t.metaOf(negative, life), Marks: life.Marks}
 	if !replace {
-		if old, ok := cache.GetEntryQuietly(key); ok && t.expired(old.Value) {
+		if old, ok := cache.GetEntryQuietly(key); ok && (t.fresh(old.Value) <= t.moment(t.clock.NowNano()) || !t.good(old.Value)) {
 			t.Drop(key)
 		}
 		_, inserted := cache.SetIfAbsent(key, e)
@@ -153,17 +196,22 @@ func (t *Tier[K, V]) insert(key K, gen uint64, v V, negative bool, ttl time.Dura
 
 // Invalidate advances the key's generation, then drops its entry.
 func (t *Tier[K, V]) Invalidate(key K) {
+	t.Advance(key)
+	t.Drop(key)
+}
+
+// Advance refuses what others were about to insert for the key, and leaves what is there.
+func (t *Tier[K, V]) Advance(key K) {
 	s := t.stripe(key)
 	s.mu.Lock()
 	s.gen++
 	s.mu.Unlock()
-	t.Drop(key)
 }
 
 // InsertAbsent is Insert for a value that is no newer than what others may have
 // inserted since.
-func (t *Tier[K, V]) InsertAbsent(key K, gen uint64, v V, negative bool, ttl time.Duration) bool {
-	return t.insert(key, gen, v, negative, ttl, false)
+func (t *Tier[K, V]) InsertAbsent(key K, gen uint64, v V, negative bool, life Life) bool {
+	return t.insert(key, gen, v, negative, life, false)
 }
 
 // Overtake invalidates the key on behalf of a reader that has a value as of gen,
@@ -189,17 +237,19 @@ func (t *Tier[K, V]) Drop(key K) {
 	}
 }
 
-// Peek returns the entry for key without counting that as a use of it.
+// Peek returns the entry for key, fresh or stale, without counting that as a use of it.
 func (t *Tier[K, V]) Peek(key K) (Entry[V], bool) {
-	cache := t.cache.Load()
-	if cache == nil {
-		return Entry[V]{}, false
+	e, _, ok := t.Stale(key)
+	return e, ok
+}
+
+// Inspect is Peek, and tells how long the entry still lives.
+func (t *Tier[K, V]) Inspect(key K) (e Entry[V], left time.Duration, ok bool) {
+	if e, ok = t.Peek(key); ok {
+		at := t.moment(t.clock.NowNano())
+		left = time.Duration((e.end() - min(at, e.end())) << unit)
 	}
-	e, ok := cache.GetEntryQuietly(key)
-	if !ok || t.expired(e.Value) {
-		return Entry[V]{}, false
-	}
-	return e.Value, true
+	return e, left, ok
 }
 
 // Flush does for every key what Invalidate does for one. It takes the same time
@@ -233,8 +283,8 @@ type Stats struct {
 
 // Stats returns a snapshot.
 func (t *Tier[K, V]) Stats() Stats {
-	expired := t.stats.expired.load() // before the hits that these were counted as
-	st := Stats{Hits: t.stats.hits.load() - expired, Evictions: t.stats.evictions.load()}
+	uncounted := t.stats.uncounted.load() // before the hits that these were counted as
+	st := Stats{Hits: t.stats.hits.load() - uncounted, Evictions: t.stats.evictions.load()}
 	if cache := t.cache.Load(); cache != nil {
 		st.Entries = cache.EstimatedSize()
 		if st.Cost = uint64(st.Entries); cache.IsWeighted() {

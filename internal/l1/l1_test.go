@@ -35,10 +35,10 @@ func TestInsertIsRefusedAfterAnInvalidation(t *testing.T) {
 	} {
 		gen := tier.Generation("k")
 		invalidate()
-		if tier.Insert("k", gen, 1, false, time.Minute) {
+		if tier.Insert("k", gen, 1, false, Life{TTL: time.Minute}) {
 			t.Errorf("%s: an insert requested before it was accepted", name)
 		}
-		if !tier.Insert("k", tier.Generation("k"), 2, false, time.Minute) {
+		if !tier.Insert("k", tier.Generation("k"), 2, false, Life{TTL: time.Minute}) {
 			t.Errorf("%s: an insert requested after it was refused", name)
 		}
 		if e, ok := tier.Get("k"); !ok || e.Value != 2 {
@@ -64,7 +64,7 @@ func TestInsertAndInvalidateRace(t *testing.T) {
 			for start.Load() != i {
 				runtime.Gosched()
 			}
-			tier.Insert("k", gen.Load(), int(i), false, time.Minute)
+			tier.Insert("k", gen.Load(), int(i), false, Life{TTL: time.Minute})
 			end.Store(i)
 		}
 	}()
@@ -88,7 +88,7 @@ func TestInsertAndInvalidateRace(t *testing.T) {
 func TestOffTierKeepsGenerations(t *testing.T) {
 	tier := newTier(t, Config[string, int]{})
 	gen := tier.Generation("k")
-	if tier.Insert("k", gen, 1, false, time.Minute) {
+	if tier.Insert("k", gen, 1, false, Life{TTL: time.Minute}) {
 		t.Error("a tier that is off took an entry")
 	}
 	if _, ok := tier.Get("k"); ok {
@@ -110,21 +110,21 @@ func TestExpiry(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer tier.Close()
-		tier.Insert("short", tier.Generation("short"), 1, false, time.Second)
-		tier.Insert("long", tier.Generation("long"), 2, true, time.Minute)
-		tier.Insert("again", tier.Generation("again"), 3, true, time.Second)
-		tier.Insert("ever", tier.Generation("ever"), 6, false, math.MaxInt64)
-		if tier.Insert("none", tier.Generation("none"), 3, false, 0) {
+		tier.Insert("short", tier.Generation("short"), 1, false, Life{TTL: time.Second})
+		tier.Insert("long", tier.Generation("long"), 2, true, Life{TTL: time.Minute})
+		tier.Insert("again", tier.Generation("again"), 3, true, Life{TTL: time.Second})
+		tier.Insert("ever", tier.Generation("ever"), 6, false, Life{TTL: math.MaxInt64})
+		if tier.Insert("none", tier.Generation("none"), 3, false, Life{TTL: 0}) {
 			t.Error("an entry that is to live for 0s was taken")
 		}
 		time.Sleep(2 * time.Second)
-		if !tier.InsertAbsent("again", tier.Generation("again"), 4, false, time.Minute) {
+		if !tier.InsertAbsent("again", tier.Generation("again"), 4, false, Life{TTL: time.Minute}) {
 			t.Error("an expired entry is in the way")
 		}
 		if e, ok := tier.Get("again"); !ok || e.Value != 4 {
 			t.Errorf("in the place of an expired entry: %+v, %v", e, ok)
 		}
-		if tier.InsertAbsent("again", tier.Generation("again"), 5, false, time.Minute) {
+		if tier.InsertAbsent("again", tier.Generation("again"), 5, false, Life{TTL: time.Minute}) {
 			t.Error("an entry has been replaced")
 		}
 		if _, ok := tier.Get("short"); ok {
@@ -146,9 +146,9 @@ func TestStats(t *testing.T) {
 	tier := newTier(t, Config[string, int]{MaxEntries: 100})
 	for i := range 1000 {
 		k := fmt.Sprint(i)
-		tier.Insert(k, tier.Generation(k), i, false, time.Minute)
+		tier.Insert(k, tier.Generation(k), i, false, Life{TTL: time.Minute})
 	}
-	tier.Insert("hot", tier.Generation("hot"), 1, false, time.Minute)
+	tier.Insert("hot", tier.Generation("hot"), 1, false, Life{TTL: time.Minute})
 	var wg sync.WaitGroup
 	for range 4 {
 		wg.Go(func() {
@@ -176,7 +176,7 @@ func TestStats(t *testing.T) {
 func TestPeek(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tier := newTier(t, Config[string, int]{MaxEntries: 10})
-		tier.Insert("k", tier.Generation("k"), 1, false, time.Minute)
+		tier.Insert("k", tier.Generation("k"), 1, false, Life{TTL: time.Minute})
 		if e, ok := tier.Peek("k"); !ok || e.Value != 1 {
 			t.Errorf("%+v, %v", e, ok)
 		}
@@ -203,7 +203,7 @@ func BenchmarkFlush(b *testing.B) {
 					b.Fatal(err)
 				}
 				for i := range n {
-					tier.Insert(i, tier.Generation(i), i, false, time.Hour)
+					tier.Insert(i, tier.Generation(i), i, false, Life{TTL: time.Hour})
 				}
 				b.StartTimer()
 				tier.Flush()
@@ -213,4 +213,84 @@ func BenchmarkFlush(b *testing.B) {
 			}
 		})
 	}
+}
+
+// Of few reads all are sampled, of many a few that stand for all. Caught: a sample that
+// is handed out for the reads of another moment; reads without L1 that are not seen.
+func TestSample(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		got, calls, others := map[string]uint64{}, 0, uint64(0)
+		tier := newTier(t, Config[string, int]{
+			MaxEntries: 10,
+			Sampled:    func(k string, n uint64) { got[k] += n; calls++ },
+			Reads:      func() uint64 { return others },
+		})
+		for _, k := range []string{"burst", "later"} {
+			tier.Insert(k, tier.Generation(k), 1, false, Life{TTL: time.Hour})
+		}
+		time.Sleep(time.Millisecond) // between two ticks
+		for range 100 {
+			tier.Get("burst")
+		}
+		time.Sleep(time.Second)
+		tier.Get("later")
+		tier.Sample()
+		if got["burst"] != 100 || got["later"] != 1 || calls != perTick+1 {
+			t.Errorf("sampled %v in %d calls", got, calls)
+		}
+		others++
+		tier.See("miss")
+		tier.Sample()
+		if got["miss"] != 1 {
+			t.Errorf("sampled %v", got)
+		}
+		for range 3 {
+			time.Sleep(time.Second)
+			for range 1000 {
+				tier.Get("burst")
+			}
+		}
+		tier.Sample()
+		if got["burst"] != 3100 || calls != 2+4*perTick {
+			t.Errorf("sampled %v in %d calls", got, calls)
+		}
+		off := newTier(t, Config[string, int]{
+			Sampled: func(k string, n uint64) { got[k] += n }, Reads: func() uint64 { return others },
+		})
+		others++
+		off.See("no L1")
+		off.Sample()
+		if got["no L1"] == 0 {
+			t.Errorf("without L1: %v", got)
+		}
+	})
+}
+
+// Hits are shown while somebody watches, and all of them. Caught: a sample that ends
+// the attention of those who watch.
+func TestWatchHits(t *testing.T) {
+	hits, sampled := 0, 0
+	tier := newTier(t, Config[string, int]{
+		MaxEntries: 10,
+		Hit:        func(k string, e Entry[int]) { hits++ },
+		Sampled:    func(string, uint64) { sampled++ },
+		Reads:      func() uint64 { return 0 },
+	})
+	tier.Insert("k", tier.Generation("k"), 1, false, Life{TTL: time.Hour})
+	get := func(want int) {
+		t.Helper()
+		hits = 0
+		for range 100 {
+			tier.Get("k")
+		}
+		if hits != want {
+			t.Errorf("%d hits seen, want %d", hits, want)
+		}
+	}
+	get(0)
+	tier.Watch(true)
+	get(100)
+	get(100)
+	tier.Watch(false)
+	get(0)
 }

@@ -63,8 +63,9 @@ type Debt[K comparable] struct {
 type item[K comparable] struct {
 	Debt[K]
 	due   time.Time
-	busy  int // writes of the key without a fence under way
-	index int // in the queue; -1: not there, since it is busy or taken
+	first time.Time // when it came first: due moves on when L2 fails
+	busy  int       // writes of the key without a fence under way
+	index int       // in the queue; -1: not there, since it is busy or taken
 }
 
 // Outbox holds the debts of one cache. Make one with New. All methods are safe for
@@ -122,6 +123,24 @@ func (o *Outbox[K]) Len(kind Kind) int {
 		n++
 	}
 	return n
+}
+
+// Overdue returns for how long the first of the debts has waited whose time has come;
+// 0 if there is none. It does not see those that are being told, and of a long queue it
+// looks at the beginning.
+func (o *Outbox[K]) Overdue(now time.Time) time.Duration {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.mu.all {
+		return max(0, now.Sub(o.mu.latest))
+	}
+	longest := time.Duration(0)
+	for _, it := range o.mu.queue[:min(len(o.mu.queue), mostLooked)] {
+		if !it.due.After(now) {
+			longest = max(longest, now.Sub(it.first))
+		}
+	}
+	return longest
 }
 
 // Overflowed reports whether there were too many Writes, and L2 has not been cleared
@@ -253,10 +272,14 @@ func (o *Outbox[K]) add(d Debt[K], due time.Time) bool {
 func (o *Outbox[K]) queueLocked(it *item[K]) {
 	switch {
 	case it.busy > 0:
+		return
 	case it.index >= 0:
 		heap.Fix(&o.mu.queue, it.index)
 	default:
 		heap.Push(&o.mu.queue, it)
+	}
+	if it.first.IsZero() {
+		it.first = it.due
 	}
 }
 

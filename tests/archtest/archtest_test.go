@@ -90,6 +90,8 @@ const (
 	otter      = "github.com/maypok86/otter/v2"
 	postgres   = "github.com/jackc"
 	prometheus = "github.com/prometheus"
+	otel       = "go.opentelemetry.io"
+	otelSDK    = "go.opentelemetry.io/otel/sdk"
 )
 
 // TestReach: what a package must not reach, not even through others, and why.
@@ -101,15 +103,16 @@ func TestReach(t *testing.T) {
 		forbids []string
 		because string
 	}{
-		{".", []string{redis, mongo, postgres, bbolt, prometheus},
+		{".", []string{redis, mongo, postgres, bbolt, prometheus, otel},
 			"users of the library link only what they choose"},
 		{".", []string{"testing", "flag"},
 			"they change the flags of a program that links them"},
-		{".", []string{path("redisl2"), path("asideprom"), path("mongofeed"), path("pgfeed"), path("asidetest"), path("cmd"), path("tests")},
+		{".", []string{path("redisl2"), path("asideprom"), path("asideotel"), path("mongofeed"), path("pgfeed"), path("asidetest"), path("cmd"), path("tests")},
 			"adapters and the service import the library, never the reverse"},
 		{"driver", []string{module}, "the library and every L2 import it"},
 		{"redisl2", []string{mongo, postgres, bbolt, prometheus, path("cmd"), path("tests"), path("asideprom"), "testing"}, "no adapter knows another"},
-		{"asideprom", []string{redis, mongo, postgres, bbolt, path("cmd"), path("tests"), path("redisl2"), "testing"}, "no adapter knows another"},
+		{"asideprom", []string{redis, mongo, postgres, bbolt, otel, path("cmd"), path("tests"), path("redisl2"), path("asideotel"), "testing"}, "no adapter knows another"},
+		{"asideotel", []string{redis, mongo, postgres, bbolt, prometheus, otelSDK, path("cmd"), path("tests"), path("redisl2"), path("asideprom"), "testing"}, "no adapter knows another, and the program chooses its SDK"},
 		{"mongofeed", []string{redis, bbolt, postgres, prometheus, path("cmd"), path("tests"), path("asideprom"), path("redisl2"), path("pgfeed"), otter, "testing"}, "no adapter knows another"},
 		{"pgfeed", []string{redis, mongo, bbolt, prometheus, path("cmd"), path("tests"), path("redisl2"), path("asideprom"), otter, "testing"}, "no adapter knows another"},
 		{service + "httpapi", []string{path(service + "boltstore"), path(service + "mongostore"), path(service + "pgstore"), path("redisl2"), redis, mongo, postgres, bbolt},
@@ -147,7 +150,8 @@ func TestImporters(t *testing.T) {
 		{otter, []string{"internal/l1"}, false, "the eviction engine can be exchanged in one place"},
 		{redis, []string{"redisl2", "tests/testserver"}, false, "Redis is spoken in one place"},
 		{bbolt, []string{"cmd/aside/internal/boltstore"}, false, "the file's layout is known in one place"},
-		{path("tests/testserver"), nil, false, "only tests start servers"},
+		{path("tests/testserver"), []string{"cmd/aside/internal/browsertest"}, false, "only tests start servers"},
+		{path("cmd/aside/internal/browsertest"), nil, false, "only tests start browsers"},
 		{path("internal"), []string{".", "asidetest", "redisl2", "tests", "internal"}, true,
 			"the reference system uses the library as its readers would, who cannot import what is internal"},
 	} {

@@ -19,11 +19,16 @@ import (
 	"testing"
 
 	// What the pages import, so that go.mod has it.
+	_ "github.com/jackc/pgx/v5"
 	_ "github.com/prometheus/client_golang/prometheus"
 	_ "github.com/prometheus/client_golang/prometheus/promhttp"
+	_ "github.com/redis/rueidis"
+	_ "go.mongodb.org/mongo-driver/v2/bson"
 	_ "go.mongodb.org/mongo-driver/v2/mongo"
+	_ "go.mongodb.org/mongo-driver/v2/mongo/options"
 
 	_ "github.com/asidecache/aside"
+	_ "github.com/asidecache/aside/asideotel"
 	_ "github.com/asidecache/aside/asideprom"
 	_ "github.com/asidecache/aside/asidetest"
 	_ "github.com/asidecache/aside/driver"
@@ -34,12 +39,16 @@ import (
 
 // imports are the packages that code on a page may use without importing them.
 var imports = []string{
-	"context", "crypto/tls", "database/sql", "encoding/json", "errors", "fmt", "log", "log/slog", "net/http", "os", "strconv",
+	"context", "crypto/tls", "database/sql", "encoding/json", "errors", "fmt", "log", "log/slog", "net/http", "os", "slices", "strconv",
 	"strings", "sync", "testing", "testing/synctest", "time",
+	"github.com/jackc/pgx/v5", "github.com/redis/rueidis",
+	"go.mongodb.org/mongo-driver/v2/bson",
 	"go.mongodb.org/mongo-driver/v2/mongo",
+	"go.mongodb.org/mongo-driver/v2/mongo/options",
 	"github.com/prometheus/client_golang/prometheus",
 	"github.com/prometheus/client_golang/prometheus/promhttp",
 	"github.com/asidecache/aside",
+	"github.com/asidecache/aside/asideotel",
 	"github.com/asidecache/aside/asideprom",
 	"github.com/asidecache/aside/asidetest",
 	"github.com/asidecache/aside/driver",
@@ -191,7 +200,11 @@ func check(fset *token.FileSet, from types.Importer, files []*ast.File) (problem
 func header(code string) string {
 	var b strings.Builder
 	for _, i := range imports {
-		if strings.Contains(code, path.Base(i)+".") {
+		name := path.Base(i)
+		if name == "v5" {
+			name = path.Base(path.Dir(i))
+		}
+		if strings.Contains(code, name+".") {
 			fmt.Fprintf(&b, "import %q; ", i)
 		}
 	}

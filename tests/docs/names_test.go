@@ -28,7 +28,12 @@ var gone = map[string]bool{
 	"NewMetric":             true, // of gocache
 	"histogram_quantile":    true, // of PromQL
 
-	"pg_hba": true, "idle_replication_slot_timeout": true, // of PostgreSQL
+	"instantaneous_ops_per_sec": true, "rdb_bgsave_in_progress": true, "mem_fragmentation_ratio": true, // of Redis
+	"Age": true, // of HTTP
+
+	"pg_dump": true, "pg_hba": true, "idle_replication_slot_timeout": true, // of PostgreSQL
+	"wait_time": true, "constant_throughput": true, "run_failures": true, // of locust
+	"dropped_iterations": true, "http_req_duration": true, "cache_hits": true, // of k6
 }
 
 // foreign are flags of other commands than ours.

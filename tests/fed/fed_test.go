@@ -77,7 +77,7 @@ func TestOwnWritesCostNothing(t *testing.T) {
 			const writes = 50
 			for i := 1; i <= writes; i++ {
 				n := nodes[i%2]
-				err := n.Write(t.Context(), func(ctx context.Context, tx *aside.WriteTx[string, todo]) error {
+				err := n.Write(t.Context(), "k", func(ctx context.Context, tx *aside.WriteTx[string, todo]) error {
 					db, err := w.pool.Begin(ctx)
 					if err != nil {
 						return aside.Aborted(err)
@@ -96,7 +96,7 @@ func TestOwnWritesCostNothing(t *testing.T) {
 					}
 					tx.Publish("k", r)
 					return nil
-				}, "k")
+				})
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -139,7 +139,7 @@ func (n *node) fed() {
 	testsync.Eventually(n.w, "the node is fed", func() bool { return n.Stats().Feed.Fed })
 }
 
-func (n *node) name(id string, level aside.Level) string {
+func (n *node) name(id string, level aside.Mode) string {
 	n.w.Helper()
 	r, err := n.Read(n.w.Context(), id, n.w, level)
 	if err != nil && !errors.Is(err, aside.ErrNotFound) {
@@ -170,12 +170,12 @@ func (n *node) becomes(id, name string) {
 
 // write writes a record through the cache.
 func (n *node) write(id, name string) error {
-	return n.Write(n.w.Context(), func(ctx context.Context, tx *aside.WriteTx[string, todo]) error {
+	return n.Write(n.w.Context(), id, func(ctx context.Context, tx *aside.WriteTx[string, todo]) error {
 		var r todo
 		err := n.w.pool.QueryRow(ctx, "UPDATE todos SET name = $2, version = version + 1 WHERE id = $1 RETURNING id, name, version", id, name).Scan(&r.ID, &r.Name, &r.Version)
 		if err == nil {
 			tx.Publish(id, r)
 		}
 		return err
-	}, id)
+	})
 }

@@ -147,7 +147,10 @@ inline drop_older_lua(v)
 #endif
 		set(ABSENT, 0)
 	:: key == VALUE && STAYS(v)
-#ifndef FEED_KEEPS_LEASE
+#ifdef FEED_KEEPS_CARRIED
+	:: key == LEASE && carried -> set(VALUE, carried)
+	:: key == LEASE && !carried -> set(ABSENT, 0)
+#elif !defined(FEED_KEEPS_LEASE)
 	:: key == LEASE -> set(ABSENT, 0)
 #endif
 	:: key == FENCE -> tell_fence(v)

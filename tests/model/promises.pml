@@ -37,7 +37,7 @@ bool heardOutside;	/* and the cache told */
 byte ended;
 #define QUIET (ended == BIT(WRITERS) - 1 && !mayCommit && changedOutside == heardOutside)
 
-#define OLD_IN_L2(than)    (key == VALUE && held < than)
+#define OLD_IN_L2(than)    (key == VALUE && held < than || CARRIED && CARRIED < than)
 #define OLD_IN_L1(n, than) (l1[n] && l1[n] < than && TOLD(n))
 
 /* A read of node n begins. */

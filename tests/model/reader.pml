@@ -14,6 +14,9 @@ proctype reader(byte me)
 	byte call, v, need;
 	mtype got;
 	bool strong, again, replaced, ok;
+#ifdef OWES
+	bool owes, drops;	/* a lease that it may have been granted, or may not have filled */
+#endif
 #ifdef FAILS
 	byte stale;
 #endif
@@ -102,6 +105,13 @@ lookUp:		STEP
 		acquire_lua(me, NODE, got, v); answers(me, NODE);
 #endif
 		printf("node %d: reader %d asks L2: %e %d\n", NODE, me, got, v);
+#ifdef OWES
+		if
+		:: true
+		:: got == GRANTED ->	/* Cache.oweLease; what is loaded is stored nowhere */
+			got = FENCE; owes = true; printf("node %d: reader %d has no answer\n", NODE, me)
+		fi;
+#endif
 		if
 		:: got == VALUE -> checks(v); need = 0
 		:: got == GRANTED -> need = 0; unheard[NODE]++	/* a load brings what the primary has then */
@@ -196,11 +206,23 @@ lookUp:		STEP
 #else
 		:: got == WAITED -> finish(me, NODE, TRUST_NONE); leave(); goto out
 #endif
+#ifdef OWES
+		:: got == FENCE && owes -> finish(me, NODE, TRUST_NONE); leave(); goto owed
+		:: got == FENCE && !owes -> finish(me, NODE, TRUST_NONE); leave(); goto out
+#else
 		:: got == FENCE -> finish(me, NODE, TRUST_NONE); leave(); goto out
+#endif
 		:: else -> strong = false; got = 0
 		fi
 	}
 	atomic {	/* Cache.fill */
+#ifdef OWES
+		if
+		:: true
+		:: owes = true; drops = true; printf("node %d: the fill of reader %d does not arrive\n", NODE, me);
+			finish(me, NODE, TRUST_NONE); leave(); goto owed
+		fi;
+#endif
 		fill_lua(me, NODE, v, ok); answers(me, NODE);
 		printf("node %d: reader %d fills %d, accepted %d\n", NODE, me, v, ok);
 #ifdef ANSWERS
@@ -230,6 +252,13 @@ lookUp:		STEP
 		fi;
 		leave(); goto out
 	}
+#ifdef OWES
+owed: atomic {	/* what a load has found is newer than what the lease carries */
+		abandon_lua(me, NODE, 0, drops); answers(me, NODE); printf("node %d: reader %d gives back the lease that it may have\n", NODE, me);
+		owes = false; drops = false
+	}
+	atomic { ANSWERED(me); behind = behind & ~BIT(me); goto out }
+#endif
 #ifdef FAILS
 failed_: atomic {	/* the stale value that the lease was granted over stands in, but not for strong reads */
 		printf("node %d: the load of reader %d fails, stale is %d\n", NODE, me, stale);
@@ -248,7 +277,7 @@ failed_: atomic {	/* the stale value that the lease was granted over stands in, 
 		:: else
 		fi
 	}
-	atomic { abandon_lua(me, NODE, stale); stale = 0; answers(me, NODE); printf("node %d: reader %d abandons its lease\n", NODE, me) }
+	atomic { abandon_lua(me, NODE, stale, false); stale = 0; answers(me, NODE); printf("node %d: reader %d abandons its lease\n", NODE, me) }
 	atomic { ANSWERED(me); finish(me, NODE, TRUST_NONE); leave() }
 #endif
 	} unless { atomic { !up[NODE] -> leave() } };

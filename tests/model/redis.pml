@@ -18,6 +18,13 @@ bool opaque;		/* the fence is of a format that only node 1 can read */
 #else
 #define OPAQUE_TO(n) false
 #endif
+#if defined(OVER) || defined(STALE)
+byte carried;		/* in a lease: the version in the value that it was granted over and that has not expired, or 0 */
+#define CARRIES
+#define CARRIED carried
+#else
+#define CARRIED 0
+#endif
 #if defined(LEFTOVERS) && LEFTOVERS
 bool endless;		/* the lease has no end, or one far away */
 #define ENDLESS endless
@@ -88,6 +95,9 @@ inline set(kind, x)
 #if defined(LEFTOVERS) && LEFTOVERS
 	endless = false;
 #endif
+#ifdef CARRIES
+	carried = 0;
+#endif
 	changed()
 }
 
@@ -101,6 +111,9 @@ inline look(n)
 	if
 	:: true
 	:: key == VALUE || key == LEASE && !ENDLESS -> set(ABSENT, 0); printf("redis: the entry has expired\n")
+#ifdef CARRIES
+	:: carried -> carried = 0; printf("redis: what the lease carries has expired\n")
+#endif
 	:: MAY_END || CROWD_MAY_END ->
 		do
 		:: MAY_END & 1 -> fences = fences & ~1; printf("redis: the fence of writer 0 has ended\n")
@@ -162,6 +175,7 @@ inline starts_from_snapshot()
 #define FOUND   1
 #define FILL    2
 #define PUBLISH 3
+#define LEASED  4	/* with what the lease carries */
 inline watch(n, script)
 {
 	tracked[n] = tracked[n] || (script != UNWATCHED && MATTERS(n))
@@ -192,13 +206,26 @@ inline grant(r, n)
 	got = GRANTED; set(LEASE, 0); held = TOKEN(r)
 }
 
+#ifdef CARRIES
+/* A lease over the value that is there: a stale one, or one that a node refreshes. */
+inline grant_over(r, n, v)
+{
+	v = held; grant(r, n); carried = v; v = 0
+}
+#endif
+
 inline acquire_lua(r, n, got, v)
 {
 	look(n);
 	if
 	:: key == VALUE -> got = VALUE; v = held; watch(n, FOUND)
 #ifdef STALE
-	:: key == VALUE -> stale = held; grant(r, n)	/* it is about to expire */
+	:: key == VALUE -> stale = held; grant_over(r, n, v)	/* it is about to expire */
+#elif defined(OVER)
+	:: key == VALUE -> grant_over(r, n, v)	/* LeaseRequest.Over */
+#endif
+#ifdef CARRIES
+	:: key == LEASE && held != TOKEN(r) && !ENDLESS && carried -> got = VALUE; v = carried; watch(n, LEASED)
 #endif
 #ifdef LEASE_OVER
 	:: key == LEASE -> grant(r, n)
@@ -240,17 +267,21 @@ inline fill_lua(r, n, v, ok)
 	fi
 }
 
-inline abandon_lua(r, n, restore)
+inline abandon_lua(r, n, restore, drop)
 {
 	look(n);
 	if
+#ifdef CARRIES
+	:: key == LEASE && held == TOKEN(r) && !restore && CARRIED && !drop ->
+		set(VALUE, carried)
+#endif
 #ifdef RESTORE_NO_CAS
 	:: restore ->
 #else
 	:: key == LEASE && held == TOKEN(r) && restore ->
 #endif
 		set(VALUE, restore)
-	:: key == LEASE && held == TOKEN(r) && !restore -> set(ABSENT, 0)
+	:: key == LEASE && held == TOKEN(r) && !restore && !(CARRIED && !drop) -> set(ABSENT, 0)
 	:: else
 	fi
 }
@@ -285,6 +316,9 @@ inline fence_lua(w, n)
 {
 	look(n);
 	if
+#ifdef FENCE_SPARES_LEASE
+	:: key == LEASE && CARRIED
+#endif
 #ifndef OPAQUE_REPLACED
 	:: key == FENCE && OPAQUE_TO(n) ->	/* all that can be done with it: set the mark, lengthen the key's life */
 #ifndef OPAQUE_UNMARKED
@@ -299,7 +333,11 @@ inline fence_lua(w, n)
 		shared = true;
 		record(w, n);
 		changed()
+#ifdef FENCE_SPARES_LEASE
+	:: key != FENCE && !(key == LEASE && CARRIED) -> set(FENCE, 0); record(w, n)
+#else
 	:: else -> set(FENCE, 0); record(w, n)
+#endif
 	fi
 }
 

@@ -598,6 +598,9 @@ func TestServerWithoutChangeStreams(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "the server has no change streams") {
 			t.Errorf("Open on FerretDB: %v", err)
 		}
+		if err := f.Check(t.Context()); !errors.Is(err, mongofeed.ErrServer) {
+			t.Errorf("Check on FerretDB: %v", err)
+		}
 	}
 }
 

@@ -73,7 +73,7 @@ func nodes(t testing.TB, srv *server, coll *mongo.Collection, n int) (all []*nod
 }
 
 // name is the name that a read returns.
-func (n *node) name(id string, level aside.Level) string {
+func (n *node) name(id string, level aside.Mode) string {
 	n.Helper()
 	r, err := n.Read(n.Context(), id, n.load, level)
 	if errors.Is(err, aside.ErrNotFound) {
@@ -153,7 +153,7 @@ func TestOwnWritesCostNothing(t *testing.T) {
 	told(1)
 	const writes = 50
 	for i := range writes {
-		err := all[i%2].Write(t.Context(), func(ctx context.Context, tx *aside.WriteTx[string, todo]) error {
+		err := all[i%2].Write(t.Context(), "k", func(ctx context.Context, tx *aside.WriteTx[string, todo]) error {
 			var r todo
 			err := coll.FindOneAndUpdate(ctx, bson.M{"id": "k"}, bson.M{"$set": bson.M{"name": fmt.Sprint(i)}, "$inc": bson.M{"version": 1}},
 				options.FindOneAndUpdate().SetReturnDocument(options.After)).Decode(&r)
@@ -161,7 +161,7 @@ func TestOwnWritesCostNothing(t *testing.T) {
 				tx.Publish("k", r)
 			}
 			return err
-		}, "k")
+		})
 		if err != nil {
 			t.Fatal(err)
 		}

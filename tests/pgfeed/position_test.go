@@ -68,6 +68,32 @@ func TestOlderThanKeepForIsAGap(t *testing.T) {
 	wantGap(t, f, old)
 }
 
+// The second slot follows although no stream lives as long as KeepFor: the position tells the
+// next one what had been handled when. Seen to fail without that: each new leader read the
+// log from its beginning, and was late by more each time.
+func TestSecondSlotFollowsThroughManyStreams(t *testing.T) {
+	pg := server(t)
+	opt := options(pg)
+	opt.KeepFor = 3 * time.Second
+	f := newFeed(t, opt)
+	s := open(t, f, nil)
+	handled := ""
+	testserver.Eventually(t, limit, "the second slot is moved", func() bool {
+		for end := time.Now().Add(opt.KeepFor / 2); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+			pg.Exec("INSERT INTO todos VALUES ('a', 'x', 1) ON CONFLICT (id) DO UPDATE SET version = todos.version + 1")
+			s.change()
+			s.handle()
+		}
+		if handled == "" {
+			handled = pg.Value("SELECT confirmed_flush_lsn FROM pg_replication_slots WHERE slot_name = '" + opt.Slot + "'")
+		}
+		p := s.Position()
+		_ = s.Close()
+		s = open(t, f, p)
+		return pg.Value("SELECT confirmed_flush_lsn >= '"+handled+"' FROM pg_replication_slots WHERE slot_name = '"+opt.Slot+"_back'") == "t"
+	})
+}
+
 func TestPositionsOfOthers(t *testing.T) {
 	pg, other := server(t), ownServer(t)
 	f := newFeed(t, options(pg))

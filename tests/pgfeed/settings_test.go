@@ -34,15 +34,27 @@ func wantError(t *testing.T, opt pgfeed.Options, kind error, texts ...string) {
 	}
 }
 
+// wantCheck checks what Check says before anything is opened; nil: nothing.
+func wantCheck(t *testing.T, opt pgfeed.Options, kind error, text string) {
+	t.Helper()
+	f := newFeed(t, opt)
+	if err := f.Check(t.Context()); !errors.Is(err, kind) || kind != nil && !strings.Contains(err.Error(), text) {
+		t.Errorf("Check: %v, want %v and %q", err, kind, text)
+	}
+}
+
 // All that is wrong is said at once, and what to run.
 func TestSettings(t *testing.T) {
 	pg := ownServer(t, "wal_level=replica", "max_slot_wal_keep_size=-1", "max_replication_slots=1")
+	wantCheck(t, options(pg), pgfeed.ErrSettings, "wal_level = 'logical'")
+	wantCheck(t, options(pg), pgfeed.ErrSettings, "max_replication_slots = 2")
 	wantError(t, options(pg), pgfeed.ErrSettings, "wal_level = 'logical'", "max_slot_wal_keep_size = '10GB'", "max_replication_slots = 2")
 	pg.Stop()
 	pg.Start("wal_level=logical", "max_replication_slots=2")
 	wantError(t, options(pg), pgfeed.ErrSettings, "AllowUnboundedWAL")
 	opt := options(pg)
 	opt.AllowUnboundedWAL = true
+	wantCheck(t, opt, nil, "")
 	s := open(t, newFeed(t, opt), nil)
 	s = open(t, newFeed(t, opt), s.Position()) // its own slots count as its own
 	pg.Exec("INSERT INTO todos VALUES ('a', 'x', 1)")
@@ -52,6 +64,9 @@ func TestSettings(t *testing.T) {
 	pg.Start("max_wal_senders=1")
 	standby := replicate(t, pg)
 	wantError(t, opt, pgfeed.ErrSettings, "max_wal_senders = 3")
+	wantCheck(t, opt, nil, "") // another process may end and give it back
+	pg.Stop()
+	wantCheck(t, opt, nil, "")
 	_ = standby.Close(context.Background())
 }
 

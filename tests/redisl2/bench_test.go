@@ -165,12 +165,12 @@ func BenchmarkWrite(b *testing.B) {
 			b.Run(fmt.Sprintf("goroutines=%d/aside/publish=%v", n, publish), func(b *testing.B) {
 				parallel(b, n, func(i int64) error {
 					k := x.keys[i%benchKeys]
-					return x.c.Write(x.ctx, func(_ context.Context, w *aside.WriteTx[string, rec]) error {
+					return x.c.Write(x.ctx, k, func(_ context.Context, w *aside.WriteTx[string, rec]) error {
 						if publish {
 							w.Publish(k, benchValue)
 						}
 						return nil
-					}, k)
+					})
 				})
 			})
 		}
@@ -278,10 +278,10 @@ func BenchmarkScale(b *testing.B) {
 					wg.Go(func() {
 						for i := next.Add(1) - 1; i < int64(min(benchKeys, b.N-done)); i = next.Add(1) - 1 {
 							k := x.keys[i]
-							err := x.c.Write(x.ctx, func(_ context.Context, w *aside.WriteTx[string, rec]) error {
+							err := x.c.Write(x.ctx, k, func(_ context.Context, w *aside.WriteTx[string, rec]) error {
 								w.Publish(k, benchValue)
 								return nil
-							}, k)
+							})
 							if err != nil {
 								b.Error(err)
 							}

@@ -24,9 +24,9 @@ func TestNoCommandCarriesAClientsClock(t *testing.T) {
 	n.warm("k")
 	n.update("k")
 	_, _ = n.Get(context.Background(), "absent", p)
-	if err := n.Write(context.Background(), func(context.Context, *aside.WriteTx[string, rec]) error {
+	if err := n.Write(context.Background(), "k", func(context.Context, *aside.WriteTx[string, rec]) error {
 		return aside.Aborted(errors.New("refused"))
-	}, "k"); err == nil {
+	}); err == nil {
 		t.Error("the write succeeded")
 	}
 	if err := n.Invalidate(context.Background(), "k"); err != nil {

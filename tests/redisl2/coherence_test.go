@@ -78,7 +78,7 @@ func TestStrongReadsSeeEveryAcknowledgedWrite(t *testing.T) {
 	for i := range 12 {
 		noise.Go(func() {
 			for ctx.Err() == nil {
-				_, _ = nodes[i%2].Read(ctx, keys[rand.N(len(keys))], p, aside.Level(i/2%2))
+				_, _ = nodes[i%2].Read(ctx, keys[rand.N(len(keys))], p, aside.Mode(i/2%2))
 				yield()
 			}
 		})
@@ -89,13 +89,13 @@ func TestStrongReadsSeeEveryAcknowledgedWrite(t *testing.T) {
 			for left := 400; left > 0; left-- {
 				writer := rand.N(2)
 				var r rec
-				err := nodes[writer].Write(context.Background(), func(_ context.Context, w *aside.WriteTx[string, rec]) error {
+				err := nodes[writer].Write(context.Background(), k, func(_ context.Context, w *aside.WriteTx[string, rec]) error {
 					r = p.put(k)
 					if rand.N(3) == 0 {
 						w.Publish(k, r)
 					}
 					return nil
-				}, k)
+				})
 				if err != nil {
 					t.Errorf("write: %v", err)
 				}

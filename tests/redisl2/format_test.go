@@ -13,13 +13,14 @@ import (
 
 	"github.com/asidecache/aside/asidetest"
 	"github.com/asidecache/aside/driver"
+	"github.com/asidecache/aside/internal/envelope"
 	"github.com/asidecache/aside/redisl2"
 	"github.com/asidecache/aside/tests/testserver"
 )
 
 var rewrite = flag.Bool("rewrite", false, "rewrite the golden files")
 
-// The bytes of leases, fences and leaders are a protocol between releases: the script's, the
+// The bytes of leases, fences, leaders and rosters are a protocol between releases: the script's, the
 // in-memory server's and those in the files are the same. Times are zeroed.
 // Caught: the in-memory server wrote the end of a lone writer's fence, the script
 // zeros.
@@ -27,7 +28,7 @@ func TestBytesOfLeasesAndFences(t *testing.T) {
 	t.Parallel()
 	srv := testserver.Redis(t)
 	mem := &asidetest.Server{}
-	digits := regexp.MustCompile(`(^P1)?[0-9]{13}`)
+	digits := regexp.MustCompile(`(^[PR]1)?[0-9]{13}`)
 	token := func(b byte) (x driver.Token) {
 		for i := range x {
 			x[i] = b
@@ -40,6 +41,12 @@ func TestBytesOfLeasesAndFences(t *testing.T) {
 	}{
 		{"lease", func(l driver.Tier, k string) {
 			l.Acquire(t.Context(), []driver.LeaseRequest{{Key: k, Lease: token(1), TTL: minute}})
+		}},
+		{"lease-over", func(l driver.Tier, k string) {
+			v := envelope.Append(nil, envelope.Entry{Version: 7, Codec: 1, Token: token(6), Payload: []byte("value")}, -1)
+			l.Acquire(t.Context(), []driver.LeaseRequest{{Key: k, Lease: token(1), TTL: minute}})
+			l.Fill(t.Context(), []driver.FillRequest{{Key: k, Lease: token(1), Entry: v, TTL: minute}})
+			l.Acquire(t.Context(), []driver.LeaseRequest{{Key: k, Lease: token(8), TTL: minute, Over: token(6)}})
 		}},
 		{"fence-alone", func(l driver.Tier, k string) {
 			l.Fence(t.Context(), []driver.FenceRequest{{Key: k, Token: token(2), Life: minute}})
@@ -63,6 +70,11 @@ func TestBytesOfLeasesAndFences(t *testing.T) {
 		{"leader-given-up", func(l driver.Tier, k string) {
 			for _, ttl := range []time.Duration{minute, 0} {
 				_, _ = l.(driver.Fed).Lead(t.Context(), driver.LeadRequest{Key: k, Leader: token(5), TTL: ttl})
+			}
+		}},
+		{"roster", func(l driver.Tier, k string) {
+			for i, node := range []string{"one", "two", "one"} {
+				_, _ = l.(driver.Roster).Announce(t.Context(), driver.AnnounceRequest{Key: k, Node: node, Data: []byte(strings.Repeat("d", i)), TTL: minute})
 			}
 		}},
 		{"fence-many", func(l driver.Tier, k string) {
@@ -106,7 +118,7 @@ func TestBytesOfLeasesAndFences(t *testing.T) {
 func TestLeftoversWithoutAnEnd(t *testing.T) {
 	t.Parallel()
 	srv := testserver.Redis(t)
-	for i, raw := range []string{"L", "Laaaaaaaaaaaaaaaa", "L1aaaaaaaaaaaaaaaa", "F", "FOO", "F0aaaaaaaaaaaaaaaa0000000000000", "F9later", "X"} {
+	for i, raw := range []string{"L", "Laaaaaaaaaaaaaaaa", "L1aaaaaaaaaaaaaaaa", "L2aaaaaaaaaaaaaaaa9999999999999V", "L2", "F", "FOO", "F0aaaaaaaaaaaaaaaa0000000000000", "F9later", "X"} {
 		name := fmt.Sprint("left", i)
 		p := newPrimary("k")
 		n := newNode(t, p, srv.URL(), closed, func(o *options) { o.Name = name })

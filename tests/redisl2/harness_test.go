@@ -28,6 +28,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m, delayed...) }
 // seconds and then end, closed or not; and those of a toxiproxy that was stopped
 // with bytes on their way, which nobody takes from them.
 var delayed = []goleak.Option{
+	goleak.IgnoreAnyFunction("github.com/asidecache/aside/tests/testserver.(*Newer).listen.func1"), // ends with its test
 	goleak.IgnoreAnyFunction("github.com/Shopify/toxiproxy/v2/toxics.(*ToxicStub).Run"),
 	goleak.IgnoreAnyFunction("github.com/Shopify/toxiproxy/v2.(*ToxicLink).read"),
 	goleak.IgnoreAnyFunction("github.com/redis/rueidis.(*clusterClient)._refresh.func2"),
@@ -164,7 +165,7 @@ func newNodeOn(t testing.TB, p *primary, s *redisl2.Store, l *testsync.Buffer, c
 // impatient sets the time-out that is the default outside of tests.
 func impatient(o *options) { o.L2Timeout = 100 * time.Millisecond }
 
-func (n *node) read(k string, l aside.Level) (int, aside.Info) {
+func (n *node) read(k string, l aside.Mode) (int, aside.Info) {
 	n.t.Helper()
 	r, err := n.Read(context.Background(), k, n.p, l)
 	if err != nil {
@@ -210,11 +211,11 @@ func (n *node) update(k string) rec {
 }
 
 func (n *node) tryUpdate(k string) (r rec, err error) {
-	err = n.Write(context.Background(), func(_ context.Context, w *aside.WriteTx[string, rec]) error {
+	err = n.Write(context.Background(), k, func(_ context.Context, w *aside.WriteTx[string, rec]) error {
 		r = n.p.put(k)
 		w.Publish(k, r)
 		return nil
-	}, k)
+	})
 	return r, err
 }
 

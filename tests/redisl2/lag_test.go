@@ -120,12 +120,12 @@ func TestFailoverToALaggingReplica(t *testing.T) {
 		{"a fence comes back, and costs time alone", []string{"Sentinel"}, func(t *testing.T, s lagSite) {
 			s.a.warm(k)
 			s.b.warm(k)
-			err := s.a.Write(context.Background(), func(_ context.Context, w *aside.WriteTx[string, rec]) error {
+			err := s.a.Write(context.Background(), k, func(_ context.Context, w *aside.WriteTx[string, rec]) error {
 				s.inStep()
 				s.lag()
 				w.Publish(k, s.p.put(k))
 				return nil
-			}, k)
+			})
 			if err != nil {
 				t.Error(err)
 			}
@@ -139,13 +139,13 @@ func TestFailoverToALaggingReplica(t *testing.T) {
 		{"a fence is lost, and its write acknowledged all the same", []string{"Sentinel"}, func(t *testing.T, s lagSite) {
 			s.inStep()
 			s.lag()
-			err := s.a.Write(context.Background(), func(_ context.Context, w *aside.WriteTx[string, rec]) error {
+			err := s.a.Write(context.Background(), k, func(_ context.Context, w *aside.WriteTx[string, rec]) error {
 				s.failOver()
 				s.recovered()
 				s.b.warm(k)
 				w.Publish(k, s.p.put(k))
 				return nil
-			}, k)
+			})
 			if err != nil {
 				t.Error(err)
 			}

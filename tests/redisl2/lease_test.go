@@ -170,7 +170,7 @@ func TestLeaseIsTheFillsOwn(t *testing.T) {
 	}
 	one := testsync.Async(func() int { v, _ := a.read("k", aside.Default); return v })
 	testsync.Await(t, "the first load", first.Arrived)
-	err := a.Write(context.Background(), func(context.Context, *aside.WriteTx[string, rec]) error { p.put("k"); return nil }, "k")
+	err := a.Write(context.Background(), "k", func(context.Context, *aside.WriteTx[string, rec]) error { p.put("k"); return nil })
 	if err != nil {
 		t.Fatal(err)
 	}

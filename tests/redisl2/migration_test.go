@@ -72,7 +72,7 @@ func TestSlotMovesDuringALoadOrAWrite(t *testing.T) {
 				case "write", "published write":
 					a.warm(k)
 					b.warm(k)
-					err := a.Write(context.Background(), func(_ context.Context, w *aside.WriteTx[string, rec]) error {
+					err := a.Write(context.Background(), k, func(_ context.Context, w *aside.WriteTx[string, rec]) error {
 						m = migrate()
 						b.wantStrong(k, 1) // the fence holds: nothing is stored
 						r := p.put(k)
@@ -80,7 +80,7 @@ func TestSlotMovesDuringALoadOrAWrite(t *testing.T) {
 							w.Publish(k, r)
 						}
 						return nil
-					}, k)
+					})
 					if err != nil {
 						t.Error(err)
 					}

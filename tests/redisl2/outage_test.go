@@ -148,10 +148,10 @@ func TestOutage(t *testing.T) {
 					}
 					a.wantStrong("old", version)
 				}
-				err := a.Write(context.Background(), func(context.Context, *aside.WriteTx[string, rec]) error {
+				err := a.Write(context.Background(), "quiet", func(context.Context, *aside.WriteTx[string, rec]) error {
 					p.put("quiet")
 					return nil
-				}, "quiet")
+				})
 				if err != nil {
 					t.Error(err)
 				}
@@ -403,9 +403,7 @@ func TestRedisDownAtOpen(t *testing.T) {
 	if st := n.Stats(); !st.Degraded || !strings.Contains(st.DegradedReason, "not connected") {
 		t.Errorf("degraded %v: %s", st.Degraded, st.DegradedReason)
 	}
-	if !strings.Contains(n.log.String(), "redis cannot be reached") {
-		t.Errorf("log: %s", n.log)
-	}
+	testsync.Eventually(t, "the log says it", func() bool { return strings.Contains(n.log.String(), "redis cannot be reached") })
 	srv.Restart()
 	n.healthy()
 	other := newNode(t, p, srv.URL())

@@ -34,8 +34,9 @@ func as(name, url string) string {
 }
 
 // notNeeded are rights that are harmless to lack: HELLO needs none, and what names
-// the connection, or only asks whether somebody is there, is done without.
-var notNeeded = []string{"+hello", "+client|setname", "+client|setinfo", "+ping", "+info", "+script|load"}
+// the connection, or only asks whether somebody is there, is done without. Tags are not
+// used here: see tags_test.go.
+var notNeeded = []string{"+hello", "+client|setname", "+client|setinfo", "+ping", "+info", "+script|load", "+zadd", "+zrange", "+zremrangebyscore"}
 
 // Each right of the lists in SECURITY.md, taken away, is told by the name of its
 // command, at once and as an error that waiting does not mend; and when it is

@@ -32,10 +32,16 @@ func TestSoak(t *testing.T) {
 		}
 	}
 	r := testserver.Redis(t)
+	soakOn(t, r, r.URL(), want)
+}
+
+// soakOn does so on a server, by an address of it.
+func soakOn(t *testing.T, r *testserver.RedisServer, url string, want int64) {
+	t.Helper()
 	p := newPrimary()
 	nodes := make([]*node, 4)
 	for i := range nodes {
-		nodes[i] = newNode(t, p, r.URL(), func(o *options) { o.OnL2Down = aside.FailClosed })
+		nodes[i] = newNode(t, p, url, func(o *options) { o.OnL2Down = aside.FailClosed })
 	}
 	s := &soak{T: t, p: p, nodes: nodes, start: time.Now()}
 	for i := range s.slots {
@@ -122,6 +128,16 @@ func (s *soak) check(k *history.Key) {
 	})
 }
 
+// briefly loads records that live for a moment, and may not have changed since.
+func (s *soak) briefly() aside.EntryLoaderFunc[string, rec] {
+	return func(ctx context.Context, k string, old aside.Previous[rec]) (aside.Loaded[rec], error) {
+		r, err := s.p.Load(ctx, k)
+		l := aside.Loaded[rec]{Value: r, ETag: "e", TTL: time.Duration(1+rand.N(50)) * time.Millisecond}
+		l.NotModified = old.OK && old.Value == r
+		return l, err
+	}
+}
+
 func (s *soak) once(client int, n *node) {
 	slot := &s.slots[rand.N(len(s.slots))]
 	slot.RLock()
@@ -131,13 +147,23 @@ func (s *soak) once(client int, n *node) {
 	switch dice := rand.N(1000); {
 	case dice < 10:
 		var r rec
-		err := n.Write(context.Background(), func(_ context.Context, w *aside.WriteTx[string, rec]) error {
-			r = s.p.put(k)
-			if dice < 5 {
-				w.Publish(k, r)
-			}
-			return nil
-		}, k)
+		var err error
+		switch {
+		case dice < 3:
+			r, err = n.Update(context.Background(), k, func(context.Context) (rec, error) { return s.p.put(k), nil })
+		case dice < 5: // the key comes while the write runs
+			_, r, err = n.Create(context.Background(), func(_ context.Context, w *aside.WriteTx[string, rec]) (string, rec, error) {
+				if err := w.Fence(k); err != nil {
+					return k, rec{}, err
+				}
+				return k, s.p.put(k), nil
+			})
+		default:
+			err = n.Write(context.Background(), k, func(context.Context, *aside.WriteTx[string, rec]) error {
+				r = s.p.put(k)
+				return nil
+			})
+		}
 		switch {
 		case errors.Is(err, aside.ErrL2Unavailable):
 			s.refused.Add(1)
@@ -146,13 +172,33 @@ func (s *soak) once(client int, n *node) {
 		default:
 			op.Kind, op.Unknown, op.Version = history.Write, err != nil, int64(r.Version)
 		}
+	case dice < 50:
+		mode := aside.Mode(dice % 2)
+		if r, ok := n.Peek(context.Background(), k, mode); ok {
+			op.Version = int64(r.Value.Version)
+			if op.Kind = history.ReadDefault; mode == aside.Strong {
+				op.Kind = history.ReadStrong
+			}
+		}
 	default:
-		level := aside.Default
+		mode := aside.Default
 		op.Kind = history.ReadDefault
 		if dice%2 == 0 {
-			level, op.Kind = aside.Strong, history.ReadStrong
+			mode, op.Kind = aside.Strong, history.ReadStrong
 		}
-		r, err := n.Read(context.Background(), k, s.p, level)
+		switch { // seldom, since most of these load
+		case dice < 60:
+			mode |= aside.NoStore
+		case dice < 70:
+			mode |= aside.SkipL2
+		case dice < 80:
+			mode, op.Kind = mode|aside.Refresh, history.ReadStrong
+		}
+		var loader aside.Loader[string, rec] = s.p
+		if dice%5 == 0 {
+			loader = s.briefly()
+		}
+		r, err := n.Read(context.Background(), k, loader, mode)
 		if err != nil && !errors.Is(err, aside.ErrNotFound) {
 			s.Errorf("%v: %v", op.Kind, err)
 		}

@@ -58,7 +58,11 @@ func drive(t *testing.T, keys []string, nodes ...*node) *traffic {
 				}
 				d.rest.RLock()
 				n := nodes[i%len(nodes)]
-				d.wantSince(n, keys[rand.N(len(keys))], 0, aside.Level(i/2%2))
+				mode := aside.Mode(i / 2 % 2)
+				if rand.N(16) == 0 { // seldom, since most of these load
+					mode |= []aside.Mode{aside.Refresh, aside.NoStore, aside.SkipL2, aside.Refresh | aside.NoStore}[rand.N(4)]
+				}
+				d.wantSince(n, keys[rand.N(len(keys))], 0, mode)
 				d.rest.RUnlock()
 				pace(n)
 			}
@@ -95,7 +99,7 @@ func (d *traffic) once(k string, acked int) int {
 	return acked
 }
 
-func (d *traffic) wantSince(n *node, k string, acked int, l aside.Level) {
+func (d *traffic) wantSince(n *node, k string, acked int, l aside.Mode) {
 	d.reads.Add(1)
 	r, err := n.Read(context.Background(), k, n.p, l)
 	if err != nil {

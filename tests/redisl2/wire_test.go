@@ -40,6 +40,14 @@ func TestWireCost(t *testing.T) {
 	warmScripts(b)
 	warmScripts(a)
 	a.warm("hit")
+	stores, removes := []string{"EVALSHA"}, []string{"EVALSHA"}
+	setIf, delIf := srv.Plain()
+	if setIf {
+		stores = []string{"MULTI", "SET", "EXISTS", "EXEC"}
+	}
+	if delIf != "" {
+		removes = []string{delIf}
+	}
 
 	t.Run("L2 hit", func(t *testing.T) {
 		tap.forget()
@@ -63,7 +71,7 @@ func TestWireCost(t *testing.T) {
 		testsync.Await(t, "the answer", done)
 		p.afterRead = nil
 		b.warm("miss")
-		tap.want("EVALSHA", "EVALSHA")
+		tap.want(append([]string{"EVALSHA"}, stores...)...)
 		tap.forget()
 		b.want("miss", 1, aside.SourceL1)
 		tap.want()
@@ -71,20 +79,24 @@ func TestWireCost(t *testing.T) {
 	for _, publish := range []bool{false, true} {
 		t.Run(fmt.Sprintf("write publish=%v", publish), func(t *testing.T) {
 			tap.forget()
-			err := b.Write(context.Background(), func(_ context.Context, w *aside.WriteTx[string, rec]) error {
+			err := b.Write(context.Background(), "written", func(_ context.Context, w *aside.WriteTx[string, rec]) error {
 				tap.want("EVALSHA")
 				if r := p.put("written"); publish {
 					w.Publish("written", r)
 				}
 				return nil
-			}, "written")
+			})
 			if err != nil {
 				t.Fatal(err)
 			}
-			tap.want("EVALSHA", "EVALSHA")
+			sent := append([]string{"EVALSHA"}, removes...)
+			if publish {
+				sent = append([]string{"EVALSHA"}, stores...)
+			}
+			tap.want(sent...)
 			if publish {
 				b.want("written", 3, aside.SourceL1)
-				tap.want("EVALSHA", "EVALSHA")
+				tap.want(sent...)
 			}
 		})
 	}
@@ -132,8 +144,8 @@ func TestGetManyIsTwoRoundTrips(t *testing.T) {
 	}
 }
 
-// allScripts are the nine scripts, the ping and the mark.
-const allScripts = 11
+// allScripts are the twelve scripts, the ping and the mark.
+const allScripts = 14
 
 // loaded is how many SCRIPT LOADs were sent.
 func (x *tap) loaded() (n int) {

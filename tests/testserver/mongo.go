@@ -40,7 +40,7 @@ func Mongo(t testing.TB) *MongoServer {
 	t.Helper()
 	server, err := sharedMongo()
 	if errors.Is(err, errNoMongo) {
-		missing(t, "%v", err)
+		Missing(t, "%v", err)
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -260,7 +260,7 @@ func postgresBinaries(t testing.TB) string {
 	t.Helper()
 	found := foundPostgres()
 	if errors.Is(found.err, errNoPostgres) {
-		missing(t, "%v", found.err)
+		Missing(t, "%v", found.err)
 	}
 	if found.err != nil {
 		t.Fatal(found.err)

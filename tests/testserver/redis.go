@@ -30,6 +30,10 @@ type RedisServer struct {
 	args     []string
 	password string
 	sentinel string // configuration file, of a Sentinel
+	newer    *Newer // listens in the server's place, if the environment asks for it
+	inner    int    // the port that the server has then
+
+	isSentinel bool
 
 	mu     sync.Mutex
 	proc   *exec.Cmd // nil while it is down
@@ -49,7 +53,7 @@ func redisBinary(t testing.TB) string {
 		}
 	}
 	if path == "" {
-		missing(t, "redis-server is not on PATH: run scripts/bootstrap.sh, or set ASIDE_TEST_REDIS_SERVER")
+		Missing(t, "redis-server is not on PATH: run scripts/bootstrap.sh, or set ASIDE_TEST_REDIS_SERVER")
 	}
 	servers.Lock()
 	defer servers.Unlock()
@@ -125,6 +129,12 @@ func (s *RedisServer) launch(configure func()) {
 			break
 		}
 		s.dir = s.t.TempDir()
+		if s.hasNewer() {
+			if s.inner, err = freePort(); err != nil {
+				break
+			}
+			s.newer = newNewer(s.t, fmt.Sprintf("127.0.0.1:%d", s.inner), newerAsked())
+		}
 		configure()
 		if err = s.start(); !errors.Is(err, errPortTaken) {
 			break
@@ -134,6 +144,40 @@ func (s *RedisServer) launch(configure func()) {
 		s.t.Fatal(err)
 	}
 	s.t.Cleanup(s.Kill)
+}
+
+// Plain is which commands the server has that compare before they change, by itself or
+// by what the environment puts before it: SET .. IFEQ, and DELIFEQ, DELEX or none.
+func (s *RedisServer) Plain() (setIf bool, delIf string) {
+	s.t.Helper()
+	const absent = "aside:nobody:0:plain"
+	if _, err := s.do("SET", absent, "v", "IFEQ", "x"); !rueidis.IsRedisNil(err) {
+		return false, ""
+	}
+	if _, err := s.do("DELIFEQ", absent, "x"); err == nil {
+		return true, "DELIFEQ"
+	}
+	if _, err := s.do("DELEX", absent, "IFEQ", "x"); err == nil {
+		return true, "DELEX"
+	}
+	return true, ""
+}
+
+// Newer is what the environment puts before this server, or nil.
+func (s *RedisServer) Newer() *Newer { return s.newer }
+
+// listensAt is where the process itself listens.
+func (s *RedisServer) listensAt() string {
+	if s.newer != nil {
+		return s.newer.to
+	}
+	return s.Addr()
+}
+
+// hasNewer reports whether a newer server is asked for. Those of a cluster tell others
+// where they listen.
+func (s *RedisServer) hasNewer() bool {
+	return newerAsked() != "" && s.sentinel == "" && !s.isSentinel && !slices.Contains(s.args, "--cluster-enabled")
 }
 
 // Addr is host:port.
@@ -155,6 +199,9 @@ func (s *RedisServer) Kill() {
 	defer s.mu.Unlock()
 	if s.proc == nil {
 		return
+	}
+	if s.newer != nil {
+		s.newer.close()
 	}
 	_ = s.proc.Process.Kill()
 	err := s.proc.Wait()
@@ -314,9 +361,13 @@ func (s *RedisServer) start(extra ...string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.runs++
+	listens := s.port
+	if s.newer != nil {
+		listens = s.inner
+	}
 	args := []string{
 		"--bind", "127.0.0.1",
-		"--port", fmt.Sprint(s.port),
+		"--port", fmt.Sprint(listens),
 		"--dir", s.dir,
 		"--logfile", s.logFile(),
 	}
@@ -326,6 +377,9 @@ func (s *RedisServer) start(extra ...string) error {
 		readyLine = "+monitor master"
 	} else {
 		args = append(args, "--save", "", "--appendonly", "no")
+	}
+	if s.newer != nil {
+		args = append(args, "--replica-announce-port", fmt.Sprint(s.port))
 	}
 	args = slices.Concat(args, s.args, extra)
 	cmd := exec.Command(s.binary, args...)
@@ -354,6 +408,13 @@ func (s *RedisServer) start(extra ...string) error {
 		ended = err != nil && !errors.Is(err, os.ErrDeadlineExceeded)
 		return ended || strings.Contains(s.logTail(), readyLine)
 	})
+	if ready && !ended && s.newer != nil {
+		if err := s.newer.listen(s.Addr()); err != nil {
+			_ = cmd.Process.Kill()
+			_ = cmd.Wait()
+			return fmt.Errorf("%w: %w", errPortTaken, err)
+		}
+	}
 	if ready && !ended {
 		s.proc = cmd
 		if leastRights() && s.sentinel == "" && s.password == "" {

@@ -85,7 +85,7 @@ func Sentinel(t testing.TB, replicas, sentinels int, args ...string) *SentinelGr
 
 func newSentinel(t testing.TB, master *RedisServer, quorum int, down time.Duration) *RedisServer {
 	t.Helper()
-	s := &RedisServer{t: t, binary: redisBinary(t)}
+	s := &RedisServer{t: t, binary: redisBinary(t), isSentinel: true}
 	s.launch(func() {
 		s.sentinel = filepath.Join(s.dir, "sentinel.conf")
 		host, port := hostPort(master.Addr())

@@ -29,8 +29,8 @@ const startTimeout = 30 * time.Second
 // RequireServers reports whether a missing server must fail the test.
 func RequireServers() bool { return os.Getenv("ASIDE_TEST_REQUIRE_SERVERS") == "1" }
 
-// missing skips the test, or fails it where servers are required.
-func missing(t testing.TB, format string, args ...any) {
+// Missing skips the test, or fails it where servers are required.
+func Missing(t testing.TB, format string, args ...any) {
 	t.Helper()
 	if RequireServers() {
 		t.Fatalf("ASIDE_TEST_REQUIRE_SERVERS=1: "+format, args...)

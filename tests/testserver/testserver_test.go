@@ -246,7 +246,7 @@ func TestMissingServerSkipsOrFails(t *testing.T) {
 	for value, want := range map[string]string{"": "skip", "1": "fail"} {
 		t.Setenv("ASIDE_TEST_REQUIRE_SERVERS", value)
 		var got recorder
-		missing(&got, "no server")
+		Missing(&got, "no server")
 		if got.what != want {
 			t.Errorf("ASIDE_TEST_REQUIRE_SERVERS=%q: %s, want %s", value, got.what, want)
 		}

@@ -26,7 +26,7 @@ var asidePeers = []Peer{
 
 type asideUse struct {
 	l1, l2, publish, binary bool
-	level                   aside.Level
+	level                   aside.Mode
 }
 
 type asideClient struct {
@@ -85,13 +85,13 @@ func (c *asideClient) Get(ctx context.Context, key string) (*record.Todo, error)
 }
 
 func (c *asideClient) Write(ctx context.Context, key string, commit Commit) error {
-	return c.cache.Write(ctx, func(ctx context.Context, w *aside.WriteTx[string, *record.Todo]) error {
+	return c.cache.Write(ctx, key, func(ctx context.Context, w *aside.WriteTx[string, *record.Todo]) error {
 		t, err := commit(ctx)
 		if err == nil && c.publish {
 			w.Publish(key, t)
 		}
 		return err
-	}, key)
+	})
 }
 
 // Check reports reads and writes that Redis did not answer in time: they fell

@@ -1,0 +1,166 @@
+package l1
+
+import (
+	"math/bits"
+	"math/rand/v2"
+	"time"
+
+	"github.com/maypok86/otter/v2"
+
+	"github.com/asidecache/aside/internal/tags"
+)
+
+// Life says how long an entry lives.
+type Life struct {
+	TTL time.Duration // for how long it is fresh
+	// Due is when it is due for a refresh: a hit after that asks for one. It is before
+	// TTL; 0, or not before: never.
+	Due time.Duration
+	// Keep: it is kept for Config.Keep longer, as a stale one.
+	Keep  bool
+	Marks *tags.Marks // the entry's tags
+}
+
+// The times of an entry are packed into Entry.meta, so that they take 8 bytes and a hit
+// compares one number. From the highest bits:
+//
+//	39  the moment from which a hit needs attention, since the entry is due or not fresh
+//	21  from then until its end: 5 bits say by how much the other 16 are shifted
+//	 1  kept: its last part, Config.Keep long, is stale
+//	 1  stale, of what Get and Stale return
+//	 1  due, of what Get returns
+//	 1  negative
+//
+// Moments are counted from Tier.origin in units of some 1 ms. A long life ends up to
+// 1/65536 of it early.
+const (
+	flagNegative = 1 << iota
+	flagDue
+	flagStale
+	flagKept
+
+	flagBits   = 4
+	lastBits   = 16
+	shiftBits  = 5
+	momentAt   = flagBits + lastBits + shiftBits
+	maxMoment  = 1<<(64-momentAt) - 1
+	unit       = 20 // a moment is the clock's time >> unit
+	lastMask   = 1<<lastBits - 1
+	shiftMask  = 1<<shiftBits - 1
+	asReturned = flagDue | flagStale
+)
+
+// Negative: the primary has no such record; Value is the zero value.
+func (e Entry[V]) Negative() bool { return e.meta&flagNegative != 0 }
+
+// Plain: neither Negative nor Due nor Stale, which is what most hits are.
+func (e Entry[V]) Plain() bool { return e.meta&(flagNegative|flagDue|flagStale) == 0 }
+
+// Due: this hit, and no other at present, is to begin a refresh.
+func (e Entry[V]) Due() bool { return e.meta&flagDue != 0 }
+
+// Stale: the entry is past its TTL.
+func (e Entry[V]) Stale() bool { return e.meta&flagStale != 0 }
+
+// attention is the moment from which a hit needs attention, end when the entry ends.
+func (e Entry[V]) attention() uint64 { return e.meta >> momentAt }
+
+func (e Entry[V]) end() uint64 {
+	return e.attention() + e.meta>>flagBits&lastMask<<(e.meta>>(flagBits+lastBits)&shiftMask)
+}
+
+// pack makes a meta.
+func pack(attention, end, flags uint64) uint64 {
+	attention = min(attention, maxMoment)
+	last := min(end, maxMoment) - attention
+	shift := uint64(max(0, bits.Len64(last)-lastBits))
+	return attention<<momentAt | shift<<(flagBits+lastBits) | last>>shift<<flagBits | flags
+}
+
+// moment is the moment of a time of the clock.
+func (t *Tier[K, V]) moment(now int64) uint64 { return uint64(now-t.origin) >> unit }
+
+// moments is how many there are in a duration, at least one.
+func moments(d time.Duration) uint64 { return max(1, (uint64(max(0, d))+1<<unit-1)>>unit) }
+
+// fresh is the moment from which an entry is stale.
+func (t *Tier[K, V]) fresh(e Entry[V]) uint64 {
+	end := e.end()
+	if e.meta&flagKept != 0 {
+		return end - min(end, moments(t.keep))
+	}
+	return end
+}
+
+// metaOf makes the meta of an entry that is stored now.
+func (t *Tier[K, V]) metaOf(negative bool, life Life) uint64 {
+	now := t.moment(t.clock.NowNano())
+	fresh := min(now+moments(life.TTL), maxMoment)
+	attention, end, flags := fresh, fresh, uint64(0)
+	if life.Due > 0 && life.Due < life.TTL {
+		attention = now + moments(life.Due)
+	}
+	if negative {
+		flags = flagNegative
+	} else if life.Keep && t.keep > 0 {
+		flags, end = flagKept, fresh+moments(t.keep)
+	}
+	return pack(attention, end, flags)
+}
+
+// aged looks at a hit that needs attention. ok is false if it is none.
+func (t *Tier[K, V]) aged(key K, e Entry[V], now int64) (_ Entry[V], ok bool) {
+	at := t.moment(now)
+	switch fresh := t.fresh(e); {
+	case at >= e.end():
+		t.Drop(key)
+	case at < fresh:
+		if t.claim(key, e, at, fresh) {
+			e.meta |= flagDue
+		}
+		return e, true
+	case at-fresh < moments(t.revalidate) && t.revalidate > 0:
+		e.meta |= flagStale | flagDue
+		return e, true
+	}
+	t.stats.uncounted.add(1)
+	return Entry[V]{}, false
+}
+
+// claim makes the caller the one that refreshes an entry: for others it is not due
+// before half of the time that is left has passed. If the entry is gone by then, so be it.
+func (t *Tier[K, V]) claim(key K, e Entry[V], at, fresh uint64) (mine bool) {
+	left := fresh - at
+	again := at + max(1, left/2+uint64(rand.Int64N(int64(left/8+1))))
+	meta := pack(min(again, fresh), e.end(), e.meta&flagKept)
+	t.cache.Load().ComputeIfPresent(key, func(old Entry[V]) (Entry[V], otter.ComputeOp) {
+		t.stats.uncounted.add(1) // the engine takes this for a hit
+		if mine = old.meta == e.meta; !mine {
+			return old, otter.CancelOp
+		}
+		old.meta = meta
+		return old, otter.WriteOp
+	})
+	return mine
+}
+
+// Stale returns what there is for key, also if it is past its TTL, and by how much it is.
+func (t *Tier[K, V]) Stale(key K) (e Entry[V], past time.Duration, ok bool) {
+	cache := t.cache.Load()
+	if cache == nil {
+		return e, 0, false
+	}
+	found, ok := cache.GetEntryQuietly(key)
+	if !ok {
+		return e, 0, false
+	}
+	e, at := found.Value, t.moment(t.clock.NowNano())
+	if at >= e.end() || !t.good(e) {
+		return Entry[V]{}, 0, false
+	}
+	if fresh := t.fresh(e); at >= fresh {
+		e.meta |= flagStale
+		past = time.Duration((at - fresh) << unit)
+	}
+	return e, past, true
+}

@@ -1,0 +1,135 @@
+package l1
+
+import (
+	"math"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// The times of an entry come back as they were packed, but for what a long one loses.
+// Caught: a shift that is one too small for the number of bits.
+func TestPack(t *testing.T) {
+	for range 10_000 {
+		attention, last := rand.Uint64N(maxMoment+1), rand.Uint64N(maxMoment)>>rand.IntN(39)
+		e := Entry[int]{meta: pack(attention, attention+last, flagKept)}
+		end := min(attention+last, maxMoment)
+		if got := e.end(); e.attention() != attention || got > end || end-got > (end-attention)>>15 || e.meta&(1<<flagBits-1) != flagKept {
+			t.Fatalf("packed %d, %d: attention %d, end %d, flags %b", attention, end, e.attention(), got, e.meta&(1<<flagBits-1))
+		}
+	}
+	if e := (Entry[int]{meta: pack(math.MaxUint64, math.MaxUint64, 0)}); e.attention() != maxMoment || e.end() != maxMoment {
+		t.Errorf("%d, %d", e.attention(), e.end())
+	}
+}
+
+// One hit of an entry that is due is told so, and again when half of its time has
+// passed without a new one. Hits are counted once.
+// Caught: each hit is told; the engine's own count of the claim.
+func TestDue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tier := newTier(t, Config[string, int]{MaxEntries: 10})
+		defer tier.Close()
+		tier.Insert("k", tier.Generation("k"), 1, false, Life{TTL: 100 * time.Second, Due: 60 * time.Second})
+		due := func() (n int) {
+			for range 10 {
+				e, ok := tier.Get("k")
+				if !ok || e.Value != 1 || e.Stale() || e.Plain() == e.Due() {
+					t.Errorf("%+v, %v", e, ok)
+				}
+				if e.Due() {
+					n++
+				}
+			}
+			return n
+		}
+		for _, step := range []struct {
+			after time.Duration
+			want  int
+		}{{59 * time.Second, 0}, {2 * time.Second, 1}, {15 * time.Second, 0}, {10 * time.Second, 1}} {
+			time.Sleep(step.after)
+			if n := due(); n != step.want {
+				t.Errorf("%v later: due %d times, want %d", step.after, n, step.want)
+			}
+		}
+		if n := tier.Stats().Hits; n != 40 {
+			t.Errorf("%d hits, want 40", n)
+		}
+		time.Sleep(15 * time.Second)
+		if e, ok := tier.Get("k"); ok {
+			t.Errorf("after its end: %+v", e)
+		}
+	})
+}
+
+// Past its TTL an entry answers hits for a while, marked, and is kept for longer.
+// Caught: an entry that nothing says to keep; a hit that is not marked; an insertion of
+// one that is absent, refused because of a stale one.
+func TestStale(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tier := newTier(t, Config[string, int]{MaxEntries: 10, Keep: time.Minute, Revalidate: 10 * time.Second})
+		defer tier.Close()
+		for k, life := range map[string]Life{
+			"kept":  {TTL: time.Minute, Keep: true},
+			"other": {TTL: time.Minute},
+			"due":   {TTL: time.Minute, Due: 30 * time.Second, Keep: true},
+		} {
+			tier.Insert(k, tier.Generation(k), 1, false, life)
+		}
+		tier.Insert("absent", tier.Generation("absent"), 0, true, Life{TTL: time.Minute, Keep: true})
+		want := func(k string, hit, stale, there bool) {
+			t.Helper()
+			e, ok := tier.Get(k)
+			if ok != hit || e.Stale() != stale {
+				t.Errorf("%s: hit %v, stale %v; want %v, %v", k, ok, e.Stale(), hit, stale)
+			}
+			if e, past, ok := tier.Stale(k); ok != there || ok && (e.Value != 1 || past > time.Minute) {
+				t.Errorf("%s: there %v, past %v, %+v; want %v", k, ok, past, e, there)
+			}
+		}
+		time.Sleep(65 * time.Second)
+		want("kept", true, true, true)
+		want("due", true, true, true)
+		want("other", false, false, false)
+		want("absent", false, false, false)
+		time.Sleep(20 * time.Second)
+		want("kept", false, false, true)
+		if !tier.InsertAbsent("due", tier.Generation("due"), 2, false, Life{TTL: time.Minute}) {
+			t.Error("a stale entry is in the way")
+		}
+		time.Sleep(40 * time.Second)
+		want("kept", false, false, false)
+		tier.Insert("kept", tier.Generation("kept"), 1, false, Life{TTL: time.Minute, Keep: true})
+		tier.Invalidate("kept")
+		want("kept", false, false, false)
+	})
+}
+
+// A hit that claims the refresh of an entry does not bring the entry back that an
+// invalidation drops meanwhile. Caught: a look, and then a Set.
+func TestClaimAndInvalidateRace(t *testing.T) {
+	tier := newTier(t, Config[string, int]{MaxEntries: 100})
+	var stop atomic.Bool
+	var wg sync.WaitGroup
+	for range 2 {
+		wg.Go(func() {
+			for !stop.Load() {
+				if e, ok := tier.Peek("k"); ok {
+					tier.claim("k", e, 0, 1_000_000)
+				}
+			}
+		})
+	}
+	for i := range 20_000 {
+		tier.Insert("k", tier.Generation("k"), i, false, Life{TTL: time.Hour, Due: time.Nanosecond})
+		tier.Invalidate("k")
+		if e, ok := tier.Peek("k"); ok {
+			t.Fatalf("round %d: %+v survived its invalidation", i, e)
+		}
+	}
+	stop.Store(true)
+	wg.Wait()
+}

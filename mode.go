@@ -1,0 +1,61 @@
+package aside
+
+import "github.com/asidecache/aside/internal/flight"
+
+// Mode is how a read may be answered. The zero value is Default; the others are
+// combined with |.
+type Mode uint8
+
+const (
+	// Strong: the read sees every write through a Cache of this name that any node
+	// acknowledged before the read began. It skips L1 and asks L2, or the primary if L2
+	// is unavailable.
+	Strong Mode = 1 << iota
+
+	// Refresh: the answer comes from a load that began after the call, whatever the tiers
+	// have, and takes the place of that. So it has every change of the primary from before
+	// the call, also one that was made past the cache. Reads with Refresh that come to this
+	// process before the load begins share it. If the load fails, the read fails, and L2
+	// keeps what it has. While a write is under way, or another node loads for longer than
+	// Options.LeaseWait, the answer is stored nowhere.
+	Refresh
+
+	// NoStore: the read leaves the tiers as they are. What it loads, or finds in L2, is
+	// stored in none for it, which suits a pass over many records that nobody else asks
+	// for. What the tiers have is used as usual. If another read waits for the same load
+	// and wants to store it, it is stored. With Refresh, what the tiers have is dropped.
+	NoStore
+
+	// SkipL2: L2 is not asked. L1 answers, or the primary; with Strong, the primary alone.
+	// What is loaded is kept in L1 as if L2 were unavailable, for Options.DegradedL1TTL.
+	// In a cache without L2 it has no effect.
+	SkipL2
+
+	// Default: L1 may answer. The read sees every write that this process has
+	// acknowledged, and writes of other processes when their invalidation has arrived.
+	Default Mode = 0
+)
+
+func (m Mode) skipsL1() bool { return m&(Strong|Refresh) != 0 }
+
+// kindOf returns the kind of flight that a read of a mode needs.
+func kindOf(m Mode) (k flight.Kind) {
+	if m&Refresh != 0 {
+		k |= flight.Fresh
+	}
+	if m&SkipL2 != 0 {
+		k |= flight.Direct
+	}
+	return k
+}
+
+// need returns which results of a flight a read of a mode takes that joined it late.
+func need(m Mode) flight.Trust {
+	switch {
+	case m&Refresh != 0:
+		return flight.TrustNever
+	case m&Strong != 0:
+		return flight.TrustAll
+	}
+	return flight.TrustLocal
+}

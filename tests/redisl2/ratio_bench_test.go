@@ -1,0 +1,173 @@
+package redisl2_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/asidecache/aside"
+	"github.com/asidecache/aside/tests/testserver"
+)
+
+// contender is one way to do what is compared.
+type contender struct {
+	name string
+	do   func(i int64) error
+	took []time.Duration // a round
+}
+
+// interleave runs rounds of the same work for each contender in turn, b.N rounds, and
+// reports the median time of an operation, and for the first contenders the median of
+// their rounds' times by those of each later one. So what else the machine does counts for
+// all, and can be read off the quartiles.
+func interleave(b *testing.B, goroutines, perRound int, of int, all ...*contender) {
+	b.Helper()
+	for round := range b.N + 1 { // the first one warms up
+		for k := range all {
+			c := all[(round+k)%len(all)]
+			var next atomic.Int64
+			var wg sync.WaitGroup
+			began := time.Now()
+			for range goroutines {
+				wg.Go(func() {
+					for i := next.Add(1); i <= int64(perRound); i = next.Add(1) {
+						if err := c.do(int64(round*perRound) + i); err != nil {
+							b.Error(c.name, err)
+							return
+						}
+					}
+				})
+			}
+			wg.Wait()
+			if round > 0 {
+				c.took = append(c.took, time.Since(began))
+			}
+		}
+	}
+	for _, c := range all {
+		b.ReportMetric(float64(quantile(c.took, 0.5).Nanoseconds())/float64(perRound)/1e3, "µs/"+c.name)
+	}
+	for _, c := range all[:of] {
+		for _, other := range all[of:] {
+			ratios := make([]float64, len(c.took))
+			for i := range ratios {
+				ratios[i] = float64(c.took[i]) / float64(other.took[i])
+			}
+			b.Logf("%d goroutines: time of %s by %s: median %.2f, quartiles %.2f to %.2f", goroutines, c.name, other.name,
+				quantile(ratios, 0.5), quantile(ratios, 0.25), quantile(ratios, 0.75))
+		}
+	}
+}
+
+func quantile[T int64 | float64 | time.Duration](of []T, q float64) T {
+	sorted := slices.Sorted(slices.Values(of))
+	return sorted[int(q*float64(len(sorted)-1))]
+}
+
+// rawGetter returns a GET over a socket, by the goroutine that calls it.
+func rawGetter(b *testing.B, srv *testserver.RedisServer) func(key string) error {
+	conn, err := net.Dial("tcp", srv.Addr())
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = conn.Close() })
+	r := bufio.NewReader(conn)
+	var buf []byte
+	return func(key string) error {
+		buf = fmt.Appendf(buf[:0], "*2\r\n$3\r\nGET\r\n$%d\r\n%s\r\n", len(key), key)
+		if _, err := conn.Write(buf); err != nil {
+			return err
+		}
+		line, err := r.ReadSlice('\n')
+		if err != nil {
+			return err
+		}
+		n := 0
+		for _, c := range line[1 : len(line)-2] {
+			n = 10*n + int(c-'0')
+		}
+		_, err = io.ReadFull(r, make([]byte, n+2))
+		return err
+	}
+}
+
+// A hit in L2, decoded, beside the same bytes read by a bare socket, by rueidis, and by
+// rueidis on a connection that takes invalidations, none of them decoded:
+//
+//	go test ./tests/redisl2 -run '^$' -bench HitRatio -benchtime 100x
+func BenchmarkHitRatio(b *testing.B) {
+	for _, n := range []int{1, 16, 100} {
+		b.Run(fmt.Sprintf("goroutines=%d", n), func(b *testing.B) {
+			srv := testserver.Redis(b)
+			x := newBenchOn(b, srv)
+			pipelined, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{srv.Addr()}, ClientTrackingOptions: []string{}, OnInvalidations: func([]rueidis.RedisMessage) {}})
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.Cleanup(pipelined.Close)
+			for _, k := range x.keys {
+				for _, err := range []error{x.get(k), x.binaryGet(k), x.rawSet(k)} {
+					if err != nil {
+						b.Fatal(err)
+					}
+				}
+			}
+			key := func(i int64) string { return x.keys[i%benchKeys] }
+			all := []*contender{
+				{name: "json", do: func(i int64) error { return x.get(key(i)) }},
+				{name: "binary", do: func(i int64) error { return x.binaryGet(key(i)) }},
+				{name: "rueidis", do: func(i int64) error { return x.rawGet(key(i)) }},
+				{name: "rueidis-pipelined", do: func(i int64) error {
+					_, err := pipelined.Do(context.Background(), pipelined.B().Get().Key("raw:"+key(i)).Build()).AsBytes()
+					return err
+				}},
+			}
+			if n == 1 {
+				get := rawGetter(b, srv)
+				all = append(all, &contender{name: "socket", do: func(i int64) error { return get("raw:" + key(i)) }})
+			}
+			interleave(b, n, 400*min(n, 16), 2, all...)
+		})
+	}
+}
+
+// A miss with its fill beside GET and SET, and a write beside DEL:
+//
+//	go test ./tests/redisl2 -run '^$' -bench WriteRatio -benchtime 100x
+func BenchmarkWriteRatio(b *testing.B) {
+	for _, n := range []int{1, 16, 100} {
+		b.Run(fmt.Sprintf("goroutines=%d", n), func(b *testing.B) {
+			x := newBench(b)
+			key := func(i int64) string { return x.keys[i%benchKeys] }
+			interleave(b, n, 400*min(n, 16), 1,
+				&contender{name: "write", do: func(i int64) error {
+					return x.c.Write(x.ctx, key(i), func(context.Context, *aside.WriteTx[string, rec]) error { return nil })
+				}},
+				&contender{name: "DEL", do: func(i int64) error {
+					return x.raw.Do(x.ctx, x.raw.B().Del().Key("raw:"+key(i)).Build()).Error()
+				}})
+		})
+		b.Run(fmt.Sprintf("miss/goroutines=%d", n), func(b *testing.B) {
+			x := newBench(b)
+			var fresh atomic.Int64
+			interleave(b, n, 400*min(n, 16), 1,
+				&contender{name: "miss", do: func(int64) error { return x.binaryGet(fmt.Sprint("m", fresh.Add(1))) }},
+				&contender{name: "GET-SET", do: func(int64) error {
+					k := fmt.Sprint("m", fresh.Add(1))
+					if err := x.rawGet(k); !rueidis.IsRedisNil(err) {
+						return err
+					}
+					return x.rawSet(k)
+				}})
+		})
+	}
+}
