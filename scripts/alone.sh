@@ -22,7 +22,7 @@ if [ "${mod#./}" = cmd/aside ]; then
 	cp cmd/aside/go.mod "$copy"
 	# Without the lines that a release adds: what is replaced has none.
 	grep -v '^github.com/asidecache/aside[ /]' cmd/aside/go.sum >"${copy%.mod}.sum"
-	for other in . asideprom mongofeed pgfeed redisl2 tests; do
+	for other in . asideprom asideotel mongofeed pgfeed redisl2 tests; do
 		path=github.com/asidecache/aside/$other
 		go mod edit -replace "${path%/.}=$root/$other" "$copy"
 	done

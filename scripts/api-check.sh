@@ -12,33 +12,11 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-not_run() {
-	echo "api-check: NOT RUN: $*" >&2
-	exit 75
-}
+. scripts/pypi.sh
 
-cache=$PWD/.cache/api-check
-wanted=scripts/api-check/requirements.txt
-tool=$cache/venv/bin/schemathesis
-if ! cmp -s "$wanted" "$cache/installed.txt"; then
-	command -v python3 >/dev/null || not_run "there is no python3"
-	rm -rf "$cache"
-	mkdir -p "$cache"
-	python3 -m venv "$cache/venv" >"$cache/log" 2>&1 || not_run "python3 cannot make a virtual environment (on Debian: apt-get install python3-venv)"
-	timeout 300 "$cache/venv/bin/python" -m pip --disable-pip-version-check install --quiet --requirement "$wanted" >"$cache/log" 2>&1 ||
-		not_run "schemathesis cannot be installed from PyPI; the reason is in $cache/log"
-	cp "$wanted" "$cache/installed.txt"
-fi
+install schemathesis
 
 tmp=$(mktemp -d)
-server=
-finish() {
-	if [ -n "$server" ]; then
-		kill "$server" 2>/dev/null || true
-		wait "$server" 2>/dev/null || true
-	fi
-	rm -rf "$tmp"
-}
 trap finish EXIT
 
 go build -o "$tmp/aside" ./cmd/aside
@@ -47,33 +25,19 @@ go build -o "$tmp/aside" ./cmd/aside
 	cat "$tmp/load.log" >&2
 	exit 1
 }
-"$tmp/aside" serve --data "$tmp/data" --listen 127.0.0.1:0 --max-page 4096 --max-strong-loads unlimited \
-	--shutdown-delay 0s --log-format json 2>"$tmp/serve.log" &
-server=$!
-url=
-for _ in {1..300}; do
-	url=$(sed -n 's/.*"msg":"serving","url":"\([^"]*\)".*/\1/p' "$tmp/serve.log")
-	[ -z "$url" ] || break
-	kill -0 "$server" 2>/dev/null || break
-	sleep 0.1
-done
-if [ -z "$url" ]; then
-	echo "api-check: aside serve did not start:" >&2
-	cat "$tmp/serve.log" >&2
-	exit 1
-fi
+start serve --data "$tmp/data" --max-page 4096 --max-strong-loads unlimited --shutdown-delay 0s
 
 # It finds its configuration in the directory where it runs, and leaves files.
 cp scripts/api-check/schemathesis.toml scripts/api-check/hooks.py "$tmp/"
 code=0
-(cd "$tmp" && NO_COLOR=1 timeout 170 "$tool" run "$url/openapi.json" --checks all --exclude-checks positive_data_acceptance "$@") || code=$?
-if grep '"level":"ERROR"' "$tmp/serve.log" >&2; then
+(cd "$tmp" && NO_COLOR=1 timeout 170 "$cache/venv/bin/schemathesis" run "$url/openapi.json" --checks all --exclude-checks positive_data_acceptance "$@") || code=$?
+if grep '"level":"ERROR"' "$tmp/server.log" >&2; then
 	echo "api-check: the server logged errors" >&2
 	code=1
 fi
 if ! kill -0 "$server" 2>/dev/null; then
 	echo "api-check: the server ended:" >&2
-	tail -n 20 "$tmp/serve.log" >&2
+	tail -n 20 "$tmp/server.log" >&2
 	code=1
 fi
 exit "$code"

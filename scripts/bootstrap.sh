@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs or builds what the tests need besides Go: redis-server, PostgreSQL,
 # Chromium, spin and a C compiler (for the model, and for Go's race detector) from the
-# system's packages, and a server that speaks MongoDB's protocol (FerretDB, built into
+# system's packages, Prometheus and promtool (taken out of the system's package into
+# .cache/bin), and a server that speaks MongoDB's protocol (FerretDB, built into
 # .cache/bin) unless there is one. Does nothing where all is there already.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -14,19 +15,25 @@ die() {
 have() { command -v "$1" >/dev/null 2>&1; }
 
 apt_updated=
-# apt_install PACKAGE... : false if this system or this user cannot.
-apt_install() {
+apt=()
+# apt_ready : false if this system or this user cannot install packages.
+apt_ready() {
 	have apt-get || return 1
 	local as=()
 	if [ "$(id -u)" -ne 0 ]; then
 		if ! have sudo || ! sudo -n true 2>/dev/null; then return 1; fi
 		as=(sudo -n)
 	fi
-	local apt=("${as[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300)
+	apt=("${as[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300)
 	if [ -z "$apt_updated" ]; then
 		"${apt[@]}" update
 		apt_updated=1
 	fi
+}
+
+# apt_install PACKAGE... : false if this system or this user cannot.
+apt_install() {
+	apt_ready || return 1
 	echo "bootstrap: installing $*"
 	"${apt[@]}" install -y --no-install-recommends "$@" >/dev/null
 }
@@ -78,6 +85,32 @@ if ! have spin || ! have gcc; then
   Debian, Ubuntu:  sudo apt-get install spin gcc
   macOS:           brew install spin
   Others:          https://spinroot.com"
+fi
+
+# take_prometheus : the two programs out of the package. Installing it would start a
+# service.
+take_prometheus() {
+	apt_ready || return 1
+	echo "bootstrap: taking Prometheus out of its package, into .cache/bin"
+	local dir name
+	dir=$(mktemp -d) || return 1
+	mkdir -p .cache/bin
+	# No chain of && outside of a condition: errexit does not hold in here.
+	if (cd "$dir" && apt-get -qq download prometheus 2>/dev/null && dpkg-deb -x prometheus_*.deb .); then
+		for name in prometheus promtool; do
+			# Renamed at once: another run may look for it now.
+			cp "$dir/usr/bin/$name" ".cache/bin/.$name.$$" && mv ".cache/bin/.$name.$$" ".cache/bin/$name" || return 1
+		done
+	fi
+	rm -rf "$dir"
+	[ -x .cache/bin/prometheus ] && [ -x .cache/bin/promtool ]
+}
+
+if ! { [ -x .cache/bin/prometheus ] && [ -x .cache/bin/promtool ]; } && ! { have prometheus && have promtool; }; then
+	take_prometheus || die "prometheus and promtool 2.42 or newer, which check the alerts, are not on PATH, and this script cannot get them here.
+  Debian, Ubuntu:  sudo apt-get install prometheus
+  macOS:           brew install prometheus
+  Others:          https://prometheus.io/download/"
 fi
 
 if [ -z "${ASIDE_TEST_MONGODB_URI:-}" ] && [ -z "${ASIDE_TEST_FERRETDB:-}" ] && ! have mongod; then

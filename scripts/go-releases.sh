@@ -19,7 +19,7 @@ for release in "${releases[@]}"; do
 		missing=1
 		continue
 	fi
-	for mod in . ./redisl2 ./asideprom ./mongofeed ./pgfeed; do
+	for mod in . ./redisl2 ./asideprom ./asideotel ./mongofeed ./pgfeed; do
 		echo "== $mod: $release"
 		GOTOOLCHAIN=$release scripts/alone.sh "$mod" vet ./...
 		# go test checks a part of what go vet does; that has been done.

@@ -56,7 +56,7 @@ say "govulncheck"
 # 3 means that it found something; anything else is a failure to look, as where
 # the network does not reach the database.
 status=0
-.cache/bin/govulncheck ./... ./asideprom/... ./mongofeed/... ./pgfeed/... ./redisl2/... ./cmd/aside/... || status=$?
+.cache/bin/govulncheck ./... ./asideprom/... ./asideotel/... ./mongofeed/... ./pgfeed/... ./redisl2/... ./cmd/aside/... || status=$?
 case $status in
 0) ;;
 3) exit 1 ;;

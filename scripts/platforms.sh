@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 
 platform=${1:?usage: scripts/platforms.sh GOOS/GOARCH}
 export GOOS=${platform%/*} GOARCH=${platform#*/} CGO_ENABLED=0
-for mod in . ./redisl2 ./asideprom ./mongofeed ./pgfeed ./cmd/aside; do
+for mod in . ./redisl2 ./asideprom ./asideotel ./mongofeed ./pgfeed ./cmd/aside; do
 	echo "== $mod: $platform"
 	scripts/alone.sh "$mod" build ./...
 	scripts/alone.sh "$mod" vet ./...

@@ -69,7 +69,7 @@ git tag -d $(git tag) >/dev/null
 git reset -q --hard "$before"
 scripts/release.sh --push "$version" >/dev/null
 [ "$(git log -1 --format=%s origin/main)" = "release: $version" ] || fail "main was not pushed"
-want=$(printf '%s\n' "asideprom/$version" "cmd/aside/$version" "mongofeed/$version" "pgfeed/$version" "redisl2/$version" "tests/$version" "$version")
+want=$(printf '%s\n' "asideotel/$version" "asideprom/$version" "cmd/aside/$version" "mongofeed/$version" "pgfeed/$version" "redisl2/$version" "tests/$version" "$version")
 [ "$(git -C "$tmp/origin.git" tag)" = "$want" ] || fail "tags: $(git -C "$tmp/origin.git" tag)"
 if grep -rE "$base(/[a-z0-9]+)* v[0-9]" --include=go.mod --include=go.work . | grep -v "$version"; then fail "these requirements have another version"; fi
 [ -z "$(git status --porcelain)" ] || fail "the release left changes: $(git status --porcelain)"

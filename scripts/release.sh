@@ -18,7 +18,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 base=github.com/asidecache/aside
-nested=(redisl2 asideprom mongofeed pgfeed tests cmd/aside)
+nested=(redisl2 asideprom asideotel mongofeed pgfeed tests cmd/aside)
 
 die() {
 	echo "release: $*" >&2
@@ -78,9 +78,12 @@ files=(go.work)
 for mod in $(scripts/modules.sh); do files+=("$mod/go.mod"); done
 sed -E -i.before "s#($base(/[a-z0-9]+)*) v[0-9][^ ]*#\1 $version#" "${files[@]}"
 rm -f "${files[@]/%/.before}"
+about=cmd/aside/version.go
+sed -E -i.before "s#^(const lastRelease = ).*#\1\"$version\"#" $about
+rm $about.before
 
 (cd tools && GOWORK=off go build -o "$proxy/" ./modproxy)
-sums=$("$proxy/modproxy" -sums "$proxy/proxy" "$version" . ./redisl2 ./mongofeed ./pgfeed ./asideprom ./tests | LC_ALL=C sort)
+sums=$("$proxy/modproxy" -sums "$proxy/proxy" "$version" . ./redisl2 ./mongofeed ./pgfeed ./asideprom ./asideotel ./tests | LC_ALL=C sort)
 sum=cmd/aside/go.sum
 LC_ALL=C awk -v sums="$sums" -v base="$base" '
 	$1 == base || index($1, base "/") == 1 { next }
@@ -89,7 +92,7 @@ LC_ALL=C awk -v sums="$sums" -v base="$base" '
 	END { if (!done) print sums }' "$sum" >"$proxy/go.sum"
 cp "$proxy/go.sum" "$sum"
 
-git add go.work "$sum" $(git ls-files '*go.mod')
+git add go.work "$sum" "$about" $(git ls-files '*go.mod')
 git commit -q -m "release: $version" -m "The modules require each other in this version." || die "git commit failed"
 trap 'rm -rf "$proxy"' EXIT
 for tag in "${tags[@]}"; do git tag -a -m "$tag" "$tag"; done

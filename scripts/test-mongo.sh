@@ -14,10 +14,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-not_run() {
-	echo "test-mongo: NOT RUN on SecantusDB: $*" >&2
-	exit 75
-}
+. scripts/pypi.sh
 
 export ASIDE_TEST_REQUIRE_SERVERS=1
 unset ASIDE_TEST_SECANTUSD
@@ -28,16 +25,6 @@ if [ -n "${ASIDE_TEST_MONGODB_URI:-}" ] || command -v mongod >/dev/null; then
 	scripts/alone.sh ./tests test "${flags[@]}" "$@" ./mongofeed
 fi
 
-cache=$PWD/.cache/test-mongo
-wanted=scripts/test-mongo/requirements.txt
-if ! cmp -s "$wanted" "$cache/installed.txt"; then
-	command -v python3 >/dev/null || not_run "there is no python3"
-	rm -rf "$cache"
-	mkdir -p "$cache"
-	python3 -m venv "$cache/venv" >"$cache/log" 2>&1 || not_run "python3 cannot make a virtual environment (on Debian: apt-get install python3-venv)"
-	timeout 300 "$cache/venv/bin/python" -m pip --disable-pip-version-check install --quiet --only-binary :all: --requirement "$wanted" >"$cache/log" 2>&1 ||
-		not_run "it cannot be installed from PyPI; the reason is in $cache/log"
-	cp "$wanted" "$cache/installed.txt"
-fi
-echo "== $(sed -n 's/^SecantusDB==/SecantusDB /p' "$wanted")"
+install SecantusDB --only-binary :all:
+echo "== $(sed -n 's/^SecantusDB==/SecantusDB /p' scripts/test-mongo/requirements.txt)"
 ASIDE_TEST_SECANTUSD=$cache/venv/bin/secantusd-py scripts/alone.sh ./tests test "${flags[@]}" "$@" ./mongofeed

@@ -12,7 +12,7 @@ failed=()
 # module MODULE ARGUMENTS... : its tests, but for the faults, which come alone and last:
 # what they measure would be the other tests.
 module() {
-	local mod=$1 flags=(-timeout 10m)
+	local mod=$1 flags=(-timeout 20m)
 	shift
 	case $mod in
 	./tools* | ./bench) ;; # their dependencies take minutes to build a second time

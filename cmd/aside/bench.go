@@ -33,7 +33,7 @@ type BenchCmd struct {
 
 	JSON          bool   `name:"json" help:"Print the report as JSON." group:"Report"`
 	HTML          string `name:"html" help:"Write the report to FILE as an HTML page with charts. The page loads nothing from the network." placeholder:"FILE" group:"Report"`
-	CSV           string `name:"csv" help:"Write PREFIX_stats.csv, PREFIX_stats_history.csv and PREFIX_failures.csv, with the same columns as locust." placeholder:"PREFIX" group:"Report"`
+	CSV           string `name:"csv" help:"Write PREFIX_stats.csv, PREFIX_stats_history.csv, PREFIX_failures.csv and PREFIX_exceptions.csv, in the format of locust." placeholder:"PREFIX" group:"Report"`
 	MaxErrorRatio share  `help:"Maximum share of failed requests, such as 1% or 0.01. If more fail, the exit code is 1." default:"0" group:"Report"`
 
 	BenchComparison
@@ -44,27 +44,32 @@ func (*BenchCmd) Usage() string { return "[flags] [-- <serve-flags> ...]" }
 
 // Help is shown by "aside bench --help".
 func (*BenchCmd) Help() string {
-	return `A load test with 100 users and uniform ids, and one with an HTML report:
+	return `Without flags, 100 users read the records that the server lists, for a minute.
 
-    aside bench --users 100 --spawn-rate 100 --duration 1m \
-        --url http://127.0.0.1:8000/todos --ids 1-200000
-    aside bench --pick zipf --zipf-exponent 0.99 --warm-up once \
-        --html report.html
+    aside bench
+    aside bench --users 20 --duration 10s --html report.html
+    aside bench --pick zipf --warm-up once --update 5%
+    aside bench --rate 2000 --users 50 --duration 10s
+    aside bench --compare --rounds 3 --duration 3s --warm-up 1s
 
-Closed loop: without --rate, each user sends the next request as soon as it has the response, on
-the same connection. So a slow server gets fewer requests. A closed loop shows the maximum
-throughput of a server. It hides waiting time: use --rate to see that.
+Without --rate, each user sends the next request when it has the response (closed loop): this shows
+the maximum throughput. With --rate, requests are due at fixed times, however slow the responses are
+(open loop): this shows the latency at a given load. --compare starts its own servers, with and
+without a cache.`
+}
 
-Open loop: with --rate, requests are due at fixed times, however slow the server is. A latency
-starts at the time when the request was due, not when a connection was free. So there is no
-coordinated omission: if the server hangs for a second, every request due in this second counts. An
-open loop shows the latency of a server at a given load.
+// Notes stand after the flags.
+func (*BenchCmd) Notes() string {
+	return `Ids: without --ids and --trace, the command reads the pages of GET URL for at most 10s. It keeps at
+most 200,000 ids, spread over all pages that it has read. The report says which ids it used.
 
-If the server is slower than --rate, requests queue up, and the report shows this backlog. A
-request that waits longer than --timeout is dropped and counts as failed. Requests that are still
-in the queue at the end are sent.
+Closed loop: a slow server gets fewer requests. This hides waiting time: use --rate to see it.
 
-    aside bench --rate 5000 --users 200 --duration 30s
+Open loop: a latency starts at the time when the request was due, not when a connection was free. So
+there is no coordinated omission: if the server hangs for a second, every request due in this second
+counts. If the server is slower than --rate, requests queue up, and the report shows this backlog. A
+request that waits longer than --timeout is dropped and counts as failed. Requests that are still in
+the queue at the end are sent.
 
 Workload: --pick chooses records from --ids, or --trace replays the ids in a file. The same --seed
 makes the same choices. --create, --update and --delete set the shares of writes. The ids of created
@@ -116,20 +121,24 @@ func (c *BenchCmd) config(workload ids.Workload, url string) bench.Config {
 // notGiven is the default of a duration flag whose real default depends on others.
 const notGiven time.Duration = -1
 
+// urls returns the servers, if this command does not start them.
+func (c *BenchCmd) urls() []string {
+	if len(c.URL) == 0 {
+		return []string{defaultBenchURL}
+	}
+	return c.URL
+}
+
 // Validate is called by the parser. It reports all mistakes at once, except those in
 // the file of --trace, which is read later.
 func (c *BenchCmd) Validate() error {
 	var errs []error
-	workload, err := c.withoutTrace()
+	workload, err := c.over(c.given())
 	if err != nil {
 		errs = append(errs, err)
-		workload = ids.Uniform(c.IDs, c.Seed) // any valid one, to check the other flags
+		workload = ids.Uniform(c.given(), c.Seed) // any valid one, to check the other flags
 	}
-	urls := c.URL
-	if len(urls) == 0 {
-		urls = []string{defaultBenchURL}
-	}
-	for i, url := range urls {
+	for i, url := range c.urls() {
 		config := c.config(workload, url)
 		if i > 0 {
 			config = bench.Config{URL: url, Users: 1, Workload: workload} // the other flags are checked already
@@ -150,15 +159,12 @@ func (c *BenchCmd) Validate() error {
 
 // Run runs the load and prints the report.
 func (c *BenchCmd) Run(ctx context.Context, out io.Writer) error {
-	workload, err := c.workload(ctx)
-	switch {
-	case ctx.Err() != nil:
-		return err
-	case err != nil:
-		return &exitError{err, exitUsage}
-	}
 	view := newBenchView(os.Stderr)
 	defer view.end()
+	workload, err := c.workload(ctx, view)
+	if err != nil {
+		return err
+	}
 	if c.Compare {
 		return c.compare(ctx, out, workload, view)
 	}
@@ -166,14 +172,8 @@ func (c *BenchCmd) Run(ctx context.Context, out io.Writer) error {
 }
 
 func (c *BenchCmd) measure(ctx context.Context, out io.Writer, workload ids.Workload, view benchView) error {
-	url := defaultBenchURL
-	if len(c.URL) > 0 {
-		url = c.URL[0]
-	}
-	if err := c.reach(ctx, url); err != nil {
-		return err
-	}
-	config := c.config(workload, url)
+	config := c.config(workload, c.urls()[0])
+	config.AddedLatency = addedLatency(ctx, config.URL)
 	view.begin(config.URL, &config)
 	config.Progress = view.show
 	r, err := bench.Run(ctx, config)

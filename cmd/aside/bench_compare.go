@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 
@@ -24,6 +26,8 @@ type BenchComparison struct {
 	// see passwords there.
 	Redis string `help:"With --compare and no --url: the Redis of the servers. Each run uses its own keys, and removes them at its end." placeholder:"URL" env:"ASIDE_REDIS" group:"Comparison"`
 	StoreFlags
+
+	latency string // that the servers add to their store
 
 	ServeFlags []string `arg:"" optional:"" name:"serve-flags" help:"With --compare and no --url, after --: flags for \"aside serve\"."`
 }
@@ -122,11 +126,9 @@ func (c *BenchCmd) compare(ctx context.Context, out io.Writer, workload ids.Work
 			config.Targets = append(config.Targets, compare.Target{Name: s, Start: c.startServer(s)})
 		}
 	} else {
-		if err := c.reach(ctx, c.URL...); err != nil {
-			return err
-		}
 		for _, url := range c.URL {
 			config.Targets = append(config.Targets, compare.Target{Name: url, URL: url})
+			c.latency = cmp.Or(c.latency, addedLatency(ctx, url))
 		}
 	}
 	config.Load.Progress = view.show
@@ -135,6 +137,12 @@ func (c *BenchCmd) compare(ctx context.Context, out io.Writer, workload ids.Work
 	}
 	r, err := compare.Run(ctx, config)
 	view.end()
+	if r != nil {
+		r.Load.AddedLatency = c.latency
+	}
+	if r != nil && c.starts() && c.embedded() && c.latency == "" {
+		fmt.Fprintln(os.Stderr, "The embedded store answers within microseconds, so a cache has little to win. -- --store-latency 2ms at the end of the command gives it the latency of a database.")
+	}
 	if r == nil {
 		return &exitError{err, exitUsage}
 	}
@@ -177,6 +185,7 @@ func (c *BenchCmd) startServer(setting string) func(context.Context) (string, fu
 		if err := c.checkStore(ctx, s.url); err != nil {
 			return "", nil, errors.Join(err, s.stop())
 		}
+		c.latency = cmp.Or(c.latency, addedLatency(ctx, s.url+"/todos"))
 		return s.url + "/todos", s.stop, nil
 	}
 }
@@ -198,7 +207,7 @@ func (c *BenchCmd) environment(setting string) []string {
 // checkStore returns an error if the store has not all the records of --ids. Without
 // this check the requests would fail for the whole run.
 func (c *BenchCmd) checkStore(ctx context.Context, url string) error {
-	if c.Trace != "" {
+	if c.IDs == nil {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)

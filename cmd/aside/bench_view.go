@@ -13,8 +13,10 @@ import (
 	"github.com/asidecache/aside/cmd/aside/internal/printable"
 )
 
-// benchView shows the progress of runs. begin starts a run, end is the last call.
+// benchView shows the progress of runs. listing comes before the first run, begin starts
+// a run, end is the last call.
 type benchView interface {
+	listing(url string, seen int)
 	begin(title string, c *bench.Config)
 	show(bench.Progress)
 	end()
@@ -40,6 +42,17 @@ const benchEvery = 5 // seconds
 type benchLines struct {
 	w io.Writer
 	n int
+}
+
+func (v *benchLines) listing(url string, seen int) {
+	fmt.Fprintln(v.w, printable.Text(listingLine(url, seen)))
+}
+
+func listingLine(url string, seen int) string {
+	if seen == 0 {
+		return url + ": asking which ids exist"
+	}
+	return fmt.Sprintf("%s: asking which ids exist: %d so far", url, seen)
 }
 
 func (v *benchLines) begin(title string, c *bench.Config) {
@@ -112,6 +125,10 @@ type benchPanel struct {
 
 const sparkWidth = 40
 
+func (v *benchPanel) listing(url string, seen int) {
+	v.draw([]string{listingLine(url, seen)})
+}
+
 func (v *benchPanel) begin(title string, c *bench.Config) {
 	v.title, v.load, v.duration = title, c.Workload.String(), c.Duration
 	v.rates = nil
@@ -122,7 +139,11 @@ func (v *benchPanel) show(p bench.Progress) {
 	if len(v.rates) > sparkWidth {
 		v.rates = v.rates[1:]
 	}
-	lines := v.lines(p)
+	v.draw(v.lines(p))
+}
+
+// draw replaces the lines on the screen.
+func (v *benchPanel) draw(lines []string) {
 	var b strings.Builder
 	if v.drawn > 0 {
 		fmt.Fprintf(&b, "\x1b[%dA", v.drawn)

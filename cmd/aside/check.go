@@ -58,18 +58,25 @@ func (*CheckCmd) Usage() string { return "--target=URL [--target=URL ...] [flags
 
 // Help is shown by "aside check --help".
 func (*CheckCmd) Help() string {
-	return `Checks whether running nodes keep their guarantees, P1 to P6 in
-https://github.com/asidecache/aside/blob/main/docs/reference/guarantees.md. Clients read and write
-a few records through all nodes at the same time. The check compares the result of every read with
-the writes that were acknowledged before it.
+	return `Clients read and write a few records through all nodes at once. Every read is held against the
+writes that were acknowledged before it: guarantees P1 to P6 in
+https://github.com/asidecache/aside/blob/main/docs/reference/guarantees.md.
 
+    aside check --target http://127.0.0.1:8000 --duration 10s
     aside check --target http://127.0.0.1:8001 --target http://127.0.0.1:8002 \
         --duration 60s --clients 32 --keys 8 --writes 10%
+    aside check --target http://127.0.0.1:8001 --target http://127.0.0.1:8002 \
+        --outside postgres://todo@db1/todos --outside-bound 5s
 
-The check writes to the database. It creates records whose ids begin with "check-", and deletes
-them at the end, also after Ctrl-C. It does not touch other records.
+It writes to the database: records whose ids begin with "check-", which it deletes at the end, also
+after Ctrl-C. It does not touch other records.
 
-The clients send reads of both levels. A default read can be answered by any tier, and may be stale
+The exit code is 0 if all guarantees held, 1 if one was broken.`
+}
+
+// Notes stand after the flags.
+func (*CheckCmd) Notes() string {
+	return `The clients send reads of both levels. A default read can be answered by any tier, and may be stale
 for a moment. A strong read (Cache-Control: no-cache) must not be stale. The report shows how many
 reads were stale, and by how much. For each broken guarantee it shows the shortest part of the
 history that proves the violation. It also lists errors. Errors do not count as violations: a node
@@ -77,23 +84,19 @@ may refuse strong reads, for example, if they need more store reads than its --m
 the outcome of a write is unknown, both outcomes are accepted.
 
 With --outside, other writers change and delete the records in the database itself, as a migration
-or an operator would. Nodes that follow the feed of the database must show such a write soon:
-
-    aside check --target http://127.0.0.1:8001 --target http://127.0.0.1:8002 \
-        --outside postgres://todo@db1/todos --outside-bound 5s
-
-Until --outside-bound after the acknowledgement, a read may miss the write. A read later than that
-must show it. The report says how late reads really saw these writes. Writes through the nodes must
-still be seen at once. Some records are changed only by these writers, and are left alone for longer
-than the bound, so run the check for some times the bound. A node whose /readyz says that it is not
-fed is reported and checked all the same.
+or an operator would. Nodes that follow the feed of the database must show such a write soon. Until
+--outside-bound after the acknowledgement, a read may miss the write. A read later than that must
+show it. The report says how late reads really saw these writes. Writes through the nodes must still
+be seen at once. Some records are changed only by these writers, and are left alone for longer than
+the bound, so run the check for some times the bound. A node whose /readyz says that it is not fed
+is reported and checked all the same. The table must exist: the check makes none.
 
 Progress goes to standard error, the report to standard output. Ctrl-C ends the run early. The
 operations until then are still checked and reported.
 
-The exit code is 0 if all guarantees held, 1 if one was broken, 2 for a mistake in the command line,
-and 3 if the run cannot tell: a target is not a todo API, was never reached, or has a different
-database, or nothing was proven about the writes of --outside.`
+The exit code is 2 for a mistake in the command line, and 3 if the run cannot tell: a target is not
+a todo API, was never reached, or has a different database, or nothing was proven about the writes
+of --outside.`
 }
 
 // exitUnproven is the exit code if the check found no violation but could not check
@@ -211,12 +214,12 @@ func (f *OutsideFlags) open(ctx context.Context, o *check.Outside, log *slog.Log
 		named := StoreFlags{Mongo: uri, MongoDatabase: f.OutsideDatabase, MongoCollection: f.OutsideTable}
 		o.Name = named.Describe()
 		store, err = mongostore.Open(ctx, uri, mongostore.Options{
-			Database: f.OutsideDatabase, Collection: f.OutsideTable, AppName: "aside check", Logger: log,
+			Database: f.OutsideDatabase, Collection: f.OutsideTable, AppName: "aside check", Logger: log, Existing: true,
 		})
 	case "postgres", "postgresql":
 		named := StoreFlags{Postgres: uri, PostgresTable: f.OutsideTable}
 		o.Name, o.Raises = named.Describe(), true
-		store, err = pgstore.Open(ctx, uri, pgstore.Options{Table: f.OutsideTable, AppName: "aside check", Logger: log})
+		store, err = pgstore.Open(ctx, uri, pgstore.Options{Table: f.OutsideTable, AppName: "aside check", Logger: log, Existing: true})
 	default:
 		err = errors.New("must begin with mongodb://, mongodb+srv://, postgres:// or postgresql://, as in postgres://db1/todos")
 	}

@@ -255,6 +255,13 @@ func TestCheckOutsidePostgres(t *testing.T) {
 		t.Logf("%d operations, %+v", c.Operations, o)
 	}
 
+	// Caught: the check made the table.
+	var out, errOut bytes.Buffer
+	if code := run([]string{"check", "--target", fed[0].url, "--outside", db.URL(), "--outside-table", "wrong", "--duration", "1s"}, &out, &errOut); code != exitUnproven ||
+		!strings.Contains(errOut.String(), "is not that of the nodes") || !strings.Contains(errOut.String(), "there is no table wrong (") || db.Value("SELECT to_regclass('wrong') IS NULL") != "t" {
+		t.Errorf("another table: exit code %d: %s; the table is missing: %s", code, &errOut, db.Value("SELECT to_regclass('wrong') IS NULL"))
+	}
+
 	unfed := serve("--feed", "off", "--cache-name", "unfed")
 	c = checkJSON(t, 1, unfed, append(args, "--duration", "6s", "--outside-bound", "500ms")...)
 	for _, p := range []history.Promise{history.StrongReads, history.Bounded} {
@@ -429,7 +436,7 @@ func TestCheckFlags(t *testing.T) {
 	}
 	help, _, code := asideRun(t, nil, "check", "--help")
 	words := strings.Join(strings.Fields(help), " ")
-	for _, want := range append(promiseNames(), "creates records", "exit code", "10%") {
+	for _, want := range append(promiseNames(), "writes to the database", "exit code", "10%") {
 		if code != 0 || !strings.Contains(words, want) {
 			t.Errorf("%q is missing in the help:\n%s", want, help)
 		}

@@ -29,6 +29,10 @@ func TestHelp(t *testing.T) {
 		"demo":    "Usage: aside demo [flags]",
 		"bench":   "Usage: aside bench [flags] [-- <serve-flags> ...]",
 		"check":   "Usage: aside check --target=URL [--target=URL ...] [flags]",
+		"inspect": "Usage: aside inspect <id> [flags]",
+		"drop":    "Usage: aside drop <id> [flags]",
+		"top":     "Usage: aside top [flags]",
+		"nodes":   "Usage: aside nodes [flags]",
 		"health":  "Usage: aside health [flags]",
 		"version": "Usage: aside version [flags]",
 	}
@@ -50,10 +54,10 @@ func TestHelp(t *testing.T) {
 		}
 	}
 	for command, lines := range map[string][]string{
-		"":      {"Try it: aside demo", "Production: aside serve --mongo mongodb://db1 --redis redis://cache1", "All flags: aside serve --help"},
-		"serve": {"aside serve", "curl -i http://127.0.0.1:8000/todos/1", "redis://host1?addr=host2 a cluster", "/metrics metrics for Prometheus"},
-		"load":  {"aside load --count 200000"},
-		"bench": {"aside bench --rate 5000 --users 200 --duration 30s"},
+		"":      {"aside demo", "aside bench --duration 10s"},
+		"serve": {"aside serve", "redis://host1?addr=host2 a cluster", "/metrics metrics for Prometheus"},
+		"load":  {"aside load --count 1000"},
+		"bench": {"aside bench --rate 2000 --users 50 --duration 10s", "--warm-up 5s -- --ttl 1m"},
 		"check": {`--duration 60s --clients 32 --keys 8 --writes 10%`},
 	} {
 		for _, width := range []string{"80", "200"} {
@@ -103,6 +107,9 @@ func TestHelpSources(t *testing.T) {
 	for _, command := range parser.Model.Children {
 		sentence(command.Name, command.Help)
 		long(command.Name, command.Detail)
+		if c, ok := command.Target.Addr().Interface().(interface{ Notes() string }); ok {
+			long(command.Name, c.Notes())
+		}
 		for _, group := range command.AllFlags(false) {
 			for _, flag := range group {
 				flags++
@@ -178,6 +185,10 @@ func TestBadCommandLines(t *testing.T) {
 		{"", nil, []string{`"serve"`, `"aside --help"`}},
 		{"sevre", nil, []string{"sevre"}},
 		{"serve --ttl soon", nil, []string{"--ttl", "duration", `"aside serve --help"`}},
+		{"serve --stale-while-revalidate=-1s --refresh-ahead=1.5 --soft-timeout=-1s --failed-for=-1s", nil,
+			[]string{"--stale-while-revalidate must", "--refresh-ahead must", "--soft-timeout must", "--failed-for must"}},
+		{"serve --refresh-ahead=NaN --soft-timeout=1s", nil, []string{"--refresh-ahead must", "--soft-timeout needs --stale-for"}},
+		{"serve --stale-for=1s --soft-timeout=5s", nil, []string{"--soft-timeout must be shorter than --load-timeout"}},
 		{"serve --ttl 0s --l1-size 0 --max-loads 0 --negative-ttl=-1s --l1-ttl=-1s --stale-for=-1s", nil,
 			[]string{"--ttl must", "--l1-size must", "--max-loads must", "--negative-ttl must", "--l1-ttl must", "--stale-for must"}},
 		{"serve --listen 8000 --max-body 0 --max-header 0 --read-timeout 0s --request-timeout 0s --idle-timeout 0s --shutdown-timeout=-1s", nil,
@@ -201,6 +212,8 @@ func TestBadCommandLines(t *testing.T) {
 		{"load --count 1 --mongo mongodb://h --postgres postgres://user:hunter2@h", nil, []string{"--mongo and --postgres", "remove one"}},
 		{"demo", []string{"ASIDE_POSTGRES=postgres://user:hunter2@h"}, []string{"embedded store"}},
 		{"demo --count 0 --ttl 0s", nil, []string{"--count must", "--ttl must"}},
+		{"serve --listen 127.0.0.1:0", []string{"OTEL_TRACES_EXPORTER=hunter2"}, []string{"aside: OTEL_TRACES_EXPORTER must be otlp or none"}},
+		{"serve --listen 127.0.0.1:0", []string{"OTEL_EXPORTER_OTLP_ENDPOINT=hunter2@c:4318"}, []string{"OTEL_EXPORTER_OTLP_ENDPOINT must be a URL"}},
 	} {
 		stdout, stderr, code := asideRun(t, tt.env, strings.Fields(tt.args)...)
 		if code != 2 {
@@ -214,18 +227,6 @@ func TestBadCommandLines(t *testing.T) {
 		if strings.Contains(stdout+stderr, "hunter2") {
 			t.Errorf("%s %v: the password is shown:\n%s", tt.args, tt.env, stderr)
 		}
-	}
-}
-
-func TestVersion(t *testing.T) {
-	stdout, _, code := asideRun(t, nil, "version")
-	if code != 0 || !strings.HasPrefix(stdout, "aside ") || !strings.Contains(stdout, "go1") {
-		t.Errorf("exit %d: %s", code, stdout)
-	}
-	stdout, _, code = asideRun(t, nil, "version", "--json")
-	var v version
-	if err := json.Unmarshal([]byte(stdout), &v); err != nil || code != 0 || v.Version == "" || v.Go == "" || v.Platform == "" {
-		t.Errorf("exit %d, %v: %s", code, err, stdout)
 	}
 }
 

@@ -31,11 +31,36 @@ type StoreFlags struct {
 	PostgresFile     string `help:"File with the PostgreSQL URL, including the password. Use it instead of --postgres." placeholder:"FILE" env:"ASIDE_POSTGRES_FILE" group:"Primary store"`
 	PostgresPassFile string `name:"postgres-password-file" help:"File with the password of the user in --postgres, not percent-encoded. It is read once, at the start." placeholder:"FILE" env:"ASIDE_POSTGRES_PASSWORD_FILE" group:"Primary store"`
 	PostgresTable    string `help:"PostgreSQL table of the todos." default:"todos" env:"ASIDE_POSTGRES_TABLE" group:"Primary store"`
+
+	opened todo.Store    // Open returns it, if it is set
+	slower time.Duration // latency that is added to the store
 }
 
 // Open opens the selected store. The caller closes it. A database server that is down is
 // not an error: the store connects as soon as the server is back.
 func (f *StoreFlags) Open(ctx context.Context, log *slog.Logger) (todo.Store, error) {
+	if f.opened != nil {
+		return f.opened, nil
+	}
+	s, err := f.open(ctx, log)
+	if err != nil {
+		return nil, err
+	}
+	return todo.Slow(s, f.slower), nil
+}
+
+// system is what the store is, as traces call it.
+func (f *StoreFlags) system() string {
+	switch {
+	case f.Postgres != "":
+		return "postgresql"
+	case f.Mongo != "":
+		return "mongodb"
+	}
+	return "bbolt"
+}
+
+func (f *StoreFlags) open(ctx context.Context, log *slog.Logger) (todo.Store, error) {
 	if err := f.secrets(); err != nil {
 		return nil, &exitError{err, exitUsage}
 	}
@@ -86,6 +111,13 @@ func (f *StoreFlags) secrets() (err error) {
 
 // Describe returns a name of the store for logs, without secrets.
 func (f *StoreFlags) Describe() string {
+	if f.slower > 0 {
+		return fmt.Sprintf("%s, with %v of latency added", f.describe(), f.slower)
+	}
+	return f.describe()
+}
+
+func (f *StoreFlags) describe() string {
 	if f.Postgres != "" {
 		return redactURL(f.Postgres) + " (table " + f.PostgresTable + ")"
 	}
@@ -116,12 +148,18 @@ type CacheFlags struct {
 	TTL         time.Duration `name:"ttl" help:"How long a record stays cached. It also bounds how long the cache can miss a change that was not made through the service." default:"5m" env:"ASIDE_TTL" group:"Cache"`
 	NegativeTTL time.Duration `name:"negative-ttl" help:"How long the cache remembers that a record does not exist. 0: not at all." default:"30s" env:"ASIDE_NEGATIVE_TTL" group:"Cache"`
 	StaleFor    time.Duration `help:"How long past its TTL a record may still be served while the store fails. Redis keeps records for this additional time." default:"0s" env:"ASIDE_STALE_FOR" group:"Cache"`
-	L1Size      int           `name:"l1-size" help:"Maximum number of records in this server's memory." default:"100000" env:"ASIDE_L1_SIZE" group:"Cache"`
-	L1Bytes     uint64        `name:"l1-bytes" help:"Maximum size of these records in memory, in bytes, including the overhead of the cache. Both limits apply; the least useful records are evicted first." default:"268435456" env:"ASIDE_L1_BYTES" group:"Cache"`
-	L1TTL       time.Duration `name:"l1-ttl" help:"How long a record stays in memory. Default: --ttl, with --redis at most 1m." placeholder:"DURATION" env:"ASIDE_L1_TTL" group:"Cache"`
-	NoL1        bool          `name:"no-l1" help:"Do not cache in memory. Every read asks Redis." env:"ASIDE_NO_L1" group:"Cache"`
-	NoCache     bool          `help:"Do not use a cache: every read goes to the store. For measurements." env:"ASIDE_NO_CACHE" group:"Cache"`
-	MaxLoads    int           `help:"Maximum number of concurrent reads from the store." default:"64" env:"ASIDE_MAX_LOADS" group:"Cache"`
+
+	StaleWhileRevalidate time.Duration `help:"How long past its TTL a record is still served at once, while one server reads it from the store in the background (RFC 5861). Strong reads wait." default:"0s" env:"ASIDE_STALE_WHILE_REVALIDATE" group:"Cache"`
+	RefreshAhead         float64       `help:"The last share of a record's life, 0 to 1, in which a read of it has one server read it from the store in the background, so that records which are in use do not expire. 0: off." default:"0" env:"ASIDE_REFRESH_AHEAD" group:"Cache"`
+	SoftTimeout          time.Duration `help:"With --stale-for: a read that would wait longer than this for the store is answered with the record past its TTL, and the store is waited for in the background. It must be shorter than --load-timeout. 0: off." default:"0s" env:"ASIDE_SOFT_TIMEOUT" group:"Cache"`
+	FailedFor            time.Duration `help:"With --stale-for: for how long after a failed read from the store this server does not read that record again, but serves the one past its TTL. 0: off." default:"0s" env:"ASIDE_FAILED_FOR" group:"Cache"`
+
+	L1Size   int           `name:"l1-size" help:"Maximum number of records in this server's memory." default:"100000" env:"ASIDE_L1_SIZE" group:"Cache"`
+	L1Bytes  uint64        `name:"l1-bytes" help:"Maximum size of these records in memory, in bytes, including the overhead of the cache. Both limits apply; the least useful records are evicted first." default:"268435456" env:"ASIDE_L1_BYTES" group:"Cache"`
+	L1TTL    time.Duration `name:"l1-ttl" help:"How long a record stays in memory. Default: --ttl, with --redis at most 1m." placeholder:"DURATION" env:"ASIDE_L1_TTL" group:"Cache"`
+	NoL1     bool          `name:"no-l1" help:"Do not cache in memory. Every read asks Redis." env:"ASIDE_NO_L1" group:"Cache"`
+	NoCache  bool          `help:"Do not use a cache: every read goes to the store. For measurements." env:"ASIDE_NO_CACHE" group:"Cache"`
+	MaxLoads int           `help:"Maximum number of concurrent reads from the store." default:"64" env:"ASIDE_MAX_LOADS" group:"Cache"`
 
 	MaxEntrySize int `help:"Maximum size of a record in Redis, in bytes as stored. Larger records are cached only in the memory of each server." default:"1048576" env:"ASIDE_MAX_ENTRY_SIZE" group:"Cache"`
 
@@ -133,7 +171,7 @@ type CacheFlags struct {
 	RedisSilence  time.Duration `help:"Flush the cache in memory if Redis has been silent for this long." default:"2s" env:"ASIDE_REDIS_SILENCE" group:"Cache"`
 	DegradedL1TTL time.Duration `name:"degraded-l1-ttl" help:"How long a record that was read while Redis is unreachable stays in memory. During this time it can be older than the writes of other servers. 0: do not cache it." default:"1s" env:"ASIDE_DEGRADED_L1_TTL" group:"Cache"`
 
-	Feed string `help:"Follow the store's own log of changes, so that changes made past the service, such as with psql, are seen within milliseconds and not after --ttl. auto: if the store has one and it can be followed; /readyz and the log say whether it is. on: also refuse a store that has none, and be degraded at /readyz while it is not followed. off: do not." enum:"auto,on,off" default:"auto" env:"ASIDE_FEED" group:"Cache"`
+	Feed string `help:"Follow the store's own log of changes, so that changes made past the service, such as with psql, are seen within milliseconds and not after --ttl. auto: if the store has one and it can be followed; /readyz and the log say whether it is; the embedded store is followed with --redis and in the demo. on: also refuse to start with a store that has none, or whose settings or rights do not allow it, and be degraded at /readyz while it is not followed. off: do not." enum:"auto,on,off" default:"auto" env:"ASIDE_FEED" group:"Cache"`
 
 	FeedGoBack time.Duration `help:"By how much a server goes back in the feed when Redis may have lost its latest commands, such as in a failover. It must be longer than a failover takes. At most 50s." default:"45s" env:"ASIDE_FEED_GO_BACK" group:"Cache"`
 
@@ -153,6 +191,23 @@ func (f *CacheFlags) check() error {
 	}
 	if f.StaleFor < 0 {
 		fault("--stale-for must not be negative, is %v", f.StaleFor)
+	}
+	for _, d := range []struct {
+		name string
+		is   time.Duration
+	}{{"--stale-while-revalidate", f.StaleWhileRevalidate}, {"--soft-timeout", f.SoftTimeout}, {"--failed-for", f.FailedFor}} {
+		if d.is < 0 {
+			fault("%s must not be negative, is %v", d.name, d.is)
+		}
+	}
+	if !(f.RefreshAhead >= 0 && f.RefreshAhead <= 1) {
+		fault("--refresh-ahead must be a share from 0 to 1, is %v", f.RefreshAhead)
+	}
+	if f.SoftTimeout > 0 && f.StaleFor == 0 {
+		fault("--soft-timeout needs --stale-for: without it there is no record to serve in place of the store's")
+	}
+	if f.SoftTimeout > 0 && f.SoftTimeout >= f.LoadTimeout {
+		fault("--soft-timeout must be shorter than --load-timeout, is %v and %v", f.SoftTimeout, f.LoadTimeout)
 	}
 	if f.L1TTL != 0 && f.L1TTL < time.Millisecond {
 		fault("--l1-ttl must be at least 1ms, is %v (to keep nothing in memory, use --no-l1)", f.L1TTL)
@@ -215,8 +270,9 @@ func (f *CacheFlags) check() error {
 }
 
 const (
-	feedOn  = "on"
-	feedOff = "off"
+	feedAuto = "auto"
+	feedOn   = "on"
+	feedOff  = "off"
 
 	maxFeedGoBack = 50 * time.Second
 )
@@ -301,6 +357,9 @@ func (f *CacheFlags) options(name string, log *slog.Logger) aside.Options[string
 		TTL:           f.TTL,
 		NegativeTTL:   offOr(f.NegativeTTL),
 		StaleFor:      f.StaleFor,
+		RefreshAhead:  f.RefreshAhead,
+		SoftTimeout:   f.SoftTimeout,
+		FailedFor:     f.FailedFor,
 		L1TTL:         f.L1TTL,
 		MaxLoads:      f.MaxLoads,
 		LoadTimeout:   f.LoadTimeout,
@@ -313,6 +372,7 @@ func (f *CacheFlags) options(name string, log *slog.Logger) aside.Options[string
 		FeedGoBack:    f.FeedGoBack,
 		Logger:        log,
 	}
+	o.StaleWhileRevalidate = f.StaleWhileRevalidate
 	if f.NoL1 {
 		o.L1Size = -1
 	} else {

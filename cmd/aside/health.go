@@ -22,12 +22,15 @@ func (*HealthCmd) Help() string {
 curl.
 
     aside health
-    aside health --url https://127.0.0.1:8000/readyz
-
-The command accepts any TLS certificate, because a server's certificate is rarely valid for
-127.0.0.1. It sends no secrets.
+    aside health --url http://127.0.0.1:8000/readyz
 
 The exit code is 0 if the response is 200, 1 if it is not, and 2 for a mistake in the command line.`
+}
+
+// Notes stand after the flags.
+func (*HealthCmd) Notes() string {
+	return `The command accepts any TLS certificate, because a server's certificate is rarely valid for
+127.0.0.1. It sends no secrets.`
 }
 
 // Run sends one request.

@@ -41,17 +41,21 @@ func (*LoadCmd) Usage() string {
 
 // Help is shown by "aside load --help".
 func (*LoadCmd) Help() string {
-	return `Examples:
+	return `A record whose id is in the store already is not changed. So you can repeat a load that was
+interrupted. Stop a server on the embedded store first: the file is open in one process at a time.
 
-    aside load --count 200000
+    aside load --count 1000
+    aside load --jsonl todos.jsonl
     aside load --archive todos.archive --mongo mongodb://db1
     aside load --archive todos.archive --postgres postgres://db1/todos
-    aside load --jsonl todos.jsonl
 
-A record whose id is already in the store is not changed. So you can repeat a load that was
-interrupted.
+The exit code is 0 if every record is in the store, 1 if not, 2 for a mistake in the command line,
+and 130 after an interrupt.`
+}
 
-Faulty records are reported and skipped. A record is faulty if a URL cannot contain its id, or if
+// Notes stand after the flags.
+func (*LoadCmd) Notes() string {
+	return `Faulty records are reported and skipped. A record is faulty if a URL cannot contain its id, or if
 id, name and description together are longer than 66,816 bytes. If the file is damaged, the
 readable part is loaded.
 
@@ -59,10 +63,7 @@ Fields with unusual values are reported, such as a number instead of a text, or 
 year 9999. The load converts them as the service does when it shows them.
 
 The records are written to the store, not through the cache. A running server may still answer "not
-found" for an id that it has looked up before, for up to --negative-ttl (30s).
-
-The exit code is 0 if every record is in the store, 1 if not, 2 for a mistake in the command line,
-and 130 after an interrupt.`
+found" for an id that it has looked up before, for up to --negative-ttl (30s).`
 }
 
 // Validate is called by the parser.

@@ -228,7 +228,7 @@ func TestLoadInterrupted(t *testing.T) {
 }
 
 func TestLoadHelp(t *testing.T) {
-	help := new(LoadCmd).Help()
+	help := new(LoadCmd).Help() + new(LoadCmd).Notes()
 	for _, want := range []string{"not through the cache", "exit code"} {
 		if !strings.Contains(help, want) {
 			t.Errorf("the help does not say %q", want)

@@ -127,7 +127,7 @@ func TestBenchTraceFromAPipeEnds(t *testing.T) {
 	w := BenchWorkload{Trace: pipe}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err := w.workload(ctx)
+	_, err := w.replay(ctx)
 	var exit *exitError
 	if !errors.As(err, &exit) || exit.code != 130 || !strings.Contains(err.Error(), "interrupted") {
 		t.Errorf("%v", err)

@@ -12,7 +12,6 @@ import (
 	"os/signal"
 	"regexp"
 	"slices"
-	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -22,13 +21,19 @@ import (
 
 // cli defines all commands, flags, environment variables and help texts.
 type cli struct {
-	Serve   ServeCmd   `cmd:"" help:"Serve the todo API over HTTP, with a cache."`
-	Load    LoadCmd    `cmd:"" help:"Load todos into a store: generated, from a mongodump archive, or from JSON lines."`
-	Demo    DemoCmd    `cmd:"" help:"Serve generated todos from an embedded store, and print curl commands to try."`
-	Bench   BenchCmd   `cmd:"" help:"Send requests to a server, and report throughput, latency and cache hits."`
-	Check   CheckCmd   `cmd:"" help:"Check running servers for consistency."`
-	Health  HealthCmd  `cmd:"" help:"Check the health of a running server, for example in a container."`
-	Version VersionCmd `cmd:"" help:"Print the version."`
+	Demo  DemoCmd  `cmd:"" help:"Serve generated todos from an embedded store." group:"Serve"`
+	Serve ServeCmd `cmd:"" help:"Serve the todo API over HTTP, with a cache." group:"Serve"`
+
+	Load  LoadCmd  `cmd:"" help:"Load todos: generated, or from MongoDB's tools." group:"Data and tests"`
+	Bench BenchCmd `cmd:"" help:"Measure a server: throughput, latency, cache hits." group:"Data and tests"`
+	Check CheckCmd `cmd:"" help:"Check running servers for consistency." group:"Data and tests"`
+
+	Inspect InspectCmd `cmd:"" help:"Show what the servers have of one todo." group:"Operate"`
+	Drop    DropCmd    `cmd:"" help:"Remove one todo from the cache." group:"Operate"`
+	Top     TopCmd     `cmd:"" help:"Show the todos that stand out." group:"Operate"`
+	Nodes   NodesCmd   `cmd:"" help:"Show the servers that share a cache." group:"Operate"`
+	Health  HealthCmd  `cmd:"" help:"Check the health of a running server." group:"Operate"`
+	Version VersionCmd `cmd:"" help:"Print the version." group:"Operate"`
 
 	LogFlags
 }
@@ -37,14 +42,10 @@ type cli struct {
 // that the service can never use.
 const exitUsage = 2
 
-const description = `A todo service on a database, with a cache in two tiers: memory (L1) and Redis (L2).
+const description = `A todo service with a cache in memory (L1) and Redis (L2), and its tools.
 
-    Try it:       aside demo
-    Production:   aside serve --mongo mongodb://db1 --redis redis://cache1
-    All flags:    aside serve --help
-
-Many flags can also be set in the environment. The help of a flag shows the name of its variable,
-such as $ASIDE_LISTEN. A flag on the command line takes precedence.`
+    aside demo
+    aside bench --duration 10s`
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 
@@ -57,7 +58,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		kong.Description(description),
 		kong.Writers(stdout, stderr),
 		kong.Exit(func(code int) { exited = code; panic(exitPanic{}) }),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100, FlagsLast: true}),
 		kong.Help(printHelp),
 	)
 	if err != nil {
@@ -97,29 +98,6 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return 1
 	}
 	return 0
-}
-
-// printHelp prints the help of a command. A command that has a method Usage replaces
-// the usage line: kong's cannot say that flags exclude each other, or stand after --.
-func printHelp(options kong.HelpOptions, ctx *kong.Context) error {
-	node := ctx.Selected()
-	if node == nil || !node.Target.CanAddr() {
-		return kong.DefaultHelpPrinter(options, ctx)
-	}
-	command, ok := node.Target.Addr().Interface().(interface{ Usage() string })
-	if !ok {
-		return kong.DefaultHelpPrinter(options, ctx)
-	}
-	out := ctx.Stdout
-	defer func() { ctx.Stdout = out }()
-	var text strings.Builder
-	ctx.Stdout = &text
-	if err := kong.DefaultHelpPrinter(options, ctx); err != nil {
-		return err
-	}
-	_, rest, _ := strings.Cut(text.String(), "\n\n") // the usage line may be wrapped
-	_, err := fmt.Fprintf(out, "Usage: %s %s %s\n\n%s", ctx.Model.Name, node.Path(), command.Usage(), rest)
-	return err
 }
 
 // exitPanic leaves kong, which expects that Exit ends the process.

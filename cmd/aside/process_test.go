@@ -52,13 +52,20 @@ func command(t *testing.T, env []string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// asideRun runs the program until it ends.
+// asideRun runs the program until it ends. One that does not end fails the test.
 func asideRun(t *testing.T, env []string, args ...string) (stdout, stderr string, code int) {
 	t.Helper()
 	cmd := command(t, env, args...)
 	var out, errOut bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errOut
-	err := cmd.Run()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	overdue := time.AfterFunc(3*time.Minute, func() { _ = cmd.Process.Kill() })
+	err := cmd.Wait()
+	if !overdue.Stop() {
+		t.Fatalf("aside %q runs after 3 minutes:\n%s\n%s", args, &out, &errOut)
+	}
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
 		t.Fatal(err)

@@ -19,14 +19,21 @@ import (
 
 	"github.com/asidecache/aside"
 	"github.com/asidecache/aside/asideprom"
+	"github.com/asidecache/aside/cmd/aside/internal/dashboard"
 	"github.com/asidecache/aside/cmd/aside/internal/httpapi"
+	"github.com/asidecache/aside/cmd/aside/internal/ops"
+	"github.com/asidecache/aside/cmd/aside/internal/page"
+	"github.com/asidecache/aside/cmd/aside/internal/telemetry"
 	"github.com/asidecache/aside/cmd/aside/internal/todo"
+	"github.com/asidecache/aside/driver"
 )
 
 // ServeCmd is "aside serve".
 type ServeCmd struct {
 	HTTPFlags
+	PageFlags
 	StoreFlags
+	LatencyFlags
 	CacheFlags
 }
 
@@ -38,7 +45,7 @@ type HTTPFlags struct {
 	TLSKey       string   `name:"tls-key" help:"File with the private key of --tls-cert, in PEM form." placeholder:"FILE" env:"ASIDE_TLS_KEY" group:"HTTP"`
 	NoDocs       bool     `help:"Do not serve /docs and /openapi.json." env:"ASIDE_NO_DOCS" group:"HTTP"`
 
-	Admin           string `help:"Address of an admin listener with POST /flush, /debug/pprof/ and /metrics. It has no authentication, so it must be a loopback address. Default: no admin listener." placeholder:"HOST:PORT" env:"ASIDE_ADMIN" group:"HTTP"`
+	Admin           string `help:"Address of an admin listener with POST /flush, the calls of operators at /ops/, /debug/pprof/ and /metrics. It has no authentication, so it must be a loopback address. Default: no admin listener." placeholder:"HOST:PORT" env:"ASIDE_ADMIN" group:"HTTP"`
 	AdminAnyAddress bool   `help:"Allow --admin on an address that is not loopback. Use it only in a protected network." env:"ASIDE_ADMIN_ANY_ADDRESS" group:"HTTP"`
 	AdminMetrics    bool   `help:"Serve /metrics on --admin only." env:"ASIDE_ADMIN_METRICS" group:"HTTP"`
 
@@ -90,7 +97,7 @@ func (*ServeCmd) Help() string {
 	return `Without flags, the store is embedded, in ./aside-data, and the cache is in memory.
 
     aside serve
-    curl -i http://127.0.0.1:8000/todos/1
+    aside serve --listen 127.0.0.1:8080 --redis redis://127.0.0.1:6379
 
 In production, put the passwords into files that other users cannot read:
 
@@ -99,8 +106,20 @@ In production, put the passwords into files that other users cannot read:
         --mongo-password-file /run/secrets/mongo \
         --redis rediss://todo@cache1 --redis-password-file /run/secrets/redis
 
-The same with PostgreSQL: --postgres 'postgres://todo@db1,db2/todos?sslmode=verify-full' and
---postgres-password-file. The server creates the table todos if it is missing.
+The service has no authentication. By default it listens on the loopback interface only. Read
+SECURITY.md before you make it reachable for others. $ASIDE_LISTEN is the same as --listen: the
+name of its variable stands at each flag.`
+}
+
+// Notes stand after the flags.
+func (*ServeCmd) Notes() string { return serveNotes }
+
+const serveNotes = `A running server offers:
+
+    Cache-Status               a response header: which tier answered the read
+    /docs, /openapi.json       the API documentation, and its OpenAPI document
+    /healthz, /readyz          health: the process runs, the service can answer
+    /metrics                   metrics for Prometheus
 
 The forms of --redis are as follows. The default port is 6379, the default database is 0.
 
@@ -109,20 +128,12 @@ The forms of --redis are as follows. The default port is 6379, the default datab
     redis://host1?addr=host2                              a cluster
     redis://host1:26379?addr=host2:26379&master_set=m     Sentinel
 
-A running server offers:
-
-    Cache-Status               a response header: which tier answered the read
-    /docs, /openapi.json       the API documentation, and its OpenAPI document
-    /healthz, /readyz          health: the process runs, the service can answer
-    /metrics                   metrics for Prometheus
-
-The service has no authentication. By default it listens on the loopback interface only. Read
-SECURITY.md before you make it reachable for others.`
-}
+PostgreSQL instead of MongoDB: --postgres 'postgres://todo@db1,db2/todos?sslmode=verify-full' and
+--postgres-password-file. The server creates the table todos if it is missing.`
 
 // Validate is called by the parser.
 func (c *ServeCmd) Validate() error {
-	return errors.Join(c.CacheFlags.check(), c.HTTPFlags.check())
+	return errors.Join(c.CacheFlags.check(), c.HTTPFlags.check(), c.PageFlags.check(), c.LatencyFlags.check())
 }
 
 func (f *HTTPFlags) check() error {
@@ -176,16 +187,38 @@ func (f *HTTPFlags) check() error {
 
 // Run serves requests until ctx ends.
 func (c *ServeCmd) Run(ctx context.Context, log *slog.Logger) error {
-	return c.run(ctx, log, nil)
+	return c.run(ctx, log, nil, extras{})
 }
 
 // run serves requests until ctx ends. If ready is set, run calls it with the service's
 // URL as soon as the service accepts requests.
-func (c *ServeCmd) run(ctx context.Context, log *slog.Logger, ready func(url string)) (err error) {
+func (c *ServeCmd) run(ctx context.Context, log *slog.Logger, ready func(url string), e extras) (err error) {
+	started := time.Now()
 	// First the steps that can fail without side effects.
-	listener, err := listen(ctx, "--listen", c.Listen)
+	token, err := c.token()
 	if err != nil {
 		return err
+	}
+	node := c.nodeName()
+	tele, err := telemetry.Open(ctx, telemetry.Options{Version: readVersion().Version, Node: node, Log: log})
+	if err != nil {
+		return &exitError{err, exitUsage}
+	}
+	if tele != nil {
+		log.Info("telemetry is exported with OpenTelemetry", "what", tele.What())
+	}
+	defer func() { // last of all, so that what the others end with is sent too
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTime)
+		defer cancel()
+		if err := tele.Close(ctx); err != nil {
+			log.Warn("the last telemetry could not be exported", "error", err)
+		}
+	}()
+	listener := e.listener
+	if listener == nil {
+		if listener, err = listen(ctx, "--listen", c.Listen); err != nil {
+			return err
+		}
 	}
 	defer listener.Close()
 	secure, err := c.secure(log)
@@ -203,6 +236,7 @@ func (c *ServeCmd) run(ctx context.Context, log *slog.Logger, ready func(url str
 		defer adminListener.Close()
 	}
 
+	c.slower = c.added()
 	raw, err := c.Open(ctx, log)
 	if err != nil {
 		return err
@@ -215,7 +249,9 @@ func (c *ServeCmd) run(ctx context.Context, log *slog.Logger, ready func(url str
 	primary, withControls := withFailpoints(raw)
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), buildInfo())
-	store, err := httpapi.ObserveStore(primary, registry)
+	meters := &dashboard.Meters{}
+	answers := &storeState{log: log}
+	store, err := httpapi.ObserveStore(tele.Store(primary, c.system()), registry, meters.Store, answers.seen)
 	if err != nil {
 		return err
 	}
@@ -225,10 +261,16 @@ func (c *ServeCmd) run(ctx context.Context, log *slog.Logger, ready func(url str
 		MaxBody: c.MaxBody, RequestTimeout: c.RequestTimeout, SendTimeout: c.SendTimeout,
 		Hosts: c.hosts(listener), Connections: connections, MaxRequests: c.MaxRequests,
 		MaxLists: c.MaxLists, MaxPage: c.MaxPage, StrongLoads: int(c.MaxStrongLoads), IgnoreStrong: c.MaxStrongLoads == 0,
-		NoDocs: c.NoDocs, NoMetrics: c.AdminMetrics,
+		StoreLatency: c.added(), StoreFailing: answers.failing, NoDocs: c.NoDocs, NoMetrics: c.AdminMetrics, Observe: meters.Request,
+	}
+	if !c.NoPage {
+		options.Page = page.Handler()
+	}
+	if tele != nil {
+		options.Finished = tele.Finished
 	}
 	var front switched
-	public := c.server(&front, log, secure)
+	public := c.server(tele.Handler(&front), log, secure)
 	connections.Limit(public)
 	servers := []*http.Server{public}
 	defer public.Close()
@@ -276,12 +318,21 @@ func (c *ServeCmd) run(ctx context.Context, log *slog.Logger, ready func(url str
 
 	const cacheLabel = "todos"
 	times := asideprom.NewTimes(cacheLabel)
-	feed, err := c.feed(raw, name, log)
+	feed, err := c.feedOf(ctx, raw, name, log, e.demo)
+	if err != nil {
+		return err
+	}
+	var l2 driver.Tier
+	observer, measure, err := tele.Cache(cacheLabel)
 	if err != nil {
 		return err
 	}
 	cache, closeCache, err := c.CacheFlags.open(name, log, func(o *aside.Options[string, todo.Todo]) {
-		o.OnLoad, o.OnL2, o.Feed = times.OnLoad, times.OnL2, feed
+		o.Feed, o.Node, l2 = feed, node, o.L2
+		o.Observer = observer
+		todo.SetLoaders(o, store)
+		o.OnLoad = func(took time.Duration, err error) { times.OnLoad(took, err); meters.Load(took) }
+		o.OnL2 = func(op string, took time.Duration, err error) { times.OnL2(op, took, err); meters.L2(op, took, err) }
 		if o.L2 != nil {
 			registry.MustRegister(asideprom.NewL2Collector(cacheLabel, o.L2))
 		}
@@ -301,15 +352,37 @@ func (c *ServeCmd) run(ctx context.Context, log *slog.Logger, ready func(url str
 			err = errors.Join(err, fmt.Errorf("closing the cache: %w", closeErr))
 		}
 	}()
-	options.Service = todo.NewService(todo.ServiceOptions{Store: store, Cache: cache})
+	options.Service = todo.NewService(todo.ServiceOptions{Store: store, Cache: cache, CacheLoads: true})
 	admin := httpapi.AdminOptions{Registry: registry, Log: log}
 	if cache != nil {
 		registry.MustRegister(times, asideprom.NewCollector(cacheLabel, cache.Stats))
 		options.CacheStats, admin.Clear = cache.Stats, cache.Clear
+		if err := measure(cache.Stats); err != nil {
+			return err
+		}
 		options.FeedRequired = c.Feed == feedOn
 		if feed != nil {
 			registry.MustRegister(asideprom.NewFeedCollector(cacheLabel, cache.Stats))
 		}
+	}
+	leaving := make(chan struct{})
+	endStreams := sync.OnceFunc(func() { close(leaving) })
+	defer endStreams()
+	mode := c.opsMode(token, e, listener)
+	board := dashboard.Options{
+		Meters: meters, Stats: options.CacheStats, Announce: announcer(l2, name, node), Done: leaving, Log: log, URL: nodeURL(listener, secure),
+		Config: dashboard.Config{
+			Node: node, NodeID: aside.NodeIDOf(node).String(), Version: readVersion().Version,
+			Store: c.StoreFlags.Describe(), Cache: c.CacheFlags.Describe(),
+			Docs: !c.NoDocs, Metrics: !c.AdminMetrics, Ops: mode, Story: guarded(e.story, mode, token) != nil, Started: started.UnixMilli(),
+		},
+	}
+	dash, stopDashboard := startDashboard(board)
+	defer stopDashboard()
+	operators := ops.Handler(ops.Options{Cache: cache, CacheName: name, Store: store, Nodes: dash.Nodes, NameOf: dash.NameOf, Done: leaving, Log: log})
+	options.Ops, options.Story, admin.Ops = guarded(operators, mode, token), guarded(e.story, mode, token), operators
+	if !c.NoPage {
+		options.Dashboard = dash.Handler()
 	}
 	handler, err := httpapi.New(options)
 	if err != nil {
@@ -327,6 +400,9 @@ func (c *ServeCmd) run(ctx context.Context, log *slog.Logger, ready func(url str
 	}
 	log.Info("serving", "url", urlOf(listener, secure), "store", c.StoreFlags.Describe(), "cache", c.CacheFlags.Describe(), "cache_name", name,
 		"version", readVersion().Version, "cpus", runtime.GOMAXPROCS(0))
+	if e.attach != nil {
+		e.attach(urlOf(listener, secure), cache, dash)
+	}
 	if ready != nil {
 		ready(urlOf(listener, secure))
 	}
@@ -336,6 +412,7 @@ func (c *ServeCmd) run(ctx context.Context, log *slog.Logger, ready func(url str
 		return crashed(err)
 	case <-ctx.Done():
 	}
+	endStreams()
 	handler.Leave()
 	if delay := c.delay(ctx); delay > 0 {
 		log.Info("shutdown delay: /readyz answers 503, requests are still served", "reason", context.Cause(ctx).Error(), "for", delay.String())
@@ -449,14 +526,17 @@ func listen(ctx context.Context, flag, address string) (net.Listener, error) {
 	return l, nil
 }
 
-func urlOf(l net.Listener, secure *keyPair) string {
+func urlOf(l net.Listener, secure *keyPair) string { return urlAt(l, secure, "localhost") }
+
+// urlAt returns the URL of a listener, with host if it has no address of its own.
+func urlAt(l net.Listener, secure *keyPair, host string) string {
 	scheme := "http"
 	if secure != nil {
 		scheme = "https"
 	}
 	address := l.Addr().(*net.TCPAddr)
 	if address.IP.IsUnspecified() {
-		return fmt.Sprintf("%s://localhost:%d", scheme, address.Port)
+		return fmt.Sprintf("%s://%s:%d", scheme, host, address.Port)
 	}
 	return scheme + "://" + address.String()
 }

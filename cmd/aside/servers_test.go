@@ -147,13 +147,13 @@ func TestForgedEntriesAreRepaired(t *testing.T) {
 // The tutorial's service keeps records in Redis for ever.
 func TestTutorialDefectNoTTL(t *testing.T) {
 	redis := testserver.Redis(t)
-	p := start(t, nil, "serve", "--data", t.TempDir(), "--redis", redis.URL(), "--cache-name", "mine", "--ttl", "1h")
+	p := start(t, nil, "serve", "--data", t.TempDir(), "--redis", redis.URL(), "--cache-name", "mine", "--ttl", "1h", "--feed", "off")
 	p.want(p.do("POST", "/todos", `{"id":"1","name":"n"}`), 201)
 	p.want(p.do("GET", "/todos/1", ""), 200)
 	p.want(p.do("GET", "/todos/none", ""), 404)
 	keys := 0
 	testserver.Eventually(t, 10*time.Second, "both answers are in Redis", func() bool {
-		list, err := redis.Do("KEYS", "aside:mine:*").AsStrSlice()
+		list, err := redis.Do("KEYS", "aside:mine:0:*").AsStrSlice()
 		if err != nil {
 			t.Fatal(err)
 		}

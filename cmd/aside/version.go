@@ -15,32 +15,46 @@ type VersionCmd struct {
 	JSON bool `name:"json" help:"Print the version as JSON."`
 }
 
-// release is the version of a build without Git information, such as an image:
-// -ldflags "-X main.release=v1.2.3".
-var release string
+// Help is shown by "aside version --help".
+func (*VersionCmd) Help() string {
+	return `Prints the version, the commit, and the Go version of this program.
 
-// version is the build information that the Go tool recorded in the binary.
+    aside version
+    aside version --json`
+}
+
+// release and commit are for builds without Git information, such as an image:
+// -ldflags "-X main.release=v1.2.3 -X main.commit=COMMIT".
+var release, commit string
+
+// lastRelease is the release that this source is, or follows. scripts/release.sh sets it.
+const lastRelease = "v0.1.0"
+
+// version is what is known about the build.
 type version struct {
+	// Version is a release, a version that the Go tool made from the commit, or, where
+	// neither is known, the last release "or later".
 	Version  string `json:"version"`
 	Commit   string `json:"commit,omitempty"`
-	Time     string `json:"time,omitempty"`
+	Time     string `json:"time,omitempty"` // of the commit
 	Modified bool   `json:"modified,omitempty"`
 	Go       string `json:"go"`
 	Platform string `json:"platform"`
 }
 
 func readVersion() version {
-	v := version{Version: "(devel)", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
-		return v
+		info = &debug.BuildInfo{}
 	}
-	switch {
-	case release != "":
-		v.Version = release
-	case info.Main.Version != "":
-		v.Version = info.Main.Version
-	}
+	return versionOf(info, release, commit)
+}
+
+// devel is the version in the build information of a build without Git information.
+const devel = "(devel)"
+
+func versionOf(info *debug.BuildInfo, release, commit string) version {
+	v := version{Commit: commit, Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
 	for _, s := range info.Settings {
 		switch s.Key {
 		case "vcs.revision":
@@ -50,6 +64,14 @@ func readVersion() version {
 		case "vcs.modified":
 			v.Modified = s.Value == "true"
 		}
+	}
+	switch {
+	case release != "" && release != devel:
+		v.Version = release
+	case info.Main.Version != "" && info.Main.Version != devel:
+		v.Version = info.Main.Version
+	default:
+		v.Version = lastRelease + " or later"
 	}
 	return v
 }
@@ -62,16 +84,22 @@ func (c *VersionCmd) Run(out io.Writer) error {
 		enc.SetIndent("", "  ")
 		return enc.Encode(v)
 	}
-	fmt.Fprintf(out, "aside %s\n", v.Version)
-	if v.Commit != "" {
-		changed := ""
-		if v.Modified {
-			changed = ", with uncommitted changes"
-		}
-		fmt.Fprintf(out, "commit %s of %s%s\n", v.Commit, v.Time, changed)
-	}
-	_, err := fmt.Fprintf(out, "%s %s\n", v.Go, v.Platform)
+	_, err := fmt.Fprintf(out, "aside %s\n%s\n%s %s\n", v.Version, v.commitLine(), v.Go, v.Platform)
 	return err
+}
+
+func (v version) commitLine() string {
+	if v.Commit == "" {
+		return "commit unknown: this build has no Git information"
+	}
+	line := "commit " + v.Commit
+	if v.Time != "" {
+		line += " of " + v.Time
+	}
+	if v.Modified {
+		line += ", with uncommitted changes"
+	}
+	return line
 }
 
 // buildInfo exports the version to Prometheus.

@@ -46,6 +46,10 @@ type Config struct {
 	Duration time.Duration
 	Requests int64
 
+	// AddedLatency is what the server adds to the time of its store, such as "2ms"; "": nothing.
+	// The reports say it.
+	AddedLatency string
+
 	// Timeout is the timeout for one request, including the time to connect. In an open
 	// loop it is also the timeout for the wait for a free connection. 0 means 30 s.
 	Timeout time.Duration

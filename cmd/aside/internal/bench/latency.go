@@ -12,12 +12,28 @@ const (
 	digits     = 3
 )
 
-// hist is a histogram that needs no memory while it is empty.
-type hist struct{ h *hdr.Histogram }
+// hist is a histogram that needs no large memory while it is empty.
+type hist struct {
+	h *hdr.Histogram
+	// These are exact. Without a value they are 0.
+	sum, low, high time.Duration
+}
 
 func (h *hist) record(d time.Duration) {
 	h.make()
-	_ = h.h.RecordValue(min(max(d, time.Microsecond), maxLatency).Microseconds()) // is in range
+	d = min(max(d, time.Microsecond), maxLatency)
+	h.extend(d, d, d)
+	_ = h.h.RecordValue(d.Microseconds()) // is in range
+}
+
+// extend comes before the histogram has the values.
+func (h *hist) extend(sum, low, high time.Duration) {
+	if h.count() == 0 {
+		h.low = low
+	}
+	h.sum += sum
+	h.low = min(h.low, low)
+	h.high = max(h.high, high)
 }
 
 func (h *hist) make() {
@@ -29,6 +45,7 @@ func (h *hist) make() {
 func (h *hist) merge(o *hist) {
 	if o.count() > 0 {
 		h.make()
+		h.extend(o.sum, o.low, o.high)
 		h.h.Merge(o.h)
 	}
 }
@@ -37,12 +54,15 @@ func (h *hist) clone() hist {
 	if h.h == nil {
 		return hist{}
 	}
-	return hist{h.h.Clone()}
+	c := *h
+	c.h = h.h.Clone()
+	return c
 }
 
 func (h *hist) reset() {
 	if h.count() > 0 {
 		h.h.Reset()
+		h.sum, h.low, h.high = 0, 0, 0
 	}
 }
 
@@ -65,7 +85,7 @@ func (l Latency) Percentile(p float64) time.Duration {
 	if l.Count() == 0 {
 		return 0
 	}
-	return micros(l.h.h.ValueAtPercentile(p))
+	return l.exact(l.h.h.ValueAtPercentile(p))
 }
 
 // Percentiles returns several percentiles at once, at the cost of one.
@@ -73,37 +93,35 @@ func (l Latency) Percentiles(p ...float64) []time.Duration {
 	ds := make([]time.Duration, len(p))
 	if l.Count() > 0 {
 		for i, v := range l.h.h.ValueAtPercentilesSlice(p) {
-			ds[i] = micros(v)
+			ds[i] = l.exact(v)
 		}
 	}
 	return ds
 }
 
-func micros(us int64) time.Duration { return time.Duration(us) * time.Microsecond }
+// exact returns a value of the histogram. It is the upper end of its bucket, and so may be
+// longer than all latencies.
+func (l Latency) exact(us int64) time.Duration {
+	return min(time.Duration(us)*time.Microsecond, l.h.high)
+}
+
+// at returns the latency at a place, from 0, of all in order.
+func (l Latency) at(place int64) time.Duration {
+	n := l.Count()
+	if n == 0 {
+		return 0
+	}
+	return l.exact(l.h.h.ValueAtPercentile(100 * float64(min(place, n-1)+1) / float64(n)))
+}
 
 // Mean is the arithmetic mean.
-func (l Latency) Mean() time.Duration {
-	if l.Count() == 0 {
-		return 0
-	}
-	return time.Duration(l.h.h.Mean() * float64(time.Microsecond))
-}
+func (l Latency) Mean() time.Duration { return l.h.sum / time.Duration(max(l.Count(), 1)) }
 
 // Min is the shortest.
-func (l Latency) Min() time.Duration {
-	if l.Count() == 0 {
-		return 0
-	}
-	return micros(l.h.h.Min())
-}
+func (l Latency) Min() time.Duration { return l.h.low }
 
 // Max is the longest.
-func (l Latency) Max() time.Duration {
-	if l.Count() == 0 {
-		return 0
-	}
-	return micros(l.h.h.Max())
-}
+func (l Latency) Max() time.Duration { return l.h.high }
 
 // Bar is a bar of a distribution.
 type Bar struct {

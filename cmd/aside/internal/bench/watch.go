@@ -20,19 +20,24 @@ type Point struct {
 // Totals summarises all requests up to a time.
 type Totals struct {
 	Succeeded, Failed, Bytes int64
-	Mean, Min, Max           time.Duration
-	Percentiles              [len(Percentiles)]time.Duration
+	Sum, Min, Max            time.Duration // of latencies
+	// Percentiles are those of Percentiles, as locust defines them: of n latencies in
+	// order, the one at place p*n, rounded down, from 0.
+	Percentiles [len(Percentiles)]time.Duration
 }
 
 // Percentiles are those that locust reports.
 var Percentiles = [...]float64{50, 66, 75, 80, 90, 95, 98, 99, 99.9, 99.99, 100}
 
-func totals(t *Tally, l Latency) Totals {
+// TotalsOf summarises the requests with these latencies, and failed ones.
+func TotalsOf(succeeded Latency, failed, bytes int64) Totals {
 	s := Totals{
-		Succeeded: t.Succeeded, Failed: t.Failures(), Bytes: t.Bytes(),
-		Mean: l.Mean(), Min: l.Min(), Max: l.Max(),
+		Succeeded: succeeded.Count(), Failed: failed, Bytes: bytes,
+		Sum: succeeded.h.sum, Min: succeeded.Min(), Max: succeeded.Max(),
 	}
-	copy(s.Percentiles[:], l.Percentiles(Percentiles[:]...))
+	for i, p := range Percentiles {
+		s.Percentiles[i] = succeeded.at(int64(p / 100 * float64(s.Succeeded)))
+	}
 	return s
 }
 
@@ -77,7 +82,7 @@ func (r *run) collect(now time.Time, latency *Latency) Progress {
 		At: now.Sub(r.start), Took: now.Sub(r.latest), Users: int(r.atWork.Load()),
 		Succeeded: interval.Succeeded, Failed: interval.Failures(),
 		P50: ps[0], P95: ps[1], P99: ps[2], Max: l.Max(),
-		Total: totals(&r.total, *latency),
+		Total: TotalsOf(*latency, r.total.Failures(), r.total.Bytes()),
 	}
 	for t := range tiers {
 		p.Hits[t] = interval.Hits(t)

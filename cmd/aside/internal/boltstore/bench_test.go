@@ -89,3 +89,35 @@ func BenchmarkInsert(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkUpdate writes while nobody follows the feed, and while one stream does.
+func BenchmarkUpdate(b *testing.B) {
+	for _, followed := range []bool{false, true} {
+		b.Run(fmt.Sprintf("followed=%v", followed), func(b *testing.B) {
+			s := mustOpen(b, b.TempDir())
+			defer s.Close()
+			if err := s.Insert(b.Context(), benchRecord(1)); err != nil {
+				b.Fatal(err)
+			}
+			if followed {
+				st := openFeed(b, s, nil)
+				done := make(chan struct{})
+				go func() {
+					defer close(done)
+					for {
+						if _, err := st.Next(b.Context()); err != nil {
+							return
+						}
+					}
+				}()
+				defer func() { _ = st.Close(); <-done }()
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := s.Update(b.Context(), "1", raise); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

@@ -67,6 +67,7 @@ type Store struct {
 	stopped chan struct{} // closed when the writer has ended
 	close   func() error  // once
 	broken  atomic.Pointer[brokenError]
+	log     *changeLog
 }
 
 var _ todo.Store = (*Store)(nil)
@@ -90,6 +91,7 @@ func Open(path string, opts Options) (*Store, error) {
 		ops:     make(chan *op),
 		closing: make(chan struct{}),
 		stopped: make(chan struct{}),
+		log:     newChangeLog(),
 	}
 	if err := s.prepare(); err != nil {
 		return nil, fmt.Errorf("boltstore: %w", errors.Join(err, db.Close()))
@@ -97,6 +99,7 @@ func Open(path string, opts Options) (*Store, error) {
 	s.close = sync.OnceValue(func() error {
 		close(s.closing)
 		<-s.stopped
+		s.log.close()
 		return db.Close() // waits for reads
 	})
 	go s.writeLoop()

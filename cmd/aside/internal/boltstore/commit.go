@@ -12,6 +12,7 @@ import (
 	bolterrors "go.etcd.io/bbolt/errors"
 
 	"github.com/asidecache/aside/cmd/aside/internal/todo"
+	"github.com/asidecache/aside/driver"
 )
 
 const (
@@ -146,6 +147,9 @@ type writeTx struct {
 	changed    bool
 	failed     error // the error that fails the whole transaction
 	inCallback bool
+
+	keep    bool // the changes are wanted
+	changes []driver.Change
 }
 
 // transact runs fn in a transaction and commits what fn changed.
@@ -159,7 +163,7 @@ func (s *Store) transact(fn func(*writeTx) error) (err error) {
 		return fmt.Errorf("%w: %s: %w", todo.ErrUnavailable, s.path, err)
 	}
 	defer func() { _ = tx.Rollback() }() // no effect after a commit
-	w := &writeTx{s: s, todos: tx.Bucket(bucketTodos)}
+	w := &writeTx{s: s, todos: tx.Bucket(bucketTodos), keep: s.log.wanted()}
 	w.todos.FillPercent = fillPercent
 	if err := fn(w); err != nil || !w.changed {
 		return err
@@ -169,11 +173,23 @@ func (s *Store) transact(fn func(*writeTx) error) (err error) {
 		return fmt.Errorf("%w: %s: %w", todo.ErrUnavailable, s.path, err)
 	}
 	id := tx.ID()
+	tell := w.keep
+	defer func() {
+		if tell { // bbolt panicked: nobody knows what readers see
+			s.log.add(nil)
+		}
+	}()
 	if err := tx.Commit(); err != nil {
 		_ = tx.Rollback() // after some errors of Commit the outcome is unknown; applied checks the file
-		return s.commitFailed(err, s.applied(id))
+		applied := s.applied(id)
+		tell = tell && applied
+		return s.commitFailed(err, applied)
 	}
 	s.count.Store(count)
+	if tell {
+		s.log.add(w.changes)
+	}
+	tell = false
 	return nil
 }
 
@@ -206,7 +222,10 @@ func (w *writeTx) callback(fn func()) {
 }
 
 // put stores t. Hidden dates of the previous record are kept, unless t has other dates.
-func (w *writeTx) put(t todo.Todo, hidden dates) error {
+//
+// It stands in for the record of version before. If the version does not rise, the feed
+// tells none: a cache could take its older record for this one.
+func (w *writeTx) put(t todo.Todo, before int64, hidden dates) error {
 	if t.CreatedAt.IsZero() {
 		t.CreatedAt = hidden.created
 	}
@@ -222,11 +241,18 @@ func (w *writeTx) put(t todo.Todo, hidden dates) error {
 		return fmt.Errorf("%w: record %q: %w", todo.ErrInvalid, t.ID, err)
 	}
 	w.changed = true
+	if w.keep {
+		c := driver.Change{Key: t.ID}
+		if t.Version > max(before, 0) {
+			c.Version = uint64(t.Version)
+		}
+		w.changes = append(w.changes, c)
+	}
 	return nil
 }
 
 func (w *writeTx) insert(t todo.Todo) error {
-	if err := w.put(t, dates{}); err != nil {
+	if err := w.put(t, 0, dates{}); err != nil {
 		return err
 	}
 	w.added++
@@ -239,6 +265,9 @@ func (w *writeTx) delete(id string) error {
 	}
 	w.changed = true
 	w.added--
+	if w.keep {
+		w.changes = append(w.changes, driver.Change{Key: id, Deleted: true})
+	}
 	return nil
 }
 

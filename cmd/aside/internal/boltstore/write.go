@@ -39,7 +39,7 @@ func (s *Store) Update(ctx context.Context, id string, change func(current todo.
 			return err
 		}
 		stored = next
-		return w.put(next, hidden)
+		return w.put(next, current.Version, hidden)
 	})
 	if err != nil {
 		return todo.Todo{}, err

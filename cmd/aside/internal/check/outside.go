@@ -179,7 +179,11 @@ func judgeStore(err error, version int64) outcome {
 	case err == nil:
 		return outcome{version: version}
 	case errors.Is(err, todo.ErrNotFound):
-		return outcome{sure: nothing, code: "not_found", problem: "not found", detail: "the record does not exist"}
+		o := outcome{sure: nothing, code: "not_found", problem: "not found", detail: "the record does not exist"}
+		if text := err.Error(); text != todo.ErrNotFound.Error() {
+			o.detail = cut(text) // such as a table that does not exist
+		}
+		return o
 	}
 	o := outcome{sure: unknown, problem: "failed", detail: cut(err.Error())}
 	if todo.Definite(err) {
@@ -241,7 +245,7 @@ func (r *run) probeOutside(ctx context.Context) error {
 			return nil
 		case x.code == "not_found":
 			return &TargetError{Text: fmt.Sprintf("the store of the outside writers (%s) is not that of the nodes: "+
-				"a record that was created through %s is not there", r.Outside.Name, r.Targets[r.probed.target])}
+				"a record that was created through %s is not there: %s", r.Outside.Name, r.Targets[r.probed.target], x.detail)}
 		}
 		if !pause.For(ctx, delay) {
 			return &TargetError{Text: fmt.Sprintf("the outside writers cannot write in their store (%s): %s: %s", r.Outside.Name, x.problem, x.detail)}

@@ -20,6 +20,8 @@ type AdminOptions struct {
 	Clear func(context.Context) error
 	// Registry holds the metrics at /metrics.
 	Registry *prometheus.Registry
+	// Ops answers /ops/...; nil if there is none.
+	Ops http.Handler
 	// Hosts are the host names that requests may use. Nil means any.
 	Hosts *Hosts
 	Log   *slog.Logger
@@ -35,7 +37,7 @@ const (
 	flushTime = 10 * time.Minute
 )
 
-// Admin returns the handler for operators: POST /flush, /debug/pprof/ and /metrics. It
+// Admin returns the handler for operators: POST /flush, /ops/, /debug/pprof/ and /metrics. It
 // has no authentication, so serve it on a loopback listener only.
 func Admin(o AdminOptions) http.Handler {
 	log := o.Log
@@ -70,6 +72,9 @@ func Admin(o AdminOptions) http.Handler {
 		w.WriteHeader(http.StatusNoContent)
 	})
 	mux.Handle("GET /metrics", metricsHandler(o.Registry))
+	if o.Ops != nil {
+		mux.Handle("/ops/", o.Ops)
+	}
 	profiles := &slots{max: maxProfiles}
 	profile := func(pattern string, h http.HandlerFunc) {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
@@ -104,7 +109,7 @@ func Admin(o AdminOptions) http.Handler {
 			http.Error(w, "the host name in the Host header is not allowed; the flag --allowed-hosts adds names", http.StatusMisdirectedRequest)
 			return
 		}
-		if site := r.Header.Get("Sec-Fetch-Site"); origin.Check(r) != nil || foreign(r) || site == "cross-site" || site == "same-site" {
+		if origin.Check(r) != nil || otherSite(r) {
 			http.Error(w, "a web page of another site sent this request; open the URL directly instead", http.StatusForbidden)
 			return
 		}

@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/http/httptest"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -86,6 +88,21 @@ func TestServerTiming(t *testing.T) {
 	}
 }
 
+// handlerOver serves a store through a cache with options.
+func handlerOver(t *testing.T, store todo.Store, o aside.Options[string, todo.Todo]) http.Handler {
+	t.Helper()
+	cache, err := aside.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cache.Close(context.Background()) })
+	h, err := httpapi.New(httpapi.Options{Service: todo.NewService(todo.ServiceOptions{Store: store, Cache: cache})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
 func TestCoalescedReadsSaySo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := todotest.New(legacy("1", "one"))
@@ -94,15 +111,7 @@ func TestCoalescedReadsSaySo(t *testing.T) {
 			<-gate
 			return nil
 		})
-		cache, err := aside.New(aside.Options[string, todo.Todo]{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer cache.Close(context.Background())
-		h, err := httpapi.New(httpapi.Options{Service: todo.NewService(todo.ServiceOptions{Store: store, Cache: cache})})
-		if err != nil {
-			t.Fatal(err)
-		}
+		h := handlerOver(t, store, aside.Options[string, todo.Todo]{})
 		const readers = 8
 		answers := make([]*httptest.ResponseRecorder, readers)
 		for i := range answers {
@@ -212,6 +221,29 @@ func TestReadyzFeed(t *testing.T) {
 				t.Errorf("readyz: %v", got)
 			}
 		})
+	}
+}
+
+// A store that answers pings and fails calls makes the service degraded, not unavailable:
+// what is cached is still served. Caught: "ready" beside a locked table.
+func TestReadyzWhileCallsFail(t *testing.T) {
+	var failing atomic.Int64
+	f := serve(t, nil, func(_ *aside.Options[string, todo.Todo], o *httpapi.Options) {
+		o.StoreFailing = func() time.Duration { return time.Duration(failing.Load()) }
+	})
+	for _, c := range []struct {
+		failing       time.Duration
+		status, store string
+	}{{0, "ready", "ok"}, {12 * time.Second, "degraded", "degraded"}} {
+		failing.Store(int64(c.failing))
+		var got struct {
+			Status string
+			Store  struct{ Status, Reason string }
+		}
+		f.want(f.do("GET", "/readyz", ""), 200).json(t, &got)
+		if got.Status != c.status || got.Store.Status != c.store || strings.Contains(got.Store.Reason, "12s") != (c.failing > 0) {
+			t.Errorf("%v: %+v", c.failing, got)
+		}
 	}
 }
 

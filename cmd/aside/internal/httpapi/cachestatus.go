@@ -13,12 +13,16 @@ import (
 
 // Cache-Status (RFC 9211) has one member here, named aside:
 //   - hit, or fwd with the reason why the store was read. Never both. fwd=request: the
-//     client asked for a strong read. fwd=bypass: there is no cache.
+//     client asked for a strong read. fwd=bypass: there is no cache. fwd=stale: the store
+//     failed, and a record past its TTL was served.
+//   - ttl, negative, with a hit of a record past its TTL: for how many seconds it has been
+//     so. The store is read in the background.
 //   - collapsed, if another request's load was shared.
 //   - detail, the tier that answered (L1, L2, load), followed by /negative for a cached
 //     absence, /stale for a value past its TTL, and the reason for a load if it was not
 //     a miss: /fenced (a write is running), /degraded (Redis is unavailable),
-//     /lease-wait (another server took too long to load) or /too-large.
+//     /lease-wait (another server took too long to load), /too-large, /skipped (the caller
+//     skipped Redis) or /refresh (the caller asked for a load).
 
 var statusBypass = []string{"aside; fwd=bypass"}
 
@@ -27,9 +31,9 @@ var statusBypass = []string{"aside; fwd=bypass"}
 var cacheStatuses = func() map[cacheStatusKey][]string {
 	m := make(map[cacheStatusKey][]string)
 	for _, source := range []aside.Source{aside.SourceNone, aside.SourceL1, aside.SourceL2, aside.SourceLoad} {
-		for miss := aside.MissNone; miss <= aside.MissNoL2; miss++ {
-			for bits := range 16 {
-				k := cacheStatusKey{source, miss, bits&1 != 0, bits&2 != 0, bits&4 != 0, bits&8 != 0}
+		for miss := aside.MissNone; miss <= aside.MissRefresh; miss++ {
+			for bits := range 32 {
+				k := cacheStatusKey{source, miss, bits&1 != 0, bits&2 != 0, bits&4 != 0, bits&8 != 0, bits&16 != 0}
 				m[k] = []string{k.build()}
 			}
 		}
@@ -39,12 +43,14 @@ var cacheStatuses = func() map[cacheStatusKey][]string {
 
 var missNotes = map[aside.Miss]string{
 	aside.MissFenced: "/fenced", aside.MissDegraded: "/degraded", aside.MissLeaseWait: "/lease-wait", aside.MissTooLarge: "/too-large",
+	aside.MissSkipped: "/skipped", aside.MissRefresh: "/refresh",
 }
 
 type cacheStatusKey struct {
 	source                             aside.Source
 	miss                               aside.Miss
 	coalesced, negative, stale, strong bool
+	failed                             bool // the load, so a stale record was served
 }
 
 func (k cacheStatusKey) build() string {
@@ -59,9 +65,12 @@ func (k cacheStatusKey) build() string {
 	case aside.SourceLoad:
 		detail = "load"
 	}
-	if k.source == aside.SourceL1 || k.source == aside.SourceL2 {
+	switch {
+	case k.stale && k.failed:
+		b.WriteString("; fwd=stale")
+	case k.source == aside.SourceL1 || k.source == aside.SourceL2:
 		b.WriteString("; hit")
-	} else {
+	default:
 		b.WriteString("; fwd=")
 		if k.strong {
 			b.WriteString("request")
@@ -88,16 +97,21 @@ func (k cacheStatusKey) build() string {
 	return b.String()
 }
 
-func cacheStatusOf(f todo.Found, level aside.Level) []string {
+func cacheStatusOf(f todo.Found, level aside.Mode) []string {
 	if f.Bypassed {
 		return statusBypass
 	}
-	return cacheStatuses[cacheStatusKey{f.Source, f.Miss, f.Coalesced, f.Negative, f.Stale, level == aside.Strong}]
+	k := cacheStatusKey{f.Source, f.Miss, f.Coalesced, f.Negative, f.Stale, level == aside.Strong, f.Stale && f.LoadTime > 0}
+	status := cacheStatuses[k]
+	if f.Stale && !k.failed {
+		return []string{strings.Replace(status[0], "; hit", fmt.Sprintf("; hit; ttl=%d", min(-1, int64(f.Left.Seconds()))), 1)}
+	}
+	return status
 }
 
 // cacheStatusOfMany summarises a batch: it is a hit if no record was read from the
 // store, otherwise a miss. The detail counts the records by the tier that answered.
-func cacheStatusOfMany(f todo.FoundMany, level aside.Level) string {
+func cacheStatusOfMany(f todo.FoundMany, level aside.Mode) string {
 	if f.Bypassed {
 		return statusBypass[0]
 	}
@@ -131,7 +145,7 @@ func cacheStatusOfMany(f todo.FoundMany, level aside.Level) string {
 
 // levelOf returns the level that the request's Cache-Control asks for. no-cache and
 // max-age=0 ask for a strong read.
-func levelOf(h http.Header) aside.Level {
+func levelOf(h http.Header) aside.Mode {
 	for _, line := range h["Cache-Control"] {
 		for directive := range strings.SplitSeq(line, ",") {
 			directive = strings.Trim(directive, " \t")

@@ -12,6 +12,8 @@ import (
 	"sync"
 
 	"github.com/cespare/xxhash/v2"
+
+	"github.com/asidecache/aside/cmd/aside/internal/sse"
 )
 
 // The documentation page is swagger-ui. It is embedded, so it works without internet
@@ -88,7 +90,7 @@ func (a *asset) serve(ex *exchange, r *http.Request) {
 	body := a.plain
 	if a.packed != nil {
 		h.Set("Vary", "Accept-Encoding")
-		if acceptsGzip(r.Header) {
+		if sse.AcceptsGzip(r.Header) {
 			h.Set("Content-Encoding", "gzip")
 			body = a.packed
 		}
@@ -119,16 +121,4 @@ func mustUnpack(packed []byte) []byte {
 		panic("httpapi: embedded file is damaged: " + err.Error())
 	}
 	return body
-}
-
-// acceptsGzip reads Accept-Encoding. q=0 means no.
-func acceptsGzip(h http.Header) bool {
-	for coding := range strings.SplitSeq(h.Get("Accept-Encoding"), ",") {
-		name, q, _ := strings.Cut(strings.ReplaceAll(coding, " ", ""), ";")
-		if strings.EqualFold(name, "gzip") || name == "*" {
-			v, err := strconv.ParseFloat(strings.TrimPrefix(q, "q="), 64)
-			return q == "" || err == nil && v > 0
-		}
-	}
-	return false
 }

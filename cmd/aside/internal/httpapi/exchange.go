@@ -169,7 +169,13 @@ func (s *Server) finish(ex *exchange, r *http.Request, pattern string) {
 	if status == 0 {
 		status = http.StatusOK // net/http sends it if the handler wrote nothing
 	}
-	s.metrics.observe(pattern, r.Method, status, took)
+	s.metrics.observe(pattern, r.Method, status, took, isStream(ex.Header()))
+	if s.observe != nil && (pattern == "" || strings.HasPrefix(pattern, "/todos")) {
+		s.observe(status, took)
+	}
+	if s.finished != nil {
+		s.finished(r, pattern, status, took)
+	}
 
 	level := slog.LevelDebug
 	switch {
@@ -201,6 +207,9 @@ func (s *Server) finish(ex *exchange, r *http.Request, pattern string) {
 	}
 	if cs := ex.Header()["Cache-Status"]; len(cs) > 0 {
 		attrs = append(attrs, slog.String("cache_status", cs[0]))
+	}
+	if timing := ex.Header()["Server-Timing"]; len(timing) > 0 {
+		attrs = append(attrs, slog.String("server_timing", timing[0]))
 	}
 	if ex.cause != nil {
 		attrs = append(attrs, slog.String("error", ex.cause.Error()))

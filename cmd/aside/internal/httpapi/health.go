@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"strconv"
 	"time"
@@ -18,10 +19,16 @@ type health struct {
 
 // readiness answers /readyz.
 type readiness struct {
-	Status string         `json:"status" enum:"ready,degraded,unavailable,leaving" doc:"degraded: every request is answered, but the shared cache is unavailable, so the store has more load, or the feed is required and not followed. leaving: the server is shutting down."`
-	Store  componentState `json:"store"`
+	Status string         `json:"status" enum:"ready,degraded,unavailable,leaving" doc:"degraded: every request is answered, but the shared cache is unavailable, so the store has more load, or the feed is required and not followed; or calls of the store fail although it answers a ping. leaving: the server is shutting down."`
+	Store  storeState     `json:"store"`
 	Cache  componentState `json:"cache"`
 	Feed   *feedState     `json:"feed,omitempty" doc:"Absent if the cache follows no feed of the store's changes."`
+}
+
+type storeState struct {
+	Status       string `json:"status" enum:"ok,degraded,unavailable"`
+	Reason       string `json:"reason,omitempty"`
+	AddedLatency string `json:"added_latency,omitempty" doc:"What this server adds to the time of each call of the store, for demonstrations."`
 }
 
 type feedState struct {
@@ -44,7 +51,7 @@ func (s *Server) readyz(ex *exchange, r *http.Request) {
 	defer cancel()
 	state := readiness{
 		Status: "ready",
-		Store:  componentState{Status: "ok"},
+		Store:  storeState{Status: "ok"},
 		Cache:  componentState{Status: "off"},
 	}
 	if s.cacheStats != nil {
@@ -67,8 +74,16 @@ func (s *Server) readyz(ex *exchange, r *http.Request) {
 		ex.cause = err
 		status = http.StatusServiceUnavailable
 		state.Status = "unavailable"
-		state.Store = componentState{Status: "unavailable", Reason: "the store does not answer; the server's log has the reason under request id " + ex.id}
+		state.Store = storeState{Status: "unavailable", Reason: "the store does not answer; the server's log has the reason under request id " + ex.id}
 		ex.Header()["Retry-After"] = []string{"1"}
+	} else if s.storeFailing != nil {
+		if d := s.storeFailing(); d > 0 {
+			state.Status = "degraded"
+			state.Store = storeState{Status: "degraded", Reason: fmt.Sprintf("it answers a ping, but calls have failed for %v; the server's log has the reason", d.Round(time.Second))}
+		}
+	}
+	if s.latency > 0 {
+		state.Store.AddedLatency = s.latency.String()
 	}
 	if s.leaving.Load() {
 		status, state.Status = http.StatusServiceUnavailable, "leaving"

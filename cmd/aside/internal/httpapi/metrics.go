@@ -1,7 +1,6 @@
 package httpapi
 
 import (
-	"errors"
 	"net/http"
 	"strconv"
 	"sync"
@@ -48,7 +47,7 @@ func newMetrics(reg prometheus.Registerer, inFlight func() float64) (*metrics, e
 		}, []string{"route", "method", "code"}),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "aside_http_request_duration_seconds",
-			Help:    "Time from the request header to the end of the response, by route and method.",
+			Help:    "Time from the request header to the end of the response, by route and method. Streams, such as those of the page, are not in it.",
 			Buckets: durationBuckets,
 		}, []string{"route", "method"}),
 	}
@@ -60,7 +59,7 @@ func newMetrics(reg prometheus.Registerer, inFlight func() float64) (*metrics, e
 	return m, nil
 }
 
-func (m *metrics) observe(route, method string, status int, took time.Duration) {
+func (m *metrics) observe(route, method string, status int, took time.Duration, stream bool) {
 	if route == "" {
 		route = "none"
 	}
@@ -74,7 +73,9 @@ func (m *metrics) observe(route, method string, status int, took time.Duration) 
 	}
 	s := v.(*series)
 	s.requests.Inc()
-	s.duration.Observe(took.Seconds())
+	if !stream {
+		s.duration.Observe(took.Seconds())
+	}
 }
 
 func knownMethod(m string) string {
@@ -86,8 +87,9 @@ func knownMethod(m string) string {
 }
 
 // ObserveStore returns store with metrics: it registers the histogram
-// aside_store_duration_seconds, by operation, with reg.
-func ObserveStore(store todo.Store, reg prometheus.Registerer) (todo.Store, error) {
+// aside_store_duration_seconds, by operation, with reg. It calls also after each call of
+// the store, see todo.Observe.
+func ObserveStore(store todo.Store, reg prometheus.Registerer, also ...func(op string, took time.Duration, err error)) (todo.Store, error) {
 	h := prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name:    "aside_store_duration_seconds",
 		Help:    "Duration of calls to the primary store, by operation and result. A missing record and a failed precondition count as success.",
@@ -97,11 +99,10 @@ func ObserveStore(store todo.Store, reg prometheus.Registerer) (todo.Store, erro
 		return nil, err
 	}
 	return todo.Observe(store, func(op string, took time.Duration, err error) {
-		answered := "true"
-		if err != nil && (!todo.Definite(err) || errors.Is(err, todo.ErrUnavailable)) {
-			answered = "false"
+		h.WithLabelValues(op, strconv.FormatBool(todo.Answered(err))).Observe(took.Seconds())
+		for _, f := range also {
+			f(op, took, err)
 		}
-		h.WithLabelValues(op, answered).Observe(took.Seconds())
 	}), nil
 }
 

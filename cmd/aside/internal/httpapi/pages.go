@@ -123,7 +123,7 @@ func (s *Server) page(ctx context.Context, after string, limit int) (todo.Page, 
 }
 
 // many reads ids until their records fill the response. rest are the ids that do not fit.
-func (s *Server) many(ctx context.Context, ids []string, level aside.Level) (found todo.FoundMany, rest []string, err error) {
+func (s *Server) many(ctx context.Context, ids []string, level aside.Mode) (found todo.FoundMany, rest []string, err error) {
 	room, n := s.budget(len(ids))
 	found.Results = make(map[string]aside.Result[todo.Todo], len(ids))
 	records := 0

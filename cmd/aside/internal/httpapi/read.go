@@ -31,7 +31,7 @@ func (ex *exchange) pathID() (string, *Problem) {
 }
 
 // level returns the consistency level of r, or a problem if the level is not allowed.
-func (s *Server) level(r *http.Request) (aside.Level, *Problem) {
+func (s *Server) level(r *http.Request) (aside.Mode, *Problem) {
 	level := levelOf(r.Header)
 	if level != aside.Strong || s.noStrong {
 		return aside.Default, nil

@@ -50,7 +50,7 @@ func (s *Server) routes(o Options, reg *prometheus.Registry) error {
 	s.handle("GET "+item, s.getTodo)
 	s.handle("GET /healthz", s.healthz)
 	s.handle("GET /readyz", s.readyz)
-	readOnly := []string{"/healthz", "/readyz"}
+	readOnly := append([]string{"/healthz", "/readyz"}, s.mount(o.Mounts)...)
 	if !o.NoMetrics {
 		show := metricsHandler(reg)
 		s.handle("GET /metrics", func(ex *exchange, r *http.Request) {

@@ -37,6 +37,11 @@ type Options struct {
 	Service *todo.Service
 	// CacheStats returns the state of the cache, for /readyz. Nil if there is no cache.
 	CacheStats func() aside.Stats
+	// StoreLatency is what is added to the time of each call of the store. /readyz says it.
+	StoreLatency time.Duration
+	// StoreFailing returns for how long calls of the store have failed, for /readyz; 0: they
+	// do not. Nil means that only a ping says so.
+	StoreFailing func() time.Duration
 	// FeedRequired: without the feed of the store's changes the service is degraded.
 	FeedRequired bool
 	// Registry receives the HTTP metrics, and /metrics shows it. Nil means a new one.
@@ -78,17 +83,30 @@ type Options struct {
 
 	// NoDocs removes /docs and /openapi.json. NoMetrics removes /metrics.
 	NoDocs, NoMetrics bool
+
+	// Observe is called after each request to the API, and after each that was refused
+	// before its path was looked at. It delays the request's connection. Nil means nobody
+	// looks.
+	Observe func(status int, took time.Duration)
+	// Finished is called after each request, with the pattern of its route. Nil means
+	// nobody looks.
+	Finished func(r *http.Request, pattern string, status int, took time.Duration)
+	Mounts
 }
 
 // Server is the service's http.Handler.
 type Server struct {
 	svc        *todo.Service
 	cacheStats func() aside.Stats
-	// feedRequired: see Options
+	// feedRequired and storeFailing: see Options
 	feedRequired bool
+	storeFailing func() time.Duration
+	latency      time.Duration // added to the store's
 
 	log      *slog.Logger
 	metrics  *metrics
+	observe  func(status int, took time.Duration)                                  // may be nil
+	finished func(r *http.Request, pattern string, status int, took time.Duration) // may be nil
 	ids      *requestIDs
 	warnings perSecond
 	maxBody  int64
@@ -115,7 +133,7 @@ func New(o Options) (*Server, error) {
 		return nil, errors.New("httpapi: Options.Service is required")
 	}
 	s := &Server{
-		svc: o.Service, cacheStats: o.CacheStats, feedRequired: o.FeedRequired, log: o.Log,
+		svc: o.Service, cacheStats: o.CacheStats, feedRequired: o.FeedRequired, storeFailing: o.StoreFailing, latency: o.StoreLatency, log: o.Log, observe: o.Observe, finished: o.Finished,
 		ids: newRequestIDs(), forms: newForms(), mux: http.NewServeMux(), origin: http.NewCrossOriginProtection(),
 		maxBody: cmp.Or(o.MaxBody, DefaultMaxBody), maxPage: cmp.Or(o.MaxPage, DefaultMaxPage),
 		timeout: cmp.Or(o.RequestTimeout, DefaultRequestTimeout), send: cmp.Or(o.SendTimeout, DefaultSendTimeout),
@@ -264,8 +282,10 @@ func (s *Server) handle(pattern string, h func(ex *exchange, r *http.Request)) {
 
 // allow answers the methods of a path that no other route handles, with 405.
 func (s *Server) allow(pattern, methods string) {
-	s.handle(pattern, func(ex *exchange, r *http.Request) {
-		ex.Header().Set("Allow", methods)
-		ex.writeProblem(newProblem(http.StatusMethodNotAllowed, "method_not_allowed", "This path supports only "+methods+"."))
-	})
+	s.handle(pattern, func(ex *exchange, r *http.Request) { s.wrongMethod(ex, methods) })
+}
+
+func (s *Server) wrongMethod(ex *exchange, allowed string) {
+	ex.Header().Set("Allow", allowed)
+	ex.writeProblem(newProblem(http.StatusMethodNotAllowed, "method_not_allowed", "This path supports only "+allowed+"."))
 }

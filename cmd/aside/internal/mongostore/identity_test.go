@@ -82,7 +82,7 @@ func TestIdentityRaces(t *testing.T) {
 		}
 		return nil
 	})
-	s := mustOpen(t, f.uri, Options{noIndex: true})
+	s := mustOpen(t, f.uri, Options{Existing: true})
 	if id, err := s.Identity(t.Context()); err != nil || id != s.identityOf("OTHERWASFIRST1234567") {
 		t.Errorf("%q, %v", id, err)
 	}
@@ -103,14 +103,14 @@ func TestIdentityWithoutRights(t *testing.T) {
 		f := newFakeServer(t, func(name string, _ bson.Raw) bson.D {
 			return map[string]bson.D{"find": tc.find, "update": tc.update}[name]
 		})
-		s := mustOpen(t, f.uri, Options{noIndex: true})
+		s := mustOpen(t, f.uri, Options{Existing: true})
 		_, err := s.Identity(t.Context())
 		if !errors.Is(err, todo.ErrNoIdentity) || !strings.Contains(err.Error(), "may not "+name+" in the collection test.aside_identity") || f.count("find")+f.count("update") > 2 {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	f := newFakeServer(t, func(string, bson.Raw) bson.D { return serverError(2) })
-	s := mustOpen(t, f.uri, Options{noIndex: true})
+	s := mustOpen(t, f.uri, Options{Existing: true})
 	if _, err := s.Identity(t.Context()); !errors.Is(err, todo.ErrUnavailable) || errors.Is(err, todo.ErrNoIdentity) {
 		t.Errorf("another error: %v", err)
 	}

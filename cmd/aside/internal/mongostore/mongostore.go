@@ -59,7 +59,9 @@ type Options struct {
 	// slog.Default().
 	Logger *slog.Logger
 
-	noIndex bool // for tests: never create the index
+	// Existing leaves the collection as it is: it makes no index. With one, MongoDB would
+	// make a collection that is missing.
+	Existing bool
 }
 
 // closeTimeout is how long Close waits for running calls.
@@ -129,7 +131,7 @@ func Open(ctx context.Context, uri string, opts Options) (*Store, error) {
 	background, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	s.cancel = cancel
 	s.close = sync.OnceValue(s.disconnect)
-	if opts.noIndex {
+	if opts.Existing {
 		close(s.indexed)
 	} else {
 		s.wg.Go(func() {

@@ -1,6 +1,7 @@
 package mongostore
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -48,7 +49,7 @@ func TestStore(t *testing.T) {
 	})
 	t.Run("before the index is known", func(t *testing.T) {
 		storetest.Run(t, func(t *testing.T) todo.Store {
-			return mustOpen(t, testserver.Mongo(t).URI(), Options{noIndex: true})
+			return mustOpen(t, testserver.Mongo(t).URI(), Options{Existing: true})
 		})
 	})
 }
@@ -108,7 +109,7 @@ func TestTutorialRecord(t *testing.T) {
 // TestOddDocuments: each of these documents caused an error in some reader. None of them may
 // fail a page, and each can be updated and deleted.
 func TestOddDocuments(t *testing.T) {
-	s := mustOpen(t, testserver.Mongo(t).URI(), Options{noIndex: true})
+	s := mustOpen(t, testserver.Mongo(t).URI(), Options{Existing: true})
 	at := time.UnixMilli(1_700_000_000_000).UTC()
 	text := func(s string) *string { return &s }
 	cases := []struct {
@@ -167,7 +168,7 @@ func show(t todo.Todo) string {
 // method uses the first one as the record. A delete removes all of them.
 func TestDuplicatesInOldData(t *testing.T) {
 	m := testserver.Mongo(t)
-	s := mustOpen(t, m.URI(), Options{noIndex: true})
+	s := mustOpen(t, m.URI(), Options{Existing: true})
 	doc := func(id, name string) bson.D {
 		return bson.D{{Key: "_id", Value: bson.NewObjectID()}, {Key: "id", Value: id}, {Key: "name", Value: name}}
 	}
@@ -237,7 +238,7 @@ func TestDuplicatesInOldData(t *testing.T) {
 // TestUsersOwnIndex: an existing unique index on id is used.
 func TestUsersOwnIndex(t *testing.T) {
 	m := testserver.Mongo(t)
-	s := mustOpen(t, m.URI(), Options{noIndex: true})
+	s := mustOpen(t, m.URI(), Options{Existing: true})
 	if err := s.createIndex(t.Context(), "by_id", true); err != nil {
 		t.Fatal(err)
 	}
@@ -254,18 +255,18 @@ func TestUsersOwnIndex(t *testing.T) {
 
 // TestKeyOfAnotherRecord: a document with another id may have the _id of a new record.
 func TestKeyOfAnotherRecord(t *testing.T) {
-	for _, noIndex := range []bool{false, true} {
-		s := mustOpen(t, testserver.Mongo(t).URI(), Options{noIndex: noIndex})
+	for _, existing := range []bool{false, true} {
+		s := mustOpen(t, testserver.Mongo(t).URI(), Options{Existing: existing})
 		waitForIndex(t, s)
 		mustInsertRaw(t, s.todos, bson.D{{Key: "_id", Value: "5"}, {Key: "id", Value: "7"}, {Key: "name", Value: "n"}})
 		if err := s.Insert(t.Context(), todo.Todo{ID: "5", Name: "five"}); err != nil {
-			t.Errorf("noIndex %v: Insert: %v", noIndex, err)
+			t.Errorf("existing %v: Insert: %v", existing, err)
 		}
 		if got, err := s.Get(t.Context(), "5"); err != nil || got.Name != "five" {
-			t.Errorf("noIndex %v: Get: %+v, %v", noIndex, got, err)
+			t.Errorf("existing %v: Get: %+v, %v", existing, got, err)
 		}
 		if err := s.Insert(t.Context(), todo.Todo{ID: "5", Name: "again"}); err != todo.ErrExists {
-			t.Errorf("noIndex %v: second Insert: %v", noIndex, err)
+			t.Errorf("existing %v: second Insert: %v", existing, err)
 		}
 	}
 }
@@ -273,9 +274,9 @@ func TestKeyOfAnotherRecord(t *testing.T) {
 // TestInsertManyOfDocuments: a restore keeps documents unchanged and can be repeated, with
 // and without the unique index.
 func TestInsertManyOfDocuments(t *testing.T) {
-	for _, noIndex := range []bool{false, true} {
-		t.Run(fmt.Sprintf("noIndex=%v", noIndex), func(t *testing.T) {
-			s := mustOpen(t, testserver.Mongo(t).URI(), Options{noIndex: noIndex})
+	for _, existing := range []bool{false, true} {
+		t.Run(fmt.Sprintf("existing=%v", existing), func(t *testing.T) {
+			s := mustOpen(t, testserver.Mongo(t).URI(), Options{Existing: existing})
 			waitForIndex(t, s)
 			key := bson.NewObjectID()
 			record := func(key bson.ObjectID, id string) todo.Record {
@@ -324,5 +325,18 @@ func TestBatchOf(t *testing.T) {
 	large[0].BSON = make([]byte, 2*insertBytes)
 	if n := batchOf(large); n != 1 {
 		t.Errorf("a record larger than a batch: a batch of %d", n)
+	}
+}
+
+// An existing collection is used as it is, and a missing one is not made. Caught: the index
+// made it.
+func TestExisting(t *testing.T) {
+	s := mustOpen(t, testserver.Mongo(t).URI(), Options{Existing: true})
+	_, err := s.Update(t.Context(), "1", func(t todo.Todo) (todo.Todo, error) { return t, nil })
+	if !errors.Is(err, todo.ErrNotFound) {
+		t.Errorf("%v, want %v", err, todo.ErrNotFound)
+	}
+	if names, err := s.todos.Database().ListCollectionNames(t.Context(), bson.D{{Key: "name", Value: "todos"}}); err != nil || len(names) > 0 {
+		t.Errorf("%v, %v", names, err)
 	}
 }

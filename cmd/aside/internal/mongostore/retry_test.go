@@ -62,7 +62,7 @@ func TestRetriesAreBounded(t *testing.T) {
 				}
 				return nil
 			})
-			s := mustOpen(t, f.uri, Options{noIndex: true})
+			s := mustOpen(t, f.uri, Options{Existing: true})
 			s.index.Store(int32(indexUnique)) // the insert is sent as an insert
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 			defer cancel()
@@ -96,7 +96,7 @@ func TestTemporaryErrorsAreRetried(t *testing.T) {
 		}
 		return bson.D{{Key: "ok", Value: 1}, {Key: "n", Value: 1}}
 	})
-	s := mustOpen(t, f.uri, Options{noIndex: true})
+	s := mustOpen(t, f.uri, Options{Existing: true})
 	s.index.Store(int32(indexUnique))
 	if got, err := s.Get(t.Context(), "1"); err != nil || got.Name != "n" {
 		t.Errorf("Get: %+v, %v", got, err)
@@ -136,7 +136,7 @@ func TestPausesEndWithTheContext(t *testing.T) {
 		endRead()
 		return serverError(262, "RetryableWriteError")
 	})
-	s := mustOpen(t, f.uri, Options{noIndex: true})
+	s := mustOpen(t, f.uri, Options{Existing: true})
 	s.index.Store(int32(indexUnique))
 	if _, err := s.Get(readCtx, "1"); !errors.Is(err, context.Canceled) || f.count("find") > 1 {
 		t.Errorf("Get: %v, sent %d times", err, f.count("find"))

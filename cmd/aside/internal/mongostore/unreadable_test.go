@@ -18,7 +18,7 @@ import (
 // invalid id is not a todo. Caught: one date after the year 9999 failed each page and batch
 // with it; a change of the name removed the date from the document.
 func TestUnreadableDocuments(t *testing.T) {
-	s := mustOpen(t, testserver.Mongo(t).URI(), Options{noIndex: true})
+	s := mustOpen(t, testserver.Mongo(t).URI(), Options{Existing: true})
 	late := bson.DateTime(253402304399000) // 10000-01-01T00:59:59Z
 	doc := func(id any, more ...bson.E) bson.D {
 		return append(bson.D{{Key: "_id", Value: bson.NewObjectID()}, {Key: "id", Value: id}}, more...)

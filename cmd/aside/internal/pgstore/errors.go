@@ -20,7 +20,6 @@ const (
 	codeNotSupported    = "0A000"
 	codeUnique          = "23505"
 	codeReadOnly        = "25006"
-	codeUnresolved      = "08007" // transaction resolution unknown
 	codeUncertain       = "40003" // statement completion unknown
 	codeNoStatement     = "26000"
 	codeWrongPassword   = "28P01"
@@ -201,10 +200,11 @@ func hasCode(err error, codes ...string) bool {
 }
 
 // isRefusal reports whether the server replied that it did not apply the statement. A
-// FATAL error says that the connection ends: the commit may be on the disk already.
+// FATAL error says that the connection ends: the commit may be on the disk already. So
+// does an error about a connection, which is that of a pooler to its server.
 func isRefusal(err error) bool {
 	reply := replyOf(err)
-	if reply == nil || reply.Code == codeUnresolved || reply.Code == codeUncertain {
+	if reply == nil || strings.HasPrefix(reply.Code, classConnection) || reply.Code == codeUncertain {
 		return false
 	}
 	severity := reply.SeverityUnlocalized

@@ -559,6 +559,7 @@ func TestOutcomeOfWrites(t *testing.T) {
 		{"panic", reply("PANIC", "58030"), todo.ErrUnknownOutcome},
 		{"a statement that may or may not have completed", reply("ERROR", "40003"), todo.ErrUnknownOutcome},
 		{"a transaction whose outcome is unknown", reply("ERROR", "08007"), todo.ErrUnknownOutcome},
+		{"a pooler lost its server", reply("ERROR", "08P01"), todo.ErrUnknownOutcome}, // caught: taken for a refusal
 		{"too long for a column", reply("ERROR", "22001"), todo.ErrInvalid},
 		{"a check", reply("ERROR", "23514"), todo.ErrInvalid},
 		{"another unique column", reply("ERROR", codeUnique), todo.ErrInvalid},

@@ -51,6 +51,10 @@ type Options struct {
 	// Logger gets messages about the table; nil means slog.Default().
 	Logger *slog.Logger
 
+	// Existing leaves the schema as it is. Without the table, calls fail with
+	// todo.ErrNotFound, and the error names the table.
+	Existing bool
+
 	noPing bool // for tests: take every idle connection for alive
 }
 
@@ -121,11 +125,14 @@ func Open(ctx context.Context, url string, opts Options) (*Store, error) {
 	s.table = pgx.Identifier{s.name}.Sanitize()
 	s.sql = statementsFor(s.table)
 	s.schema.turn = make(chan struct{}, 1)
+	s.schema.existing = opts.Existing
 	s.aborted, s.abort = context.WithCancel(context.WithoutCancel(ctx))
 	s.close = sync.OnceFunc(s.disconnect)
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s.stop = stop
-	s.wg.Go(func() { s.makeSchema(background) })
+	if !opts.Existing {
+		s.wg.Go(func() { s.makeSchema(background) })
+	}
 	return s, nil
 }
 

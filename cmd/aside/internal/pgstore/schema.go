@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/asidecache/aside/cmd/aside/internal/pause"
+	"github.com/asidecache/aside/cmd/aside/internal/todo"
 )
 
 // Schema returns the statements that make the table, its trigger, and the table of the
@@ -72,6 +73,8 @@ const (
 type schema struct {
 	made atomic.Bool   // the table can be used
 	turn chan struct{} // holds a token while a call looks at the table
+
+	existing bool // it is not made
 
 	// The fault that was found last, and when. Whoever has the turn may use them.
 	fault   error
@@ -149,6 +152,12 @@ func (s *Store) ensure(ctx context.Context, c *pgxpool.Conn) error {
 	found, err := s.look(ctx, c)
 	if err != nil || found.complete() {
 		return err
+	}
+	if s.schema.existing {
+		if found.table {
+			return nil
+		}
+		return &schemaError{fmt.Sprintf("there is no table %s (%s): correct its name, or the database", s.name, addressOf(c.Conn().Config())), todo.ErrNotFound}
 	}
 	err = s.create(ctx, c)
 	switch {

@@ -55,6 +55,12 @@ func (e *ValidationError) Error() string {
 
 func (e *ValidationError) Is(target error) bool { return target == ErrInvalid }
 
+// Answered reports whether a call with this error got an answer of the store, be it a
+// refusal.
+func Answered(err error) bool {
+	return err == nil || Definite(err) && !errors.Is(err, ErrUnavailable)
+}
+
 // Unreadable is a record in a store that cannot be shown, with the reason. Err matches
 // ErrUnreadable, or ErrUnavailable if the bytes of the record are damaged.
 type Unreadable struct {

@@ -1,6 +1,7 @@
 package todo
 
 import (
+	"context"
 	"log/slog"
 
 	"github.com/asidecache/aside"
@@ -22,4 +23,11 @@ type FeedOptions struct {
 	// lost the feed, so the database need not keep anything for it.
 	Alone bool
 	Log   *slog.Logger
+}
+
+// FeedChecker is a feed that can tell before it is opened that it cannot work.
+type FeedChecker interface {
+	// Check reports what keeps the feed from working until somebody changes the
+	// database. It is nil if the database does not answer: that may pass.
+	Check(ctx context.Context) error
 }

@@ -24,6 +24,8 @@ type Service struct {
 	cache *aside.Cache[string, Todo] // nil: every read asks the store
 	now   func() time.Time
 	newID func() (string, error)
+
+	loadsItself bool // see ServiceOptions
 }
 
 // ServiceOptions configure a Service. Only Store is required.
@@ -32,6 +34,8 @@ type ServiceOptions struct {
 	// Cache is the cache in front of the store. Nil means no cache. The Service does
 	// not close it.
 	Cache *aside.Cache[string, Todo]
+	// CacheLoads: the cache loads from the store by itself, see SetLoaders.
+	CacheLoads bool
 	// Now is the clock for CreatedAt and UpdatedAt; nil means time.Now.
 	Now func() time.Time
 	// NewID returns the ID for a record that is created without one; nil means UUIDv7.
@@ -43,7 +47,7 @@ func NewService(o ServiceOptions) *Service {
 	if o.Store == nil {
 		panic("todo: NewService without a Store")
 	}
-	s := &Service{store: o.Store, cache: o.Cache, now: o.Now, newID: o.NewID}
+	s := &Service{store: o.Store, cache: o.Cache, now: o.Now, newID: o.NewID, loadsItself: o.CacheLoads}
 	if s.now == nil {
 		s.now = time.Now
 	}
@@ -69,13 +73,13 @@ type Found struct {
 
 // Get reads the record with that ID. Found tells which tier answered, also if the error is
 // ErrNotFound.
-func (s *Service) Get(ctx context.Context, id string, level aside.Level) (Found, error) {
+func (s *Service) Get(ctx context.Context, id string, level aside.Mode) (Found, error) {
 	if s.cache == nil {
 		start := time.Now()
 		t, err := s.store.Get(ctx, id)
 		return Found{Todo: t, Info: loadedIn(time.Since(start)), Bypassed: true}, err
 	}
-	r, err := s.cache.Read(ctx, id, loader{s.store}, level)
+	r, err := s.cache.Read(ctx, id, s.loader(), level)
 	if errors.Is(err, aside.ErrNotFound) {
 		err = ErrNotFound
 	}
@@ -97,7 +101,7 @@ type FoundMany struct {
 // GetMany reads several records, with at most one bulk load for those that are not
 // cached. If a record cannot be read, the others are still returned: the error is nil if
 // each ID has an entry in Results.
-func (s *Service) GetMany(ctx context.Context, ids []string, level aside.Level) (FoundMany, error) {
+func (s *Service) GetMany(ctx context.Context, ids []string, level aside.Mode) (FoundMany, error) {
 	if s.cache == nil {
 		return s.getManyFromStore(ctx, ids)
 	}
@@ -139,6 +143,20 @@ func (s *Service) getManyFromStore(ctx context.Context, ids []string) (FoundMany
 		found.Results[u.ID] = aside.Result[Todo]{Info: info, Err: u.Err}
 	}
 	return found, nil
+}
+
+// SetLoaders has a cache load from the store by itself: the misses of single reads that
+// come at the same time are then one query.
+func SetLoaders(o *aside.Options[string, Todo], store Store) {
+	o.Loader, o.BulkLoader = loader{store}, loader{store}
+}
+
+// loader returns what a read of one record loads with; nil means what the cache has.
+func (s *Service) loader() aside.Loader[string, Todo] {
+	if s.loadsItself {
+		return nil
+	}
+	return loader{s.store}
 }
 
 // loader is the aside.Loader of the store.
@@ -365,13 +383,13 @@ func (s *Service) write(ctx context.Context, id string, fn func(context.Context,
 	if s.cache == nil {
 		return fn(ctx, noPublisher{})
 	}
-	return s.cache.Write(ctx, func(ctx context.Context, w *aside.WriteTx[string, Todo]) error {
+	return s.cache.Write(ctx, id, func(ctx context.Context, w *aside.WriteTx[string, Todo]) error {
 		err := fn(ctx, w)
 		if Definite(err) {
 			return aside.Aborted(err)
 		}
 		return err
-	}, id)
+	})
 }
 
 // Definite reports whether err says for certain that nothing was written and nothing will

@@ -10,7 +10,7 @@ import (
 // the other ids. It never ends. Within both parts every id has the same probability. The
 // seed chooses the hot ids. Both shares must be greater than 0 and less than 1. At least
 // one id is hot, and at least one is not.
-func HotSet(ids Range, ofRequests, ofIDs float64, seed uint64) (Workload, error) {
+func HotSet(ids Set, ofRequests, ofIDs float64, seed uint64) (Workload, error) {
 	for name, share := range map[string]float64{"requests": ofRequests, "ids": ofIDs} {
 		if !(share > 0 && share < 1) {
 			return nil, fmt.Errorf("the hot share of %s must be greater than 0 and less than 1, is %v", name, share)
@@ -25,7 +25,7 @@ func HotSet(ids Range, ofRequests, ofIDs float64, seed uint64) (Workload, error)
 }
 
 type hotSet struct {
-	ids               Range
+	ids               Set
 	ofRequests, ofIDs float64
 	hot               uint64
 	seed              uint64

@@ -6,10 +6,10 @@ import (
 )
 
 // Scan chooses every id once, in order. With repeat it never ends.
-func Scan(ids Range, repeat bool) Workload { return scan{ids, repeat} }
+func Scan(ids Set, repeat bool) Workload { return scan{ids, repeat} }
 
 type scan struct {
-	ids    Range
+	ids    Set
 	repeat bool
 }
 
@@ -28,7 +28,7 @@ func (s scan) Start() func(uint64) Picker {
 }
 
 type scanPicker struct {
-	ids Range
+	ids Set
 	turn
 }
 

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/url"
 	"strings"
 
 	"github.com/asidecache/aside/cmd/aside/internal/todo"
@@ -14,9 +13,8 @@ import (
 
 // Trace is a list of ids in the order of the requests.
 type Trace struct {
-	name  string
-	paths []byte   // of all entries, one after the other
-	ends  []uint64 // where each ends
+	name string
+	entries
 }
 
 // faultsShown is the maximum number of invalid lines in an error.
@@ -49,8 +47,7 @@ func ReadTrace(r io.Reader, name string) (*Trace, error) {
 				fault = fmt.Errorf("must be at most %d bytes", todo.MaxIDBytes)
 			}
 			if fault == nil {
-				t.paths = append(t.paths, url.PathEscape(id)...)
-				t.ends = append(t.ends, uint64(len(t.paths)))
+				t.add(id)
 			} else if bad++; bad <= faultsShown {
 				faults = append(faults, fmt.Sprintf("line %d: an id %v", number, fault))
 			}
@@ -68,17 +65,6 @@ func ReadTrace(r io.Reader, name string) (*Trace, error) {
 		return nil, errors.New("it is empty: it must have one id per line")
 	}
 	return t, nil
-}
-
-// Len is the number of entries.
-func (t *Trace) Len() uint64 { return uint64(len(t.ends)) }
-
-func (t *Trace) path(place uint64) []byte {
-	begin := uint64(0)
-	if place > 0 {
-		begin = t.ends[place-1]
-	}
-	return t.paths[begin:t.ends[place]]
 }
 
 // Replay chooses the entries of a trace in order. With repeat it never ends.

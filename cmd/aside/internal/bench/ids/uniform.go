@@ -6,10 +6,10 @@ import (
 )
 
 // Uniform chooses every id with the same probability. It never ends.
-func Uniform(ids Range, seed uint64) Workload { return uniform{ids, seed} }
+func Uniform(ids Set, seed uint64) Workload { return uniform{ids, seed} }
 
 type uniform struct {
-	ids  Range
+	ids  Set
 	seed uint64
 }
 
@@ -22,7 +22,7 @@ func (u uniform) Start() func(uint64) Picker {
 }
 
 type uniformPicker struct {
-	ids Range
+	ids Set
 	rng *rand.Rand
 }
 

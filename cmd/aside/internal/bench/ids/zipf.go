@@ -15,7 +15,7 @@ const maxExponent = 30
 // Zipf chooses the r-th most popular id with a probability proportional to 1/r^exponent.
 // It never ends. The seed decides which ids are popular. exponent is positive, and may be
 // 1 or less: real traffic is often near 0.8 or 0.99.
-func Zipf(ids Range, exponent float64, seed uint64) (Workload, error) {
+func Zipf(ids Set, exponent float64, seed uint64) (Workload, error) {
 	if !(exponent > 0 && exponent <= maxExponent) { // NaN too
 		return nil, fmt.Errorf("the exponent must be greater than 0 and at most %d, is %v", maxExponent, exponent)
 	}
@@ -26,7 +26,7 @@ func Zipf(ids Range, exponent float64, seed uint64) (Workload, error) {
 }
 
 type zipf struct {
-	ids      Range
+	ids      Set
 	exponent float64
 	seed     uint64
 	ranks    zipfRanks

@@ -25,6 +25,7 @@ func ComparisonText(w io.Writer, r *compare.Report) error {
 	if r.Load.WarmUp != (bench.WarmUp{}) {
 		fmt.Fprintf(&b, "warm-up of each: %v\n", r.Load.WarmUp)
 	}
+	latencyNote(&b, &r.Load)
 	width := len("median")
 	for _, name := range r.Names {
 		width = max(width, len(name))

@@ -98,6 +98,7 @@ func comparisonPageOf(r *compare.Report) *comparisonPage {
 		}
 	}
 	if any != nil {
+		any.Config.AddedLatency = r.Load.AddedLatency
 		p.Settings = slices.DeleteFunc(settings(any), func(n named) bool { return n.Name == "URL" || n.Name == "Connections opened" })
 		p.Machine = slices.DeleteFunc(machine(any), func(n named) bool { return n.Name == "CPU of the load generator" })
 	}

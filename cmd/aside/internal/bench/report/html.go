@@ -10,9 +10,10 @@ import (
 
 	"github.com/asidecache/aside/cmd/aside/internal/bench"
 	"github.com/asidecache/aside/cmd/aside/internal/files"
+	"github.com/asidecache/aside/cmd/aside/internal/uplot"
 )
 
-//go:embed page/page.html page/comparison.html page/page.css page/page.js page/uplot.min.js page/uplot.min.css page/uplot.LICENSE
+//go:embed page/page.html page/comparison.html page/page.css page/page.js
 var assets embed.FS
 
 func asset(name string) string {
@@ -89,9 +90,9 @@ func pageOf(r *bench.Report) (*page, error) {
 		OpenLoop: c.Rate > 0,
 		Warnings: warnings(r), Tiles: tiles(r),
 		Failures: failuresOf(r), Settings: settings(r), Machine: machine(r),
-		Style:   template.CSS(asset("uplot.min.css") + asset("page.css")),
+		Style:   template.CSS(uplot.Style() + asset("page.css")),
 		Data:    template.JS(encoded),
-		Library: template.JS("/*\n" + asset("uplot.LICENSE") + "\n*/\n" + asset("uplot.min.js")),
+		Library: template.JS(uplot.Script()),
 		Script:  template.JS(asset("page.js")),
 	}
 	if thinned > 1 {
@@ -220,6 +221,9 @@ func settings(r *bench.Report) []named {
 	duration := "until another limit"
 	if c.Duration > 0 {
 		duration = c.Duration.String()
+	}
+	if c.AddedLatency != "" {
+		list = append(list, named{"Latency that the server adds to its store", c.AddedLatency})
 	}
 	return append(list,
 		named{"Workload", workloadOf(c)}, named{"Operations", c.Mix.String()}, named{"Seed of the operations", fmt.Sprint(c.Seed)},

@@ -19,6 +19,7 @@ type document struct {
 	Workload          string    `json:"workload"`
 	Mix               string    `json:"mix"`
 	WarmUp            string    `json:"warm_up"`
+	AddedLatency      string    `json:"added_store_latency,omitempty"`
 	Start             time.Time `json:"start"`
 	Elapsed           float64   `json:"elapsed_seconds"`
 	Interrupted       bool      `json:"interrupted"`
@@ -132,7 +133,7 @@ func JSON(w io.Writer, r *bench.Report) error {
 func documentOf(r *bench.Report) *document {
 	c := &r.Config
 	d := &document{
-		URL: c.URL, Users: c.Users, SpawnRate: c.SpawnRate, Workload: workloadOf(c), Mix: c.Mix.String(), WarmUp: c.WarmUp.String(),
+		URL: c.URL, Users: c.Users, SpawnRate: c.SpawnRate, Workload: workloadOf(c), Mix: c.Mix.String(), WarmUp: c.WarmUp.String(), AddedLatency: c.AddedLatency,
 		Start: r.Start, Elapsed: r.Elapsed.Seconds(), Interrupted: r.Interrupted,
 		Requests: r.Requests(), Failures: r.Failures(), RequestsPerSecond: r.Rate(),
 		latency:   latencyOf(r.Latency()),

@@ -79,7 +79,15 @@ func head(b *strings.Builder, r *bench.Report) {
 	if r.Config.WarmUp != (bench.WarmUp{}) {
 		fmt.Fprintf(b, "warm-up: %v\n", r.Config.WarmUp)
 	}
+	latencyNote(b, &r.Config)
 	fmt.Fprintf(b, "%d requests, %d failed, %.1f successful/s\n\n", r.Requests(), r.Failures(), r.Rate())
+}
+
+// latencyNote says that the store is slower than it is.
+func latencyNote(b *strings.Builder, c *bench.Config) {
+	if c.AddedLatency != "" {
+		fmt.Fprintf(b, "the server adds %s of latency to its store (--store-latency)\n", c.AddedLatency)
+	}
 }
 
 // table writes the summary with locust's columns, but with more digits.
