@@ -1,7 +1,8 @@
 # The image of `aside`: one static binary on a base without shell or package manager, run by
 # a user without rights.
 #
-#   docker build --build-arg VERSION=$(git describe --tags --match 'v*') --tag aside .
+#   docker build --build-arg VERSION=$(git describe --tags --match 'v*') \
+#       --build-arg REVISION=$(git rev-parse HEAD) --tag aside .
 #   docker run --publish 127.0.0.1:8000:8000 --volume aside:/home/nonroot aside
 #   docker run --env ASIDE_REDIS=redis://cache1 --env ASIDE_MONGO=mongodb://db1 ... aside
 #
@@ -12,6 +13,7 @@ FROM --platform=$BUILDPLATFORM golang:1.26-bookworm AS build
 WORKDIR /src
 # Modules first: they are fetched again only if a go.mod changes.
 COPY go.mod go.sum go.work go.work.sum ./
+COPY asideotel/go.mod asideotel/go.sum asideotel/
 COPY asideprom/go.mod asideprom/go.sum asideprom/
 COPY cmd/aside/go.mod cmd/aside/go.sum cmd/aside/
 COPY mongofeed/go.mod mongofeed/go.sum mongofeed/
@@ -21,13 +23,12 @@ COPY tests/go.mod tests/go.sum tests/
 RUN go mod download
 COPY . .
 ARG TARGETOS=linux TARGETARCH
-ARG VERSION=(devel)
+ARG VERSION= REVISION=
 RUN CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH go build -trimpath -buildvcs=false \
-    -ldflags="-s -w -X 'main.release=$VERSION'" -o /out/aside ./cmd/aside
+    -ldflags="-s -w -X 'main.release=$VERSION' -X 'main.commit=$REVISION'" -o /out/aside ./cmd/aside
 
 FROM gcr.io/distroless/static-debian12:nonroot AS base
-ARG VERSION=(devel)
-ARG REVISION=
+ARG VERSION= REVISION=
 LABEL org.opencontainers.image.title="aside" \
       org.opencontainers.image.description="A todo service, cache-aside over Redis, MongoDB and PostgreSQL" \
       org.opencontainers.image.source="https://github.com/asidecache/aside" \

@@ -24,5 +24,5 @@ test-mongo: ## the change feed on a server with change streams (needs python3 an
 api-check: ## hold the service against its OpenAPI document (needs python3 and PyPI)
 	scripts/api-check.sh
 
-bootstrap: ## what the tests need: redis-server, PostgreSQL, a MongoDB-compatible server
+bootstrap: ## what the tests need: redis-server, PostgreSQL, Prometheus, a MongoDB-compatible server
 	scripts/bootstrap.sh
