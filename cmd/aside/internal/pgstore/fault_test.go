@@ -294,7 +294,7 @@ func TestLockedTable(t *testing.T) {
 		}
 		cancel()
 	}
-	testserver.Eventually(t, 10*time.Second, "nobody waits for the table", func() bool {
+	testserver.Eventually(t, time.Minute, "nobody waits for the table", func() bool {
 		return p.Value("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()") == "0"
 	})
 	if err := tx.Rollback(t.Context()); err != nil {
