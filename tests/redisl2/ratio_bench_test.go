@@ -7,8 +7,10 @@ import (
 	"io"
 	"net"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -23,19 +25,23 @@ type contender struct {
 	name string
 	do   func(i int64) error
 	took []time.Duration // a round
+	cpu  []time.Duration // of this process, likewise
+	srv  []time.Duration // of the server
 }
 
 // interleave runs rounds of the same work for each contender in turn, b.N rounds, and
 // reports the median time of an operation, and for the first contenders the median of
-// their rounds' times by those of each later one. So what else the machine does counts for
-// all, and can be read off the quartiles.
-func interleave(b *testing.B, goroutines, perRound int, of int, all ...*contender) {
+// their rounds' times by those of each later one, and likewise the processor time of this
+// process and of the server. So what else the machine does counts for all, and can be read
+// off the quartiles.
+func interleave(b *testing.B, srv *testserver.RedisServer, goroutines, perRound int, of int, all ...*contender) {
 	b.Helper()
 	for round := range b.N + 1 { // the first one warms up
 		for k := range all {
 			c := all[(round+k)%len(all)]
 			var next atomic.Int64
 			var wg sync.WaitGroup
+			ours, theirs := processorTime(b), serverTime(b, srv)
 			began := time.Now()
 			for range goroutines {
 				wg.Go(func() {
@@ -50,6 +56,8 @@ func interleave(b *testing.B, goroutines, perRound int, of int, all ...*contende
 			wg.Wait()
 			if round > 0 {
 				c.took = append(c.took, time.Since(began))
+				c.cpu = append(c.cpu, processorTime(b)-ours)
+				c.srv = append(c.srv, serverTime(b, srv)-theirs)
 			}
 		}
 	}
@@ -58,14 +66,39 @@ func interleave(b *testing.B, goroutines, perRound int, of int, all ...*contende
 	}
 	for _, c := range all[:of] {
 		for _, other := range all[of:] {
-			ratios := make([]float64, len(c.took))
-			for i := range ratios {
-				ratios[i] = float64(c.took[i]) / float64(other.took[i])
-			}
-			b.Logf("%d goroutines: time of %s by %s: median %.2f, quartiles %.2f to %.2f", goroutines, c.name, other.name,
-				quantile(ratios, 0.5), quantile(ratios, 0.25), quantile(ratios, 0.75))
+			b.Logf("%d goroutines: %s by %s: time %s, processor %s, of the server %s", goroutines, c.name, other.name,
+				ratios(c.took, other.took), ratios(c.cpu, other.cpu), ratios(c.srv, other.srv))
 		}
 	}
+}
+
+// ratios is the median of a by b, and its quartiles.
+func ratios(a, b []time.Duration) string {
+	all := make([]float64, len(a))
+	for i := range all {
+		all[i] = float64(a[i]) / float64(b[i])
+	}
+	return fmt.Sprintf("%.2f (%.2f to %.2f)", quantile(all, 0.5), quantile(all, 0.25), quantile(all, 0.75))
+}
+
+func processorTime(b *testing.B) time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+func serverTime(b *testing.B, srv *testserver.RedisServer) (sum time.Duration) {
+	info := srv.Info("cpu")
+	for _, field := range []string{"used_cpu_user", "used_cpu_sys"} {
+		s, err := strconv.ParseFloat(info[field], 64)
+		if err != nil {
+			b.Fatal(err)
+		}
+		sum += time.Duration(s * float64(time.Second))
+	}
+	return sum
 }
 
 func quantile[T int64 | float64 | time.Duration](of []T, q float64) T {
@@ -135,7 +168,7 @@ func BenchmarkHitRatio(b *testing.B) {
 				get := rawGetter(b, srv)
 				all = append(all, &contender{name: "socket", do: func(i int64) error { return get("raw:" + key(i)) }})
 			}
-			interleave(b, n, 400*min(n, 16), 2, all...)
+			interleave(b, srv, n, 400*min(n, 16), 2, all...)
 		})
 	}
 }
@@ -146,9 +179,10 @@ func BenchmarkHitRatio(b *testing.B) {
 func BenchmarkWriteRatio(b *testing.B) {
 	for _, n := range []int{1, 16, 100} {
 		b.Run(fmt.Sprintf("goroutines=%d", n), func(b *testing.B) {
-			x := newBench(b)
+			srv := testserver.Redis(b)
+			x := newBenchOn(b, srv)
 			key := func(i int64) string { return x.keys[i%benchKeys] }
-			interleave(b, n, 400*min(n, 16), 1,
+			interleave(b, srv, n, 400*min(n, 16), 1,
 				&contender{name: "write", do: func(i int64) error {
 					return x.c.Write(x.ctx, key(i), func(context.Context, *aside.WriteTx[string, rec]) error { return nil })
 				}},
@@ -157,9 +191,10 @@ func BenchmarkWriteRatio(b *testing.B) {
 				}})
 		})
 		b.Run(fmt.Sprintf("miss/goroutines=%d", n), func(b *testing.B) {
-			x := newBench(b)
+			srv := testserver.Redis(b)
+			x := newBenchOn(b, srv)
 			var fresh atomic.Int64
-			interleave(b, n, 400*min(n, 16), 1,
+			interleave(b, srv, n, 400*min(n, 16), 1,
 				&contender{name: "miss", do: func(int64) error { return x.binaryGet(fmt.Sprint("m", fresh.Add(1))) }},
 				&contender{name: "GET-SET", do: func(int64) error {
 					k := fmt.Sprint("m", fresh.Add(1))
