@@ -11,6 +11,7 @@ import (
 	"github.com/sony/gobreaker/v2"
 
 	"github.com/asidecache/aside/driver"
+	"github.com/asidecache/aside/internal/deadline"
 )
 
 // errBreakerOpen: L2 was not asked, because its last operations have failed.
@@ -197,8 +198,8 @@ func (g *guardedL2) doFor(caller context.Context, op string, timeout time.Durati
 		return errBreakerOpen
 	}
 	return g.run(op, done, func() error {
-		ctx, cancel := context.WithTimeout(caller, timeout)
-		defer cancel()
+		ctx := deadline.With(caller, time.Now().Add(timeout), context.DeadlineExceeded)
+		defer ctx.Stop()
 		if err := f(ctx); err == nil || caller.Err() == nil {
 			return err
 		}

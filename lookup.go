@@ -90,9 +90,9 @@ func (c *Cache[K, V]) nameEntries(jobs []*job[K, V]) []*job[K, V] {
 
 // ask is a lookup in one batch.
 func (c *Cache[K, V]) ask(ctx context.Context, jobs []*job[K, V]) (r looked[K, V]) {
-	ask := make([]*job[K, V], 0, len(jobs))
+	ask := jobs[:0:0]
 	usable := c.l2.usable()
-	for _, j := range jobs {
+	for i, j := range jobs {
 		c.restart(j)
 		j.stale, j.carried = nil, 0
 		switch {
@@ -103,7 +103,7 @@ func (c *Cache[K, V]) ask(ctx context.Context, jobs []*job[K, V]) (r looked[K, V
 			j.mode, j.ans.Miss = fillDegraded, MissSkipped
 			r.load = append(r.load, j)
 		default:
-			ask = append(ask, j)
+			ask = appendOf(ask, jobs, i)
 		}
 	}
 	if len(ask) == 0 {
@@ -157,7 +157,7 @@ func (c *Cache[K, V]) ask(ctx context.Context, jobs []*job[K, V]) (r looked[K, V
 		case a.State == driver.StateFound:
 			j.entry = a.Entry
 			c.top.big.Raise(j.key, int64(len(a.Entry)), now)
-			r.found = append(r.found, j)
+			r.found = appendOf(r.found, ask, i)
 		case a.State == driver.StateLeased && a.Entry != nil && a.Left > envelope.StaleFor(a.Entry):
 			j.entry, j.carried = a.Entry, a.Left-envelope.StaleFor(a.Entry)
 			r.found = append(r.found, j)
@@ -183,6 +183,15 @@ func (c *Cache[K, V]) ask(ctx context.Context, jobs []*job[K, V]) (r looked[K, V
 	}
 	c.expect.observe(len(r.found)+len(r.over), len(ask))
 	return r
+}
+
+// appendOf appends all[i] to some of the jobs before it in all. If those are all of them, no
+// memory is needed.
+func appendOf[K comparable, V any](some, all []*job[K, V], i int) []*job[K, V] {
+	if len(some) == i {
+		return all[: i+1 : i+1]
+	}
+	return append(some, all[i])
 }
 
 // askAgain prepares a job whose lookup was given up for another one. A lease may have been

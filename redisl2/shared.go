@@ -4,6 +4,9 @@ import (
 	"context"
 	"sync"
 	"sync/atomic"
+	"time"
+
+	"github.com/asidecache/aside/internal/deadline"
 )
 
 // shared is what a connection needs to be used by rueidis and, while nothing of rueidis'
@@ -63,14 +66,34 @@ func (c *conn) exchange(ctx context.Context, x *exchange) (ok bool, err error) {
 		_ = c.Close() // rueidis' reader finds out
 		return true, err
 	}
-	done := ctx.Done()
+	return true, x.wait(ctx)
+}
+
+func (x *exchange) wait(ctx context.Context) error {
+	var over <-chan time.Time
+	parent, at, apart := deadline.Apart(ctx)
+	if apart {
+		ctx = parent
+		t := timers.Get().(*time.Timer)
+		t.Reset(time.Until(at))
+		defer func() { t.Stop(); timers.Put(t) }()
+		over = t.C
+	}
 	select {
 	case err := <-x.done:
-		return true, err
-	case <-done:
-		return true, ctx.Err()
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-over:
+		return context.DeadlineExceeded
 	}
 }
+
+var timers = sync.Pool{New: func() any {
+	t := time.NewTimer(time.Hour)
+	t.Stop()
+	return t
+}}
 
 // Write is rueidis': it counts the commands.
 func (c *conn) Write(b []byte) (int, error) {

@@ -80,6 +80,19 @@ func (c *Context) Value(key any) any {
 	return c.Context.Value(key)
 }
 
+// Apart returns the moment of a context that With has made, and its parent: who waits for
+// both with a timer that it has already needs no other. ok is false for other contexts,
+// and if ctx has a timer.
+func Apart(ctx context.Context) (parent context.Context, at time.Time, ok bool) {
+	c, ok := ctx.(*Context)
+	if !ok {
+		return ctx, at, false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.Context, c.at, c.timed == nil && !c.stopped
+}
+
 // Stop cancels the context, and with it the timer, if there is one.
 func (c *Context) Stop() {
 	c.mu.Lock()

@@ -8,29 +8,17 @@ func (g *Group[K, R]) Early(key K, c *Call[R], r R) (alone, ok bool) {
 	s := g.shard(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c.once.Do(func() {
-		ok, c.early, c.result = true, true, r
-		close(c.published)
-	})
-	if !ok {
+	if c.published.happened() {
 		return false, false
 	}
+	c.early, c.result = true, r
+	c.published.happensLocked()
 	if s.calls[key] == c {
 		delete(s.calls, key)
 	}
 	c.waiting++ // whoever answers early wants the result
 	c.own++
 	return c.strict == 0, true
-}
-
-// publishLate is Publish after Early.
-func (g *Group[K, R]) publishLate(c *Call[R], r R, failed bool, asOf Ticket) (first bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if first = !c.late; first {
-		c.late, c.lateResult, c.failed, c.asOf, c.ended = true, r, failed, asOf, g.Now()
-	}
-	return first
 }
 
 // Lead makes the caller the leader of a new flight of the key, in which nobody waits,
@@ -48,18 +36,11 @@ func (g *Group[K, R]) Lead(key K) (c *Call[R], leader bool) {
 
 // Apart returns a flight that nobody joins and nobody waits for.
 func (g *Group[K, R]) Apart(key K) *Call[R] {
-	return &Call[R]{mu: &g.shard(key).mu, waiting: 1, own: 1, published: make(chan struct{}), done: make(chan struct{})}
+	return &Call[R]{mu: &g.shard(key).mu, waiting: 1, own: 1}
 }
 
 // Answered reports whether Early has answered the flight.
-func (c *Call[R]) Answered() bool {
-	select {
-	case <-c.published:
-		return c.early
-	default:
-		return false
-	}
-}
+func (c *Call[R]) Answered() bool { return c.published.happened() && c.early }
 
 // Unneeded reports whether nobody waits for the flight's result.
 func (c *Call[R]) Unneeded() bool {

@@ -76,19 +76,17 @@ type Call[R any] struct {
 	keep    bool // one of its callers wants the result to be kept
 	notify  chan<- struct{}
 
-	published chan struct{} // the result is known
-	done      chan struct{} // and so is who may share it
+	published event // the result is known
+	done      event // and so is who may share it
 
-	once   sync.Once
-	early  bool   // written before published is closed: the result is that of Early
+	early  bool   // written before published: the result is that of Early
 	result R      // likewise
-	failed bool   // likewise, or after Early before done is closed
+	failed bool   // likewise, or after Early before done
 	asOf   Ticket // likewise: when the read of result began
 	ended  Ticket // likewise: when it ended
-	trust  Trust  // written before done is closed
+	trust  Trust  // written before done
 
-	late       bool // after Early: there is a result. Written before done is closed
-	lateResult R    // likewise
+	late *R // after Early: the result. Written before done
 
 	by atomic.Pointer[Load] // see LoadedBy
 }
@@ -208,15 +206,18 @@ func (c *Call[R]) leave(strict bool) {
 // leader first of all; the others learn of it with Close. Only the first call
 // counts; it reports whether this was it.
 func (g *Group[K, R]) Publish(c *Call[R], r R, failed bool, asOf Ticket) (first bool) {
-	c.once.Do(func() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case !c.published.happened():
 		c.result, c.failed, c.asOf, c.ended = r, failed, asOf, g.Now()
-		close(c.published)
-		first = true
-	})
-	if !first && c.early {
-		return g.publishLate(c, r, failed, asOf)
+		c.published.happensLocked()
+		return true
+	case c.early && c.late == nil:
+		c.late, c.failed, c.asOf, c.ended = &r, failed, asOf, g.Now()
+		return true
 	}
-	return first
+	return false
 }
 
 // Close ends a published flight. It must be called once.
@@ -233,11 +234,11 @@ func (g *Group[K, R]) CloseWith(key K, c *Call[R], trust func() Trust) {
 	}
 	s.mu.Unlock()
 	c.trust = trust()
-	close(c.done)
+	c.done.happens(c.mu)
 }
 
 // Published is closed when the result is known.
-func (c *Call[R]) Published() <-chan struct{} { return c.published }
+func (c *Call[R]) Published() <-chan struct{} { return c.published.channel(c.mu) }
 
 // Wait returns the flight's result once it is fit for a caller that arrived at
 // ticket and needs trust. When ctx ends the caller leaves the flight. ok is false if it
@@ -250,11 +251,9 @@ func (c *Call[R]) Wait(ctx context.Context, ticket Ticket, need Trust) (r R, ok 
 		c.strict++
 		c.mu.Unlock()
 	}
-	select {
-	case <-c.published:
-	case <-ctx.Done():
+	if err := c.published.await(ctx, c.mu); err != nil {
 		c.leave(strict)
-		return r, false, ctx.Err()
+		return r, false, err
 	}
 	switch {
 	case c.early && !strict:
@@ -262,20 +261,18 @@ func (c *Call[R]) Wait(ctx context.Context, ticket Ticket, need Trust) (r R, ok 
 	case !c.early && (c.asOf > ticket || c.failed && c.ended > ticket):
 		return c.result, true, nil
 	}
-	select {
-	case <-c.done:
-	case <-ctx.Done():
+	if err := c.done.await(ctx, c.mu); err != nil {
 		c.leave(strict)
-		return r, false, ctx.Err()
+		return r, false, err
 	}
 	if c.early {
-		if !c.late {
+		if c.late == nil {
 			return r, false, nil
 		}
 		if c.asOf > ticket || c.failed && c.ended > ticket {
-			return c.lateResult, true, nil
+			return *c.late, true, nil
 		}
-		return c.lateResult, c.trust >= need && c.ended > ticket && !c.failed, nil
+		return *c.late, c.trust >= need && c.ended > ticket && !c.failed, nil
 	}
 	trusted := c.trust >= need && (need < TrustAll || c.ended > ticket)
 	return c.result, trusted && !c.failed, nil
@@ -309,9 +306,7 @@ func (g *Group[K, R]) Size() (flights, waiting int) {
 		s.mu.Lock()
 		flights += len(s.calls)
 		for _, c := range s.calls {
-			select {
-			case <-c.published:
-			default:
+			if !c.published.happened() {
 				waiting += c.waiting
 			}
 		}

@@ -34,7 +34,7 @@ func (g *Group[K, R]) JoinAs(key K, level int, kind Kind, keep bool) (c *Call[R]
 		}
 		return c, false
 	}
-	c = &Call[R]{mu: &s.mu, kind: kind, keep: keep, waiting: 1, level: level, published: make(chan struct{}), done: make(chan struct{})}
+	c = &Call[R]{mu: &s.mu, kind: kind, keep: keep, waiting: 1, level: level}
 	if s.calls == nil {
 		s.calls = make(map[K]*Call[R])
 	}

@@ -32,20 +32,10 @@ func (c *Call[R]) LoadedBy(l *Load) { c.by.Store(l) }
 // pending returns the load that is to bring the result, if it has begun and the
 // result is not there.
 func (c *Call[R]) pending() *Load {
-	select {
-	case <-c.published:
-		if !c.early {
-			return nil
-		}
-	default:
-		return c.by.Load()
-	}
-	select {
-	case <-c.done:
+	if c.done.happened() || c.published.happened() && !c.early {
 		return nil
-	default: // some may still wait for the result
-		return c.by.Load()
 	}
+	return c.by.Load() // after Early some may still wait for the result
 }
 
 // Await says that the load's loader waits for a flight until Awaited. It returns
