@@ -171,6 +171,7 @@ func TestLoaderSaysNoStore(t *testing.T) {
 }
 
 // What a loader tells is stored with the record: nothing for a loader that tells nothing.
+// Caught: an entry without the ETag; one with an ETag that is too long.
 func TestWhatALoaderTellsIsStored(t *testing.T) {
 	s, p := &asidetest.Server{}, newPrimary("plain", "told", "long")
 	n := newNode(t, p, s, unversioned)
@@ -275,6 +276,7 @@ func TestNotModifiedWithoutPrevious(t *testing.T) {
 }
 
 // An entry loader that panics, or ends its goroutine, fails its load and nothing else.
+// Caught: an absence, answered and stored.
 func TestEntryLoaderPanics(t *testing.T) {
 	eachTier(t, func(t *testing.T, s *asidetest.Server) {
 		n := newNode(t, newPrimary("k"), s)
@@ -296,7 +298,7 @@ func TestEntryLoaderPanics(t *testing.T) {
 // Caught: an entry of Options.TTL.
 func TestPublishEntry(t *testing.T) {
 	s, p := &asidetest.Server{}, newPrimary("k", "gone", "unstored")
-	n := newNode(t, p, s, func(o *options) { o.NegativeTTL = -1 })
+	n := newNode(t, p, s, unversioned, func(o *options) { o.NegativeTTL = -1 })
 	// A node stores records with tags once it knows the table of tags.
 	if _, err := n.Get(t.Context(), "other", telling(p, func(l *recLoaded) { l.Tags = []string{"t"} })); !errors.Is(err, aside.ErrNotFound) {
 		t.Fatal(err)

@@ -162,6 +162,7 @@ func TestWriteTogetherOutcomes(t *testing.T) {
 
 // L2 confirms the release of one key and not of the other: the write is not
 // acknowledged, and the first one's record is published all the same.
+// Caught: a nil error.
 func TestWriteTogetherHalfAcknowledged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &asidetest.Server{}

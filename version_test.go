@@ -17,8 +17,7 @@ import (
 
 // Where Options.Version tells the version, a loader's other one does not count: it could
 // be of another scale than that of writes and of the feed. That is logged.
-// Caught: a change that is taken for older than what it made old; a record that a write has
-// published, and that is removed from L2 as older than the one in L1.
+// Caught: the loader's version, so that a change was taken for older than what it made old.
 func TestVersionOfTheValueCounts(t *testing.T) {
 	eachTier(t, func(t *testing.T, s *asidetest.Server) {
 		p, feed := newPrimary("k"), &asidetest.Log{}
@@ -78,7 +77,7 @@ func TestToldVersionsAndTheFeed(t *testing.T) {
 // The loader of one release tells versions of a larger scale than that of the next. While
 // the cache has the old record, stale, the new one is not stored over it, but answered;
 // then it is stored.
-// Caught: an old record that stays, or comes back, after its time.
+// Caught: versions that are not compared: the load was stored over the other.
 func TestScaleOfVersionsGetsSmaller(t *testing.T) {
 	for _, tier := range []*asidetest.Server{nil, {}} {
 		synctest.Test(t, func(t *testing.T) {
@@ -110,7 +109,7 @@ func TestScaleOfVersionsGetsSmaller(t *testing.T) {
 
 // The same of what L1 has beside a newer record in L2: that is loaded once more, and then
 // both tiers have it.
-// Caught: a record that is removed from L2 again and again.
+// Caught: a told version in L1 that is not compared.
 func TestScaleOfVersionsGetsSmallerInL2(t *testing.T) {
 	s, p := &asidetest.Server{}, newPrimary("k")
 	a := newNode(t, p, s, unversioned)
