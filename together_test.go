@@ -202,6 +202,7 @@ func TestWriteTogetherHalfAcknowledged(t *testing.T) {
 
 // Two writes name the same records in opposite order and run at the same time: both
 // finish. Neither publishes, since nobody knows which was the last.
+// Caught: fences that wait for other writes: neither write ended, nor did the test.
 func TestWriteTogetherDoesNotDeadlock(t *testing.T) {
 	s := &asidetest.Server{}
 	p := newPrimary("k")
