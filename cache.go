@@ -152,7 +152,7 @@ func (s Source) String() string {
 	return "none"
 }
 
-// Miss is why the primary answered a read.
+// Miss is why the primary was asked for a read.
 type Miss uint8
 
 const (
@@ -166,6 +166,10 @@ const (
 	MissSkipped               // the caller skipped L2, see SkipL2
 	MissRefresh               // the caller asked for a load, see Refresh
 	MissSlowL2                // L2 took longer than Options.L2SoftTimeout
+	// MissStale: the record was there, past its TTL and kept for StaleFor or
+	// StaleWhileRevalidate. It was loaded; or, with Info.Stale, the old value is the answer,
+	// and the load runs in the background, takes long or has failed.
+	MissStale
 )
 
 func (m Miss) String() string {
@@ -188,6 +192,8 @@ func (m Miss) String() string {
 		return "refresh"
 	case MissSlowL2:
 		return "slow L2"
+	case MissStale:
+		return "stale"
 	}
 	return "none"
 }
@@ -199,7 +205,7 @@ type Info struct {
 	Negative  bool   // the primary has no such record
 	Stale     bool   // past its TTL: see Options.StaleFor and StaleWhileRevalidate
 	Miss      Miss   // why the primary was asked
-	Version   uint64 // of the record, if Options.Version or its loader tells it
+	Version   uint64 // of the record, if Options.Version or its loader tells it; the same in all tiers
 
 	// Age is how long ago the entry was stored, by the clock of this node. 0: not known, as
 	// of an answer from L1, or just loaded.
@@ -238,7 +244,7 @@ type Result[V any] struct {
 func (c *Cache[K, V]) Get(ctx context.Context, key K, loader ...Loader[K, V]) (V, error) {
 	if e, ok := c.l1.Get(key); ok {
 		if c.opts.Observer.Hit != nil {
-			c.hit(ctx, key, Default, Info{Source: SourceL1, Negative: e.Negative(), Stale: e.Stale()})
+			c.hit(ctx, key, Default, Info{Source: SourceL1, Negative: e.Negative(), Stale: e.Stale(), Miss: missOf(e)})
 		}
 		if e.Plain() {
 			return e.Value, nil

@@ -68,8 +68,11 @@ func (c *Cache[K, V]) withoutL2(j *job[K, V]) {
 	j.mode, j.ans.Miss = fillL1, MissNoL2
 	if c.opts.keeps() > 0 {
 		if e, past, ok := c.l1.Stale(j.key); ok && e.Stale() {
-			j.kept = &keptValue[V]{e.Value, time.Now().Add(-past), e.Marks}
+			j.kept, j.ans.Miss = &keptValue[V]{e.Value, time.Now().Add(-past), e.Marks}, MissStale
 		}
+	}
+	if j.asks&Refresh != 0 {
+		j.ans.Miss = MissRefresh
 	}
 	if c.outbox.Holds(j.key) {
 		j.mode, j.ans.Miss = fillDegraded, MissFenced

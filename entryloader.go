@@ -26,7 +26,9 @@ type Loaded[V any] struct {
 	// which is the same as NoStore. More than ten years count as ten years.
 	TTL time.Duration
 
-	// Version of the record, instead of that which Options.Version tells. 0: not known.
+	// Version of the record. It counts where Options.Version is not set, or tells 0 of
+	// Value. It must be of the same scale as the other versions of the record, see
+	// Options.Version. 0: not known.
 	Version uint64
 
 	// ETag is what the source of the record tells it apart by, such as the ETag of an
@@ -43,8 +45,8 @@ type Loaded[V any] struct {
 }
 
 // Previous is what the cache still has of a record when it loads it. It may be old: the
-// load is to find that out. Nobody may change its Value. Of a record that it has in L1
-// alone, the cache knows the Value, and the Version if Options.Version tells it.
+// load is to find that out. Nobody may change its Value. Of a record that the cache has in
+// L1 alone, Stored is not known.
 type Previous[V any] struct {
 	Value   V
 	Version uint64    // 0: not known

@@ -45,3 +45,9 @@ func AwaitLeaseTwice[K comparable, V any](c *Cache[K, V], k K, l Loader[K, V]) (
 
 // LastOfEach is lastOfEach.
 var LastOfEach = lastOfEach
+
+// Marked reports whether L1 has the key, and with more than its value.
+func Marked[K comparable, V any](c *Cache[K, V], k K) (there, marked bool) {
+	e, ok := c.l1.Peek(k)
+	return ok, e.Marks != nil
+}

@@ -142,7 +142,7 @@ func (c *Cache[K, V]) dropOlderL1(changes []driver.Change) {
 			continue
 		}
 		if e, ok := c.l1.Peek(k); ok {
-			v, _ := c.version(e.Value)
+			v := c.versionOf(e.Value, e.Marks)
 			if e.Negative() && ch.Deleted || !e.Negative() && ch.Version > 0 && v >= ch.Version {
 				c.n.ownLeft.Add(1)
 				c.sawFeed(ch, true)

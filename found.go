@@ -91,6 +91,7 @@ func (c *Cache[K, V]) decodeEntry(j *job[K, V]) entryFate {
 		due = j.dueIn <= 0
 	}
 	if j.keeps() {
+		j.told.marks = c.tellMarks(j.told.marks, v, &e)
 		c.insertL1(j, min(c.opts.L1TTL, left))
 	}
 	if due {
@@ -116,13 +117,9 @@ var errOlder = errors.New("aside: the entry is older than the one in L1")
 
 // older reports whether L1 holds a newer version of a record.
 func (c *Cache[K, V]) older(key K, version uint64) bool {
-	if version == 0 || c.opts.Version == nil {
+	if version == 0 {
 		return false
 	}
 	e, ok := c.l1.Peek(key)
-	if !ok || e.Negative() {
-		return false
-	}
-	have, err := c.version(e.Value)
-	return err == nil && have > version
+	return ok && !e.Negative() && c.versionOf(e.Value, e.Marks) > version
 }

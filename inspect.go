@@ -66,7 +66,7 @@ type InspectedEntry[V any] struct {
 	// that loaded it. It stands for a value that each node loads for itself.
 	TooLarge bool
 
-	// Version of the record, if Options.Version tells it. Of a fence: what is older than
+	// Version of the record, if Options.Version or its loader tells it. Of a fence: what is older than
 	// this version is not published, since a feed has told of it. 0: none. L1 too.
 	Version uint64
 	Stored  time.Time     // by the clock of the node that stored it; zero: not known
@@ -137,7 +137,7 @@ func (c *Cache[K, V]) Inspect(ctx context.Context, key K) (i Inspection[V], err 
 		if e.Negative() {
 			i.L1.Kind = EntryNegative
 		} else {
-			i.L1.Version, _ = c.version(e.Value)
+			i.L1.Version = c.versionOf(e.Value, e.Marks)
 		}
 	}
 	if c.l2 == nil {

@@ -226,7 +226,9 @@ func checkInspected(t *testing.T, entry []byte, ttl time.Duration) {
 		want = "load, fenced"
 	case e.TooLarge && strings.Contains(e.Err.Error(), "MaxEntrySize"):
 		want = "load, too large"
-	case e.Err != nil || e.Stale:
+	case e.Stale:
+		want = "load, stale"
+	case e.Err != nil:
 	case e.Kind == aside.EntryLease:
 		want = "load, lease wait"
 		if e.Carried != nil && e.Carried.Err == nil && e.Carried.Left > 0 && !e.Carried.Stale {

@@ -139,7 +139,7 @@ func (c *Cache[K, V]) closeJob(j *job[K, V], t flight.Trust) {
 	if j.renews != (driver.Token{}) {
 		c.refreshing.Delete(j.key)
 	}
-	if m := j.told.marks; m != nil {
+	if m := j.told.marks; m.Tagged() {
 		// An accepted fill proves that no write came between, but nothing about tags.
 		c.flights.CloseWith(j.key, j.call, func() flight.Trust {
 			if !c.tags.Good(m) {

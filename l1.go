@@ -36,15 +36,27 @@ func (c *Cache[K, V]) readL1(ctx context.Context, key K, loader Loader[K, V], bu
 	if !e.Plain() {
 		c.hitL1(ctx, key, e, loader, bulk)
 	}
-	return c.resultL1(e), true
+	r = c.resultL1(e)
+	r.Miss = missOf(e)
+	return r, true
 }
 
-// peekL1 is readL1 without a refresh.
+// missOf says that a read that finds a stale entry asks for a load.
+func missOf[V any](e l1.Entry[V]) Miss {
+	if e.Stale() {
+		return MissStale
+	}
+	return MissNone
+}
+
+// peekL1 returns what L1 has of a key, which is no use of it: a refresh that is due is left
+// to the reads.
 func (c *Cache[K, V]) peekL1(key K) (r Result[V], ok bool) {
-	e, ok := c.l1.Get(key)
+	e, ok := c.l1.Peek(key)
 	if !ok {
 		return r, false
 	}
+	c.n.peekedL1.Add(1)
 	c.countL1(e)
 	return c.resultL1(e), true
 }
@@ -57,7 +69,7 @@ func (c *Cache[K, V]) resultL1(e l1.Entry[V]) (r Result[V]) {
 	if e.Negative() {
 		r.Negative, r.Err = true, ErrNotFound
 	} else {
-		r.Version, _ = c.version(e.Value)
+		r.Version = c.versionOf(e.Value, e.Marks)
 	}
 	return r
 }

@@ -287,7 +287,7 @@ func (c *Cache[K, V]) loaded(jobs []*job[K, V], out []loaded[V], took time.Durat
 		}
 		j.told = l.told
 		j.told.noStore = l.noStore || !j.keeps()
-		c.mark(j)
+		c.mark(&j.told, j.stamp, j.stamped)
 		switch {
 		case l.err == nil:
 			j.ans.Value, j.ans.Version, j.ans.Tags, j.ans.Node = l.v, l.version, l.tags, c.node

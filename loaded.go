@@ -24,8 +24,9 @@ type told struct {
 	etag    string
 	tags    []string
 	noStore bool
-	// of the tags: from when on they count; and whether L2 may not have them, since nobody knows
-	marks     *tags.Marks
+	stated  bool        // Options.Version does not tell the version
+	marks   *tags.Marks // what L1 keeps of it
+	// of the tags: nobody knows from when on they count, so L2 may not have them
 	unstamped bool
 }
 
@@ -62,8 +63,8 @@ func (c *Cache[K, V]) entry(key K, l Loaded[V], err error, old before[V]) loaded
 			out.tags = old.tags
 		}
 	}
-	if out.version == 0 && out.err == nil {
-		out.version, _ = c.version(out.v)
+	if out.err == nil {
+		c.settleVersion(key, out.v, &out.told)
 	}
 	c.bound(key, &out.told)
 	return out
@@ -109,10 +110,9 @@ func (c *Cache[K, V]) previous(j *job[K, V]) (old before[V]) {
 		}
 	}
 	if e, ok := c.l1.Peek(j.key); ok && !e.Negative() && c.goodPrevious(j, e.Marks) {
-		old.Value, old.OK = e.Value, true
-		old.Version, _ = c.version(e.Value)
+		old.Value, old.Version, old.OK = e.Value, c.versionOf(e.Value, e.Marks), true
 		if e.Marks != nil {
-			old.tags = e.Marks.Tags
+			old.ETag, old.tags = e.Marks.ETag, e.Marks.Tags
 		}
 	}
 	return old

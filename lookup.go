@@ -170,10 +170,13 @@ func (c *Cache[K, V]) ask(ctx context.Context, jobs []*job[K, V]) (r looked[K, V
 		default:
 			c.dropAfterGrant(j)
 			j.mode, j.ans.Miss = fillLeased, MissAbsent
-			if j.asks&Refresh != 0 {
-				j.ans.Miss = MissRefresh
-			}
 			j.carry(a, now)
+			switch {
+			case j.asks&Refresh != 0:
+				j.ans.Miss = MissRefresh
+			case j.stale != nil:
+				j.ans.Miss = MissStale
+			}
 			r.load = append(r.load, j)
 		}
 		c.endLookup(j, a)

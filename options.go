@@ -71,8 +71,14 @@ type Options[K comparable, V any] struct {
 	CompressAbove int
 
 	// Version returns the version of the value in the primary. The version must grow
-	// with every change of the record; 0 means not known. It is optional. If it is
-	// set, the cache replaces an L2 entry that is older than the one in L1, such as
+	// with every change of the record; 0 means not known. All versions of a record must be
+	// of this one scale: those of its values, those that loaders and writes tell
+	// (Loaded.Version), and those of Feed. A new release of a program may tell larger ones,
+	// such as times in place of numbers. If it tells smaller ones, what is cached counts as
+	// newer for as long as it lives, and is left alone by changes that the feed tells of: such
+	// a release needs another SchemaVersion.
+	//
+	// Version is optional. If it is set, or loaders tell versions, the cache replaces an L2 entry that is older than the one in L1, such as
 	// after a failover of Redis. It does not store a load that is older than the stale
 	// value it would replace. Info contains the version.
 	Version func(V) uint64

@@ -12,7 +12,8 @@ import (
 // Peek returns what L1 has of key, or else what L2 has, and never loads. ok is false if
 // neither has it. If they know that there is no such record, ok is true, and Err is
 // ErrNotFound. A Peek leaves the tiers as they are: so what it finds in L2 is not put into
-// L1, and is looked up again by the next Peek. It waits for nobody's load, and for L2
+// L1, and is looked up again by the next Peek; and a refresh that is due is left to the next
+// read. It waits for nobody's load, and for L2
 // no longer than Options.L2Timeout.
 //
 // With SkipL2, L1 alone is asked; with Strong, L2 alone. A Strong Peek that finds a record

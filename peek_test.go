@@ -193,3 +193,45 @@ func TestPeekAtAnEntryOfNoUse(t *testing.T) {
 		}
 	}
 }
+
+// A Peek at an entry that is due leaves its refresh to the next read, and is no use of it.
+// Caught: a Peek that takes the one turn there is, after which no read refreshes the entry.
+func TestPeekLeavesTheRefresh(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPrimary("k")
+		n := newNode(t, p, nil, func(o *options) { o.TTL, o.RefreshAhead = time.Minute, 0.5 })
+		n.want("k", 1, aside.SourceLoad)
+		synctest.Wait()
+		p.put("k")
+		time.Sleep(40 * time.Second)
+		before := n.Stats()
+		n.wantPeek("k", aside.Default, 1, aside.SourceL1)
+		synctest.Wait()
+		if s := n.Stats(); s.HitsL1 != before.HitsL1+1 || s.Loads != before.Loads {
+			t.Errorf("%d hits and %d loads after a Peek", s.HitsL1-before.HitsL1, s.Loads-before.Loads)
+		}
+		n.want("k", 1, aside.SourceL1)
+		synctest.Wait()
+		n.wantPeek("k", aside.Default, 2, aside.SourceL1)
+		_ = n.Close(t.Context())
+	})
+}
+
+// In a cache without L2 a Peek finds what L1 keeps for StaleFor, marked as stale.
+// Caught: nothing, since a read would not be answered with it before its load had failed.
+func TestPeekAtAStaleValueOfL1(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPrimary("k")
+		n := newNode(t, p, nil, func(o *options) { o.TTL, o.StaleFor = time.Minute, time.Hour })
+		n.want("k", 1, aside.SourceLoad)
+		synctest.Wait()
+		time.Sleep(61 * time.Second)
+		if r := n.wantPeek("k", aside.Default, 1, aside.SourceL1); !r.Stale || r.Left >= 0 {
+			t.Errorf("%+v", r.Info)
+		}
+		if s := n.Stats(); s.HitsL1 != 1 || s.Stale != 1 {
+			t.Errorf("%d hits, %d stale", s.HitsL1, s.Stale)
+		}
+		_ = n.Close(t.Context())
+	})
+}

@@ -55,7 +55,7 @@ func (c *Cache[K, V]) standsIn(j *job[K, V], now time.Time) bool {
 // staleAnswer makes an answer of the job's value.
 func (c *Cache[K, V]) staleAnswer(j *job[K, V]) (ans answer[V], ok bool) {
 	past, _ := j.past(time.Now())
-	ans.Stale, ans.Left = true, -past
+	ans.Stale, ans.Left, ans.Miss = true, -past, MissStale
 	if j.kept != nil {
 		if ans.marks = j.kept.marks; !c.tags.Good(ans.marks) {
 			return ans, false
@@ -64,7 +64,7 @@ func (c *Cache[K, V]) staleAnswer(j *job[K, V]) (ans answer[V], ok bool) {
 			ans.Tags = ans.marks.Tags
 		}
 		ans.Source, ans.Value = SourceL1, j.kept.v
-		ans.Version, _ = c.version(ans.Value)
+		ans.Version = c.versionOf(ans.Value, ans.marks)
 		ans.Node = c.node
 		return ans, true
 	}

@@ -136,7 +136,7 @@ type counters struct {
 	fillsRefused, undecodable                      atomic.Uint64
 	writes, writesUnknown, fences, lost, published atomic.Uint64
 	invalidations, l2Errors, l1Flushes             atomic.Uint64
-	ownLeft, tagInvalidations, tagMisses           atomic.Uint64
+	ownLeft, tagInvalidations, tagMisses, peekedL1 atomic.Uint64
 	batchedLoads, batchedKeys, hedges, hedgesWon   atomic.Uint64
 	refreshes, refreshFailures, softTimeouts       atomic.Uint64
 
@@ -173,7 +173,7 @@ func (n *counters) leaseOver(reads int, start time.Time) {
 func (c *Cache[K, V]) Stats() Stats {
 	n, l := &c.n, c.l1.Stats()
 	s := Stats{
-		HitsL1: l.Hits, HitsL2: n.hitsL2.Load(), Misses: n.misses.Load(),
+		HitsL1: l.Hits + n.peekedL1.Load(), HitsL2: n.hitsL2.Load(), Misses: n.misses.Load(),
 		Negatives: n.negatives.Load(), Stale: n.stale.Load(), Failures: n.failures.Load(),
 		Loads: n.loads.Load(), LoadFailures: n.loadFailures.Load(), Coalesced: n.coalesced.Load(),
 		Overloads: n.overloads.Load(), LoadsDropped: n.dropped.Load(), LeaseWaits: n.leaseWaits.Load(),

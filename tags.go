@@ -271,14 +271,19 @@ func (c *Cache[K, V]) tellsTags(j *job[K, V]) bool {
 	return j.bulk != nil && is(j.bulk.loader) || is(j.loader) || j.own && (is(c.opts.Loader) || is(c.opts.BulkLoader))
 }
 
-// mark gives a loaded job the marks of its tags.
-func (c *Cache[K, V]) mark(j *job[K, V]) {
-	if len(j.told.tags) > 0 {
-		c.markTold(&j.told, j.stamp, j.stamped)
+// mark makes the marks of what was told. s is when the tags begin to count.
+func (c *Cache[K, V]) mark(t *told, s tags.Stamp, stamped bool) {
+	if len(t.tags) > 0 {
+		c.markTags(t, s, stamped)
 	}
+	version := uint64(0)
+	if t.stated {
+		version = t.version
+	}
+	t.marks = t.marks.Tell(version, t.etag)
 }
 
-func (c *Cache[K, V]) markTold(t *told, s tags.Stamp, stamped bool) {
+func (c *Cache[K, V]) markTags(t *told, s tags.Stamp, stamped bool) {
 	if c.l2 != nil && c.l2.tagging == nil {
 		c.warn.do("no tags", func() {
 			c.log.Warn("records with tags are not stored: the L2 is not a driver.Tagging", "l2", fmt.Sprintf("%T", c.l2.l2))
@@ -290,7 +295,7 @@ func (c *Cache[K, V]) markTold(t *told, s tags.Stamp, stamped bool) {
 
 // marked is how long an entry with these marks may stay in L1.
 func (c *Cache[K, V]) marked(m *tags.Marks, ttl time.Duration) time.Duration {
-	if m != nil && !c.tags.Watched() {
+	if m.Tagged() && !c.tags.Watched() {
 		return min(ttl, c.opts.DegradedL1TTL) // as with all that nobody tells of changes
 	}
 	return ttl
@@ -359,7 +364,7 @@ func (c *Cache[K, V]) askAsStrong(j *job[K, V]) error {
 // goodPrevious reports whether a job's loader may be given what has these marks.
 func (c *Cache[K, V]) goodPrevious(j *job[K, V], m *tags.Marks) bool {
 	switch {
-	case m == nil:
+	case !m.Tagged():
 		return true
 	case c.l2 != nil && j.strong && (c.l2.tagging == nil || c.askAsStrong(j) != nil):
 		return false

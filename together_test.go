@@ -162,6 +162,7 @@ func TestWriteTogetherOutcomes(t *testing.T) {
 
 // L2 confirms the release of one key and not of the other: the write is not
 // acknowledged, and the first one's record is published all the same.
+// Caught: a nil error.
 func TestWriteTogetherHalfAcknowledged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &asidetest.Server{}
@@ -201,6 +202,7 @@ func TestWriteTogetherHalfAcknowledged(t *testing.T) {
 
 // Two writes name the same records in opposite order and run at the same time: both
 // finish. Neither publishes, since nobody knows which was the last.
+// Caught: fences that wait for other writes: neither write ended, nor did the test.
 func TestWriteTogetherDoesNotDeadlock(t *testing.T) {
 	s := &asidetest.Server{}
 	p := newPrimary("k")

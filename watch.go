@@ -288,11 +288,11 @@ func (c *Cache[K, V]) sawHit(k K, e l1.Entry[V]) {
 	if !c.watched() {
 		return
 	}
-	ev := Event{Kind: EventRead, Info: Info{Source: SourceL1, Negative: e.Negative(), Stale: e.Stale()}}
+	ev := Event{Kind: EventRead, Info: Info{Source: SourceL1, Negative: e.Negative(), Stale: e.Stale(), Miss: missOf(e)}}
 	if e.Negative() {
 		ev.Err = ErrNotFound
 	} else {
-		ev.Info.Version, _ = c.version(e.Value)
+		ev.Info.Version = c.versionOf(e.Value, e.Marks)
 		ev.Version = ev.Info.Version
 	}
 	c.tell(k, ev)

@@ -48,8 +48,8 @@ func (w *WriteTx[K, V]) PublishEntry(key K, l Loaded[V]) {
 		if !w.stamped && c.l2 != nil && c.l2.tagging != nil {
 			c.refreshTags() // for the next write: this one has begun
 		}
-		c.markTold(&e.told, w.stamp, w.stamped)
 	}
+	c.mark(&e.told, w.stamp, w.stamped)
 	w.publish(key, e)
 }
 

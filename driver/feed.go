@@ -72,8 +72,8 @@ type Batch struct {
 type Change struct {
 	// Key is the record's key as the cache's Options.Key returns it.
 	Key string
-	// Version is the record's version after the change, as the cache's Options.Version
-	// returns it; 0 if it is not known, or the record was deleted. If a transaction deletes
+	// Version is the record's version after the change, as the cache's Options.Version or
+	// its loader tells it; 0 if it is not known, or the record was deleted. If a transaction deletes
 	// a record and makes it anew, and that is told as one change, its version is 0 too.
 	Version uint64
 	Deleted bool

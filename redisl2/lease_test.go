@@ -111,6 +111,7 @@ func TestLeaseOverAnEntryWhileMemoryIsFull(t *testing.T) {
 
 // The life of what a lease carries is by the server's clock, and what is put back lives
 // as long as it would have.
+// Caught: an entry that was put back without an end.
 func TestLifeOfWhatALeaseCarries(t *testing.T) {
 	t.Parallel()
 	x := newMixed(t)

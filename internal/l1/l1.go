@@ -19,7 +19,7 @@ import (
 type Entry[V any] struct {
 	Value V
 	meta  uint64      // its times and flags, see life.go
-	Marks *tags.Marks // nil without tags
+	Marks *tags.Marks // nil if nothing but the value is known
 }
 
 // Config of a Tier. At most one of MaxEntries and MaxCost is set; with neither

@@ -18,7 +18,7 @@ type Life struct {
 	Due time.Duration
 	// Keep: it is kept for Config.Keep longer, as a stale one.
 	Keep  bool
-	Marks *tags.Marks // the entry's tags
+	Marks *tags.Marks // what else is known of the entry, such as its tags
 }
 
 // The times of an entry are packed into Entry.meta, so that they take 8 bytes and a hit

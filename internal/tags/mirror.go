@@ -8,11 +8,16 @@ import (
 	"github.com/asidecache/aside/driver"
 )
 
-// Marks are the tags of an entry, and the moment of the table from which they count. A
-// nil *Marks is an entry without tags. Tags and Stamp do not change once it is in use.
+// Marks are what is known of an entry beside its value: its tags, and the moment of the
+// table from which they count; and what a loader told that the value does not tell, which
+// is for the cache alone. A nil *Marks is an entry of which nothing more is known. Only
+// the Mirror changes Marks that are in use.
 type Marks struct {
 	Tags  []string
 	Stamp Stamp
+
+	Version uint64 // 0: the value tells it, or it is not known
+	ETag    string
 
 	judged atomic.Uint64 // the Mirror's age, plus 1, at which the entry was of use
 }
@@ -32,6 +37,21 @@ func NewMarks(names []string, s Stamp) *Marks {
 	}
 	return &Marks{Tags: names, Stamp: s}
 }
+
+// Tell adds what a loader told to new marks, or makes them.
+func (k *Marks) Tell(version uint64, etag string) *Marks {
+	if version == 0 && etag == "" {
+		return k
+	}
+	if k == nil {
+		k = new(Marks)
+	}
+	k.Version, k.ETag = version, etag
+	return k
+}
+
+// Tagged reports whether the entry has tags.
+func (k *Marks) Tagged() bool { return k != nil && len(k.Tags) > 0 }
 
 // Mirror is what one node knows of the table of its cache. Its methods are safe for
 // concurrent use. Make one with NewMirror.
@@ -78,6 +98,9 @@ func (m *Mirror) Good(k *Marks) bool {
 
 // Judge judges an entry.
 func (m *Mirror) Judge(k *Marks) Verdict {
+	if !k.Tagged() {
+		return Useful
+	}
 	age := m.age.Load() // before the rest: if it moves meanwhile, the entry is judged again
 	m.mu.RLock()
 	v := m.judgeLocked(k)

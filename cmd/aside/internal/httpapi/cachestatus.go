@@ -13,8 +13,8 @@ import (
 
 // Cache-Status (RFC 9211) has one member here, named aside:
 //   - hit, or fwd with the reason why the store was read. Never both. fwd=request: the
-//     client asked for a strong read. fwd=bypass: there is no cache. fwd=stale: the store
-//     failed, and a record past its TTL was served.
+//     client asked for a strong read. fwd=bypass: there is no cache. fwd=stale: the cache
+//     had the record past its TTL. It is served if the detail says so, since the store failed.
 //   - ttl, negative, with a hit of a record past its TTL: for how many seconds it has been
 //     so. The store is read in the background.
 //   - collapsed, if another request's load was shared.
@@ -22,7 +22,7 @@ import (
 //     absence, /stale for a value past its TTL, and the reason for a load if it was not
 //     a miss: /fenced (a write is running), /degraded (Redis is unavailable),
 //     /lease-wait (another server took too long to load), /too-large, /skipped (the caller
-//     skipped Redis) or /refresh (the caller asked for a load).
+//     skipped Redis), /refresh (the caller asked for a load) or /slow-l2 (Redis was slow).
 
 var statusBypass = []string{"aside; fwd=bypass"}
 
@@ -31,7 +31,7 @@ var statusBypass = []string{"aside; fwd=bypass"}
 var cacheStatuses = func() map[cacheStatusKey][]string {
 	m := make(map[cacheStatusKey][]string)
 	for _, source := range []aside.Source{aside.SourceNone, aside.SourceL1, aside.SourceL2, aside.SourceLoad} {
-		for miss := aside.MissNone; miss <= aside.MissRefresh; miss++ {
+		for miss := aside.MissNone; miss <= aside.MissStale; miss++ {
 			for bits := range 32 {
 				k := cacheStatusKey{source, miss, bits&1 != 0, bits&2 != 0, bits&4 != 0, bits&8 != 0, bits&16 != 0}
 				m[k] = []string{k.build()}
@@ -43,7 +43,7 @@ var cacheStatuses = func() map[cacheStatusKey][]string {
 
 var missNotes = map[aside.Miss]string{
 	aside.MissFenced: "/fenced", aside.MissDegraded: "/degraded", aside.MissLeaseWait: "/lease-wait", aside.MissTooLarge: "/too-large",
-	aside.MissSkipped: "/skipped", aside.MissRefresh: "/refresh",
+	aside.MissSkipped: "/skipped", aside.MissRefresh: "/refresh", aside.MissSlowL2: "/slow-l2",
 }
 
 type cacheStatusKey struct {
@@ -72,9 +72,12 @@ func (k cacheStatusKey) build() string {
 		b.WriteString("; hit")
 	default:
 		b.WriteString("; fwd=")
-		if k.strong {
+		switch {
+		case k.strong:
 			b.WriteString("request")
-		} else {
+		case k.miss == aside.MissStale:
+			b.WriteString("stale")
+		default:
 			b.WriteString("miss")
 		}
 		if k.coalesced {

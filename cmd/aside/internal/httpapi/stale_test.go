@@ -42,5 +42,9 @@ func TestCacheStatusOfStaleAnswers(t *testing.T) {
 		want("aside; hit; ttl=-3; detail=L1/stale")
 		time.Sleep(10 * time.Second)
 		want("aside; fwd=stale; detail=L1/stale")
+		store.Before(nil)
+		want("aside; fwd=stale; detail=load")
+		time.Sleep(80 * time.Second)
+		want("aside; fwd=request; detail=load", "no-cache")
 	})
 }

@@ -170,4 +170,5 @@ var missTexts = map[aside.Miss]string{
 	aside.MissFenced: "a write is running", aside.MissDegraded: "Redis cannot be used",
 	aside.MissLeaseWait: "another node took too long to load it", aside.MissTooLarge: "it is too large for Redis",
 	aside.MissSkipped: "Redis was skipped", aside.MissRefresh: "it was asked for anew",
+	aside.MissSlowL2: "Redis took too long", aside.MissStale: "it was past its time",
 }

@@ -24,6 +24,7 @@ const reasons = {
   degraded: "Redis cannot be used now: the database was read.",
   "lease-wait": "Another server took too long to load it: the database was read.",
   "too-large": "The record is too large for Redis: the database was read.",
+  "slow-l2": "Redis took too long: the database was read.",
 };
 
 // cacheStatus reads the member of aside in a Cache-Status header (RFC 9211).
