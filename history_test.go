@@ -59,6 +59,12 @@ func TestRandomHistories(t *testing.T) {
 }
 
 func randomHistory(t *testing.T, nodes int, change func(*options), lose func(op string) bool) {
+	historyOf(t, nodes, false, change, lose)
+}
+
+// historyOf runs a random history. If it is tagged, every entry has its key's tags, and
+// records are changed past the cache too, and then invalidated by a tag.
+func historyOf(t *testing.T, nodes int, tagged bool, change func(*options), lose func(op string) bool) {
 	const keys, workers, ops = 4, 4, 400
 	s := &asidetest.Server{}
 	p := newPrimary()
@@ -67,8 +73,16 @@ func randomHistory(t *testing.T, nodes int, change func(*options), lose func(op 
 	ns := make([]*node, nodes)
 	var opts options // of the last node
 	for i := range ns {
-		slow := func(string) {}
-		ns[i] = newNode(t, p, s, func(o *options) { o.Loader, o.BulkLoader = p, p }, change, func(o *options) {
+		slow := func(op string) {
+			if tagged && op == "Tags" { // so that nodes hear of the table late
+				time.Sleep(rand.N(time.Millisecond))
+			}
+		}
+		ns[i] = newNode(t, p, s, func(o *options) {
+			if o.Loader, o.BulkLoader = p, p; tagged {
+				o.Loader, o.BulkLoader = anyEntryLoader(p, true), anyBulkEntryLoader(p, true)
+			}
+		}, change, func(o *options) {
 			opts = *o
 			if o.L2SoftTimeout > 0 { // longer, sometimes, before or after the lookup is carried out
 				slow = func(op string) {
@@ -122,9 +136,22 @@ func randomHistory(t *testing.T, nodes int, change func(*options), lose func(op 
 				ki := rand.N(keys)
 				k := fmt.Sprint("k", ki)
 				call := now()
-				switch rand.N(10) {
+				dice := rand.N(10)
+				if tagged && dice == 0 && rand.N(2) == 0 {
+					changed, returned := n.changeByTag(k, lose != nil)
+					for i := range histories {
+						if r, ok := changed[fmt.Sprint("k", i)]; ok {
+							histories[i].Record(history.Op{
+								Client: client, Kind: history.Write, Outside: true,
+								Call: call, Return: returned.Sub(start), Version: int64(r.Version), Tag: uint64(r.Version),
+							})
+						}
+					}
+					continue
+				}
+				switch dice {
 				case 0:
-					r, err := n.writeSomehow(k, func() rec {
+					r, err := n.writeSomehow(k, tagged, func() rec {
 						jitter()
 						r := p.put(k)
 						jitter()
@@ -138,10 +165,10 @@ func randomHistory(t *testing.T, nodes int, change func(*options), lose func(op 
 					}
 				case 1:
 					var loader aside.BulkLoader[string, rec] = p
-					switch rand.N(3) {
-					case 0:
-						loader = anyBulkEntryLoader(p)
-					case 1:
+					switch dice := rand.N(3); {
+					case dice == 0 || dice == 2 && tagged:
+						loader = anyBulkEntryLoader(p, tagged)
+					case dice == 1:
 						loader = nil
 					}
 					rs, err := n.ReadMany(context.Background(), []string{"k0", k, "k1"}, loader, aside.Strong|anyOf(aside.Refresh, aside.NoStore, aside.SkipL2))
@@ -162,10 +189,10 @@ func randomHistory(t *testing.T, nodes int, change func(*options), lose func(op 
 					mode := anyOf(aside.Strong) | anyOf(anyOf(aside.Refresh), anyOf(aside.NoStore), anyOf(aside.SkipL2))
 					kind := kindOfRead(mode)
 					var loader aside.Loader[string, rec] = p
-					switch rand.N(3) {
-					case 0:
-						loader = anyEntryLoader(p)
-					case 1:
+					switch dice := rand.N(3); {
+					case dice == 0 || dice == 2 && tagged:
+						loader = anyEntryLoader(p, tagged)
+					case dice == 1:
 						loader = nil
 					}
 					r, err := n.Read(context.Background(), k, loader, mode)
@@ -207,6 +234,10 @@ func randomHistory(t *testing.T, nodes int, change func(*options), lose func(op 
 	}
 	var result history.Result
 	for _, h := range histories {
+		if tagged {
+			checkTagged(&result, h)
+			continue
+		}
 		result.Add(history.Check(h, history.Options{MaxStale: -1}))
 	}
 	for _, v := range result.Violations {
@@ -214,6 +245,9 @@ func randomHistory(t *testing.T, nodes int, change func(*options), lose func(op 
 	}
 	if result.Violated() > 0 || result.Undecided > 0 {
 		t.Errorf("broken: %v; undecided: %d", result.Broken, result.Undecided)
+	}
+	if tagged && (result.Outside == 0 || result.Held == 0) {
+		t.Errorf("%d changes past the cache, %d reads held to them", result.Outside, result.Held)
 	}
 	if n := result.Ops; n[history.Write] == 0 || n[history.ReadStrong] == 0 || n[history.ReadDefault] == 0 {
 		t.Errorf("operations by kind: %v", n)
@@ -238,41 +272,44 @@ func kindOfRead(m aside.Mode) history.Kind {
 	return history.ReadDefault
 }
 
-// tellAnything tells what a loader may tell.
-func tellAnything(l *recLoaded) {
+// tellAnything tells what a loader of k may tell.
+func tellAnything(k string, tagged bool, l *recLoaded) {
 	if rand.N(2) == 0 {
 		l.TTL = time.Duration(rand.N(5)) * time.Millisecond
 	}
 	if rand.N(4) == 0 {
 		l.ETag, l.Tags = "e", []string{"t"}
 	}
+	if tagged {
+		l.Tags = []string{"all", "of " + k}
+	}
 	l.NoStore = rand.N(8) == 0
 }
 
-// loadedAnyhow is what a loader has read, told in one of the ways there are.
-func loadedAnyhow(r rec, there bool, old recPrevious) recLoaded {
+// loadedAnyhow is what a loader has read of k, told in one of the ways there are.
+func loadedAnyhow(k string, r rec, there, tagged bool, old recPrevious) recLoaded {
 	l := recLoaded{Value: r, Absent: !there}
 	if there && old.OK && old.Value == r && rand.N(4) > 0 {
 		l = recLoaded{NotModified: true}
 	}
-	tellAnything(&l)
+	tellAnything(k, tagged, &l)
 	return l
 }
 
-func anyEntryLoader(p *primary) entryLoader {
+func anyEntryLoader(p *primary, tagged bool) entryLoader {
 	return func(ctx context.Context, k string, old recPrevious) (recLoaded, error) {
 		r, err := p.Load(ctx, k)
-		return loadedAnyhow(r, err == nil, old), nil
+		return loadedAnyhow(k, r, err == nil, tagged, old), nil
 	}
 }
 
-func anyBulkEntryLoader(p *primary) aside.BulkEntryLoaderFunc[string, rec] {
+func anyBulkEntryLoader(p *primary, tagged bool) aside.BulkEntryLoaderFunc[string, rec] {
 	return func(ctx context.Context, keys []string, old map[string]recPrevious) (map[string]recLoaded, error) {
 		all, err := p.LoadMany(ctx, keys)
 		out := map[string]recLoaded{}
 		for _, k := range keys {
 			r, ok := all[k]
-			out[k] = loadedAnyhow(r, ok, old[k])
+			out[k] = loadedAnyhow(k, r, ok, tagged, old[k])
 		}
 		return out, err
 	}

@@ -240,10 +240,15 @@ func TestWriteTogetherDoesNotDeadlock(t *testing.T) {
 	a.wantStrong("k", 3)
 }
 
-// writeSomehow writes k in one of the ways that there are.
-func (n *node) writeSomehow(k string, put func() rec) (r rec, err error) {
+// writeSomehow writes k in one of the ways that there are, or of those that can publish a
+// record with tags.
+func (n *node) writeSomehow(k string, tagged bool, put func() rec) (r rec, err error) {
 	ctx := context.Background()
-	switch rand.N(5) {
+	way := rand.N(5)
+	if tagged {
+		way = 3
+	}
+	switch way {
 	case 0:
 		return n.Update(ctx, k, func(context.Context) (rec, error) { return put(), nil })
 	case 1: // the key comes while the write runs
@@ -265,12 +270,12 @@ func (n *node) writeSomehow(k string, put func() rec) (r rec, err error) {
 	}
 	err = n.Write(ctx, k, func(_ context.Context, w *aside.WriteTx[string, rec]) error {
 		r = put()
-		switch rand.N(3) {
-		case 0:
+		switch how := rand.N(3); {
+		case how == 0 && !tagged:
 			w.Publish(k, r)
-		case 1:
+		case how == 1:
 			l := recLoaded{Value: r}
-			tellAnything(&l)
+			tellAnything(k, tagged, &l)
 			w.PublishEntry(k, l)
 		}
 		return nil

@@ -55,6 +55,7 @@ func unfed(t *testing.T, name string) script {
 // bounds in its fences, 2 of 0.1.0.
 type mixed struct {
 	*testing.T
+	url                                  string
 	s                                    *Store
 	acquire, fill                        [3]script
 	fence, release, abandon_, invalidate [3]script
@@ -70,7 +71,7 @@ func newMixed(t *testing.T) *mixed {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.Close)
-	x := &mixed{T: t, s: s}
+	x := &mixed{T: t, url: srv.URL(), s: s}
 	for name, scripts := range map[string]*[3]script{
 		"acquire": &x.acquire, "fill": &x.fill, "fence": &x.fence, "release": &x.release, "abandon": &x.abandon_, "invalidate": &x.invalidate,
 	} {

@@ -20,6 +20,10 @@
 #define READER_NODE(r) ((r) >= READERS0)
 #define WRITER_NODE(w) ((w) >= WRITERS0)
 
+#ifdef TAGS
+#include "tags.pml"
+#else
+
 /* Sets are bit masks. */
 #define BIT(x)  (1 << (x))
 #define NOBODY  15
@@ -140,3 +144,5 @@ init {
 		i = 0
 	}
 }
+
+#endif

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -21,8 +23,10 @@ import (
 // Redis that kills their connections and forgets their scripts again and again,
 // and checks every operation: strong reads and writes are linearizable, no node
 // misses its own writes or goes back, and no default read is staler than a
-// connection is trusted. ASIDE_SOAK is the number of operations, by default few.
-// Caught: release.lua that lifts others' fences; fill.lua that does not compare.
+// connection is trusted. Every second key has tags, and is also changed past the cache and
+// then invalidated by a tag. ASIDE_SOAK is the number of operations, by default few.
+// Caught: release.lua that lifts others' fences; fill.lua that does not compare; a stamp of
+// tags that is taken after the load.
 func TestSoak(t *testing.T) {
 	want := int64(100_000)
 	if s := os.Getenv("ASIDE_SOAK"); s != "" {
@@ -89,11 +93,11 @@ func soakOn(t *testing.T, r *testserver.RedisServer, url string, want int64) {
 	if h.Violated() > 0 || h.Undecided > 0 {
 		t.Errorf("broken: %v; undecided: %d", h.Broken, h.Undecided)
 	}
-	if h.Ops[history.Write] == 0 || h.Strong.Reads == 0 || h.Default.Reads == 0 {
-		t.Errorf("operations by kind: %v", h.Ops)
+	if h.Ops[history.Write] == 0 || h.Held == 0 || h.Strong.Reads == 0 || h.Default.Reads == 0 {
+		t.Errorf("operations by kind: %v, %d reads held to a change told by a tag", h.Ops, h.Held)
 	}
-	t.Logf("%d operations on %d keys by 48 clients of %d nodes in %v, %d faults: %d writes (%d refused, %d unknown), %d strong reads (%d stale), %d default reads (%d stale, %.4f %%; of these p50 %v, p99.9 %v, worst %v)",
-		h.Total(), h.Keys, len(nodes), time.Since(s.start).Round(time.Second), faults, h.Ops[history.Write], s.refused.Load(), h.Unknown,
+	t.Logf("%d operations on %d keys by 48 clients of %d nodes in %v, %d faults: %d writes (%d told by a tag, %d refused, %d unknown), %d strong reads (%d stale), %d default reads (%d stale, %.4f %%; of these p50 %v, p99.9 %v, worst %v)",
+		h.Total(), h.Keys, len(nodes), time.Since(s.start).Round(time.Second), faults, h.Ops[history.Write], h.Outside, s.refused.Load(), h.Unknown,
 		h.Strong.Reads, h.Strong.Stale, h.Default.Reads, h.Default.Stale, 100*h.Default.Share(),
 		h.Default.Quantile(0.5), h.Default.Quantile(0.999), h.Default.Worst)
 }
@@ -117,15 +121,47 @@ type soak struct {
 // lifetime is after how many operations a key is checked and left for another.
 const lifetime = 4000
 
-func (s *soak) born() *history.Key { return history.NewKey(fmt.Sprint("soak", s.born_.Add(1))) }
+func (s *soak) born() *history.Key {
+	n := s.born_.Add(1)
+	return history.NewKey(fmt.Sprint([]string{"soak", "tagged"}[n%2], n))
+}
 
+func isTagged(k string) bool { return strings.HasPrefix(k, "tagged") }
+
+// check checks a key. A change that InvalidateTag has told of counts at once, but for
+// default reads, which may show it and then not until the notice has arrived.
 func (s *soak) check(k *history.Key) {
 	s.checks.Go(func() {
-		r := history.Check(k, history.Options{MaxStale: 3 * time.Second})
+		const trusted = 3 * time.Second
+		later := []history.Promise{history.Bounded, history.Monotonic}
+		now := slices.DeleteFunc(history.Promises(), func(p history.Promise) bool { return slices.Contains(later, p) })
+		r := history.Check(k, history.Options{MaxStale: trusted, Promises: now})
+		l := history.Check(k, history.Options{MaxStale: trusted, MaxOutside: trusted, Promises: later})
+		r.Add(history.Result{Broken: l.Broken, Violations: l.Violations})
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.result.Add(r)
 	})
+}
+
+// changeByTag changes k in the primary, and invalidates it by a tag.
+func (s *soak) changeByTag(n *node, k string) rec {
+	tag := k
+	if rand.N(10) == 0 {
+		tag = "all"
+	}
+	r := s.p.put(k)
+	for {
+		err := n.InvalidateTag(context.Background(), tag)
+		if err == nil {
+			return r
+		}
+		if !errors.Is(err, aside.ErrL2Unavailable) {
+			s.Errorf("InvalidateTag: %v", err)
+			return r
+		}
+		time.Sleep(time.Millisecond)
+	}
 }
 
 // briefly loads records that live for a moment, and may not have changed since.
@@ -134,6 +170,12 @@ func (s *soak) briefly() aside.EntryLoaderFunc[string, rec] {
 		r, err := s.p.Load(ctx, k)
 		l := aside.Loaded[rec]{Value: r, ETag: "e", TTL: time.Duration(1+rand.N(50)) * time.Millisecond}
 		l.NotModified = old.OK && old.Value == r
+		if isTagged(k) {
+			l.Tags = []string{k, "all"}
+			if rand.N(4) == 0 { // an invalidation may come in between
+				time.Sleep(rand.N(4 * time.Millisecond))
+			}
+		}
 		return l, err
 	}
 }
@@ -149,6 +191,8 @@ func (s *soak) once(client int, n *node) {
 		var r rec
 		var err error
 		switch {
+		case dice < 5 && isTagged(k):
+			r, op.Outside = s.changeByTag(n, k), true
 		case dice < 3:
 			r, err = n.Update(context.Background(), k, func(context.Context) (rec, error) { return s.p.put(k), nil })
 		case dice < 5: // the key comes while the write runs
@@ -159,8 +203,10 @@ func (s *soak) once(client int, n *node) {
 				return k, s.p.put(k), nil
 			})
 		default:
-			err = n.Write(context.Background(), k, func(context.Context, *aside.WriteTx[string, rec]) error {
-				r = s.p.put(k)
+			err = n.Write(context.Background(), k, func(_ context.Context, w *aside.WriteTx[string, rec]) error {
+				if r = s.p.put(k); isTagged(k) && dice == 9 {
+					w.PublishEntry(k, aside.Loaded[rec]{Value: r, Tags: []string{k, "all"}})
+				}
 				return nil
 			})
 		}
@@ -195,7 +241,7 @@ func (s *soak) once(client int, n *node) {
 			mode, op.Kind = mode|aside.Refresh, history.ReadStrong
 		}
 		var loader aside.Loader[string, rec] = s.p
-		if dice%5 == 0 {
+		if dice%5 == 0 || isTagged(k) {
 			loader = s.briefly()
 		}
 		r, err := n.Read(context.Background(), k, loader, mode)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -156,47 +155,5 @@ func TestTagsAfterLostConnections(t *testing.T) {
 			t.Errorf("round %d: b has %d in a strong read", i, n)
 		}
 		testsync.Eventually(t, "b is told", func() bool { return get(b, aside.Default) == i+1 })
-	}
-}
-
-// BenchmarkInvalidateTag: a tag that no entry has, and one that a million in L2 have. It
-// takes minutes to store those.
-func BenchmarkInvalidateTag(b *testing.B) {
-	srv := testserver.Redis(b)
-	for _, n := range []int{0, 1_000_000} {
-		b.Run(fmt.Sprintf("entries=%d", n), func(b *testing.B) {
-			s := open(b, redisl2.Options{URL: srv.URL()})
-			load := aside.BulkEntryLoaderFunc[int, tagged](func(_ context.Context, keys []int, _ map[int]aside.Previous[tagged]) (map[int]aside.Loaded[tagged], error) {
-				m := make(map[int]aside.Loaded[tagged], len(keys))
-				for _, k := range keys {
-					m[k] = aside.Loaded[tagged]{Value: tagged{int64(k)}, Tags: []string{"all"}}
-				}
-				return m, nil
-			})
-			c := newTagCache(b, &tagStore{}, s, func(o *aside.Options[int, tagged]) { o.L1Size, o.L2Timeout = 1000, time.Minute })
-			for from := 0; from < n; from += 5000 {
-				keys := make([]int, 5000)
-				for i := range keys {
-					keys[i] = from + i
-				}
-				if got, err := c.GetMany(context.Background(), keys, load); err != nil || len(got) != len(keys) {
-					b.Fatal(len(got), err)
-				}
-			}
-			if n > 0 {
-				testsync.Eventually(b, "all are stored", func() bool { return int(c.Stats().Fills) == n })
-			}
-			var took []time.Duration
-			for b.Loop() {
-				start := time.Now()
-				if err := c.InvalidateTag(context.Background(), "all"); err != nil {
-					b.Fatal(err)
-				}
-				took = append(took, time.Since(start))
-			}
-			slices.Sort(took)
-			b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-µs")
-			b.ReportMetric(float64(took[len(took)-1].Microseconds()), "max-µs")
-		})
 	}
 }
