@@ -36,6 +36,9 @@ type contender struct {
 // off the quartiles.
 func interleave(b *testing.B, srv *testserver.RedisServer, goroutines, perRound int, of int, all ...*contender) {
 	b.Helper()
+	for _, c := range all {
+		c.took, c.cpu, c.srv = nil, nil, nil
+	}
 	for round := range b.N + 1 { // the first one warms up
 		for k := range all {
 			c := all[(round+k)%len(all)]
