@@ -117,8 +117,8 @@ func TestClaimAndInvalidateRace(t *testing.T) {
 	for range 2 {
 		wg.Go(func() {
 			for !stop.Load() {
-				if e, ok := tier.Peek("k"); ok {
-					tier.claim("k", e, 0, 1_000_000)
+				if n := tier.find("k"); n != nil {
+					n.claim(n.entry(), 0, 1_000_000)
 				}
 			}
 		})
