@@ -117,9 +117,11 @@ func shardBits(most uint64) int {
 	return min(bits.Len64(most/512), 10)
 }
 
+func (t *Tier[K, V]) hash(key K) uint64 { return maphash.Comparable(t.seed, key) }
+
 // find returns what there is for key, or nil.
 func (t *Tier[K, V]) find(key K) *node[K, V] {
-	hash := maphash.Comparable(t.seed, key)
+	hash := t.hash(key)
 	return t.tables[hash>>t.shift].Load().find(key, hash)
 }
 
@@ -156,7 +158,7 @@ func (t *Tier[K, V]) good(e Entry[V]) bool { return e.Marks == nil || t.tags.Goo
 
 // lock locks the shard of a key.
 func (t *Tier[K, V]) lock(key K) (i int, hash uint64) {
-	hash = maphash.Comparable(t.seed, key)
+	hash = t.hash(key)
 	i = int(hash >> t.shift)
 	t.shards[i].mu.Lock()
 	return i, hash
@@ -168,7 +170,7 @@ func (t *Tier[K, V]) generation(hash uint64) *atomic.Uint64 {
 
 // Generation returns the key's present generation.
 func (t *Tier[K, V]) Generation(key K) uint64 {
-	return t.generation(maphash.Comparable(t.seed, key)).Load()
+	return t.generation(t.hash(key)).Load()
 }
 
 // Insert stores an entry for its life, unless the key's generation is no longer gen.
@@ -239,7 +241,7 @@ func (t *Tier[K, V]) insertLocked(i int, n *node[K, V], hash uint64, replace boo
 func (t *Tier[K, V]) grow(i int, old *table[K, V]) *table[K, V] {
 	tab := newTable[K, V](len(old.buckets) + len(old.buckets)/2 + 1)
 	for n := range old.all {
-		tab.add(n, maphash.Comparable(t.seed, n.key))
+		tab.add(n, t.hash(n.key))
 	}
 	t.tables[i].Store(tab)
 	return tab
@@ -263,7 +265,7 @@ func (t *Tier[K, V]) evict(i, least int) {
 		return
 	}
 	n := s.victim(t.moment())
-	hash := maphash.Comparable(t.seed, n.key)
+	hash := t.hash(n.key)
 	t.tables[i].Load().remove(n, hash)
 	s.evicted.add(hash, s.live())
 	t.entries.Add(-1)

@@ -56,14 +56,22 @@ func newTable[K comparable, V any](buckets int) *table[K, V] {
 	return &table[K, V]{buckets: make([]bucket[K, V], buckets)}
 }
 
-// full: the next node wants a bigger table. Fuller than 4/5, searches become long.
-func (t *table[K, V]) full() bool { return 5*t.live >= 4*perBucket*len(t.buckets) }
+// full: the next node wants a bigger table. Fuller than 0.7, searches become long where
+// nodes come and go.
+func (t *table[K, V]) full() bool { return 10*t.live >= 7*perBucket*len(t.buckets) }
 
-func (t *table[K, V]) home(hash uint64) int {
-	return int(uint64(uint32(hash)) * uint64(len(t.buckets)) >> 32)
+func (t *table[K, V]) home(hash uint64) int { return t.scale(uint32(hash)) }
+
+func (t *table[K, V]) scale(hash uint32) int {
+	return int(uint64(hash) * uint64(len(t.buckets)) >> 32)
 }
 
-func (t *table[K, V]) next(i int) int {
+// next is where a search goes on after i, the n-th bucket of it: to any other, so that full
+// buckets do not make their neighbours full, and from there on one by one.
+func (t *table[K, V]) next(i, n int, hash uint64) int {
+	if n == 1 {
+		return t.scale(uint32(hash) * 0x9e3779b1)
+	}
 	if i++; i == len(t.buckets) {
 		return 0
 	}
@@ -75,7 +83,8 @@ func tagOf(hash uint64) uint64 { return hash>>32&0x7f | taken }
 // find returns the node of a key, or nil.
 func (t *table[K, V]) find(key K, hash uint64) *node[K, V] {
 	want := tagOf(hash) * everyByte
-	for i := t.home(hash); ; i = t.next(i) {
+	i := t.home(hash)
+	for n := 1; ; n++ {
 		b := &t.buckets[i]
 		meta := b.meta.Load()
 		// The highest bit of each byte that is 0, and perhaps of the one above it.
@@ -85,15 +94,17 @@ func (t *table[K, V]) find(key K, hash uint64) *node[K, V] {
 				return n
 			}
 		}
-		if meta < passed {
+		if meta < passed || n > len(t.buckets) {
 			return nil
 		}
+		i = t.next(i, n, hash)
 	}
 }
 
 // add puts in a node whose key is not there. The table is not full.
 func (t *table[K, V]) add(n *node[K, V], hash uint64) {
-	for i := t.home(hash); ; i = t.next(i) {
+	i := t.home(hash)
+	for steps := 1; ; steps++ {
 		b := &t.buckets[i]
 		meta := b.meta.Load()
 		free := ^meta & (taken * everyByte) & (passed - 1)
@@ -101,6 +112,7 @@ func (t *table[K, V]) add(n *node[K, V], hash uint64) {
 			if meta>>passedAt < maxPassed {
 				b.meta.Store(meta + passed)
 			}
+			i = t.next(i, steps, hash)
 			continue
 		}
 		slot := bits.TrailingZeros64(free) >> 3
@@ -122,22 +134,27 @@ func (t *table[K, V]) remove(n *node[K, V], hash uint64) {
 	at, slot := t.place(n, hash)
 	at.nodes[slot].Store(nil)
 	at.meta.Store(at.meta.Load() &^ (0xff << (8 * slot)))
-	for i := t.home(hash); &t.buckets[i] != at; i = t.next(i) {
-		if meta := t.buckets[i].meta.Load(); meta>>passedAt < maxPassed {
-			t.buckets[i].meta.Store(meta - passed)
+	i := t.home(hash)
+	for steps := 1; &t.buckets[i] != at; steps++ {
+		b := &t.buckets[i]
+		if meta := b.meta.Load(); meta>>passedAt < maxPassed {
+			b.meta.Store(meta - passed)
 		}
+		i = t.next(i, steps, hash)
 	}
 	t.live--
 }
 
 func (t *table[K, V]) place(n *node[K, V], hash uint64) (b *bucket[K, V], slot int) {
-	for i := t.home(hash); ; i = t.next(i) {
+	i := t.home(hash)
+	for steps := 1; ; steps++ {
 		b = &t.buckets[i]
 		for slot = range b.nodes {
 			if b.nodes[slot].Load() == n {
 				return b, slot
 			}
 		}
+		i = t.next(i, steps, hash)
 	}
 }
 
