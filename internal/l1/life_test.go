@@ -93,6 +93,9 @@ func TestStale(t *testing.T) {
 		time.Sleep(65 * time.Second)
 		want("kept", true, true, true)
 		want("due", true, true, true)
+		for k := range tier.All() {
+			t.Errorf("%s is among what is fresh", k)
+		}
 		want("other", false, false, false)
 		want("absent", false, false, false)
 		time.Sleep(20 * time.Second)

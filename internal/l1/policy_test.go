@@ -1,6 +1,7 @@
 package l1
 
 import (
+	"hash/maphash"
 	"math/rand/v2"
 	"runtime"
 	"sync/atomic"
@@ -119,15 +120,16 @@ func (t *Tier[K, V]) check(r rapid.TB) {
 // Caught: counts of those that passed a bucket that a removal does not take back; a search
 // that goes on to the neighbour, since then one full bucket makes others full.
 func TestSearchesStayShort(t *testing.T) {
-	tab := newTable[string, int](100)
-	nodes := make([]*node[string, int], 49*100/10)
-	hash := func(n *node[string, int]) uint64 { return uint64(n.value) * 0x9e3779b97f4a7c15 }
-	for round := range 100 {
+	tab := newTable[string, int](1000)
+	nodes := make([]*node[string, int], 49*1000/10)
+	seed := maphash.MakeSeed()
+	hash := func(n *node[string, int]) uint64 { return maphash.Comparable(seed, n.value) }
+	for round := range 20 {
 		for i := range nodes {
 			if nodes[i] != nil {
 				tab.remove(nodes[i], hash(nodes[i]))
 			}
-			nodes[i] = &node[string, int]{value: round*1000 + i}
+			nodes[i] = &node[string, int]{value: round*10_000 + i}
 			tab.add(nodes[i], hash(nodes[i]))
 		}
 	}
@@ -135,7 +137,7 @@ func TestSearchesStayShort(t *testing.T) {
 	for i := range tab.buckets {
 		passes += int(tab.buckets[i].meta.Load() >> passedAt)
 	}
-	if passes > len(nodes)/4 {
+	if passes > 29*len(nodes)/100 {
 		t.Errorf("%d nodes are in %d buckets further on", len(nodes), passes)
 	}
 	for _, n := range nodes {
@@ -152,23 +154,28 @@ func TestSearchesStayShort(t *testing.T) {
 // stopped counting, and a search for an absent one ends. Caught: a count that goes round;
 // a search that only ends where the count is 0.
 func TestSameHash(t *testing.T) {
-	tab := newTable[int, int](80)
-	var nodes []*node[int, int]
-	for k := range 80 * perBucket {
-		nodes = append(nodes, &node[int, int]{key: k})
-		tab.add(nodes[k], 12345)
-	}
-	if n := tab.find(-1, 12345); n != nil {
-		t.Errorf("%d is found in place of -1", n.key)
-	}
-	for k, n := range nodes {
-		if tab.find(k, 12345) != n {
-			t.Fatalf("%d is not found", k)
+	tab := newTable[int, int](100)
+	for _, hash := range []uint64{12345, 1 << 31, 1 << 30, 3 << 30} { // ways through the table: then no count is 0
+		var nodes []*node[int, int]
+		for k := range 100 * perBucket {
+			nodes = append(nodes, &node[int, int]{key: k})
+			tab.add(nodes[k], hash)
 		}
-		tab.remove(n, 12345)
-		if last := len(nodes) - 1; k < last && tab.find(last, 12345) != nodes[last] {
-			t.Fatalf("after %d was removed, the last is not found", k)
+		if n := tab.find(-1, hash); n != nil {
+			t.Errorf("%d is found in place of -1", n.key)
 		}
+		for k, n := range nodes {
+			if tab.find(k, hash) != n {
+				t.Fatalf("%d is not found", k)
+			}
+			tab.remove(n, hash)
+			if last := len(nodes) - 1; k < last && tab.find(last, hash) != nodes[last] {
+				t.Fatalf("after %d was removed, the last is not found", k)
+			}
+		}
+	}
+	if n := tab.find(-1, 1<<31); n != nil {
+		t.Errorf("%d is found in an empty table", n.key)
 	}
 }
 
@@ -270,29 +277,92 @@ func TestNothingIsRetained(t *testing.T) {
 	runtime.KeepAlive(tier)
 }
 
+// Who wants to drop what it has seen does not drop what was inserted since.
+// Caught: a removal by key.
+func TestRemoveOfWhatWasReplaced(t *testing.T) {
+	tier := newTier(t, Config[string, int]{MaxEntries: 10})
+	put(tier, "k", 1)
+	old := tier.find("k")
+	put(tier, "k", 2)
+	tier.remove(old)
+	if e, ok := tier.Peek("k"); !ok || e.Value != 2 {
+		t.Errorf("%+v, %v", e, ok)
+	}
+}
+
+// One of those who saw an entry claims it. Caught: a claim that does not compare.
+func TestClaimOnce(t *testing.T) {
+	tier := newTier(t, Config[string, int]{MaxEntries: 10})
+	put(tier, "k", 1)
+	n := tier.find("k")
+	e := n.entry()
+	if !n.claim(e, 0, 1_000_000) || n.claim(e, 0, 1_000_000) {
+		t.Error("not the first, or also the second")
+	}
+}
+
+// Overtake gives the reader a generation to insert with, unless there was an invalidation
+// since its own, and refuses what others were about to insert.
+// Caught: a generation for all.
+func TestOvertake(t *testing.T) {
+	tier := newTier(t, Config[string, int]{MaxEntries: 10})
+	other, gen := tier.Generation("k"), tier.Generation("k")
+	gen = tier.Overtake("k", gen)
+	if put := tier.Insert("k", other, 1, false, Life{TTL: time.Hour}); put {
+		t.Error("another's insert was accepted")
+	}
+	if !tier.Insert("k", gen, 2, false, Life{TTL: time.Hour}) {
+		t.Error("its own was refused")
+	}
+	gen = tier.Generation("k")
+	tier.Invalidate("k")
+	if tier.Insert("k", tier.Overtake("k", gen), 3, false, Life{TTL: time.Hour}) {
+		t.Error("accepted, and an invalidation came between")
+	}
+}
+
 // An entry that has ended goes when it comes to the head of a queue, however often it was
-// hit. Caught: a victim that looks at hits alone.
+// hit. Caught: a victim that looks at hits alone, in either queue.
 func TestEndedEntriesGoFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		tier, err := New(Config[int, int]{MaxEntries: 100})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer tier.Close()
-		for k := range 100 {
-			tier.Insert(k, tier.Generation(k), k, false, Life{TTL: time.Hour + time.Duration(k%2)*time.Hour})
-			for range 3 {
-				tier.Get(k)
+		for _, promoted := range []int{0, 200} { // entries go to main while these come
+			tier, err := New(Config[int, int]{MaxEntries: 100})
+			if err != nil {
+				t.Fatal(err)
 			}
-		}
-		time.Sleep(90 * time.Minute)
-		for k := range 50 {
-			put(tier, 1000+k, k)
-		}
-		for k := 1; k < 100; k += 2 {
-			if _, ok := tier.Get(k); !ok {
-				t.Fatalf("%d went, and half of the entries had ended", k)
+			for k := range 100 {
+				tier.Insert(k, tier.Generation(k), k, false, Life{TTL: time.Hour + time.Duration(k%2)*time.Hour})
 			}
+			hit := func() {
+				for k := range 100 {
+					for range 3 {
+						tier.Get(k)
+					}
+				}
+			}
+			living := func() (n int) {
+				for k := 1; k < 100; k += 2 {
+					if _, ok := tier.Peek(k); ok {
+						n++
+					}
+				}
+				return n
+			}
+			for k := range promoted {
+				hit()
+				put(tier, 1000+k, k)
+			}
+			hit()
+			before := living()
+			time.Sleep(90 * time.Minute)
+			for k := range 40 {
+				put(tier, 2000+k, k)
+				tier.Get(2000 + k) // so it goes to main, and one of main has to go
+			}
+			if n := living(); before < 40 || n != before {
+				t.Errorf("%d are left of %d, and half of the entries had ended", n, before)
+			}
+			tier.Close()
 		}
 	})
 }
@@ -327,13 +397,13 @@ func TestHitRatio(t *testing.T) {
 		"moving": {func(r *rand.Rand) func(int) int {
 			z := rand.NewZipf(r, 1.1, 1, 200_000)
 			return func(i int) int { return int(z.Uint64()) + i/10 }
-		}, 0.01},
+		}, -0.03},
 		"loop": {func(r *rand.Rand) func(int) int {
 			return func(i int) int { return i % (2 * most) }
 		}, 1},
 		"recent": {func(r *rand.Rand) func(int) int {
 			return func(i int) int { return max(0, i/2-int(r.ExpFloat64()*most/3)) }
-		}, 0.01},
+		}, -0.08},
 	} {
 		t.Run(name, func(t *testing.T) {
 			tier, err := New(Config[int, int]{MaxEntries: most})
