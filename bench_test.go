@@ -4,7 +4,10 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
+	"slices"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -94,6 +97,87 @@ func BenchmarkL1Hit(b *testing.B) {
 				})
 			})
 		}
+	}
+}
+
+// BenchmarkL1HitRatio: the time of a hit of the whole cache, divided by that of otter's
+// GetIfPresent, in parallel and with Zipf. They take turns, a round has one of each, and
+// the figures are medians over rounds: so other work of the machine falls on both.
+func BenchmarkL1HitRatio(b *testing.B) {
+	keys, loader := benchData()
+	ctx := context.Background()
+	open := func(o aside.Options[string, *todo]) func(string) *todo {
+		o.L1Size, o.TTL, o.L1TTL = 2*benchKeys, time.Hour, time.Hour
+		c, err := aside.New(o)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(func() { _ = c.Close(ctx) })
+		return func(k string) *todo { v, _ := c.Get(ctx, k, loader); return v }
+	}
+	engine := func(clock otter.Clock) func(string) *todo {
+		c := otter.Must(&otter.Options[string, *todo]{
+			MaximumSize: 2 * benchKeys, Clock: clock, ExpiryCalculator: otter.ExpiryWriting[string, *todo](time.Hour),
+		})
+		b.Cleanup(func() { c.StopAllGoroutines() })
+		return func(k string) *todo {
+			v, ok := c.GetIfPresent(k)
+			if !ok {
+				v, _ = loader.Load(ctx, k)
+				c.Set(k, v)
+			}
+			return v
+		}
+	}
+	coarse := otter.NewCoarseClock(10 * time.Millisecond)
+	b.Cleanup(coarse.Stop)
+	gets := []func(string) *todo{
+		engine(nil), engine(coarse),
+		open(aside.Options[string, *todo]{}),
+		open(aside.Options[string, *todo]{Name: "bench", L2: new(asidetest.Server).NewClient()}),
+	}
+	names := []string{"ns-otter", "otter-coarse", "aside", "with-L2"}
+	pick := picker(true)
+	turn := func(get func(string) *todo) time.Duration {
+		var wg sync.WaitGroup
+		start := time.Now()
+		for range runtime.GOMAXPROCS(0) {
+			wg.Go(func() {
+				next := pick()
+				for range 50_000 {
+					if k := keys[next()]; get(k).ID != k {
+						b.Error("wrong record")
+					}
+				}
+			})
+		}
+		wg.Wait()
+		return time.Since(start)
+	}
+	for _, k := range keys { // in turns too, so that their entries lie scattered alike
+		for _, get := range gets {
+			get(k)
+		}
+	}
+	runtime.GC()
+	rounds := make([][]float64, len(gets))
+	for round := 0; b.Loop(); round++ {
+		took := make([]time.Duration, len(gets))
+		for i := range gets {
+			i = (i + round) % len(gets)
+			took[i] = turn(gets[i])
+		}
+		for i, d := range took {
+			ratio := float64(d) / float64(took[0])
+			if i == 0 {
+				ratio = float64(d.Nanoseconds()) / 50_000 / float64(runtime.GOMAXPROCS(0))
+			}
+			rounds[i] = append(rounds[i], ratio)
+		}
+	}
+	for i, r := range rounds {
+		slices.Sort(r)
+		b.ReportMetric(r[len(r)/2], names[i])
 	}
 }
 

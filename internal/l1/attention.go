@@ -4,7 +4,6 @@ import (
 	"math"
 	"sync"
 	"sync/atomic"
-	"time"
 )
 
 // seen are the reads that need attention beyond their answer: to be shown to those who
@@ -60,14 +59,7 @@ func (t *Tier[K, V]) attend(key K, e Entry[V], now int64) {
 }
 
 // See tells of a read that L1 did not answer.
-func (t *Tier[K, V]) See(key K) { t.see(key, t.now()) }
-
-func (t *Tier[K, V]) now() int64 {
-	if t.clock == nil {
-		return int64(time.Since(t.began) / resolution * resolution)
-	}
-	return t.clock.NowNano()
-}
+func (t *Tier[K, V]) See(key K) { t.see(key, t.clock.now()) }
 
 func (t *Tier[K, V]) see(key K, now int64) {
 	a := &t.seen
@@ -102,7 +94,7 @@ func (t *Tier[K, V]) sampledLocked(last uint64) {
 	if a.n == 0 {
 		return
 	}
-	all := max(t.stats.hits.load()+a.reads()-last, a.all)
+	all := max(t.hits.load()+a.reads()-last, a.all)
 	n := uint64(a.n)
 	each, rest := (all-a.all)/n, (all-a.all)%n
 	for i, k := range a.keys[:a.n] {

@@ -3,7 +3,6 @@ package l1
 import (
 	"runtime"
 	"sync/atomic"
-	"time"
 	"unsafe"
 )
 
@@ -46,17 +45,3 @@ func (c *counter) load() (n uint64) {
 	}
 	return n
 }
-
-// recorder is what otter calls; misses are counted where they are served.
-type recorder struct {
-	hits, evictions counter
-	uncounted       counter // of the hits: found too old, or none of a reader
-}
-
-func newRecorder() recorder { return recorder{newCounter(), newCounter(), newCounter()} }
-
-func (r *recorder) RecordHits(n int)                { r.hits.add(uint64(n)) }
-func (r *recorder) RecordEviction(uint32)           { r.evictions.add(1) }
-func (r *recorder) RecordMisses(int)                {}
-func (r *recorder) RecordLoadSuccess(time.Duration) {}
-func (r *recorder) RecordLoadFailure(time.Duration) {}

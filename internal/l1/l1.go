@@ -1,16 +1,17 @@
-// Package l1 is the bounded in-process tier: W-TinyLFU eviction by otter, and
-// generations, which keep a value that was requested before an invalidation
-// from being inserted after it.
+// Package l1 is the bounded in-process tier: a hash table that is read without locks,
+// S3-FIFO eviction, and generations, which keep a value that was requested before an
+// invalidation from being inserted after it.
+//
+// A hit writes to nothing that others read, but for the first few of an entry. The policy
+// has no list whose links a collection would follow: an entry is one object, and there are
+// two pointers to it, from the table and from a queue.
 package l1
 
 import (
 	"hash/maphash"
-	"math"
-	"sync"
+	"math/bits"
 	"sync/atomic"
 	"time"
-
-	"github.com/maypok86/otter/v2"
 
 	"github.com/asidecache/aside/internal/tags"
 )
@@ -37,7 +38,7 @@ type Config[K comparable, V any] struct {
 	Tags *tags.Mirror
 
 	Hit     func(k K, e Entry[V]) // a hit, while Watch is on
-	Evicted func(k K)             // the tier was full; called under locks of the engine
+	Evicted func(k K)             // the tier was full; called without locks
 	// Sampled is a key that stands for n reads of the last moments, Reads the number of
 	// reads so far that were told by See.
 	Sampled func(k K, n uint64)
@@ -46,103 +47,106 @@ type Config[K comparable, V any] struct {
 
 // Tier is the in-process tier. All methods are safe for concurrent use.
 //
-// Each key belongs to one of a fixed number of stripes, and a stripe's
-// generation advances with every invalidation of one of its keys. A reader
-// notes the generation before it asks anyone for the value and hands it to
-// Insert, which refuses if it has moved. Two keys that share a stripe cost each
-// other at most an insert. Lock order: a stripe's lock before otter's own.
+// Each key has one of a fixed number of generations, which advances with every
+// invalidation of one of its keys. A reader notes the generation before it asks anyone for
+// the value and hands it to Insert, which refuses if it has moved. Two keys that share a
+// generation cost each other at most an insert. Keys of one generation are in one shard,
+// whose lock makes Insert's look and its store one step. Nobody holds two shards' locks.
 //
-// Entries expire by their own time, which takes 8 bytes; otter's lists for it would
-// take 24 more. One that has expired keeps its room until it is asked for, or until
-// another needs it: nobody asks for it, so it is among the first to go.
+// Entries expire by their own time, which takes 8 bytes; lists for it would take more. One
+// that has expired keeps its room until it is asked for, or until another needs it.
 type Tier[K comparable, V any] struct {
-	// what a hit looks at, on one cache line
-	cache     atomic.Pointer[otter.Cache[K, Entry[V]]] // nil: nothing is kept
-	clock     *otter.CoarseClock
-	attention atomic.Int64 // hits from this moment of the clock on need attention
-	origin    int64        // of the moments of entries, by the clock
+	// what a hit looks at
+	tables    []atomic.Pointer[table[K, V]] // of the shards; never nil
+	shift     int                           // of a hash, to choose one
+	attention atomic.Int64                  // hits from this moment of the clock on need attention
+	seed      maphash.Seed
+	tags      *tags.Mirror
+	hits      counter
+	clock     clock
 
 	keep, revalidate time.Duration
-	tags             *tags.Mirror
+	costOf           func(k K, v V, negative bool) uint32 // nil: each costs 1
+	evicted          func(k K)
+	most             uint64 // 0: nothing is kept
 
-	options otter.Options[K, Entry[V]] // of the next cache, see Flush
-	stats   recorder
-	began   time.Time
-	seed    maphash.Seed
-	seen    seen[K, V]
-	stripes [stripeCount]stripe
+	_         [64]byte
+	entries   atomic.Int64
+	cost      atomic.Uint64
+	evictions atomic.Uint64
+
+	shards      []shard[K, V]
+	generations [generationCount]atomic.Uint64 // written under the lock of the shard
+	seen        seen[K, V]
 }
 
-const stripeCount = 4096
-
-// resolution of the clock by which entries expire. Reading the precise time
-// would be a fifth of a hit.
-const resolution = 10 * time.Millisecond
-
-type stripe struct {
-	mu  sync.Mutex
-	gen uint64
-	_   [48]byte // one cache line each
-}
+const (
+	generationBits  = 12
+	generationCount = 1 << generationBits
+)
 
 // New makes a tier.
 func New[K comparable, V any](c Config[K, V]) (*Tier[K, V], error) {
-	t := &Tier[K, V]{seed: maphash.MakeSeed(), stats: newRecorder(), began: time.Now()}
-	t.tags = c.Tags
-	t.seen.hit, t.seen.sampled, t.seen.reads = c.Hit, c.Sampled, c.Reads
-	if c.MaxEntries <= 0 && c.MaxCost == 0 {
-		return t, nil
-	}
-	t.clock = otter.NewCoarseClock(resolution)
-	t.origin = t.clock.NowNano()
+	t := &Tier[K, V]{seed: maphash.MakeSeed(), hits: newCounter(), tags: c.Tags, costOf: c.Cost, evicted: c.Evicted}
 	t.keep, t.revalidate = c.Keep, min(c.Revalidate, c.Keep)
-	o := &t.options
-	o.StatsRecorder = &t.stats
-	if c.Evicted != nil {
-		o.OnAtomicDeletion = func(e otter.DeletionEvent[K, Entry[V]]) {
-			if e.Cause == otter.CauseOverflow {
-				c.Evicted(e.Key)
-			}
-		}
+	t.seen.hit, t.seen.sampled, t.seen.reads = c.Hit, c.Sampled, c.Reads
+	t.clock.began = time.Now()
+	if t.most = c.MaxCost; t.most == 0 {
+		t.most, t.costOf = uint64(max(0, c.MaxEntries)), nil
 	}
-	if c.MaxCost > 0 {
-		o.MaximumWeight = c.MaxCost
-		o.Weigher = func(k K, e Entry[V]) uint32 {
-			return c.Cost(k, e.Value, e.Negative())
-		}
-	} else {
-		o.MaximumSize = c.MaxEntries
+	if t.most > 0 {
+		t.clock.start()
 	}
-	cache, err := otter.New(o)
-	if err != nil {
-		t.clock.Stop()
-		return nil, err
+	n := shardBits(t.most)
+	t.shift = 64 - n
+	t.tables = make([]atomic.Pointer[table[K, V]], 1<<n)
+	t.shards = make([]shard[K, V], 1<<n)
+	for i := range t.shards {
+		t.emptyLocked(i)
 	}
-	t.cache.Store(cache)
 	return t, nil
 }
 
-// Get returns the entry for key. It is fresh, or stale if a hit may be (Config.Revalidate).
-func (t *Tier[K, V]) Get(key K) (Entry[V], bool) {
-	cache := t.cache.Load()
-	if cache == nil {
-		return Entry[V]{}, false
+// shardBits says how many shards there are: enough that two writers seldom meet, and that
+// the table of one grows in a few milliseconds; few enough that each has its share of hot
+// keys.
+func shardBits(most uint64) int {
+	if most == 0 {
+		return 6 // for their locks
 	}
-	e, ok := cache.GetIfPresent(key)
-	if !ok {
+	return min(bits.Len64(most/512), 10)
+}
+
+func (t *Tier[K, V]) hash(key K) uint64 { return maphash.Comparable(t.seed, key) }
+
+// find returns what there is for key, or nil.
+func (t *Tier[K, V]) find(key K) *node[K, V] {
+	hash := t.hash(key)
+	return t.tables[hash>>t.shift].Load().find(key, hash)
+}
+
+// Get returns the entry for key. It is fresh, or stale if a hit may be (Config.Revalidate).
+func (t *Tier[K, V]) Get(key K) (e Entry[V], ok bool) {
+	n := t.find(key)
+	if n == nil {
 		return e, false
 	}
+	meta := n.meta.Load()
+	e = Entry[V]{Value: n.value, meta: meta &^ usedMask, Marks: n.marks}
 	if e.Marks != nil && !t.tags.Good(e.Marks) {
-		t.stats.uncounted.add(1)
-		t.Drop(key)
+		t.remove(n)
 		return Entry[V]{}, false
 	}
-	now := t.clock.NowNano()
-	if e.attention() <= t.moment(now) {
-		if e, ok = t.aged(key, e, now); !ok {
+	now := t.clock.now()
+	if at := moment(now); e.attention() <= at {
+		if e, ok = t.aged(n, e, at); !ok {
 			return e, false
 		}
 	}
+	if meta&usedMask != usedMask {
+		n.meta.CompareAndSwap(meta, meta+1)
+	}
+	t.hits.add(1)
 	if now >= t.attention.Load() {
 		t.attend(key, e, now)
 	}
@@ -152,16 +156,21 @@ func (t *Tier[K, V]) Get(key K) (Entry[V], bool) {
 // good reports whether no tag of the entry was invalidated.
 func (t *Tier[K, V]) good(e Entry[V]) bool { return e.Marks == nil || t.tags.Good(e.Marks) }
 
-func (t *Tier[K, V]) stripe(key K) *stripe {
-	return &t.stripes[maphash.Comparable(t.seed, key)%stripeCount]
+// lock locks the shard of a key.
+func (t *Tier[K, V]) lock(key K) (i int, hash uint64) {
+	hash = t.hash(key)
+	i = int(hash >> t.shift)
+	t.shards[i].mu.Lock()
+	return i, hash
+}
+
+func (t *Tier[K, V]) generation(hash uint64) *atomic.Uint64 {
+	return &t.generations[hash>>(64-generationBits)]
 }
 
 // Generation returns the key's present generation.
 func (t *Tier[K, V]) Generation(key K) uint64 {
-	s := t.stripe(key)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.gen
+	return t.generation(t.hash(key)).Load()
 }
 
 // Insert stores an entry for its life, unless the key's generation is no longer gen.
@@ -171,47 +180,116 @@ func (t *Tier[K, V]) Insert(key K, gen uint64, v V, negative bool, life Life) bo
 	return t.insert(key, gen, v, negative, life, true)
 }
 
-func (t *Tier[K, V]) insert(key K, gen uint64, v V, negative bool, life Life, replace bool) bool {
-	if life.TTL <= 0 {
-		return false
-	}
-	s := t.stripe(key)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	cache := t.cache.Load() // not before the lock: see Flush
-	if cache == nil || s.gen != gen {
-		return false
-	}
-	e := Entry[V]{Value: v, meta: t.metaOf(negative, life), Marks: life.Marks}
-	if !replace {
-		if old, ok := cache.GetEntryQuietly(key); ok && (t.fresh(old.Value) <= t.moment(t.clock.NowNano()) || !t.good(old.Value)) {
-			t.Drop(key)
-		}
-		_, inserted := cache.SetIfAbsent(key, e)
-		return inserted
-	}
-	cache.Set(key, e)
-	return true
-}
-
-// Invalidate advances the key's generation, then drops its entry.
-func (t *Tier[K, V]) Invalidate(key K) {
-	t.Advance(key)
-	t.Drop(key)
-}
-
-// Advance refuses what others were about to insert for the key, and leaves what is there.
-func (t *Tier[K, V]) Advance(key K) {
-	s := t.stripe(key)
-	s.mu.Lock()
-	s.gen++
-	s.mu.Unlock()
-}
-
 // InsertAbsent is Insert for a value that is no newer than what others may have
 // inserted since.
 func (t *Tier[K, V]) InsertAbsent(key K, gen uint64, v V, negative bool, life Life) bool {
 	return t.insert(key, gen, v, negative, life, false)
+}
+
+func (t *Tier[K, V]) insert(key K, gen uint64, v V, negative bool, life Life, replace bool) bool {
+	if life.TTL <= 0 || t.most == 0 || key != key { // NaN would never be found again
+		return false
+	}
+	n := &node[K, V]{key: key, value: v, marks: life.Marks, cost: 1}
+	n.meta.Store(t.metaOf(negative, life))
+	if t.costOf != nil {
+		n.cost = t.costOf(key, v, negative)
+	}
+	i, hash := t.lock(key)
+	inserted := t.generation(hash).Load() == gen && t.insertLocked(i, n, hash, replace)
+	t.shards[i].mu.Unlock()
+	if inserted {
+		t.makeRoom(i)
+	}
+	return inserted
+}
+
+func (t *Tier[K, V]) insertLocked(i int, n *node[K, V], hash uint64, replace bool) bool {
+	s, tab := &t.shards[i], t.tables[i].Load()
+	old := tab.find(n.key, hash)
+	if old != nil && !replace {
+		if e := old.entry(); t.fresh(e) > t.moment() && t.good(e) {
+			return false
+		}
+	}
+	if uint64(n.cost) > t.most { // as if it had been evicted at once
+		if old != nil {
+			t.removeLocked(i, old, hash)
+		}
+		t.evictions.Add(1)
+		return true
+	}
+	if old != nil {
+		n.use(min(old.used()+1, usedMask))
+		s.queueOf(old).replace(old, n)
+		tab.replace(old, n, hash)
+		t.cost.Add(uint64(n.cost) - uint64(old.cost))
+		return true
+	}
+	if tab.full() {
+		tab = t.grow(i, tab)
+	}
+	s.add(n, hash)
+	tab.add(n, hash)
+	t.entries.Add(1)
+	t.cost.Add(uint64(n.cost))
+	return true
+}
+
+// grow puts a table of half as many more in the place of one. Who still reads that one
+// began before what comes next.
+func (t *Tier[K, V]) grow(i int, old *table[K, V]) *table[K, V] {
+	tab := newTable[K, V](len(old.buckets) + len(old.buckets)/2 + 1)
+	for n := range old.all {
+		tab.add(n, t.hash(n.key))
+	}
+	t.tables[i].Store(tab)
+	return tab
+}
+
+// makeRoom evicts until all fits, after an insert into shard i. It begins there: mostly that
+// suffices, and each shard keeps its share. An entry that is alone there is new.
+func (t *Tier[K, V]) makeRoom(i int) {
+	for least := 2; t.cost.Load() > t.most; least = 1 {
+		t.evict(i, least)
+		i = (i + 1) % len(t.shards)
+	}
+}
+
+// evict evicts one entry of a shard, if it has at least so many.
+func (t *Tier[K, V]) evict(i, least int) {
+	s := &t.shards[i]
+	s.mu.Lock()
+	if s.live() < least {
+		s.mu.Unlock()
+		return
+	}
+	n := s.victim(t.moment())
+	hash := t.hash(n.key)
+	t.tables[i].Load().remove(n, hash)
+	s.evicted.add(hash, s.live())
+	t.entries.Add(-1)
+	t.cost.Add(-uint64(n.cost))
+	s.mu.Unlock()
+	t.evictions.Add(1)
+	if t.evicted != nil {
+		t.evicted(n.key)
+	}
+}
+
+// Invalidate advances the key's generation, then drops its entry.
+func (t *Tier[K, V]) Invalidate(key K) {
+	i, hash := t.lock(key)
+	defer t.shards[i].mu.Unlock()
+	t.generation(hash).Add(1)
+	t.dropLocked(i, key, hash)
+}
+
+// Advance refuses what others were about to insert for the key, and leaves what is there.
+func (t *Tier[K, V]) Advance(key K) {
+	i, hash := t.lock(key)
+	defer t.shards[i].mu.Unlock()
+	t.generation(hash).Add(1)
 }
 
 // Overtake invalidates the key on behalf of a reader that has a value as of gen,
@@ -219,22 +297,42 @@ func (t *Tier[K, V]) InsertAbsent(key K, gen uint64, v V, negative bool, life Li
 // returns the generation with which the reader may insert its own, unless
 // another invalidation has come since gen.
 func (t *Tier[K, V]) Overtake(key K, gen uint64) uint64 {
-	s := t.stripe(key)
-	s.mu.Lock()
-	s.gen++
-	if s.gen == gen+1 {
-		gen = s.gen
+	i, hash := t.lock(key)
+	defer t.shards[i].mu.Unlock()
+	t.dropLocked(i, key, hash)
+	if now := t.generation(hash).Add(1); now == gen+1 {
+		return now
 	}
-	s.mu.Unlock()
-	t.Drop(key)
 	return gen
 }
 
 // Drop drops what is there, and nothing that is yet to be inserted.
 func (t *Tier[K, V]) Drop(key K) {
-	if cache := t.cache.Load(); cache != nil {
-		cache.Invalidate(key)
+	i, hash := t.lock(key)
+	defer t.shards[i].mu.Unlock()
+	t.dropLocked(i, key, hash)
+}
+
+func (t *Tier[K, V]) dropLocked(i int, key K, hash uint64) {
+	if n := t.tables[i].Load().find(key, hash); n != nil {
+		t.removeLocked(i, n, hash)
 	}
+}
+
+// remove drops an entry, and not another that has taken its place.
+func (t *Tier[K, V]) remove(n *node[K, V]) {
+	i, hash := t.lock(n.key)
+	defer t.shards[i].mu.Unlock()
+	if t.tables[i].Load().find(n.key, hash) == n {
+		t.removeLocked(i, n, hash)
+	}
+}
+
+func (t *Tier[K, V]) removeLocked(i int, n *node[K, V], hash uint64) {
+	t.shards[i].queueOf(n).remove(n)
+	t.tables[i].Load().remove(n, hash)
+	t.entries.Add(-1)
+	t.cost.Add(-uint64(n.cost))
 }
 
 // Peek returns the entry for key, fresh or stale, without counting that as a use of it.
@@ -246,32 +344,32 @@ func (t *Tier[K, V]) Peek(key K) (Entry[V], bool) {
 // Inspect is Peek, and tells how long the entry still lives.
 func (t *Tier[K, V]) Inspect(key K) (e Entry[V], left time.Duration, ok bool) {
 	if e, ok = t.Peek(key); ok {
-		at := t.moment(t.clock.NowNano())
-		left = time.Duration((e.end() - min(at, e.end())) << unit)
+		left = time.Duration((e.end() - min(t.moment(), e.end())) << unit)
 	}
 	return e, left, ok
 }
 
 // Flush does for every key what Invalidate does for one. It takes the same time
-// however many entries there are: an empty cache takes the place of the present
-// one. An insert that was let in before the generations moved went into the old
-// cache; one of the new generation that still finds the old cache is lost, which
-// is as if it had been evicted.
+// however many entries there are: an empty table takes the place of the present one of
+// each shard.
 func (t *Tier[K, V]) Flush() {
-	for i := range t.stripes {
-		s := &t.stripes[i]
+	each := generationCount / len(t.shards)
+	for i := range t.shards {
+		s := &t.shards[i]
 		s.mu.Lock()
-		s.gen++
+		for g := range each {
+			t.generations[i*each+g].Add(1)
+		}
+		t.entries.Add(-int64(s.live()))
+		t.cost.Add(-s.cost())
+		t.emptyLocked(i)
 		s.mu.Unlock()
 	}
-	if t.cache.Load() == nil {
-		return
-	}
-	if cache, err := otter.New(&t.options); err == nil {
-		t.cache.Store(cache)
-	} else { // not for options that were good before
-		t.cache.Load().InvalidateAll()
-	}
+}
+
+func (t *Tier[K, V]) emptyLocked(i int) {
+	t.shards[i].clear()
+	t.tables[i].Store(newTable[K, V](1))
 }
 
 // Stats is a snapshot of a tier's counters.
@@ -283,24 +381,11 @@ type Stats struct {
 
 // Stats returns a snapshot.
 func (t *Tier[K, V]) Stats() Stats {
-	uncounted := t.stats.uncounted.load() // before the hits that these were counted as
-	st := Stats{Hits: t.stats.hits.load() - uncounted, Evictions: t.stats.evictions.load()}
-	if cache := t.cache.Load(); cache != nil {
-		st.Entries = cache.EstimatedSize()
-		if st.Cost = uint64(st.Entries); cache.IsWeighted() {
-			if w := cache.WeightedSize(); w != math.MaxUint64 {
-				st.Cost = w
-			}
-		}
-	}
-	return st
+	return Stats{Hits: t.hits.load(), Evictions: t.evictions.Load(), Entries: t.Len(), Cost: t.cost.Load()}
 }
 
 // Close drops everything and stops the tier's goroutine.
 func (t *Tier[K, V]) Close() {
 	t.Flush()
-	if cache := t.cache.Load(); cache != nil {
-		cache.StopAllGoroutines()
-		t.clock.Stop()
-	}
+	t.clock.close()
 }

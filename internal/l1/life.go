@@ -5,8 +5,6 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"github.com/maypok86/otter/v2"
-
 	"github.com/asidecache/aside/internal/tags"
 )
 
@@ -27,27 +25,26 @@ type Life struct {
 //	39  the moment from which a hit needs attention, since the entry is due or not fresh
 //	21  from then until its end: 5 bits say by how much the other 16 are shifted
 //	 1  kept: its last part, Config.Keep long, is stale
-//	 1  stale, of what Get and Stale return
-//	 1  due, of what Get returns
 //	 1  negative
+//	 2  in the table: how often it was hit, at most 3. Of what Get returns: stale, and due
 //
-// Moments are counted from Tier.origin in units of some 1 ms. A long life ends up to
+// Moments are counted from Tier.clock.began in units of some 1 ms. A long life ends up to
 // 1/65536 of it early.
 const (
-	flagNegative = 1 << iota
-	flagDue
+	flagDue = 1 << iota
 	flagStale
+	flagNegative
 	flagKept
 
-	flagBits   = 4
-	lastBits   = 16
-	shiftBits  = 5
-	momentAt   = flagBits + lastBits + shiftBits
-	maxMoment  = 1<<(64-momentAt) - 1
-	unit       = 20 // a moment is the clock's time >> unit
-	lastMask   = 1<<lastBits - 1
-	shiftMask  = 1<<shiftBits - 1
-	asReturned = flagDue | flagStale
+	flagBits  = 4
+	lastBits  = 16
+	shiftBits = 5
+	momentAt  = flagBits + lastBits + shiftBits
+	maxMoment = 1<<(64-momentAt) - 1
+	unit      = 20 // a moment is the clock's time >> unit
+	lastMask  = 1<<lastBits - 1
+	shiftMask = 1<<shiftBits - 1
+	usedMask  = flagDue | flagStale
 )
 
 // Negative: the primary has no such record; Value is the zero value.
@@ -78,7 +75,9 @@ func pack(attention, end, flags uint64) uint64 {
 }
 
 // moment is the moment of a time of the clock.
-func (t *Tier[K, V]) moment(now int64) uint64 { return uint64(now-t.origin) >> unit }
+func moment(now int64) uint64 { return uint64(now) >> unit }
+
+func (t *Tier[K, V]) moment() uint64 { return moment(t.clock.now()) }
 
 // moments is how many there are in a duration, at least one.
 func moments(d time.Duration) uint64 { return max(1, (uint64(max(0, d))+1<<unit-1)>>unit) }
@@ -94,7 +93,7 @@ func (t *Tier[K, V]) fresh(e Entry[V]) uint64 {
 
 // metaOf makes the meta of an entry that is stored now.
 func (t *Tier[K, V]) metaOf(negative bool, life Life) uint64 {
-	now := t.moment(t.clock.NowNano())
+	now := t.moment()
 	fresh := min(now+moments(life.TTL), maxMoment)
 	attention, end, flags := fresh, fresh, uint64(0)
 	if life.Due > 0 && life.Due < life.TTL {
@@ -109,13 +108,12 @@ func (t *Tier[K, V]) metaOf(negative bool, life Life) uint64 {
 }
 
 // aged looks at a hit that needs attention. ok is false if it is none.
-func (t *Tier[K, V]) aged(key K, e Entry[V], now int64) (_ Entry[V], ok bool) {
-	at := t.moment(now)
+func (t *Tier[K, V]) aged(n *node[K, V], e Entry[V], at uint64) (_ Entry[V], ok bool) {
 	switch fresh := t.fresh(e); {
 	case at >= e.end():
-		t.Drop(key)
+		t.remove(n)
 	case at < fresh:
-		if t.claim(key, e, at, fresh) {
+		if n.claim(e, at, fresh) {
 			e.meta |= flagDue
 		}
 		return e, true
@@ -123,38 +121,48 @@ func (t *Tier[K, V]) aged(key K, e Entry[V], now int64) (_ Entry[V], ok bool) {
 		e.meta |= flagStale | flagDue
 		return e, true
 	}
-	t.stats.uncounted.add(1)
 	return Entry[V]{}, false
 }
 
 // claim makes the caller the one that refreshes an entry: for others it is not due
 // before half of the time that is left has passed. If the entry is gone by then, so be it.
-func (t *Tier[K, V]) claim(key K, e Entry[V], at, fresh uint64) (mine bool) {
+func (n *node[K, V]) claim(e Entry[V], at, fresh uint64) (mine bool) {
 	left := fresh - at
 	again := at + max(1, left/2+uint64(rand.Int64N(int64(left/8+1))))
-	meta := pack(min(again, fresh), e.end(), e.meta&flagKept)
-	t.cache.Load().ComputeIfPresent(key, func(old Entry[V]) (Entry[V], otter.ComputeOp) {
-		t.stats.uncounted.add(1) // the engine takes this for a hit
-		if mine = old.meta == e.meta; !mine {
-			return old, otter.CancelOp
+	claimed := pack(min(again, fresh), e.end(), e.meta&flagKept)
+	for {
+		meta := n.meta.Load()
+		if meta&^usedMask != e.meta {
+			return false
 		}
-		old.meta = meta
-		return old, otter.WriteOp
-	})
-	return mine
+		if n.meta.CompareAndSwap(meta, claimed|meta&usedMask) {
+			return true
+		}
+	}
 }
+
+// used is how often the entry was hit, as far as the policy wants to know.
+func (n *node[K, V]) used() uint64 { return n.meta.Load() & usedMask }
+
+// use sets it. A hit that comes meanwhile may not count.
+func (n *node[K, V]) use(times uint64) {
+	for {
+		meta := n.meta.Load()
+		if n.meta.CompareAndSwap(meta, meta&^usedMask|times) {
+			return
+		}
+	}
+}
+
+func (n *node[K, V]) ended(at uint64) bool { return at >= n.entry().end() }
 
 // Stale returns what there is for key, also if it is past its TTL, and by how much it is.
 func (t *Tier[K, V]) Stale(key K) (e Entry[V], past time.Duration, ok bool) {
-	cache := t.cache.Load()
-	if cache == nil {
+	n := t.find(key)
+	if n == nil {
 		return e, 0, false
 	}
-	found, ok := cache.GetEntryQuietly(key)
-	if !ok {
-		return e, 0, false
-	}
-	e, at := found.Value, t.moment(t.clock.NowNano())
+	e, at := n.entry(), t.moment()
 	if at >= e.end() || !t.good(e) {
 		return Entry[V]{}, 0, false
 	}

@@ -93,6 +93,9 @@ func TestStale(t *testing.T) {
 		time.Sleep(65 * time.Second)
 		want("kept", true, true, true)
 		want("due", true, true, true)
+		for k := range tier.All() {
+			t.Errorf("%s is among what is fresh", k)
+		}
 		want("other", false, false, false)
 		want("absent", false, false, false)
 		time.Sleep(20 * time.Second)
@@ -117,8 +120,8 @@ func TestClaimAndInvalidateRace(t *testing.T) {
 	for range 2 {
 		wg.Go(func() {
 			for !stop.Load() {
-				if e, ok := tier.Peek("k"); ok {
-					tier.claim("k", e, 0, 1_000_000)
+				if n := tier.find("k"); n != nil {
+					n.claim(n.entry(), 0, 1_000_000)
 				}
 			}
 		})

@@ -2,7 +2,6 @@ package l1
 
 import (
 	"fmt"
-	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -97,30 +96,5 @@ func BenchmarkTags(b *testing.B) {
 	}
 	for t, n := range counts {
 		b.ReportMetric(float64(best[t].Nanoseconds())/turn, fmt.Sprintf("ns/hit-of-%d-tags", n))
-	}
-}
-
-// BenchmarkMemory: what an entry of a small value takes, with its key.
-func BenchmarkMemory(b *testing.B) {
-	const n = 200_000
-	keys := make([]string, n)
-	for i := range keys {
-		keys[i] = fmt.Sprint("key", i)
-	}
-	for b.Loop() {
-		var before, after runtime.MemStats
-		runtime.GC()
-		runtime.ReadMemStats(&before)
-		tier, err := New(Config[string, int]{MaxEntries: n})
-		if err != nil {
-			b.Fatal(err)
-		}
-		for i, k := range keys {
-			tier.Insert(k, tier.Generation(k), i, false, Life{TTL: time.Hour})
-		}
-		runtime.GC()
-		runtime.ReadMemStats(&after)
-		b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/n, "B/entry")
-		tier.Close()
 	}
 }

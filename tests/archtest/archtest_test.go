@@ -103,7 +103,7 @@ func TestReach(t *testing.T) {
 		forbids []string
 		because string
 	}{
-		{".", []string{redis, mongo, postgres, bbolt, prometheus, otel},
+		{".", []string{redis, mongo, postgres, bbolt, prometheus, otel, otter},
 			"users of the library link only what they choose"},
 		{".", []string{"testing", "flag"},
 			"they change the flags of a program that links them"},
@@ -147,7 +147,6 @@ func TestImporters(t *testing.T) {
 		tests   bool
 		because string
 	}{
-		{otter, []string{"internal/l1"}, false, "the eviction engine can be exchanged in one place"},
 		{redis, []string{"redisl2", "tests/testserver"}, false, "Redis is spoken in one place"},
 		{bbolt, []string{"cmd/aside/internal/boltstore"}, false, "the file's layout is known in one place"},
 		{path("tests/testserver"), []string{"cmd/aside/internal/browsertest"}, false, "only tests start servers"},
