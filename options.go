@@ -140,7 +140,8 @@ type Options[K comparable, V any] struct {
 
 	// L1Size is the maximum number of entries in L1. Default 10,000. Negative: no L1.
 	// Alternatively, L1MaxCost limits the sum of L1Cost over all entries. For a record
-	// that does not exist, L1Cost gets the zero V; if it panics then, the cost is 1.
+	// that does not exist, L1Cost gets the zero V; if it panics then, the cost is 1. A cost
+	// of 0 counts as 1.
 	L1Size    int
 	L1MaxCost uint64
 	L1Cost    func(k K, v V) uint32

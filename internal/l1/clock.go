@@ -1,6 +1,7 @@
 package l1
 
 import (
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -15,6 +16,7 @@ type clock struct {
 	began      time.Time
 	ticked     atomic.Int64 // 0: read the precise time
 	stop, done chan struct{}
+	once       sync.Once
 }
 
 func (c *clock) start() {
@@ -47,8 +49,7 @@ func (c *clock) now() int64 {
 
 func (c *clock) close() {
 	if c.stop != nil {
-		close(c.stop)
+		c.once.Do(func() { close(c.stop) })
 		<-c.done
-		c.stop = nil
 	}
 }

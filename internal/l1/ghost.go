@@ -2,7 +2,7 @@ package l1
 
 // ghost knows the hashes of about as many entries as there are in the shard: those that
 // were evicted last. Each word has 16 bits of four of them. Of a hash that was never added
-// it knows one in 16,000.
+// it knows one in 8,000.
 type ghost []uint64
 
 // add remembers an entry that was evicted from among n.

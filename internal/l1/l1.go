@@ -97,7 +97,7 @@ func New[K comparable, V any](c Config[K, V]) (*Tier[K, V], error) {
 	if t.most > 0 {
 		t.clock.start()
 	}
-	n := shardBits(t.most)
+	n := shardBits(t.most, t.costOf != nil)
 	t.shift = 64 - n
 	t.tables = make([]atomic.Pointer[table[K, V]], 1<<n)
 	t.shards = make([]shard[K, V], 1<<n)
@@ -110,11 +110,18 @@ func New[K comparable, V any](c Config[K, V]) (*Tier[K, V], error) {
 // shardBits says how many shards there are: enough that two writers seldom meet, and that
 // the table of one grows in a few milliseconds; few enough that each has its share of hot
 // keys.
-func shardBits(most uint64) int {
-	if most == 0 {
+//
+// With costs, nobody knows how many entries there will be. A shard that has few of them
+// must evict one that is used.
+func shardBits(most uint64, costs bool) int {
+	switch n := min(bits.Len64(most/512), 10); {
+	case most == 0:
 		return 6 // for their locks
+	case costs:
+		return min(n, 4)
+	default:
+		return n
 	}
-	return min(bits.Len64(most/512), 10)
 }
 
 func (t *Tier[K, V]) hash(key K) uint64 { return maphash.Comparable(t.seed, key) }
@@ -193,18 +200,21 @@ func (t *Tier[K, V]) insert(key K, gen uint64, v V, negative bool, life Life, re
 	n := &node[K, V]{key: key, value: v, marks: life.Marks, cost: 1}
 	n.meta.Store(t.metaOf(negative, life))
 	if t.costOf != nil {
-		n.cost = t.costOf(key, v, negative)
+		n.cost = max(1, t.costOf(key, v, negative))
 	}
+	tooBig := uint64(n.cost) > t.most
 	i, hash := t.lock(key)
-	inserted := t.generation(hash).Load() == gen && t.insertLocked(i, n, hash, replace)
+	inserted := t.generation(hash).Load() == gen && t.insertLocked(i, n, hash, replace, tooBig)
 	t.shards[i].mu.Unlock()
-	if inserted {
+	if inserted && tooBig {
+		t.tellEvicted(key)
+	} else if inserted {
 		t.makeRoom(i)
 	}
 	return inserted
 }
 
-func (t *Tier[K, V]) insertLocked(i int, n *node[K, V], hash uint64, replace bool) bool {
+func (t *Tier[K, V]) insertLocked(i int, n *node[K, V], hash uint64, replace, tooBig bool) bool {
 	s, tab := &t.shards[i], t.tables[i].Load()
 	old := tab.find(n.key, hash)
 	if old != nil && !replace {
@@ -212,11 +222,10 @@ func (t *Tier[K, V]) insertLocked(i int, n *node[K, V], hash uint64, replace boo
 			return false
 		}
 	}
-	if uint64(n.cost) > t.most { // as if it had been evicted at once
+	if tooBig { // as if it had been evicted at once
 		if old != nil {
 			t.removeLocked(i, old, hash)
 		}
-		t.evictions.Add(1)
 		return true
 	}
 	if old != nil {
@@ -271,9 +280,13 @@ func (t *Tier[K, V]) evict(i, least int) {
 	t.entries.Add(-1)
 	t.cost.Add(-uint64(n.cost))
 	s.mu.Unlock()
+	t.tellEvicted(n.key)
+}
+
+func (t *Tier[K, V]) tellEvicted(key K) {
 	t.evictions.Add(1)
 	if t.evicted != nil {
-		t.evicted(n.key)
+		t.evicted(key)
 	}
 }
 

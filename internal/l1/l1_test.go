@@ -16,7 +16,7 @@ import (
 // Caught: a Close that leaves the clock running.
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func newTier(t *testing.T, c Config[string, int]) *Tier[string, int] {
+func newTier[K comparable](t *testing.T, c Config[K, int]) *Tier[K, int] {
 	t.Helper()
 	tier, err := New(c)
 	if err != nil {

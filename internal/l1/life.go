@@ -129,7 +129,7 @@ func (t *Tier[K, V]) aged(n *node[K, V], e Entry[V], at uint64) (_ Entry[V], ok 
 func (n *node[K, V]) claim(e Entry[V], at, fresh uint64) (mine bool) {
 	left := fresh - at
 	again := at + max(1, left/2+uint64(rand.Int64N(int64(left/8+1))))
-	claimed := pack(min(again, fresh), e.end(), e.meta&flagKept)
+	claimed := pack(min(again, fresh), e.end(), e.meta&(flagKept|flagNegative))
 	for {
 		meta := n.meta.Load()
 		if meta&^usedMask != e.meta {

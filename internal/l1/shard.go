@@ -36,7 +36,7 @@ func (s *shard[K, V]) add(n *node[K, V], hash uint64) {
 // victim takes the entry out of the queues that is to go next. There is one.
 func (s *shard[K, V]) victim(at uint64) *node[K, V] {
 	for {
-		if s.main.live == 0 || s.small.live > 0 && 10*s.small.cost >= s.cost() {
+		if s.main.live == 0 || s.small.live > 1 && 10*s.small.cost >= s.cost() { // one alone is new
 			n := s.small.pop()
 			if n.used() < promoted || n.ended(at) {
 				return n

@@ -36,7 +36,7 @@ type table[K comparable, V any] struct {
 
 const perBucket = 7
 
-// bucket takes one cache line. A byte of meta for each node says whether there is one, and
+// bucket is as long as a cache line. A byte of meta for each node says whether there is one, and
 // has 7 bits of its hash. The highest byte counts the nodes that are further on because
 // this bucket was full: where it is 0, a search ends.
 type bucket[K comparable, V any] struct {
@@ -137,7 +137,7 @@ func (t *table[K, V]) remove(n *node[K, V], hash uint64) {
 	i := t.home(hash)
 	for steps := 1; &t.buckets[i] != at; steps++ {
 		b := &t.buckets[i]
-		if meta := b.meta.Load(); meta>>passedAt < maxPassed {
+		if meta := b.meta.Load(); meta >= passed && meta>>passedAt < maxPassed { // 0: a key has changed since
 			b.meta.Store(meta - passed)
 		}
 		i = t.next(i, steps, hash)
