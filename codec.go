@@ -30,8 +30,9 @@ type Codec[V any] interface {
 //
 // Plain types are decoded several times faster than by encoding/json: those made of
 // strings, numbers, bools, []byte, time.Time, types with MarshalText and UnmarshalText,
-// and of structs, slices, arrays, pointers and maps of these, with strings as keys. If any part of V is another type, such as one with MarshalJSON, an interface
-// or a type that contains itself, encoding/json does all the work.
+// and of structs, slices, arrays, pointers and maps of these, with strings as keys. If any
+// part of V is another type, such as one with MarshalJSON, an interface or a type that
+// contains itself, encoding/json does all the work.
 type JSON[V any] struct{}
 
 // ID implements Codec.
@@ -64,8 +65,8 @@ func (c JSON[V]) decode(data []byte) (v V, err error) {
 func isNull(data []byte) bool { return string(bytes.TrimSpace(data)) == "null" }
 
 // Binary is a codec for types with an encoding of their own, such as generated
-// types: Binary[Todo, *Todo], if *Todo has MarshalBinary and UnmarshalBinary. Most of
-// the time of a hit in L2 is its decoding, so a fast encoding pays. Its ID is 2.
+// types: Binary[Todo, *Todo], if *Todo has MarshalBinary and UnmarshalBinary. It pays
+// for large values, and for those that encoding/json must decode. Its ID is 2.
 type Binary[T any, P interface {
 	*T
 	encoding.BinaryMarshaler

@@ -14,10 +14,10 @@ import (
 // (Stats.Panics). docs/reference/events.md says what is told when.
 type Observer struct {
 	// Start is called when an operation begins, and End when it has ended, once for each
-	// Start that has returned. Start returns the context that the operation has from then on. It must be ctx,
-	// or derived from ctx. A loader and a write function get it, so what a program puts
-	// into it there, such as a span, reaches the driver of its database. End is called with
-	// the context that Start has returned.
+	// Start that has returned. Start returns the context that the operation has from then
+	// on. It must be ctx, or derived from ctx. A loader and a write function get it, so what
+	// a program puts into it there, such as a span, reaches the driver of its database. End
+	// is called with the context that Start has returned.
 	//
 	// Both run in the goroutine of the operation, which waits for them. The operation of
 	// Start may be a child of another: the load and the lookup of a read get the context of

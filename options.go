@@ -78,9 +78,10 @@ type Options[K comparable, V any] struct {
 	// newer for as long as it lives, and is left alone by changes that the feed tells of: such
 	// a release needs another SchemaVersion.
 	//
-	// Version is optional. If it is set, or loaders tell versions, the cache replaces an L2 entry that is older than the one in L1, such as
-	// after a failover of Redis. It does not store a load that is older than the stale
-	// value it would replace. Info contains the version.
+	// Version is optional. If it is set, or loaders tell versions, the cache replaces an
+	// L2 entry that is older than the one in L1, such as after a failover of Redis. It does
+	// not store a load that is older than the stale value it would replace. Info contains
+	// the version.
 	Version func(V) uint64
 
 	// Validate checks a value that was decoded from L2. It returns why the value

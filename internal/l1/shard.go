@@ -6,8 +6,9 @@ import "sync"
 // follows S3-FIFO (Yang and others, "FIFO queues are all you need for cache eviction", SOSP
 // 2023). Hits only count, up to three, and mostly that is one look. New entries queue in
 // small, a tenth of the whole. Of those that come to its head, the ones that were hit go to
-// main, others are evicted: so what is asked for once does not push out what is used. At the head of main, an entry that was hit queues again, once for each hit.
-// An entry that was evicted lately, and comes back, goes to main at once.
+// main, others are evicted: so what is asked for once does not push out what is used. At
+// the head of main, an entry that was hit queues again, once for each hit. An entry that
+// was evicted lately, and comes back, goes to main at once.
 type shard[K comparable, V any] struct {
 	mu          sync.Mutex
 	small, main queue[K, V]
