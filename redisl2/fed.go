@@ -42,7 +42,7 @@ func (s *Store) DropOlder(ctx context.Context, reqs []driver.ChangeRequest) []dr
 }
 
 // Lead implements driver.Fed.
-func (s *Store) Lead(ctx context.Context, req driver.LeadRequest) (l driver.Leadership, err error) {
+func (s *Store) Lead(ctx context.Context, req driver.LeadRequest) (driver.Leadership, error) {
 	a := args{[3]string{rueidis.BinaryString(req.Leader[:]), "0", ""}, 3}
 	if req.TTL > 0 {
 		a.of[1] = ms(req.TTL)
@@ -50,18 +50,7 @@ func (s *Store) Lead(ctx context.Context, req driver.LeadRequest) (l driver.Lead
 	if req.State != nil {
 		a.of[2] = "=" + string(req.State)
 	}
-	s.own(req.Key).apart.Store(true) // so that new servers are admitted before they have the key
-	lead.run(ctx, s, 1,
-		func(int) string { return req.Key },
-		func(int) args { return a },
-		func(_ int, m rueidis.RedisMessage, e error) {
-			if e != nil {
-				err = e
-				return
-			}
-			l, err = leadership(m)
-		})
-	return l, err
+	return runApart(ctx, s, lead, req.Key, a, leadership)
 }
 
 // leadership reads the answer of lead.lua.

@@ -144,16 +144,7 @@ func (s *Store) Announce(ctx context.Context, req driver.AnnounceRequest) (here 
 	if err := req.Check(); err != nil {
 		return nil, fmt.Errorf("redisl2: %w", err)
 	}
-	s.own(req.Key).apart.Store(true) // so that new servers are admitted before they have the key
-	announce.run(ctx, s, 1,
-		func(int) string { return req.Key },
-		func(int) args { return args{[3]string{req.Node, ms(req.TTL), rueidis.BinaryString(req.Data)}, 3} },
-		func(_ int, m rueidis.RedisMessage, e error) {
-			if err = e; err == nil {
-				here, err = announced(m)
-			}
-		})
-	return here, err
+	return runApart(ctx, s, announce, req.Key, args{[3]string{req.Node, ms(req.TTL), rueidis.BinaryString(req.Data)}, 3}, announced)
 }
 
 // announced reads the answer of announce.lua.

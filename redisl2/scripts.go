@@ -119,6 +119,20 @@ type args struct {
 	n  int
 }
 
+// runApart runs a script for one key that is no entry's, and reads its answer.
+func runApart[T any](ctx context.Context, s *Store, sc script, key string, a args, read func(rueidis.RedisMessage) (T, error)) (answer T, err error) {
+	s.own(key).apart.Store(true) // so that new servers are admitted before they have the key
+	sc.run(ctx, s, 1,
+		func(int) string { return key },
+		func(int) args { return a },
+		func(_ int, m rueidis.RedisMessage, e error) {
+			if err = e; err == nil {
+				answer, err = read(m)
+			}
+		})
+	return answer, err
+}
+
 // run executes the script for each key and hands each answer to each, with its
 // index: for several keys in one command where the server allows it, and all in
 // one pipeline. A server that does not know the script (it is new, was restarted,

@@ -33,18 +33,7 @@ func (s *Store) Tags(ctx context.Context, req driver.TagRequest) (t driver.TagTa
 		strconv.Itoa(req.Max),
 		names.String(),
 	}, 3}
-	s.own(req.Key).apart.Store(true) // so that new servers are admitted before they have the key
-	tags.run(ctx, s, 1,
-		func(int) string { return req.Key },
-		func(int) args { return a },
-		func(_ int, m rueidis.RedisMessage, e error) {
-			if e != nil {
-				err = e
-				return
-			}
-			t, err = tagTable(m)
-		})
-	return t, err
+	return runApart(ctx, s, tags, req.Key, a, tagTable)
 }
 
 // tagTable reads the answer of tags.lua.

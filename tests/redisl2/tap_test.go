@@ -2,11 +2,9 @@ package redisl2_test
 
 import (
 	"bufio"
-	"fmt"
 	"io"
 	"net"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -98,7 +96,7 @@ func (p *tap) requests(client io.Reader, server io.Writer) {
 	r, w := bufio.NewReaderSize(client, 1<<20), bufio.NewWriterSize(server, 1<<20)
 	to := &p.cmds
 	for {
-		cmd, err := readCommand(r)
+		cmd, err := testserver.ReadCommand(r)
 		if err != nil {
 			return
 		}
@@ -111,47 +109,13 @@ func (p *tap) requests(client io.Reader, server io.Writer) {
 			cmd = p.swap(cmd)
 		}
 		p.mu.Unlock()
-		fmt.Fprintf(w, "*%d\r\n", len(cmd))
-		for _, a := range cmd {
-			fmt.Fprintf(w, "$%d\r\n%s\r\n", len(a), a)
-		}
+		_ = testserver.WriteCommand(w, cmd) // Flush tells
 		if r.Buffered() == 0 {
 			if w.Flush() != nil {
 				return
 			}
 		}
 	}
-}
-
-func readCommand(r *bufio.Reader) ([]string, error) {
-	n, err := readLen(r, '*')
-	if err != nil {
-		return nil, err
-	}
-	cmd := make([]string, n)
-	for i := range cmd {
-		size, err := readLen(r, '$')
-		if err != nil {
-			return nil, err
-		}
-		b := make([]byte, size+2)
-		if _, err := io.ReadFull(r, b); err != nil {
-			return nil, err
-		}
-		cmd[i] = string(b[:size])
-	}
-	return cmd, nil
-}
-
-func readLen(r *bufio.Reader, kind byte) (int, error) {
-	line, err := r.ReadString('\n')
-	if err != nil {
-		return 0, err
-	}
-	if len(line) < 4 || line[0] != kind {
-		return 0, fmt.Errorf("%q where %c was expected", line, kind)
-	}
-	return strconv.Atoi(line[1 : len(line)-2])
 }
 
 func (p *tap) replies(server io.Reader, client io.Writer) {

@@ -189,7 +189,7 @@ func (n *Newer) requests(from *bufio.Reader, to *bufio.Writer, raw io.Writer) {
 			_, _ = io.Copy(raw, from)
 			return
 		}
-		cmd, err := readArray(from)
+		cmd, err := ReadCommand(from)
 		if err != nil {
 			return
 		}
@@ -208,7 +208,7 @@ func (n *Newer) requests(from *bufio.Reader, to *bufio.Writer, raw io.Writer) {
 		} else {
 			cmd = n.rewrite(name, cmd)
 		}
-		_ = writeArray(to, cmd)
+		_ = WriteCommand(to, cmd)
 		if from.Buffered() == 0 && to.Flush() != nil {
 			return
 		}
@@ -252,7 +252,8 @@ func (n *Newer) rewrite(name string, cmd []string) []string {
 	return cmd
 }
 
-func readArray(r *bufio.Reader) ([]string, error) {
+// ReadCommand reads a command as client libraries send it.
+func ReadCommand(r *bufio.Reader) ([]string, error) {
 	n, err := readSize(r, '*')
 	if err != nil {
 		return nil, err
@@ -286,7 +287,8 @@ func readSize(r *bufio.Reader, kind byte) (int, error) {
 	return strconv.Atoi(line[1 : len(line)-2])
 }
 
-func writeArray(w io.Writer, cmd []string) error {
+// WriteCommand writes a command so.
+func WriteCommand(w io.Writer, cmd []string) error {
 	_, err := fmt.Fprintf(w, "*%d\r\n", len(cmd))
 	for _, a := range cmd {
 		_, err = fmt.Fprintf(w, "$%d\r\n%s\r\n", len(a), a)
