@@ -197,7 +197,7 @@ func (t *Tier[K, V]) insert(key K, gen uint64, v V, negative bool, life Life, re
 	if life.TTL <= 0 || t.most == 0 || key != key { // NaN would never be found again
 		return false
 	}
-	n := &node[K, V]{key: key, value: v, marks: life.Marks, cost: 1}
+	n := newNode(key, v, life.Marks)
 	n.meta.Store(t.metaOf(negative, life))
 	if t.costOf != nil {
 		n.cost = max(1, t.costOf(key, v, negative))

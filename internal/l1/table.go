@@ -19,6 +19,23 @@ type node[K comparable, V any] struct {
 	at    uint32 // where the shard's queues have it; under the shard's lock
 }
 
+// markedNode is a node with its marks beside it, so that a hit does not wait for memory
+// once more.
+type markedNode[K comparable, V any] struct {
+	node  node[K, V]
+	marks tags.Marks
+}
+
+func newNode[K comparable, V any](key K, v V, marks *tags.Marks) *node[K, V] {
+	if marks == nil {
+		return &node[K, V]{key: key, value: v, cost: 1}
+	}
+	m := &markedNode[K, V]{node: node[K, V]{key: key, value: v, cost: 1}}
+	marks.CopyTo(&m.marks)
+	m.node.marks = &m.marks
+	return &m.node
+}
+
 func (n *node[K, V]) entry() Entry[V] {
 	return Entry[V]{Value: n.value, Marks: n.marks, meta: n.meta.Load() &^ usedMask}
 }

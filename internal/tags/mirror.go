@@ -13,13 +13,15 @@ import (
 // is for the cache alone. A nil *Marks is an entry of which nothing more is known. Only
 // the Mirror changes Marks that are in use.
 type Marks struct {
+	// The Mirror's age, plus 1, at which the entry was of use. It comes first: a hit looks
+	// at nothing else, and L1 puts it beside what a hit has just read.
+	judged atomic.Uint64
+
 	Tags  []string
 	Stamp Stamp
 
 	Version uint64 // 0: the value tells it, or it is not known
 	ETag    string
-
-	judged atomic.Uint64 // the Mirror's age, plus 1, at which the entry was of use
 }
 
 // Stamp is a moment, as a node knew it before a record was read.
@@ -50,6 +52,12 @@ func (k *Marks) Tell(version uint64, etag string) *Marks {
 	return k
 }
 
+// CopyTo makes to the same as k.
+func (k *Marks) CopyTo(to *Marks) {
+	to.judged.Store(k.judged.Load())
+	to.Tags, to.Stamp, to.Version, to.ETag = k.Tags, k.Stamp, k.Version, k.ETag
+}
+
 // Tagged reports whether the entry has tags.
 func (k *Marks) Tagged() bool { return k != nil && len(k.Tags) > 0 }
 
@@ -60,6 +68,7 @@ func (k *Marks) Tagged() bool { return k != nil && len(k.Tags) > 0 }
 type Mirror struct {
 	most int
 	age  atomic.Uint64 // moves with every change of what entries are judged by
+	_    [48]byte      // hits read age; what is below changes with every load
 
 	mu      sync.RWMutex
 	table   Table
