@@ -87,7 +87,7 @@ func (x *mixed) run(sc script, a ...string) (answer string) {
 	x.Helper()
 	var as args
 	as.n = copy(as.of[:], a)
-	sc.run(x.Context(), x.s, 1, func(int) string { return mixedKey }, func(int) args { return as },
+	sc.runMany(x.Context(), x.s, 1, func(int) string { return mixedKey }, func(int) args { return as },
 		func(_ int, m rueidis.RedisMessage, err error) {
 			if err != nil {
 				x.Fatal(err)

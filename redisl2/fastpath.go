@@ -19,7 +19,7 @@ func (s *Store) tryFastPath(ctx context.Context, reqs []driver.LeaseRequest, out
 		case driver.ExpectValue:
 			return s.fastGet(ctx, c, reqs, out)
 		case driver.ExpectNothing:
-			return fastLease(ctx, c, reqs, out)
+			return s.fastLease(ctx, c, reqs, out)
 		}
 	}
 	return every(len(reqs))
@@ -93,26 +93,11 @@ func servable(r *driver.LeaseRequest, entry []byte) bool {
 
 // getAlone looks one key up, if nobody else uses the connection. sent is false if it is used.
 func (s *Store) getAlone(ctx context.Context, o *own, key string) (entry []byte, err error, sent bool) {
-	c := s.conns.sole.Load()
-	if c == nil {
-		return nil, nil, false
-	}
-	x := exchanges.Get().(*exchange)
-	x.commands = append(appendBulk(append(x.commands[:0], "*2\r\n$3\r\nGET\r\n"...), key), o.unlink...)
-	x.want = 2
-	x.answers = make([]byte, 0, s.room.Load())
-	sent, err = c.exchange(ctx, x)
-	if sent && err != nil {
-		return nil, err, true
-	}
-	answers := x.answers
-	x.answers = nil
-	exchanges.Put(x)
-	if !sent {
-		return nil, nil, false
-	}
-	if n := int64(len(answers)); n > s.room.Load() && n <= 4096 {
-		s.room.Store(n)
+	answers, err, sent := s.alone(ctx, 2, func(b []byte) []byte {
+		return append(appendBulk(append(b, "*2\r\n$3\r\nGET\r\n"...), key), o.unlink...)
+	})
+	if !sent || err != nil {
+		return nil, err, sent
 	}
 	entry, rest, err := bulkString(answers)
 	if err == nil && (len(rest) == 0 || rest[0] != ':') {
@@ -137,7 +122,10 @@ func leasedOver(r *driver.LeaseRequest, entry []byte) bool {
 // acquire.lua, since a command that writes does not have the server track what it
 // returns, and reading it afterwards would miss a change in between. Replicas
 // refuse it.
-func fastLease(ctx context.Context, c rueidis.Client, reqs []driver.LeaseRequest, out []driver.Grant) (left []int) {
+func (s *Store) fastLease(ctx context.Context, c rueidis.Client, reqs []driver.LeaseRequest, out []driver.Grant) (left []int) {
+	if len(reqs) == 1 && s.leaseAlone(ctx, c, &reqs[0], &out[0]) {
+		return nil
+	}
 	cmds := make([]rueidis.Completed, len(reqs))
 	for i := range reqs {
 		r := &reqs[i]
@@ -155,6 +143,33 @@ func fastLease(ctx context.Context, c rueidis.Client, reqs []driver.LeaseRequest
 		}
 	}
 	return left
+}
+
+// leaseAlone leases one key, if nobody else uses the connection. It reports whether that
+// settled it.
+func (s *Store) leaseAlone(ctx context.Context, c rueidis.Client, r *driver.LeaseRequest, out *driver.Grant) bool {
+	if c.Mode() == rueidis.ClientModeCluster || !s.verified(s.own(r.Key), s.conns.gen.Load()) {
+		return false
+	}
+	mine := lease(r.Lease)
+	answers, err, sent := s.alone(ctx, 1, func(b []byte) []byte {
+		b = appendBulk(append(b, "*7\r\n$3\r\nSET\r\n"...), r.Key)
+		b = append(appendBulk(b, mine), "$2\r\nNX\r\n$3\r\nGET\r\n$2\r\nPX\r\n"...)
+		return appendBulk(b, ms(r.TTL))
+	})
+	if !sent {
+		return false
+	}
+	if err != nil {
+		*out = driver.Grant{Err: err}
+		return true
+	}
+	a, ok := readAnswer(answers)
+	if !ok || a.kind == '$' && string(a.s) != mine {
+		return false
+	}
+	*out = driver.Grant{State: driver.StateGranted}
+	return true
 }
 
 // isRedisErr reports whether the server has answered, and nothing was changed.

@@ -31,6 +31,10 @@ func (s *Store) DropOlder(ctx context.Context, reqs []driver.ChangeRequest) []dr
 			}
 			return a
 		},
+		func(a answer) bool {
+			out[0].Left = a.n == 2
+			return a.kind == ':'
+		},
 		func(i int, m rueidis.RedisMessage, err error) {
 			var n int64
 			if err == nil {

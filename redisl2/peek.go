@@ -14,7 +14,7 @@ var _ driver.Peeking = (*Store)(nil)
 // Peek implements driver.Peeking.
 func (s *Store) Peek(ctx context.Context, keys []string) []driver.Grant {
 	out := make([]driver.Grant, len(keys))
-	peek.run(ctx, s, len(keys),
+	peek.runMany(ctx, s, len(keys),
 		func(i int) string { return keys[i] },
 		func(int) args { return args{} },
 		func(i int, m rueidis.RedisMessage, err error) { out[i] = peeked(m, err) })

@@ -122,7 +122,7 @@ type args struct {
 // runApart runs a script for one key that is no entry's, and reads its answer.
 func runApart[T any](ctx context.Context, s *Store, sc script, key string, a args, read func(rueidis.RedisMessage) (T, error)) (answer T, err error) {
 	s.own(key).apart.Store(true) // so that new servers are admitted before they have the key
-	sc.run(ctx, s, 1,
+	sc.runMany(ctx, s, 1,
 		func(int) string { return key },
 		func(int) args { return a },
 		func(_ int, m rueidis.RedisMessage, e error) {
@@ -133,11 +133,29 @@ func runApart[T any](ctx context.Context, s *Store, sc script, key string, a arg
 	return answer, err
 }
 
-// run executes the script for each key and hands each answer to each, with its
+// run is runMany, and without rueidis for a single key where that can be. Then read reads
+// the answer, or reports that it is not one that it knows.
+func (sc script) run(ctx context.Context, s *Store, n int, key func(i int) string, argsOf func(i int) args, read func(a answer) bool, each func(i int, m rueidis.RedisMessage, err error)) {
+	if c, err := s.get(); n == 1 && err == nil && c.Mode() != rueidis.ClientModeCluster {
+		o := s.own(key(0))
+		got, err, answered := o.script(sc).runAlone(ctx, s, o, key(0), argsOf(0))
+		switch {
+		case !answered:
+		case err != nil:
+			each(0, rueidis.RedisMessage{}, err)
+			return
+		case read(got):
+			return
+		}
+	}
+	sc.runMany(ctx, s, n, key, argsOf, each)
+}
+
+// runMany executes the script for each key and hands each answer to each, with its
 // index: for several keys in one command where the server allows it, and all in
 // one pipeline. A server that does not know the script (it is new, was restarted,
 // or SCRIPT FLUSH was called) is admitted first. The keys are of one prefix.
-func (sc script) run(ctx context.Context, s *Store, n int, key func(i int) string, argsOf func(i int) args, each func(i int, m rueidis.RedisMessage, err error)) {
+func (sc script) runMany(ctx context.Context, s *Store, n int, key func(i int) string, argsOf func(i int) args, each func(i int, m rueidis.RedisMessage, err error)) {
 	if n == 0 {
 		return
 	}
@@ -258,6 +276,19 @@ func outcome(err error) error {
 
 func ms(d time.Duration) string { return strconv.FormatInt(max(1, d.Milliseconds()), 10) }
 
+// lives makes durations into text. The keys of a call mostly have the same.
+type lives struct {
+	last time.Duration
+	text string
+}
+
+func (l *lives) ms(d time.Duration) string {
+	if l.text == "" || l.last != d {
+		l.last, l.text = d, ms(d)
+	}
+	return l.text
+}
+
 // lease is the entry that stands for a lease that carries nothing.
 func lease(t driver.Token) string { return rueidis.BinaryString(envelope.AppendLease(nil, t)) }
 
@@ -272,11 +303,20 @@ func (s *Store) Acquire(ctx context.Context, reqs []driver.LeaseRequest) []drive
 			break
 		}
 	}
+	var life lives
 	acquire.run(ctx, s, len(left),
 		func(i int) string { return reqs[left[i]].Key },
 		func(i int) args {
 			r := &reqs[left[i]]
-			return args{[3]string{lease(r.Lease), ms(r.TTL), more(r)}, n}
+			return args{[3]string{lease(r.Lease), life.ms(r.TTL), more(r)}, n}
+		},
+		func(a answer) bool {
+			if a.kind == '_' {
+				out[left[0]] = driver.Grant{State: driver.StateGranted}
+			} else if a.kind == '$' {
+				out[left[0]] = grantOf(a.s)
+			}
+			return a.kind != ':'
 		},
 		func(i int, m rueidis.RedisMessage, err error) { out[left[i]] = acquired(m, err) })
 	s.lookReadOnly(ctx, reqs, out)
@@ -308,9 +348,15 @@ func acquired(m rueidis.RedisMessage, err error) driver.Grant {
 		return withLeft("acquire", driver.StateGranted, m)
 	}
 	entry, err := m.AsBytes()
-	switch {
-	case err != nil:
+	if err != nil {
 		return driver.Grant{Err: err}
+	}
+	return grantOf(entry)
+}
+
+// grantOf reads an answer of acquire.lua that is a string.
+func grantOf(entry []byte) driver.Grant {
+	switch {
 	case len(entry) == 1 && entry[0] == 'L':
 		return driver.Grant{State: driver.StateLeased}
 	case len(entry) == 1 && entry[0] == 'F':
@@ -347,6 +393,10 @@ func (s *Store) Fill(ctx context.Context, reqs []driver.FillRequest) []driver.Fi
 			r := &reqs[left[i]]
 			return args{[3]string{lease(r.Lease), rueidis.BinaryString(r.Entry), ms(r.TTL)}, 3}
 		},
+		func(a answer) bool {
+			out[left[0]] = driver.FillResult{Stored: a.n == 1}
+			return a.kind == ':'
+		},
 		func(i int, m rueidis.RedisMessage, err error) {
 			n := int64(0)
 			if err == nil {
@@ -371,6 +421,7 @@ func (s *Store) Abandon(ctx context.Context, reqs []driver.AbandonRequest) []err
 			}
 			return args{[3]string{lease(r.Lease), rueidis.BinaryString(r.Restore), life}, 3}
 		},
+		func(a answer) bool { return a.kind == ':' },
 		func(i int, _ rueidis.RedisMessage, err error) { out[left[i]] = err })
 	return out
 }
@@ -382,6 +433,7 @@ func (s *Store) Evict(ctx context.Context, reqs []driver.EvictRequest) []error {
 	evict.run(ctx, s, len(left),
 		func(i int) string { return reqs[left[i]].Key },
 		func(i int) args { return args{[3]string{rueidis.BinaryString(reqs[left[i]].Entry)}, 1} },
+		func(a answer) bool { return a.kind == ':' },
 		func(i int, _ rueidis.RedisMessage, err error) { out[left[i]] = err })
 	return out
 }
@@ -389,12 +441,14 @@ func (s *Store) Evict(ctx context.Context, reqs []driver.EvictRequest) []error {
 // Fence implements driver.Tier.
 func (s *Store) Fence(ctx context.Context, reqs []driver.FenceRequest) []error {
 	out := make([]error, len(reqs))
+	var life lives
 	fence.run(ctx, s, len(reqs),
 		func(i int) string { return reqs[i].Key },
 		func(i int) args {
 			r := &reqs[i]
-			return args{[3]string{rueidis.BinaryString(r.Token[:]), ms(r.Life)}, 2}
+			return args{[3]string{rueidis.BinaryString(r.Token[:]), life.ms(r.Life)}, 2}
 		},
+		func(a answer) bool { return a.kind == ':' },
 		func(i int, _ rueidis.RedisMessage, err error) { out[i] = err })
 	return out
 }
@@ -409,14 +463,24 @@ func (s *Store) Release(ctx context.Context, reqs []driver.ReleaseRequest) []dri
 			r := &reqs[left[i]]
 			return args{[3]string{rueidis.BinaryString(r.Token[:]), rueidis.BinaryString(r.Publish), ms(r.TTL)}, 3}
 		},
+		func(a answer) bool {
+			out[left[0]] = released(rueidis.BinaryString(a.s))
+			return a.kind == '$'
+		},
 		func(i int, m rueidis.RedisMessage, err error) {
 			how := ""
 			if err == nil {
 				how, err = m.ToString()
 			}
-			out[left[i]] = driver.ReleaseResult{Published: how == "P", Lost: how == "X", Err: err}
+			out[left[i]] = released(how)
+			out[left[i]].Err = err
 		})
 	return out
+}
+
+// released reads an answer of release.lua.
+func released(how string) driver.ReleaseResult {
+	return driver.ReleaseResult{Published: how == "P", Lost: how == "X"}
 }
 
 // Invalidate implements driver.Tier.
@@ -425,6 +489,7 @@ func (s *Store) Invalidate(ctx context.Context, keys []string) []error {
 	invalidate.run(ctx, s, len(keys),
 		func(i int) string { return keys[i] },
 		func(int) args { return args{} },
+		func(a answer) bool { return a.kind == ':' },
 		func(i int, _ rueidis.RedisMessage, err error) { out[i] = err })
 	return out
 }

@@ -32,7 +32,7 @@ end`)
 	teach(s, "k", sc)
 	values := slices.Repeat([]string{"1", "wrong", "none", "broken", "7"}, 20)
 	wrong := 0
-	sc.run(t.Context(), s, len(values),
+	sc.runMany(t.Context(), s, len(values),
 		func(i int) string { return fmt.Sprint("k", i) },
 		func(i int) args { return args{[3]string{values[i]}, 1} },
 		func(i int, m rueidis.RedisMessage, err error) {
@@ -59,7 +59,7 @@ end`)
 		t.Errorf("%d answers for 20 keys", wrong)
 	}
 	// Alone too, where the run itself fails.
-	sc.run(t.Context(), s, 1, func(int) string { return "alone" }, func(int) args { return args{[3]string{"broken"}, 1} },
+	sc.runMany(t.Context(), s, 1, func(int) string { return "alone" }, func(int) args { return args{[3]string{"broken"}, 1} },
 		func(_ int, _ rueidis.RedisMessage, err error) {
 			if !errors.Is(err, driver.ErrKeyFailed) {
 				t.Errorf("a key alone: %v", err)
