@@ -18,6 +18,7 @@ type batcher[T any] struct {
 	mu   sync.Mutex
 	open map[int][]T
 	busy map[int]int // batches and single items that run
+	used []T         // an empty one, for the next batch
 }
 
 // maxBatch limits what the first item of a batch waits for.
@@ -26,7 +27,11 @@ const maxBatch = 128
 func (b *batcher[T]) add(part int, item T, run func(batch []T)) {
 	b.mu.Lock()
 	b.init()
-	batch := append(b.open[part], item)
+	batch := b.open[part]
+	if batch == nil {
+		batch, b.used = b.used, nil
+	}
+	batch = append(batch, item)
 	if len(batch) < maxBatch {
 		b.open[part] = batch
 	} else {
@@ -57,6 +62,14 @@ func (b *batcher[T]) add(part int, item T, run func(batch []T)) {
 	}
 }
 
+// reuse takes a batch back, of which nobody keeps anything.
+func (b *batcher[T]) reuse(batch []T) {
+	clear(batch)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.used = batch[:0]
+}
+
 func (b *batcher[T]) init() {
 	if b.open == nil {
 		b.open, b.busy = make(map[int][]T), make(map[int]int)
@@ -84,28 +97,43 @@ func (b *batcher[T]) done(part int) {
 
 // batchedCalls batches requests, and hands each answer to its sender.
 type batchedCalls[Q, R any] struct {
-	batcher[batchedCall[Q, R]]
+	batcher[*batchedCall[Q, R]]
+	run  func([]Q) []R
+	idle sync.Pool // of calls
 }
 
 type batchedCall[Q, R any] struct {
-	q      Q
-	answer chan R
+	q        Q
+	r        R
+	answered chan struct{}
 }
 
-func (x *batchedCalls[Q, R]) do(part int, q Q, run func([]Q) []R) R {
+func (x *batchedCalls[Q, R]) do(part int, q Q) R {
 	if x.alone(part) {
 		defer x.done(part)
-		return run([]Q{q})[0]
+		return x.run([]Q{q})[0]
 	}
-	mine := batchedCall[Q, R]{q, make(chan R, 1)}
-	x.add(part, mine, func(batch []batchedCall[Q, R]) {
-		qs := make([]Q, len(batch))
-		for i, e := range batch {
-			qs[i] = e.q
-		}
-		for i, r := range run(qs) {
-			batch[i].answer <- r
-		}
-	})
-	return <-mine.answer
+	mine, _ := x.idle.Get().(*batchedCall[Q, R])
+	if mine == nil {
+		mine = &batchedCall[Q, R]{answered: make(chan struct{}, 1)}
+	}
+	mine.q = q
+	x.add(part, mine, x.runAll)
+	<-mine.answered
+	r := mine.r
+	*mine = batchedCall[Q, R]{answered: mine.answered}
+	x.idle.Put(mine)
+	return r
+}
+
+func (x *batchedCalls[Q, R]) runAll(batch []*batchedCall[Q, R]) {
+	qs := make([]Q, len(batch))
+	for i, e := range batch {
+		qs[i] = e.q
+	}
+	for i, r := range x.run(qs) {
+		batch[i].r = r
+		batch[i].answered <- struct{}{}
+	}
+	x.reuse(batch)
 }

@@ -3,6 +3,7 @@ package aside
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/asidecache/aside/driver"
@@ -20,6 +21,7 @@ type fence[K comparable, V any] struct {
 	start   time.Time       // before the fences were sent, so they end no earlier than start + FenceTTL
 	token   driver.Token
 	held    []K      // keys with a fence
+	names   []string // of these, in L2
 	open    []K      // keys without one, with FailOpen
 	missed  []K      // keys for which WriteTx.Fence returned an error
 	gens    []uint64 // of the keys in a cache without L2, see publishL1
@@ -28,7 +30,7 @@ type fence[K comparable, V any] struct {
 // add takes keys into the write and fences them.
 func (f *fence[K, V]) add(keys []K) error {
 	c := f.c
-	f.keys = append(f.keys, keys...)
+	f.keys = appendOrTake(f.keys, keys)
 	c.sawWrite(keys)
 	c.writing.add(keys)
 	// L1 first, or a read of this process could go on hitting it while the
@@ -75,20 +77,26 @@ func (f *fence[K, V]) raise(keys []K) error {
 	}
 	var failed error
 	var held, open []K
-	var uncertain []K // keys whose fence may have been put up all the same
+	var heldNames []string
+	var uncertain []int // keys whose fence may have been put up all the same
 	op := c.startOp(f.ctx, OpFence, 0, keys...)
 	errs := c.l2.fence(reqs)
-	c.endOp(op, OpResult{Err: worst(errs...)})
+	failed = worst(errs...)
+	c.endOp(op, OpResult{Err: failed})
+	if failed == nil {
+		held, heldNames = keys, names
+	}
 	for i, err := range errs {
 		switch {
 		case err == nil:
-			held = append(held, keys[i])
+			if failed != nil {
+				held, heldNames = append(held, keys[i]), append(heldNames, names[i])
+			}
 			c.saw(keys[i], EventFence, time.Since(start), 0, nil)
 			continue
 		case !nothingSent(err):
-			uncertain = append(uncertain, keys[i])
+			uncertain = append(uncertain, i)
 		}
-		failed = err
 		open = append(open, keys[i])
 		c.saw(keys[i], EventFenceFailed, time.Since(start), 0, err)
 	}
@@ -97,15 +105,27 @@ func (f *fence[K, V]) raise(keys []K) error {
 		// Nothing was written, so nothing needs protection, and of keys that L2
 		// was not asked about there is nothing to tell. A fence whose answer was
 		// lost is lifted too, or else ends by itself.
-		c.release(append(held, uncertain...), f.token, nil)
+		for _, i := range uncertain {
+			held, heldNames = append(held, keys[i]), append(heldNames, names[i])
+		}
+		_ = c.release(held, heldNames, f.token, nil)
 		return fmt.Errorf("%w: the write was not begun: %w", ErrL2Unavailable, failed)
 	}
-	f.held = append(f.held, held...)
+	f.held, f.names = appendOrTake(f.held, held), appendOrTake(f.names, heldNames)
 	f.open = append(f.open, open...)
 	for _, k := range open {
 		c.outbox.Begin(k)
 	}
 	return nil
+}
+
+// appendOrTake appends b to a. If a is empty it is b, of which the caller keeps nothing that
+// it would change.
+func appendOrTake[T any](a, b []T) []T {
+	if len(a) == 0 {
+		return slices.Clip(b)
+	}
+	return append(a, b...)
 }
 
 // lift ends the fences as the outcome of the write asks for.
@@ -192,18 +212,14 @@ func (f *fence[K, V]) lift(w *WriteTx[K, V], outcome error) (err error) {
 
 // release lifts fences and publishes. Keys for which that fails are remembered.
 // Their fence still stands, unless it has run out or L2 has lost it.
-func (c *Cache[K, V]) release(keys []K, token driver.Token, published map[K]loaded[V]) (failed error) {
+func (c *Cache[K, V]) release(keys []K, names []string, token driver.Token, published map[K]loaded[V]) (failed error) {
 	if len(keys) == 0 {
 		return nil
 	}
 	reqs := make([]driver.ReleaseRequest, len(keys))
 	gens := make([]uint64, len(keys))
 	for i, k := range keys {
-		name, err := c.l2key(k)
-		if err != nil { // it was fenced under a name, and Key does not give it any more
-			failed = err
-			continue
-		}
+		name := names[i]
 		reqs[i] = driver.ReleaseRequest{Key: name, Token: token}
 		gens[i] = c.l1.Generation(k)
 		l, ok := published[k]
@@ -215,9 +231,6 @@ func (c *Cache[K, V]) release(keys []K, token driver.Token, published map[K]load
 		if entry, err := c.encode(name, l.v, negative, l.told, ttl, token); err == nil {
 			reqs[i].Publish, reqs[i].TTL = entry, ttl+c.staleFor(negative)
 		}
-	}
-	if failed != nil {
-		return failed
 	}
 	start := time.Now()
 	for i, r := range c.l2.release(reqs) {

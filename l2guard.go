@@ -31,6 +31,7 @@ type guardedL2 struct {
 	reports driver.Reporting   // l2, if it is
 	fed     driver.Fed         // l2, if it is
 	tagging driver.Tagging     // l2, if it is
+	peeking driver.Peeking     // l2, if it is
 	timeout time.Duration
 	breaker *gobreaker.TwoStepCircuitBreaker[struct{}]
 	n       *counters
@@ -58,7 +59,9 @@ func newGuardedL2(l2 driver.Tier, timeout time.Duration, failures int, delay tim
 	g.reports, _ = l2.(driver.Reporting)
 	g.fed, _ = l2.(driver.Fed)
 	g.tagging, _ = l2.(driver.Tagging)
+	g.peeking, _ = l2.(driver.Peeking)
 	g.late, _ = l2.(driver.Noticing)
+	g.fences.run, g.releases.run, g.peeks.run = g.fenceAll, g.releaseAll, g.peekAll
 	g.breaker = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
 		Name:        "L2",
 		MaxRequests: 1,
@@ -346,22 +349,26 @@ func (g *guardedL2) evict(reqs []driver.EvictRequest) []error {
 }
 
 func (g *guardedL2) fence(reqs []driver.FenceRequest) []error {
-	return batched(g, &g.fences, reqs, func(r *driver.FenceRequest) string { return r.Key }, func(reqs []driver.FenceRequest) []error {
-		return each(g, "fence", len(reqs),
-			func(ctx context.Context) []error { return g.l2.Fence(ctx, reqs) }, itself)
-	})
+	return batched(g, &g.fences, reqs, func(r *driver.FenceRequest) string { return r.Key })
+}
+
+func (g *guardedL2) fenceAll(reqs []driver.FenceRequest) []error {
+	return each(g, "fence", len(reqs),
+		func(ctx context.Context) []error { return g.l2.Fence(ctx, reqs) }, itself)
 }
 
 func (g *guardedL2) release(reqs []driver.ReleaseRequest) []driver.ReleaseResult {
-	return batched(g, &g.releases, reqs, func(r *driver.ReleaseRequest) string { return r.Key }, func(reqs []driver.ReleaseRequest) []driver.ReleaseResult {
-		size := 0
-		for i := range reqs {
-			size += len(reqs[i].Publish)
-		}
-		return eachOf(g, "release", len(reqs), size,
-			func(ctx context.Context) []driver.ReleaseResult { return g.l2.Release(ctx, reqs) },
-			func(r *driver.ReleaseResult) *error { return &r.Err })
-	})
+	return batched(g, &g.releases, reqs, func(r *driver.ReleaseRequest) string { return r.Key })
+}
+
+func (g *guardedL2) releaseAll(reqs []driver.ReleaseRequest) []driver.ReleaseResult {
+	size := 0
+	for i := range reqs {
+		size += len(reqs[i].Publish)
+	}
+	return eachOf(g, "release", len(reqs), size,
+		func(ctx context.Context) []driver.ReleaseResult { return g.l2.Release(ctx, reqs) },
+		func(r *driver.ReleaseResult) *error { return &r.Err })
 }
 
 func (g *guardedL2) invalidate(keys []string) []error {
@@ -397,11 +404,11 @@ func (g *guardedL2) tags(req driver.TagRequest) (t driver.TagTable, err error) {
 }
 
 // batched runs an operation on one key in one batch with those of other writes.
-func batched[Q, R any](g *guardedL2, x *batchedCalls[Q, R], reqs []Q, key func(*Q) string, run func([]Q) []R) []R {
+func batched[Q, R any](g *guardedL2, x *batchedCalls[Q, R], reqs []Q, key func(*Q) string) []R {
 	if len(reqs) != 1 {
-		return run(reqs)
+		return x.run(reqs)
 	}
-	return []R{x.do(g.partition(key(&reqs[0])), reqs[0], run)}
+	return []R{x.do(g.partition(key(&reqs[0])), reqs[0])}
 }
 
 // partition returns the part of L2 that a key belongs to.

@@ -92,17 +92,18 @@ func (c *Cache[K, V]) Peek(ctx context.Context, key K, mode Mode) (r Result[V], 
 
 // peek looks one key up without a lease, together with others that come at the same time.
 func (g *guardedL2) peek(key string) driver.Grant {
-	t, ok := g.l2.(driver.Peeking)
-	if !ok {
+	if g.peeking == nil {
 		return driver.Grant{Err: fmt.Errorf("aside: L2 (%T) is not a driver.Peeking", g.l2)}
 	}
-	return g.peeks.do(g.partition(key), key, func(keys []string) []driver.Grant {
-		out := eachOf(g, "peek", len(keys), len(keys)*int(g.entrySize.Load()),
-			func(ctx context.Context) []driver.Grant { return t.Peek(ctx, keys) },
-			func(a *driver.Grant) *error { return &a.Err })
-		g.sawGrants(out)
-		return out
-	})
+	return g.peeks.do(g.partition(key), key)
+}
+
+func (g *guardedL2) peekAll(keys []string) []driver.Grant {
+	out := eachOf(g, "peek", len(keys), len(keys)*int(g.entrySize.Load()),
+		func(ctx context.Context) []driver.Grant { return g.peeking.Peek(ctx, keys) },
+		func(a *driver.Grant) *error { return &a.Err })
+	g.sawGrants(out)
+	return out
 }
 
 // peekable reports whether an entry with tags has not been invalidated, as far as the

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/asidecache/aside/internal/deadline"
 )
 
 // WritePart is the part that one cache has in a write of several: see Cache.Part.
@@ -56,15 +58,7 @@ func runWrite(ctx context.Context, write func(ctx context.Context) error, parts 
 	for _, p := range parts {
 		ctx = p.observe(ctx)
 	}
-	begun := make([]WritePart, 0, len(parts))
-	var failed error
-	for i, err := range eachPart(parts, WritePart.begin) {
-		if err == nil {
-			begun = append(begun, parts[i])
-		} else {
-			failed = errors.Join(failed, err)
-		}
-	}
+	begun, failed := beginAll(parts)
 	if failed == nil {
 		// A driver would refuse too, but not every one in a way that can be told
 		// from a write under way.
@@ -80,14 +74,14 @@ func runWrite(ctx context.Context, write func(ctx context.Context) error, parts 
 			_ = endAll(parts, outcome)
 		}
 	}()
-	deadline := parts[0].deadline()
+	until := parts[0].deadline()
 	for _, p := range parts[1:] {
-		if d := p.deadline(); d.Before(deadline) {
-			deadline = d
+		if d := p.deadline(); d.Before(until) {
+			until = d
 		}
 	}
-	wctx, cancel := context.WithDeadline(ctx, deadline)
-	defer cancel()
+	wctx := deadline.With(ctx, until, context.DeadlineExceeded)
+	defer wctx.Stop()
 	outcome = write(wctx)
 	told := outcome
 	if outcome != nil && len(parts) > 1 && slices.ContainsFunc(parts, func(p WritePart) bool { return p.definite(outcome) }) {
@@ -99,7 +93,28 @@ func runWrite(ctx context.Context, write func(ctx context.Context) error, parts 
 	return outcome
 }
 
+// beginAll begins the parts, and returns those for which that went well.
+func beginAll(parts []WritePart) (begun []WritePart, failed error) {
+	if len(parts) == 1 {
+		if err := parts[0].begin(); err != nil {
+			return nil, err
+		}
+		return parts, nil
+	}
+	for i, err := range eachPart(parts, WritePart.begin) {
+		if err == nil {
+			begun = append(begun, parts[i])
+		} else {
+			failed = errors.Join(failed, err)
+		}
+	}
+	return begun, failed
+}
+
 func endAll(parts []WritePart, outcome error) error {
+	if len(parts) == 1 {
+		return parts[0].end(outcome)
+	}
 	return unjoin(errors.Join(eachPart(parts, func(p WritePart) error { return p.end(outcome) })...))
 }
 
