@@ -20,42 +20,26 @@ die() {
 	exit 1
 }
 
-# The directory that holds all of them: what is on PATH may be single links.
-initdb=$(command -v initdb || ls /usr/lib/postgresql/*/bin/initdb 2>/dev/null | sort -V | tail -n 1) || true
-[ -n "$initdb" ] || die "PostgreSQL's server programs are not installed"
-bin=$(dirname "$(readlink -f "$initdb")")
+. scripts/postgres.bash
 
 mkdir -p .cache/bin
 (cd tools/ferretdb && GOWORK=off go build -trimpath -o ../../.cache/bin/ferretdb .)
 
-dir=$(mktemp -d)
-as=()
-if [ "$(id -u)" -eq 0 ]; then # PostgreSQL refuses to run as root
-	as=(runuser -u postgres --)
-	chown postgres "$dir"
-fi
 ferretdb=
 stop() {
 	trap - EXIT INT TERM
 	[ -z "$ferretdb" ] || kill "$ferretdb" 2>/dev/null || true
 	[ -z "$ferretdb" ] || wait "$ferretdb" 2>/dev/null || true
-	(cd / && "${as[@]}" "$bin/pg_ctl" -D "$dir/data" -m immediate -w stop >/dev/null 2>&1) || true
-	rm -rf "$dir"
+	stop_postgres
 }
 trap stop EXIT
 trap 'exit 0' INT TERM
 
-# The cluster listens on a socket in its own directory alone.
-cd /
-"${as[@]}" "$bin/initdb" -D "$dir/data" -U ferretdb -A trust -E UTF8 --locale=C.UTF-8 --no-sync >/dev/null
-"${as[@]}" "$bin/pg_ctl" -D "$dir/data" -l "$dir/log" -w start -o \
-	"-c listen_addresses='' -c unix_socket_directories='$dir' -c fsync=off -c shared_buffers=256MB" >/dev/null ||
-	die "PostgreSQL did not start: $(cat "$dir/log")"
-cd "$OLDPWD"
-sql() { "$bin/psql" -h "$dir" -U ferretdb -d "${2:-ferretdb}" -Atqc "$1"; }
+start_postgres ferretdb fsync=off shared_buffers=256MB || die "there is no PostgreSQL"
+sql() { postgres_sql ferretdb "${2:-ferretdb}" "$1"; }
 sql 'create database ferretdb' postgres
 
-.cache/bin/ferretdb -listen "127.0.0.1:$port" -postgres "postgres://ferretdb@/ferretdb?host=$dir" &
+.cache/bin/ferretdb -listen "127.0.0.1:$port" -postgres "postgres://ferretdb@/ferretdb?host=$pg_dir" &
 ferretdb=$!
 
 while kill -0 "$ferretdb" 2>/dev/null; do

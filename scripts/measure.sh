@@ -8,12 +8,14 @@
 # ARCHIVE is a mongodump archive with 200,000 todos, SMALL_ARCHIVE one with 500;
 # without them todos are made up. Starts what it needs on free ports, with its
 # data in a temporary directory: redis-server, the aside of the last commit, and a
-# server of MongoDB's protocol. Takes about 20 minutes, and wants the machine for
+# server of MongoDB's protocol. Takes about 40 minutes, and wants the machine for
 # itself: progress, and what to make of it, goes to standard error.
 #
 #   DURATION  of the tutorial's workload; other runs take 20s, or this if it is
 #             less. In seconds, such as 60s (default).
 #   ROUNDS    of the tutorial's workload; each is in the table (default 2).
+#   PARTS     which of "embedded small_mongo large_mongo postgres" to measure
+#             (default all).
 #   TREE=1    measure the files as they are instead of the last commit.
 #   MONGO     connection string of a MongoDB to measure; collection test.todos
 #             (or that in the string) is loaded and left there. Default: mongod if
@@ -41,8 +43,16 @@ seconds=${seconds%s}
 case $seconds in '' | *[!0-9]* | 0) die "DURATION must be whole seconds, such as 60s, is ${DURATION:-}" ;; esac
 long=${seconds}s
 short=$((seconds < 20 ? seconds : 20))s
+first=$((seconds < 8 ? seconds : 8))s
 rounds=${ROUNDS:-2}
 case $rounds in '' | *[!0-9]* | 0) die "ROUNDS must be 1 or more, is $rounds" ;; esac
+parts=${PARTS:-embedded small_mongo large_mongo postgres}
+for part in $parts; do
+	case $part in
+	embedded | small_mongo | large_mongo | postgres) ;;
+	*) die "PARTS holds embedded, small_mongo, large_mongo or postgres, not $part" ;;
+	esac
+done
 users=100
 ids=1-200000
 
@@ -52,6 +62,8 @@ have go || die "Go is not on PATH"
 
 # Whatever is in the caller's environment must not change what is measured.
 while IFS= read -r name; do unset "$name"; done < <(compgen -e | grep '^ASIDE_' || true)
+
+. scripts/postgres.bash
 
 tmp=$(mktemp -d)
 redis= server= mongod= # process ids
@@ -73,6 +85,7 @@ cleanup() {
 	stop "$server"
 	stop "$mongod"
 	stop "$redis"
+	stop_postgres
 	rm -rf "$tmp"
 }
 trap cleanup EXIT
@@ -188,6 +201,7 @@ head_of_loads() {
 }
 
 redis_url() { echo "redis://127.0.0.1:$redis_port"; }
+one() { echo --users 1 --ids "$1" --duration "$short"; }
 hot() { echo --users "$users" --spawn-rate 0 --ids 1-1000 --duration "$short"; }
 warm() { bench --users "$users" --spawn-rate 0 --ids "$1" --pick scan --duration 5m; }
 
@@ -223,11 +237,20 @@ starting() {
 }
 
 # tutorial NAME SETTINGS STORE_SHOWN STORE_FLAG... : the tutorial's workload on
-# each setting of the cache, on a fresh process and an empty Redis; every other
-# round in reverse order, so that a machine that gets slower does so for all.
+# each setting of the cache, for its first seconds and for all of its time.
 tutorial() {
-	local name=$1 settings=$2 shown=$3 cache order reversed='' setting round
-	shift 3
+	local name=$1
+	shift
+	cold "$name, the first $first" "$first" "$@"
+	cold "$name" "$long" "$@"
+}
+
+# cold NAME DURATION SETTINGS STORE_SHOWN STORE_FLAG... : runs each setting on a
+# fresh process and an empty Redis; every other round in reverse order, so that a
+# machine that gets slower does so for all.
+cold() {
+	local name=$1 duration=$2 settings=$3 shown=$4 cache order reversed='' setting round
+	shift 4
 	: >"$tmp/rates"
 	for setting in $settings; do reversed="$setting $reversed"; done
 	head_of_table
@@ -243,15 +266,18 @@ tutorial() {
 			L2) cache="--redis URL --no-l1" ;;
 			esac
 			serve "$@" ${cache//URL/$(redis_url)}
-			row "$name, $setting, round $round" "$shown${cache:+ $cache}" --users "$users" --spawn-rate "$users" --ids "$ids" --duration "$long"
-			echo "$setting $rate" >>"$tmp/rates"
+			row "$name, $setting, round $round" "$shown${cache:+ $cache}" --users "$users" --spawn-rate "$users" --ids "$ids" --duration "$duration"
+			echo "$setting $rate $(field p99_ms)" >>"$tmp/rates"
 			stop_serving
 		done
 	done
-	awk '{ if (!($1 in sum)) order[++n] = $1; sum[$1] += $2 } END {
+	awk '{ if (!($1 in sum)) order[++n] = $1; sum[$1] += $2; p99[$1] += $3 } END {
 		if (!sum["no-cache"]) exit
-		printf "\nRequests per second with the cache, divided by those without, over all rounds:"
-		for (i = 1; i <= n; i++) if (order[i] != "no-cache") { printf "%s %s **%.2f**", sep, order[i], sum[order[i]] / sum["no-cache"]; sep = "," }
+		printf "\nWith the cache, divided by without, over all rounds:"
+		for (i = 1; i <= n; i++) if (order[i] != "no-cache") {
+			printf "%s %s requests per second **%.2f**, p99 **%.2f**", sep, order[i], sum[order[i]] / sum["no-cache"], p99[order[i]] / p99["no-cache"]
+			sep = ";"
+		}
 		print "." }' "$tmp/rates"
 }
 
@@ -304,127 +330,130 @@ END
 
 # --- the embedded store ----------------------------------------------------
 
-echo
-echo "## Loading the embedded store"
-head_of_loads
-data=$tmp/archive
-if [ -n "$archive" ]; then
-	load "archive" "--archive $(basename "$archive") --data DIR" --archive "$archive" --data "$data"
-	load "the same again" "--archive $(basename "$archive") --data DIR" --archive "$archive" --data "$data"
-	load "made up" "--count 200000 --data DIR" --count 200000 --data "$tmp/count"
-	rm -rf "$tmp/count"
-else
-	load "made up" "--count 200000 --data DIR" --count 200000 --data "$data"
-	load "the same again" "--count 200000 --data DIR" --count 200000 --data "$data"
-fi
+embedded() {
+	echo
+	echo "## Loading the embedded store"
+	head_of_loads
+	data=$tmp/archive
+	if [ -n "$archive" ]; then
+		load "archive" "--archive $(basename "$archive") --data DIR" --archive "$archive" --data "$data"
+		load "the same again" "--archive $(basename "$archive") --data DIR" --archive "$archive" --data "$data"
+		load "made up" "--count 200000 --data DIR" --count 200000 --data "$tmp/count"
+		rm -rf "$tmp/count"
+	else
+		load "made up" "--count 200000 --data DIR" --count 200000 --data "$data"
+		load "the same again" "--count 200000 --data DIR" --count 200000 --data "$data"
+	fi
 
-say "starting"
-fresh_redis
-times='' times_redis=''
-for _ in {1..5}; do
-	starting --data "$data"
-	times="$times $took"
-	starting --data "$data" --redis "$(redis_url)"
-	times_redis="$times_redis $took"
-done
-stop_serving
-echo
-echo "## Starting"
-echo
-echo "Milliseconds from the start of the process to its first answer with one of the 200,000 records, five times:"
-echo "\`aside serve --data DIR\`$times; with \`--redis URL\`$times_redis."
+	say "starting"
+	fresh_redis
+	times='' times_redis=''
+	for _ in {1..5}; do
+		starting --data "$data"
+		times="$times $took"
+		starting --data "$data" --redis "$(redis_url)"
+		times_redis="$times_redis $took"
+	done
+	stop_serving
+	echo
+	echo "## Starting"
+	echo
+	echo "Milliseconds from the start of the process to its first answer with one of the 200,000 records, five times:"
+	echo "\`aside serve --data DIR\`$times; with \`--redis URL\`$times_redis."
 
-echo
-echo "## A hit in L1, a hit in L2, a miss"
-echo
-echo "The embedded store with 200,000 records, and Redis. The 1,000 hot ids were all asked for once before; for the misses every"
-echo "id is asked for once at most, with nothing cached."
-head_of_table
-fresh_redis
-serve --data "$data" --redis "$(redis_url)"
-warm 1-1000
-row "hit in L1" "--data DIR --redis URL" $(hot)
-fresh_redis
-serve --data "$data" --redis "$(redis_url)" --no-l1
-warm 1-1000
-row "hit in L2" "--data DIR --redis URL --no-l1" $(hot)
-serve --data "$data" --no-cache
-warm 1-1000
-row "no cache, the same ids" "--data DIR --no-cache" $(hot)
-fresh_redis
-serve --data "$data" --redis "$(redis_url)"
-row "miss" "--data DIR --redis URL" --users "$users" --spawn-rate 0 --ids "$ids" --pick scan --duration "$long"
-serve --data "$data" --no-cache
-row "no cache, the same ids" "--data DIR --no-cache" --users "$users" --spawn-rate 0 --ids "$ids" --pick scan --duration "$long"
-stop_serving
+	echo
+	echo "## A hit in L1, a hit in L2, a miss"
+	echo
+	echo "The embedded store with 200,000 records, and Redis. The 1,000 hot ids were all asked for once before; for the misses every"
+	echo "id is asked for once at most, with nothing cached."
+	head_of_table
+	fresh_redis
+	serve --data "$data" --redis "$(redis_url)"
+	warm 1-1000
+	row "hit in L1" "--data DIR --redis URL" $(hot)
+	fresh_redis
+	serve --data "$data" --redis "$(redis_url)" --no-l1
+	warm 1-1000
+	row "hit in L2" "--data DIR --redis URL --no-l1" $(hot)
+	serve --data "$data" --no-cache
+	warm 1-1000
+	row "no cache, the same ids" "--data DIR --no-cache" $(hot)
+	fresh_redis
+	serve --data "$data" --redis "$(redis_url)"
+	row "miss" "--data DIR --redis URL" --users "$users" --spawn-rate 0 --ids "$ids" --pick scan --duration "$long"
+	serve --data "$data" --no-cache
+	row "no cache, the same ids" "--data DIR --no-cache" --users "$users" --spawn-rate 0 --ids "$ids" --pick scan --duration "$long"
+	stop_serving
 
-echo
-echo "One request at a time, so that the latencies are those of the parts and not of a queue:"
-head_of_table
-one() { echo --users 1 --ids "$1" --duration "$short"; }
-fresh_redis
-serve --data "$data" --redis "$(redis_url)"
-warm 1-1000
-row "hit in L1, alone" "--data DIR --redis URL" $(one 1-1000)
-serve --data "$data" --redis "$(redis_url)" --no-l1
-warm 1-1000
-row "hit in L2, alone" "--data DIR --redis URL --no-l1" $(one 1-1000)
-fresh_redis
-serve --data "$data" --redis "$(redis_url)"
-row "miss, alone" "--data DIR --redis URL" $(one "$ids") --pick scan
-serve --data "$data" --no-cache
-row "no cache, alone" "--data DIR --no-cache" $(one "$ids") --pick scan
-stop_serving
+	echo
+	echo "One request at a time, so that the latencies are those of the parts and not of a queue:"
+	head_of_table
+	fresh_redis
+	serve --data "$data" --redis "$(redis_url)"
+	warm 1-1000
+	row "hit in L1, alone" "--data DIR --redis URL" $(one 1-1000)
+	serve --data "$data" --redis "$(redis_url)" --no-l1
+	warm 1-1000
+	row "hit in L2, alone" "--data DIR --redis URL --no-l1" $(one 1-1000)
+	fresh_redis
+	serve --data "$data" --redis "$(redis_url)"
+	row "miss, alone" "--data DIR --redis URL" $(one "$ids") --pick scan
+	serve --data "$data" --no-cache
+	row "no cache, alone" "--data DIR --no-cache" $(one "$ids") --pick scan
+	stop_serving
 
-echo
-echo "## The tutorial's workload on the embedded store"
-echo
-echo "$users users, begun at $users a second, ids uniform over $ids, everything cold, $long. In the order in which they were run. This"
-echo "is the worst case for a cache: a store in the same process that answers in microseconds, and ids that seldom come twice."
-echo "No cache can win there: a store in the process needs none."
-tutorial "embedded" "no-cache L1 L1+L2 L2" "--data DIR" --data "$data"
+	echo
+	echo "## The tutorial's workload on the embedded store"
+	echo
+	echo "$users users, begun at $users a second, ids uniform over $ids, everything cold, $long. In the order in which they were run. This"
+	echo "is the worst case for a cache: a store in the same process that answers in microseconds, and ids that seldom come twice."
+	echo "No cache can win there: a store in the process needs none."
+	tutorial "embedded" "no-cache L1 L1+L2 L2" "--data DIR" --data "$data"
+}
 
 # --- MongoDB's protocol ----------------------------------------------------
 
-echo
-echo "## 500 records in FerretDB on SQLite"
-echo
-echo "A stand-in for MongoDB that needs nothing installed. It reads every document for a look-up by \`id\`, hence so few."
-mkdir -p .cache/bin
-say "building FerretDB"
-if (cd tools/ferretdb && GOWORK=off go build -trimpath -o "$root/.cache/bin/ferretdb" .) >&2; then
-	"$root/.cache/bin/ferretdb" >"$tmp/ferretdb.out" 2>"$tmp/ferretdb.log" &
-	mongod=$!
-	uri=
-	for _ in {1..300}; do
-		uri=$(head -n 1 "$tmp/ferretdb.out")
-		[ -z "$uri" ] || break
-		kill -0 "$mongod" 2>/dev/null || die "FerretDB did not start: $(tail -n 3 "$tmp/ferretdb.log")"
-		sleep 0.1
-	done
-	head_of_loads
-	if [ -n "$small" ]; then
-		load "archive" "--archive $(basename "$small") --mongo URI" --archive "$small" --mongo "$uri"
-	else
-		load "made up" "--count 500 --mongo URI" --count 500 --mongo "$uri"
-	fi
-	head_of_table
-	fresh_redis
-	serve --mongo "$uri" --redis "$(redis_url)"
-	row "miss" "--mongo URI --redis URL" --users "$users" --spawn-rate 0 --ids 1-500 --pick scan --duration "$short"
-	row "hit in L1" "--mongo URI --redis URL" --users "$users" --spawn-rate 0 --ids 1-500 --duration "$short"
-	serve --mongo "$uri" --redis "$(redis_url)" --no-l1
-	warm 1-500
-	row "hit in L2" "--mongo URI --redis URL --no-l1" --users "$users" --spawn-rate 0 --ids 1-500 --duration "$short"
-	serve --mongo "$uri" --no-cache
-	row "no cache" "--mongo URI --no-cache" --users "$users" --spawn-rate 0 --ids 1-500 --duration "$short"
-	stop_serving
-	stop "$mongod"
-	mongod=
-else
+small_mongo() {
 	echo
-	echo "Left out: it could not be built."
-fi
+	echo "## 500 records in FerretDB on SQLite"
+	echo
+	echo "A stand-in for MongoDB that needs nothing installed. It reads every document for a look-up by \`id\`, hence so few."
+	mkdir -p .cache/bin
+	say "building FerretDB"
+	if (cd tools/ferretdb && GOWORK=off go build -trimpath -o "$root/.cache/bin/ferretdb" .) >&2; then
+		"$root/.cache/bin/ferretdb" >"$tmp/ferretdb.out" 2>"$tmp/ferretdb.log" &
+		mongod=$!
+		uri=
+		for _ in {1..300}; do
+			uri=$(head -n 1 "$tmp/ferretdb.out")
+			[ -z "$uri" ] || break
+			kill -0 "$mongod" 2>/dev/null || die "FerretDB did not start: $(tail -n 3 "$tmp/ferretdb.log")"
+			sleep 0.1
+		done
+		head_of_loads
+		if [ -n "$small" ]; then
+			load "archive" "--archive $(basename "$small") --mongo URI" --archive "$small" --mongo "$uri"
+		else
+			load "made up" "--count 500 --mongo URI" --count 500 --mongo "$uri"
+		fi
+		head_of_table
+		fresh_redis
+		serve --mongo "$uri" --redis "$(redis_url)"
+		row "miss" "--mongo URI --redis URL" --users "$users" --spawn-rate 0 --ids 1-500 --pick scan --duration "$short"
+		row "hit in L1" "--mongo URI --redis URL" --users "$users" --spawn-rate 0 --ids 1-500 --duration "$short"
+		serve --mongo "$uri" --redis "$(redis_url)" --no-l1
+		warm 1-500
+		row "hit in L2" "--mongo URI --redis URL --no-l1" --users "$users" --spawn-rate 0 --ids 1-500 --duration "$short"
+		serve --mongo "$uri" --no-cache
+		row "no cache" "--mongo URI --no-cache" --users "$users" --spawn-rate 0 --ids 1-500 --duration "$short"
+		stop_serving
+		stop "$mongod"
+		mongod=
+	else
+		echo
+		echo "Left out: it could not be built."
+	fi
+}
 
 # mongo_server starts one that can hold 200,000 records; sets $uri and $what.
 mongo_server() {
@@ -454,52 +483,86 @@ mongo_server() {
 	return 1
 }
 
-echo
-if mongo_server; then
-	echo "## 200,000 records in $what"
-	case $what in FerretDB*)
-		echo
-		echo "\`scripts/ferretdb-postgres.sh\` runs it, and makes an index that serves a look-up by \`id\`."
-		;;
-	esac
-	head_of_loads
-	if [ -n "$archive" ]; then
-		load "archive" "--archive $(basename "$archive") --mongo URI" --archive "$archive" --mongo "$uri"
-	else
-		load "made up" "--count 200000 --mongo URI" --count 200000 --mongo "$uri"
-	fi
-	case $what in FerretDB*)
-		for _ in {1..600}; do
-			grep -q 'made the index' "$tmp/mongo.log" && break
-			sleep 0.1
-		done
-		grep -q 'made the index' "$tmp/mongo.log" || die "there is no index on id: $(tail -n 3 "$tmp/mongo.log")"
-		settle
-		;;
-	esac
+# rows NAME STORE_SHOWN STORE_FLAG... : the rows of a database server.
+rows() {
+	local name=$1 shown=$2
+	shift 2
 	head_of_table
 	fresh_redis
-	serve --mongo "$uri" --redis "$(redis_url)"
-	row "miss, alone" "--mongo URI --redis URL" $(one "$ids") --pick scan
-	serve --mongo "$uri" --no-cache
-	row "no cache, alone" "--mongo URI --no-cache" $(one "$ids") --pick scan
+	serve "$@" --redis "$(redis_url)"
+	row "miss, alone" "$shown --redis URL" $(one "$ids") --pick scan
+	serve "$@" --no-cache
+	row "no cache, alone" "$shown --no-cache" $(one "$ids") --pick scan
 	fresh_redis
-	serve --mongo "$uri" --redis "$(redis_url)"
-	row "miss" "--mongo URI --redis URL" --users "$users" --spawn-rate 0 --ids "$ids" --pick scan --duration "$short"
-	serve --mongo "$uri" --redis "$(redis_url)"
+	serve "$@" --redis "$(redis_url)"
+	row "miss" "$shown --redis URL" --users "$users" --spawn-rate 0 --ids "$ids" --pick scan --duration "$short"
+	serve "$@" --redis "$(redis_url)"
 	warm 1-1000
-	row "hit in L1" "--mongo URI --redis URL" $(hot)
-	serve --mongo "$uri" --no-cache
-	row "no cache, the same ids" "--mongo URI --no-cache" $(hot)
+	row "hit in L1" "$shown --redis URL" $(hot)
+	serve "$@" --no-cache
+	row "no cache, the same ids" "$shown --no-cache" $(hot)
 	stop_serving
 	echo
-	echo "The tutorial's workload, as above:"
-	tutorial "$what" "no-cache L1+L2 L2" "--mongo URI" --mongo "$uri"
-else
-	echo "## 200,000 records in a MongoDB"
+	echo "The tutorial's workload: $users users, begun at $users a second, ids uniform over $ids, everything cold."
+	tutorial "$name" "no-cache L1+L2 L2" "$shown" "$@"
+}
+
+large_mongo() {
 	echo
-	echo "Left out: there is no mongod on PATH, no \`MONGO\` in the environment, and FerretDB on PostgreSQL did not start."
-	say "no MongoDB: $(tail -n 2 "$tmp/mongo.log" 2>/dev/null)"
-fi
+	if mongo_server; then
+		echo "## 200,000 records in $what"
+		case $what in FerretDB*)
+			echo
+			echo "\`scripts/ferretdb-postgres.sh\` runs it, and makes an index that serves a look-up by \`id\`."
+			;;
+		esac
+		head_of_loads
+		if [ -n "$archive" ]; then
+			load "archive" "--archive $(basename "$archive") --mongo URI" --archive "$archive" --mongo "$uri"
+		else
+			load "made up" "--count 200000 --mongo URI" --count 200000 --mongo "$uri"
+		fi
+		local store=(--mongo "$uri") shown="--mongo URI"
+		case $what in FerretDB*)
+			for _ in {1..600}; do
+				grep -q 'made the index' "$tmp/mongo.log" && break
+				sleep 0.1
+			done
+			grep -q 'made the index' "$tmp/mongo.log" || die "there is no index on id: $(tail -n 3 "$tmp/mongo.log")"
+			settle
+			store+=(--no-bulk-loads) shown+=" --no-bulk-loads"
+			;;
+		esac
+		rows "$what" "$shown" "${store[@]}"
+	else
+		echo "## 200,000 records in a MongoDB"
+		echo
+		echo "Left out: there is no mongod on PATH, no \`MONGO\` in the environment, and FerretDB on PostgreSQL did not start."
+		say "no MongoDB: $(tail -n 2 "$tmp/mongo.log" 2>/dev/null)"
+	fi
+}
+
+# --- PostgreSQL ------------------------------------------------------------
+
+postgres() {
+	echo
+	if ! start_postgres todo wal_level=logical 2>"$tmp/postgres.log"; then
+		echo "## 200,000 records in PostgreSQL"
+		echo
+		echo "Left out: $(cat "$tmp/postgres.log")."
+		return
+	fi
+	local url="postgres://todo@/postgres?host=$pg_dir"
+	echo "## 200,000 records in PostgreSQL $("$pg_bin/postgres" --version | sed 's/.*) //; s/ .*//')"
+	head_of_loads
+	if [ -n "$archive" ]; then
+		load "archive" "--archive $(basename "$archive") --postgres URL" --archive "$archive" --postgres "$url"
+	else
+		load "made up" "--count 200000 --postgres URL" --count 200000 --postgres "$url"
+	fi
+	rows "PostgreSQL" "--postgres URL" --postgres "$url"
+}
+
+for part in $parts; do "$part"; done
 [ -z "$failed" ] || die "requests failed; the table says in which runs"
 say "done"

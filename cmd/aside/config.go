@@ -161,6 +161,8 @@ type CacheFlags struct {
 	NoCache  bool          `help:"Do not use a cache: every read goes to the store. For measurements." env:"ASIDE_NO_CACHE" group:"Cache"`
 	MaxLoads int           `help:"Maximum number of concurrent reads from the store." default:"64" env:"ASIDE_MAX_LOADS" group:"Cache"`
 
+	NoBulkLoads bool `help:"Read each missing record with a query of its own. By default single reads that miss at the same moment are one query, which most stores answer faster. FerretDB 1 does not: it reads all documents for a query of several ids." env:"ASIDE_NO_BULK_LOADS" group:"Cache"`
+
 	MaxEntrySize int `help:"Maximum size of a record in Redis, in bytes as stored. Larger records are cached only in the memory of each server." default:"1048576" env:"ASIDE_MAX_ENTRY_SIZE" group:"Cache"`
 
 	LeaseWait     time.Duration `help:"How long a server waits for another server that is reading the same record from the store. Then it reads the record itself. Default: half of --load-timeout." placeholder:"DURATION" env:"ASIDE_LEASE_WAIT" group:"Cache"`
@@ -373,6 +375,9 @@ func (f *CacheFlags) options(name string, log *slog.Logger) aside.Options[string
 		Logger:        log,
 	}
 	o.StaleWhileRevalidate = f.StaleWhileRevalidate
+	if f.NoBulkLoads {
+		o.Bulk.Wait = -1
+	}
 	if f.NoL1 {
 		o.L1Size = -1
 	} else {

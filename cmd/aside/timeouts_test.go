@@ -52,6 +52,16 @@ func TestTimeoutFlags(t *testing.T) {
 	}
 }
 
+// Caught: a flag without effect. Reads of several keys stay bulk loads.
+func TestNoBulkLoads(t *testing.T) {
+	for _, off := range []bool{false, true} {
+		o := (&CacheFlags{NoBulkLoads: off, NegativeTTL: time.Second, L1Size: 10, L1Bytes: 1 << 20, TTL: time.Minute}).options("n", slog.Default())
+		if got := o.Bulk.Wait < 0; got != off {
+			t.Errorf("NoBulkLoads %v: single reads are loaded one by one: %v", off, got)
+		}
+	}
+}
+
 // Caught: a fence as short as the write timeout. The library reported it after the listener
 // was open, with the names of its options instead of flags.
 func TestInvalidTimeoutFlags(t *testing.T) {
