@@ -26,7 +26,7 @@ const maxBatch = 128
 
 func (b *batcher[T]) add(part int, item T, run func(batch []T)) {
 	b.mu.Lock()
-	b.init()
+	b.make()
 	batch := b.open[part]
 	if batch == nil {
 		batch, b.used = b.used, nil
@@ -70,7 +70,7 @@ func (b *batcher[T]) reuse(batch []T) {
 	b.used = batch[:0]
 }
 
-func (b *batcher[T]) init() {
+func (b *batcher[T]) make() {
 	if b.open == nil {
 		b.open, b.busy = make(map[int][]T), make(map[int]int)
 	}
@@ -84,7 +84,7 @@ func (b *batcher[T]) alone(part int) bool {
 	if b.busy[part] > 0 {
 		return false
 	}
-	b.init()
+	b.make()
 	b.busy[part]++
 	return true
 }
@@ -99,8 +99,11 @@ func (b *batcher[T]) done(part int) {
 type batchedCalls[Q, R any] struct {
 	batcher[*batchedCall[Q, R]]
 	run  func([]Q) []R
-	idle sync.Pool // of calls
+	all  func([]*batchedCall[Q, R]) // runAll
+	idle sync.Pool                  // of calls
 }
+
+func (x *batchedCalls[Q, R]) init(run func([]Q) []R) { x.run, x.all = run, x.runAll }
 
 type batchedCall[Q, R any] struct {
 	q        Q
@@ -118,7 +121,7 @@ func (x *batchedCalls[Q, R]) do(part int, q Q) R {
 		mine = &batchedCall[Q, R]{answered: make(chan struct{}, 1)}
 	}
 	mine.q = q
-	x.add(part, mine, x.runAll)
+	x.add(part, mine, x.all)
 	<-mine.answered
 	r := mine.r
 	*mine = batchedCall[Q, R]{answered: mine.answered}

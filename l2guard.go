@@ -61,7 +61,9 @@ func newGuardedL2(l2 driver.Tier, timeout time.Duration, failures int, delay tim
 	g.tagging, _ = l2.(driver.Tagging)
 	g.peeking, _ = l2.(driver.Peeking)
 	g.late, _ = l2.(driver.Noticing)
-	g.fences.run, g.releases.run, g.peeks.run = g.fenceAll, g.releaseAll, g.peekAll
+	g.fences.init(g.fenceAll)
+	g.releases.init(g.releaseAll)
+	g.peeks.init(g.peekAll)
 	g.breaker = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
 		Name:        "L2",
 		MaxRequests: 1,

@@ -64,12 +64,16 @@ func TestTagsAtRandom(t *testing.T) {
 			var mu [8]sync.Mutex
 			var reads, loads atomic.Int64
 			var running sync.WaitGroup
-			end := time.Now().Add(3 * time.Second)
+			began := time.Now()
+			goesOn := func() bool {
+				took := time.Since(began)
+				return took < 3*time.Second || reads.Load() < 1000 && took < time.Minute
+			}
 			for w := range 9 {
 				n := nodes[w%3]
 				running.Go(func() {
 					own := [8]int64{}
-					for time.Now().Before(end) {
+					for goesOn() {
 						k := rand.IntN(64)
 						tag := k % 8
 						if rand.IntN(20) == 0 {
