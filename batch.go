@@ -15,6 +15,8 @@ import (
 //
 // Who comes alone needs none of that: see alone.
 type batcher[T any] struct {
+	workers *workers
+
 	mu   sync.Mutex
 	open map[int][]T
 	busy map[int]int // batches and single items that run
@@ -43,7 +45,7 @@ func (b *batcher[T]) add(part int, item T, run func(batch []T)) {
 	b.mu.Unlock()
 	switch len(batch) {
 	case 1:
-		go func() {
+		b.workers.run(func() {
 			defer b.done(part)
 			runtime.Gosched()
 			b.mu.Lock()
@@ -53,12 +55,12 @@ func (b *batcher[T]) add(part int, item T, run func(batch []T)) {
 			if len(batch) > 0 { // or it was full
 				run(batch)
 			}
-		}()
+		})
 	case maxBatch:
-		go func() {
+		b.workers.run(func() {
 			defer b.done(part)
 			run(batch)
-		}()
+		})
 	}
 }
 
@@ -103,7 +105,9 @@ type batchedCalls[Q, R any] struct {
 	idle sync.Pool                  // of calls
 }
 
-func (x *batchedCalls[Q, R]) init(run func([]Q) []R) { x.run, x.all = run, x.runAll }
+func (x *batchedCalls[Q, R]) init(w *workers, run func([]Q) []R) {
+	x.workers, x.run, x.all = w, run, x.runAll
+}
 
 type batchedCall[Q, R any] struct {
 	q        Q

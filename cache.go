@@ -63,6 +63,7 @@ type Cache[K comparable, V any] struct {
 	closeErr error
 
 	inflight inflight // flights, writes and the recovery
+	workers  workers  // run the batches
 	writing  tally[K] // the keys of writes that run, for Inspect
 
 	feed      *follower.Follower // nil without a feed
@@ -102,6 +103,10 @@ func New[K comparable, V any](opts Options[K, V]) (*Cache[K, V], error) {
 	c.fillBatch, c.aheadBatch, c.overBatch = c.fill, c.runAhead, c.runOver
 	c.entries.MaxPayload = max(0, opts.MaxEntrySize)
 	c.inflight.init()
+	c.workers.init(c.inflight.closing)
+	for _, b := range []*batcher[*job[K, V]]{&c.lookups, &c.fills, &c.abandons, &c.aheads, &c.overs} {
+		b.workers = &c.workers
+	}
 	c.hedges.init()
 	for i := range c.limiters {
 		c.limiters[i].init(opts.MaxLoads, opts.MaxQueuedLoads)
@@ -114,7 +119,7 @@ func New[K comparable, V any](opts Options[K, V]) (*Cache[K, V], error) {
 		return nil, fmt.Errorf("%w: %w", ErrOptions, err)
 	}
 	if opts.L2 != nil {
-		c.l2 = newGuardedL2(opts.L2, opts.L2Timeout, opts.BreakerFailures, opts.BreakerDelay, &c.n, c.log, c.onL2, c.startRecovery)
+		c.l2 = newGuardedL2(opts.L2, opts.L2Timeout, opts.BreakerFailures, opts.BreakerDelay, &c.n, c.log, c.onL2, c.startRecovery, &c.workers)
 	}
 	c.makeFollower()
 	if opts.L2 != nil {

@@ -13,7 +13,7 @@ func (c *Cache[K, V]) startRead(j *job[K, V]) {
 	if c.l2 == nil {
 		c.withoutL2(j)
 		if jobs := c.gather([]*job[K, V]{j}); len(jobs) > 0 {
-			go c.load(jobs)
+			c.workers.run(func() { c.load(jobs) })
 		}
 		return
 	}
@@ -42,11 +42,11 @@ func (c *Cache[K, V]) lookUpAlone(j *job[K, V], part int) {
 	}()
 	switch {
 	case len(r.again) > 0:
-		go func() { c.dispatch(c.lookUp(jobs)) }()
+		c.workers.run(func() { c.dispatch(c.lookUp(jobs)) })
 	case len(r.found) > 0:
 		c.decodeFor(j.ctx, j)
 	default:
-		go c.dispatch(r)
+		c.workers.run(func() { c.dispatch(r) })
 	}
 }
 
@@ -118,7 +118,7 @@ func (c *Cache[K, V]) startLoads(jobs []*job[K, V]) {
 		return
 	}
 	for i := range jobs[1:] {
-		go c.load(jobs[i : i+1])
+		c.workers.run(func() { c.load(jobs[i : i+1]) })
 	}
 	c.load(jobs[len(jobs)-1:])
 }

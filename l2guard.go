@@ -53,7 +53,7 @@ type guardedL2 struct {
 	loggedAt time.Time   // used by the breaker's callback alone
 }
 
-func newGuardedL2(l2 driver.Tier, timeout time.Duration, failures int, delay time.Duration, n *counters, log *slog.Logger, hook func(string, time.Duration, error), opened func()) *guardedL2 {
+func newGuardedL2(l2 driver.Tier, timeout time.Duration, failures int, delay time.Duration, n *counters, log *slog.Logger, hook func(string, time.Duration, error), opened func(), w *workers) *guardedL2 {
 	g := &guardedL2{l2: l2, timeout: timeout, n: n, hook: hook, log: log}
 	g.parts, _ = l2.(driver.Partitioned)
 	g.reports, _ = l2.(driver.Reporting)
@@ -61,9 +61,9 @@ func newGuardedL2(l2 driver.Tier, timeout time.Duration, failures int, delay tim
 	g.tagging, _ = l2.(driver.Tagging)
 	g.peeking, _ = l2.(driver.Peeking)
 	g.late, _ = l2.(driver.Noticing)
-	g.fences.init(g.fenceAll)
-	g.releases.init(g.releaseAll)
-	g.peeks.init(g.peekAll)
+	g.fences.init(w, g.fenceAll)
+	g.releases.init(w, g.releaseAll)
+	g.peeks.init(w, g.peekAll)
 	g.breaker = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
 		Name:        "L2",
 		MaxRequests: 1,
