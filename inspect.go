@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/asidecache/aside/driver"
 	"github.com/asidecache/aside/internal/envelope"
+	"github.com/asidecache/aside/internal/tags"
 )
 
 // Inspection is what the tiers have of one key, see [Cache.Inspect].
@@ -59,8 +61,9 @@ type InspectedEntry[V any] struct {
 	Kind  EntryKind // L1 too
 	Value V         // L1 too: of an EntryValue, if Err is nil
 	// Err is why the entry is of no use to this cache, such as a value that cannot be
-	// decoded or should have ended. A read takes it for absent and replaces it, but for
-	// a fence of an unknown format, which stands, and for a value with TooLarge.
+	// decoded or should have ended, or one of whose tags was invalidated. A read takes it
+	// for absent and replaces it, but for a fence of an unknown format, which stands, and
+	// for a value with TooLarge.
 	Err error
 	// TooLarge: the entry says that the value is larger than MaxEntrySize of the node
 	// that loaded it. It stands for a value that each node loads for itself.
@@ -74,7 +77,8 @@ type InspectedEntry[V any] struct {
 	// Left is how long the entry still lives, or the lease or fence holds. Negative: it
 	// has no end. It includes the time in which a value is Stale. L1 too.
 	Left  time.Duration
-	Stale bool // a value that is past its TTL and kept for StaleFor or StaleWhileRevalidate. L1 too
+	Stale bool     // a value that is past its TTL and kept for StaleFor or StaleWhileRevalidate. L1 too
+	Tags  []string // L1 too
 
 	// As the entry says, of values and absences.
 	Format     byte // also of leases and fences: their second byte
@@ -138,6 +142,9 @@ func (c *Cache[K, V]) Inspect(ctx context.Context, key K) (i Inspection[V], err 
 			i.L1.Kind = EntryNegative
 		} else {
 			i.L1.Version = c.versionOf(e.Value, e.Marks)
+		}
+		if e.Marks != nil {
+			i.L1.Tags = slices.Clone(e.Marks.Tags)
 		}
 	}
 	if c.l2 == nil {
@@ -252,12 +259,27 @@ func (c *Cache[K, V]) inspectEntry(key K, e *InspectedEntry[V], raw driver.Raw) 
 	if err == nil && c.older(key, d.Version) {
 		err = errOlder
 	}
+	if e.Tags = d.Tags; err == nil && c.invalidated(marksOf(d)) {
+		err = errTagged
+	}
 	if e.TooLarge = d.Elsewhere; e.TooLarge && err == nil {
 		err = errors.New("aside: the value is larger than MaxEntrySize: each node loads it for itself")
 	}
 	if e.Err = err; err == nil {
 		e.Value = v
 	}
+}
+
+// invalidated reports whether an entry of L2 has a tag that was invalidated since. It asks
+// for the table, as a read does, if this node cannot tell.
+func (c *Cache[K, V]) invalidated(m *tags.Marks) bool {
+	if !m.Tagged() || c.l2.tagging == nil {
+		return false
+	}
+	if !c.tags.Watched() || c.tags.Judge(m) == tags.Unknown {
+		_ = c.askTagsOnce()
+	}
+	return c.tags.Judge(m) == tags.Useless
 }
 
 // inspectWriters returns the writers whose fences stand.

@@ -11,6 +11,7 @@ import (
 	"math"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -129,6 +130,39 @@ func TestInspectTellsEachKind(t *testing.T) {
 			t.Errorf("written: %+v", i)
 		}
 		_ = errors.Join(a.Close(t.Context()), b.Close(t.Context()))
+	})
+}
+
+// An entry tells its tags in both tiers. Once one of them is invalidated it is of no use,
+// also by what a node says that has not met a tag yet.
+// Caught: an old entry of L2 that was shown as what reads get, by a node that knew no tags.
+func TestInspectTellsTags(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, p := &asidetest.Server{}, newPrimary("k", "u")
+		a, b := newTagNode(t, p, s), newNode(t, p, s)
+		a.wants("k", 1, aside.SourceLoad, aside.Default)
+		b.want("u", 1, aside.SourceLoad)
+		synctest.Wait()
+		i := a.inspect("k")
+		for name, e := range map[string]*aside.InspectedEntry[rec]{"L1": i.L1, "L2": i.L2} {
+			if e == nil || !slices.Equal(e.Tags, []string{"t", "other"}) || e.Err != nil {
+				t.Errorf("%s: %+v", name, e)
+			}
+		}
+		if i := b.inspect("u"); i.L1.Tags != nil || i.L2.Tags != nil {
+			t.Errorf("without tags: %+v, %+v", i.L1, i.L2)
+		}
+		a.invalidates("t")
+		for name, n := range map[string]*node{"the node itself": a.node, "another": b, "a new one": newNode(t, p, s)} {
+			i := n.inspect("k")
+			if i.L1 != nil || i.L2 == nil || i.L2.Err == nil || !strings.Contains(i.L2.Err.Error(), "a tag of the entry was invalidated") || len(i.L2.Tags) != 2 {
+				t.Errorf("%s, after it was invalidated: %+v, %+v", name, i.L1, i.L2)
+			}
+		}
+		a.wants("k", 1, aside.SourceLoad, aside.Default)
+		if i := b.inspect("k"); i.L2 == nil || i.L2.Err != nil {
+			t.Errorf("loaded again: %+v", i.L2)
+		}
 	})
 }
 

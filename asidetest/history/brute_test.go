@@ -167,6 +167,21 @@ func bruteStale(ops []Op, read Op, counts func(w Op) bool) time.Duration {
 	return worst
 }
 
+// bruteDropped reports whether a read shows less than its node had dropped.
+func bruteDropped(ops []Op, read Op) bool {
+	for _, d := range ops {
+		if d.Kind != Drop || d.Node != read.Node || d.Return >= read.Call {
+			continue
+		}
+		for _, w := range ops {
+			if w.isWrite() && !w.Unknown && w.Return < d.Call && (w.Kind == Delete || w.Version > read.Version) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 func bruteDeleting(ops []Op) time.Duration {
 	deleting := never
 	for _, op := range ops {

@@ -17,6 +17,10 @@ type Options struct {
 	// later than that must show it, whatever MaxStale is above zero. Until then, reads may
 	// also show it and then not: a read that goes to the primary shows it first. If its
 	// outcome is unknown, that ends MaxOutside after a read has shown it. Negative: for ever.
+	//
+	// A Drop that was called after the write's return ends it too, at the drop's return:
+	// for strong reads, for all reads on its node, and MaxStale later for default reads on
+	// the other nodes.
 	MaxOutside time.Duration
 	// Pictures is the directory in which the violations that the result keeps are
 	// drawn, as HTML; "": none. There are at most three for each promise and
@@ -89,7 +93,7 @@ func (l *life) violated(p Promise, by Op, text func() string, ops ...Op) {
 	if !l.result.wants(p) {
 		return
 	}
-	v := Violation{Promise: p, Key: l.key, Text: text(), Ops: byCall(ops)}
+	v := Violation{Promise: p, Key: l.key, Text: text(), Ops: byCall(l.withDrops(ops))}
 	if dir := l.options.Pictures; dir != "" {
 		v.PictureErr = l.draw(&v, dir)
 	}

@@ -9,22 +9,33 @@ import (
 // StrongReads, Bounded, and the staleness of all.
 func (l *life) fresh() {
 	acknowledged := newFrontier(l.writes, byReturn)
-	// What default reads must show at the latest.
-	due := newFrontier(l.writes, func(w ranked) time.Duration {
+	// due is what default reads must show at the latest, whatever MaxStale says of writes
+	// through nodes; late is what it says of these too.
+	anywhere := func(w ranked) time.Duration {
+		if w.Outside && !w.Unknown {
+			return l.shownAnywhere(l.recorded(w.Op).Return)
+		}
+		return w.Return
+	}
+	due := newFrontier(l.writes, anywhere)
+	late := newFrontier(l.writes, func(w ranked) time.Duration {
 		if w.Outside {
-			return w.Return
+			return anywhere(w)
 		}
 		return later(w.Return, l.options.MaxStale)
 	})
 	bounded := l.options.checks(Bounded) && l.options.MaxStale >= 0
 	for _, read := range l.reads {
-		s := &l.result.Default
+		s, held := &l.result.Default, due
 		if read.Kind == ReadStrong {
-			s = &l.result.Strong
+			s, held = &l.result.Strong, acknowledged
 		}
 		s.Reads++
-		if w, ok := acknowledged.last(read.Call); ok && w.Outside {
+		if w, ok := held.last(read.Call); ok && w.Outside {
 			l.result.Held++
+			if read.Kind == ReadStrong && read.Call <= later(l.recorded(w.Op).Return, l.options.MaxOutside) {
+				l.result.HeldByDrop++
+			}
 		}
 		shows := newest(read, l.deleting)
 		if w, ok := acknowledged.newer(shows, read.Call); ok {
@@ -38,7 +49,7 @@ func (l *life) fresh() {
 			}
 		}
 		if read.Kind == ReadDefault && bounded {
-			if w, ok := due.newer(shows, read.Call); ok {
+			if w, ok := late.newer(shows, read.Call); ok {
 				l.tooOld(Bounded, read, w.Op)
 			}
 		}
@@ -49,7 +60,10 @@ func (l *life) fresh() {
 func (l *life) tooOld(p Promise, read, w Op) {
 	l.violated(p, read, func() string {
 		text := fmt.Sprintf("%s, %s before", saw(read), acked(w, read.Call-l.recorded(w).Return))
+		d, dropped := l.dropFor(w)
 		switch {
+		case w.Outside && dropped:
+			text += fmt.Sprintf(", and a drop through node %d that was called after that had returned %v before", d.Node, read.Call-d.Return)
 		case w.Outside:
 			text += fmt.Sprintf("; the bound is %v", l.options.MaxOutside)
 		case p == Bounded:
@@ -86,7 +100,8 @@ func (l *life) lag() {
 	}
 }
 
-// ownWrites holds every read against what its own node had acknowledged.
+// ownWrites holds every read against what its own node had acknowledged: writes, and drops
+// of what was older than a write that had been acknowledged before their call.
 func (l *life) ownWrites() {
 	byNode := map[int][]ranked{}
 	for _, w := range l.writes {
@@ -98,8 +113,29 @@ func (l *life) ownWrites() {
 	for node, ws := range byNode {
 		acknowledged[node] = newFrontier(ws, byReturn)
 	}
+	written := newFrontier(l.writes, func(w ranked) time.Duration { return l.recorded(w.Op).Return })
+	dropped := map[int]frontier{}
+	for node, ds := range l.dropsOn {
+		var forgot []ranked
+		for _, d := range ds {
+			if w, ok := written.last(d.Call); ok {
+				forgot = append(forgot, ranked{d, w.rank})
+			}
+		}
+		dropped[node] = newFrontier(forgot, byReturn)
+	}
 	for _, read := range l.reads {
-		if w, ok := acknowledged[read.Node].newer(newest(read, l.deleting), read.Call); ok {
+		shows := newest(read, l.deleting)
+		// An absence may have no tag, so that no drop by a tag reaches it.
+		if d, ok := dropped[read.Node].newer(shows, read.Call); ok && read.Version != 0 {
+			w, _ := written.last(d.Call)
+			l.violated(OwnWrites, read, func() string {
+				return fmt.Sprintf("%s, %s before, and the same node had dropped the record after that, %v before.",
+					saw(read), acked(w.Op, read.Call-w.at), read.Call-d.Return)
+			}, w.Op, d.Op, read)
+			continue
+		}
+		if w, ok := acknowledged[read.Node].newer(shows, read.Call); ok {
 			l.violated(OwnWrites, read, func() string {
 				return fmt.Sprintf("%s, %s before, through the same node.", saw(read), acked(w.Op, read.Call-w.Return))
 			}, w.Op, read)
@@ -111,7 +147,8 @@ func (l *life) ownWrites() {
 func (l *life) monotonic() {
 	byNode := map[int][]ranked{}
 	for _, read := range l.reads {
-		byNode[read.Node] = append(byNode[read.Node], ranked{l.evidence(read), read.Version})
+		shown := func(t time.Duration) time.Duration { return l.shownOn(read.Node, t) }
+		byNode[read.Node] = append(byNode[read.Node], ranked{l.evidence(read, shown), read.Version})
 	}
 	answered := map[int]frontier{}
 	for node, reads := range byNode {

@@ -40,6 +40,10 @@ func read(client int, call, ret int, version int64) Op {
 	return op
 }
 
+func drop(client int, call, ret int) Op {
+	return Op{Client: client, Node: client, Kind: Drop, Call: ms(call), Return: ms(ret)}
+}
+
 func (o Op) on(node int) Op {
 	o.Node = node
 	return o

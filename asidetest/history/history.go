@@ -9,7 +9,7 @@
 //
 // A write may go straight to the primary, past the cache: an outside write. The
 // cache learns of it a little later, so it counts as acknowledged only
-// [Options.MaxOutside] after its return.
+// [Options.MaxOutside] after its return. A [Drop] makes it count earlier.
 //
 // Record all operations on a key in a [Key], and call Check when the last one has
 // ended. [Result.Add] puts the results of several keys together:
@@ -30,6 +30,10 @@ const (
 	Delete                      // the end of the key's life
 	ReadStrong                  // a read that asked for the newest value
 	ReadDefault                 // a read that any tier may answer
+	// Drop told a node to drop the record from the cache, by its key or by a tag. It
+	// changes no record. From its return on, strong reads on all nodes, and all reads on
+	// its own, return nothing that was read from the primary before its call.
+	Drop
 )
 
 func (k Kind) String() string {
@@ -42,13 +46,15 @@ func (k Kind) String() string {
 		return "strong read"
 	case ReadDefault:
 		return "default read"
+	case Drop:
+		return "drop"
 	}
 	return "unknown kind"
 }
 
 // Op is one operation on one key, as its caller saw it. Operations that
 // certainly had no effect and told nothing, such as failed reads and refused
-// writes, are not recorded.
+// writes, are not recorded. Nor are drops that failed.
 type Op struct {
 	Client int // the caller; its operations do not overlap
 	Node   int // the process that was asked; of an outside write it means nothing
@@ -65,12 +71,14 @@ type Op struct {
 	Call, Return time.Duration
 
 	// Version is what a read returned (0: absent) or what a write made (0 if
-	// Unknown, and for a Delete).
+	// Unknown, and for a Delete and a Drop).
 	Version int64
 	// Tag is different for every write. The record holds the tag of its last
 	// write, so that a read tells which write it saw. It means nothing for a
-	// Delete and for a read that returned absent.
+	// Delete, a Drop, and a read that returned absent.
 	Tag uint64
 }
 
 func (o *Op) isRead() bool { return o.Kind == ReadStrong || o.Kind == ReadDefault }
+
+func (o *Op) isWrite() bool { return o.Kind == Write || o.Kind == Delete }

@@ -21,16 +21,16 @@ func NewKey(name string) *Key { return &Key{name: name} }
 func (k *Key) Name() string { return k.name }
 
 // Record adds an operation that has ended. It is safe for concurrent use, and
-// panics if op has no kind, is a read of unknown outcome or from outside, or
-// returned before it was called: such a history means nothing.
+// panics if op has no kind, is a read or a drop of unknown outcome or from outside,
+// or returned before it was called: such a history means nothing.
 func (k *Key) Record(op Op) {
 	switch {
-	case op.Kind < Write || op.Kind > ReadDefault:
+	case op.Kind < Write || op.Kind > Drop:
 		panic(fmt.Sprintf("history: operation of kind %d", op.Kind))
-	case op.Unknown && op.isRead():
-		panic("history: a read of unknown outcome tells nothing")
-	case op.Outside && op.isRead():
-		panic("history: a read past the nodes tells nothing of them")
+	case op.Unknown && !op.isWrite():
+		panic(fmt.Sprintf("history: a %s of unknown outcome tells nothing", op.Kind))
+	case op.Outside && !op.isWrite():
+		panic(fmt.Sprintf("history: a %s past the nodes tells nothing of them", op.Kind))
 	case !op.Unknown && op.Return < op.Call:
 		panic(fmt.Sprintf("history: returned at %v, called at %v", op.Return, op.Call))
 	}

@@ -39,9 +39,11 @@ func TestRecordFromManyGoroutines(t *testing.T) {
 func TestRecordRefusesNonsense(t *testing.T) {
 	for name, op := range map[string]Op{
 		"no kind":                    {Call: 1, Return: 2},
-		"no such kind":               {Kind: ReadDefault + 1, Call: 1, Return: 2},
+		"no such kind":               {Kind: Drop + 1, Call: 1, Return: 2},
 		"a read of unknown outcome":  {Kind: ReadStrong, Call: 1, Return: 2, Unknown: true},
 		"a read from outside":        {Kind: ReadDefault, Call: 1, Return: 2, Outside: true},
+		"a drop of unknown outcome":  {Kind: Drop, Call: 1, Return: 2, Unknown: true},
+		"a drop from outside":        {Kind: Drop, Call: 1, Return: 2, Outside: true},
 		"returned before its call":   {Kind: ReadStrong, Call: 2, Return: 1},
 		"a write, returned too soon": {Kind: Write, Call: 2, Return: 1, Version: 1},
 	} {

@@ -33,15 +33,17 @@ type life struct {
 	// the acknowledged ones; those of unknown outcome that a read saw, with the
 	// version it saw; and deletes of unknown outcome. What nobody waited for may
 	// take effect at any time after its call, so it returns never. Outside writes
-	// return MaxOutside later than they did.
+	// return MaxOutside later than they did, or with a drop.
 	writes []ranked
 	// returned is when outside writes did return, by what they are in writes, and reads,
 	// by what evidence makes of them.
 	returned map[Op]time.Duration
-	// known is, by the tag of an outside write, when all reads must show it. gone is the
-	// same for the end of the record, if it was deleted outside alone.
-	known map[uint64]time.Duration
-	gone  time.Duration
+	drops    drops // all
+	dropsOn  map[int]drops
+	// applied is, by the tag of an outside write, when the primary had it for certain. gone
+	// is the same for the end of the record, if it was deleted outside alone.
+	applied map[uint64]time.Duration
+	gone    time.Duration
 	// unseen are the writes of unknown outcome that no read saw.
 	unseen []Op
 	reads  []Op
@@ -69,15 +71,16 @@ func newLife(k *Key, o Options) *life {
 			}
 		}
 	}
+	l.drops, l.dropsOn = dropsOf(l.all)
 	for _, op := range l.all {
-		if op.isRead() {
+		if !op.isWrite() {
 			continue
 		}
 		if op.Unknown {
 			op.Return = never
 		} else if op.Outside {
 			r := op.Return
-			op.Return = later(r, o.MaxOutside)
+			op.Return = l.shown(r)
 			l.returned[op] = r
 		}
 		switch {
@@ -97,31 +100,49 @@ func newLife(k *Key, o Options) *life {
 	return l
 }
 
-// learn finds out when all reads must show outside writes.
+// learn finds out when the primary had outside writes.
 func (l *life) learn() {
-	l.known, l.gone = map[uint64]time.Duration{}, never
+	l.applied, l.gone = map[uint64]time.Duration{}, never
 	for _, w := range l.writes {
 		switch {
 		case w.Kind == Delete && !w.Outside:
 			l.gone = -never
 		case w.Kind == Delete:
-			l.gone = min(l.gone, w.Return)
-		case w.Kind == Write && w.Outside && w.Unknown:
-			l.known[w.Tag] = later(l.seen[w.Tag].Return, l.options.MaxOutside)
-		case w.Kind == Write && w.Outside:
-			l.known[w.Tag] = w.Return
+			l.gone = min(l.gone, l.recorded(w.Op).Return)
+		case w.Outside && w.Unknown:
+			l.applied[w.Tag] = l.seen[w.Tag].Return
+		case w.Outside:
+			l.applied[w.Tag] = l.recorded(w.Op).Return
 		}
 	}
 }
 
+// shown is when strong reads must show an outside write that the primary had at t.
+func (l *life) shown(t time.Duration) time.Duration {
+	return min(later(t, l.options.MaxOutside), l.drops.after(t).Return)
+}
+
+// shownOn is the same for all reads on a node.
+func (l *life) shownOn(node int, t time.Duration) time.Duration {
+	return min(l.shownAnywhere(t), l.dropsOn[node].after(t).Return)
+}
+
+// shownAnywhere is the same for all reads on all nodes.
+func (l *life) shownAnywhere(t time.Duration) time.Duration {
+	return min(later(t, l.options.MaxOutside), later(l.drops.after(t).Return, l.options.MaxStale))
+}
+
 // evidence is a read as others are held to it: what it shows of an outside write counts
-// only when all reads must show that.
-func (l *life) evidence(read Op) Op {
-	from, ok := l.known[read.Tag]
+// only when all of them must show that.
+func (l *life) evidence(read Op, shown func(t time.Duration) time.Duration) Op {
+	t, ok := l.applied[read.Tag]
 	if read.Version == 0 {
-		from, ok = l.gone, l.deleting <= read.Return
+		t, ok = l.gone, l.deleting <= read.Return && l.gone != -never
 	}
-	if ok && from > read.Return {
+	if !ok {
+		return read
+	}
+	if from := shown(t); from > read.Return {
 		r := read.Return
 		read.Return = from
 		l.returned[read] = r

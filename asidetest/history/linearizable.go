@@ -61,7 +61,7 @@ func (l *life) ordered() []ranked {
 	ops := slices.Clone(l.writes)
 	for _, read := range l.reads {
 		if read.Kind == ReadStrong {
-			ops = append(ops, ranked{l.evidence(read), read.Version})
+			ops = append(ops, ranked{l.evidence(read, l.shown), read.Version})
 		}
 	}
 	settle(ops, l.deleting)

@@ -71,6 +71,7 @@ var patient = func() porcupine.Model {
 // operations makes a piece of history one for the models. Where it is cut out of
 // a longer one, each read must have its write with it.
 func operations(ops []Op) []porcupine.Operation {
+	ops = slices.DeleteFunc(slices.Clone(ops), func(op Op) bool { return op.Kind == Drop })
 	deleting := never
 	all := make([]ranked, len(ops))
 	for i, op := range ops {

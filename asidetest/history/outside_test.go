@@ -233,22 +233,23 @@ func TestOutsideViolationsAreReadable(t *testing.T) {
 	}
 }
 
-// shifted is the history as the checkers are to see it.
-func shifted(ops []Op, by time.Duration) []Op {
+// shifted is the history as the checkers are to see it: without drops, and with what is
+// known of an outside write moved to when it is to be shown.
+func shifted(ops []Op, shown func(t time.Duration) time.Duration) []Op {
 	moved := byCall(ops)
 	for i, op := range moved {
 		switch {
 		case op.Outside && !op.Unknown:
-			moved[i].Return += by
+			moved[i].Return = shown(op.Return)
 		case op.isRead() && op.Version > 0:
 			for _, w := range ops {
 				if w.Kind != Write || !w.Outside || w.Tag != op.Tag {
 					continue
 				}
-				if w.Unknown { // until by after the first read that showed it
+				if w.Unknown { // since the first read that showed it
 					w.Return = byCall(ops)[slices.IndexFunc(byCall(ops), func(o Op) bool { return o.isRead() && o.Version > 0 && o.Tag == op.Tag })].Return
 				}
-				moved[i].Return = max(op.Return, w.Return+by)
+				moved[i].Return = max(op.Return, shown(w.Return))
 			}
 		case op.isRead() && op.Version == 0 && bruteDeleting(ops) <= op.Return:
 			gone := never
@@ -256,20 +257,47 @@ func shifted(ops []Op, by time.Duration) []Op {
 				if w.Kind == Delete && !w.Outside {
 					gone = -never
 				} else if w.Kind == Delete && !w.Unknown {
-					gone = min(gone, w.Return+by)
+					gone = min(gone, shown(w.Return))
 				}
 			}
 			moved[i].Return = max(op.Return, gone)
 		}
 	}
-	return moved
+	return slices.DeleteFunc(moved, func(op Op) bool { return op.Kind == Drop })
+}
+
+// bruteShown returns when an outside write of a time is to be shown: by everybody, if it
+// returned by so long ago; and after a drop, as much later as extra says.
+func bruteShown(ops []Op, by time.Duration, extra func(drop Op) time.Duration) func(t time.Duration) time.Duration {
+	return func(t time.Duration) time.Duration {
+		first := t + by
+		for _, d := range ops {
+			if d.Kind == Drop && d.Call > t {
+				first = min(first, d.Return+extra(d))
+			}
+		}
+		return first
+	}
+}
+
+func atOnce(Op) time.Duration { return 0 }
+
+// someDrops adds drops.
+func someDrops(t *rapid.T, ops []Op, until time.Duration) []Op {
+	for i := range rapid.IntRange(0, 2).Draw(t, "drops") {
+		d := Op{Kind: Drop, Client: 1000 + i, Node: rapid.IntRange(0, 1).Draw(t, "node of the drop")}
+		d.Call = time.Duration(rapid.IntRange(0, int(until)).Draw(t, "call of the drop"))
+		d.Return = d.Call + time.Duration(rapid.IntRange(0, 3).Draw(t, "the drop takes"))
+		ops = append(ops, d)
+	}
+	return ops
 }
 
 // someOutside makes some of the writes outside ones.
 func someOutside(t *rapid.T, ops []Op) []Op {
 	share := rapid.IntRange(0, 3).Draw(t, "share of outside writes")
 	for i := range ops {
-		ops[i].Outside = !ops[i].isRead() && rapid.IntRange(0, 2).Draw(t, "outside") < share
+		ops[i].Outside = ops[i].isWrite() && rapid.IntRange(0, 2).Draw(t, "outside") < share
 	}
 	return ops
 }
@@ -333,6 +361,9 @@ func lagging(t *rapid.T, operations int, lag time.Duration) []Op {
 			} else {
 				cached, known = primary, nil
 			}
+		case what == 7:
+			op.Kind = Drop
+			cached, known = primary, nil
 		default:
 			op.Kind = rapid.SampledFrom([]Kind{ReadStrong, ReadDefault}).Draw(t, "level")
 			sees := cached

@@ -34,7 +34,7 @@ func (p Promise) Guarantee() string {
 	case Linearizable:
 		return "strong reads, writes and deletes of a key take effect one after another, each between its call and its return"
 	case OwnWrites:
-		return "a read returns no version older than a write through the same node that was acknowledged before its call"
+		return "a read returns no version older than a write, and none from before a drop, that the same node acknowledged before its call"
 	case Monotonic:
 		return "on one node, a read that is called after another has returned returns nothing older"
 	case Bounded:

@@ -185,20 +185,23 @@ func TestSimulatedRecordKeepsAllPromises(t *testing.T) {
 
 // TestAgreesWithBruteForce: on tiny histories, right and wrong ones, every
 // checker says what a check of all orders, all pairs and all meanings says.
-// Outside writes count as if they had returned later.
+// Outside writes count as if they had returned later: at the bound, or with a drop.
 // Caught: each comparison of times or versions for P2 and P3 turned the other way
 // or made to include the equal case; absent reads not settled; parts without the
 // latest of what is older, or without the proof that the record existed; record
 // and patient that disagree; default reads allowed to miss an outside write for the sum of
-// both bounds.
+// both bounds; drops that were called before the write's return; drops of other nodes that
+// count at once for default reads.
 func TestAgreesWithBruteForce(t *testing.T) {
 	var verdicts [2]int
 	property(t, 10_000, func(t *rapid.T) {
-		recorded := someOutside(t, tiny(t))
+		recorded := someDrops(t, someOutside(t, tiny(t)), 12)
 		const bound = 2
 		outside := time.Duration(rapid.IntRange(0, 3).Draw(t, "bound for outside writes"))
 		l := newLife(keyOf(recorded...), Options{MaxStale: bound, MaxOutside: outside})
-		ops := shifted(recorded, outside)
+		ops := shifted(recorded, bruteShown(recorded, outside, atOnce))
+		// Default reads have a little longer after a drop on another node.
+		soon := shifted(recorded, bruteShown(recorded, outside, func(Op) time.Duration { return bound }))
 		l.partLength = rapid.SampledFrom([]int{1, 2, partLength}).Draw(t, "part length")
 		r := l.check()
 		agree := func(p Promise, kept bool) {
@@ -218,11 +221,11 @@ func TestAgreesWithBruteForce(t *testing.T) {
 				stale++
 			}
 			if op.Kind == ReadDefault && (bruteStale(ops, op, func(w Op) bool { return !w.Outside }) > bound ||
-				bruteStale(ops, op, func(w Op) bool { return w.Outside }) > 0) {
+				bruteStale(soon, op, func(w Op) bool { return w.Outside }) > 0) {
 				old++
 			}
 			worst = max(worst, by)
-			if bruteStale(ops, op, func(w Op) bool { return w.Node == op.Node && !w.Outside }) > 0 {
+			if bruteStale(ops, op, func(w Op) bool { return w.Node == op.Node && !w.Outside }) > 0 || op.Version != 0 && bruteDropped(recorded, op) {
 				ownOld++
 			}
 		}
@@ -237,7 +240,20 @@ func TestAgreesWithBruteForce(t *testing.T) {
 		if got := max(r.OutsideStrong.Worst, r.OutsideDefault.Worst); got != lag {
 			t.Errorf("latest sight of an outside write: %d, by brute force %d\n%s", got, lag, table(recorded))
 		}
-		agree(Monotonic, bruteMonotonic(ops))
+		var seen []Op
+		for node := range 3 {
+			for _, op := range shifted(recorded, bruteShown(recorded, outside, func(d Op) time.Duration {
+				if d.Node == node {
+					return 0
+				}
+				return bound
+			})) {
+				if op.isRead() && op.Node == node || !op.isRead() && node == 0 {
+					seen = append(seen, op)
+				}
+			}
+		}
+		agree(Monotonic, bruteMonotonic(seen))
 		linearizable := bruteLinearizable(ops, true)
 		agree(Linearizable, linearizable)
 		if verdict, _ := porcupine.CheckOperationsVerbose(record, operations(unranked(l.ordered())), time.Minute); (verdict == porcupine.Ok) != linearizable {
@@ -286,10 +302,10 @@ func TestVersionsAreAccountedFor(t *testing.T) {
 func TestLongHistories(t *testing.T) {
 	var broken int
 	property(t, 200, func(t *rapid.T) {
-		ops := someOutside(t, long(t))
+		ops := someDrops(t, someOutside(t, long(t)), 2000)
 		outside := time.Duration(rapid.IntRange(0, 100).Draw(t, "bound for outside writes"))
 		r := Check(keyOf(ops...), Options{Promises: []Promise{Linearizable}, MaxOutside: outside})
-		kept := brutePairs(shifted(ops, outside))
+		kept := brutePairs(shifted(ops, bruteShown(ops, outside, atOnce)))
 		if (r.Broken[Linearizable] == 0) != kept {
 			t.Fatalf("kept by pairs: %v; violations: %v", kept, r.Violations)
 		}
@@ -297,7 +313,8 @@ func TestLongHistories(t *testing.T) {
 			return
 		}
 		broken++
-		piece := shifted(r.Violations[0].Ops, outside)
+		evidence := r.Violations[0].Ops
+		piece := shifted(evidence, bruteShown(evidence, outside, atOnce))
 		if bruteLinearizable(piece, true) {
 			t.Fatalf("this evidence is linearizable:\n%s", table(piece))
 		}

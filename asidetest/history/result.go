@@ -7,13 +7,16 @@ const keep = 3
 // zero value is that of no key.
 type Result struct {
 	Keys    int64
-	Ops     [ReadDefault + 1]int64 // by Kind
-	Unknown int64                  // writes and deletes among them that may have been applied, or not
-	Outside int64                  // writes and deletes among them that went past all nodes
+	Ops     [Drop + 1]int64 // by Kind
+	Unknown int64           // writes and deletes among them that may have been applied, or not
+	Outside int64           // writes and deletes among them that went past all nodes
 	// Held counts the reads that were held to an outside write: of all writes that
 	// counted as acknowledged, it was the newest. Without such reads a check says
 	// nothing of outside writes.
 	Held int64
+	// HeldByDrop counts the strong reads among them that a Drop alone held to it: without
+	// one, they could have missed the write.
+	HeldByDrop int64
 
 	Strong, Default Staleness
 	// OutsideStrong and OutsideDefault are the staleness against outside writes alone,
@@ -59,6 +62,7 @@ func (r *Result) Add(o Result) {
 	r.Unknown += o.Unknown
 	r.Outside += o.Outside
 	r.Held += o.Held
+	r.HeldByDrop += o.HeldByDrop
 	r.OutsideStrong.add(&o.OutsideStrong)
 	r.OutsideDefault.add(&o.OutsideDefault)
 	r.Strong.add(&o.Strong)

@@ -80,6 +80,8 @@ func versionOf(op Op) string {
 	switch {
 	case op.Kind == Delete:
 		return "deleted"
+	case op.Kind == Drop:
+		return "-"
 	case op.isRead() && op.Version == 0:
 		return "absent"
 	case op.Unknown && op.Version == 0:

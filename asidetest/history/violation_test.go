@@ -40,7 +40,7 @@ func TestViolationsAreReadable(t *testing.T) {
 		"own delete": {
 			p:   OwnWrites,
 			ops: []Op{write(0, 0, 10, 1), del(0, 20, 30), read(0, 31, 32, 1)},
-			want: `P3 own writes: it does not hold that a read returns no version older than a write through the same node that was acknowledged before its call: key k: a default read of client 0 on node 0, called at 0.031000s, returned version 1, but the delete (client 0, node 0) had been acknowledged 1ms before, through the same node.
+			want: `P3 own writes: it does not hold that a read returns no version older than a write, and none from before a drop, that the same node acknowledged before its call: key k: a default read of client 0 on node 0, called at 0.031000s, returned version 1, but the delete (client 0, node 0) had been acknowledged 1ms before, through the same node.
 
   client  node     operation  version  tag       call     return
        0     0        delete  deleted    -  0.020000s  0.030000s

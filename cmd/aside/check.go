@@ -39,6 +39,15 @@ type CheckCmd struct {
 	JSON         bool          `name:"json" help:"Print the report as JSON."`
 
 	OutsideFlags
+	DropFlags
+}
+
+// DropFlags configure the drops from the cache.
+type DropFlags struct {
+	DropKeys       share    `help:"Share of operations that drop a record from the cache by its id, as aside drop ID does." default:"0%" group:"Drops from the cache"`
+	DropTags       share    `help:"Share of operations that drop all records of a day from the cache, as aside drop --tag does. The nodes must run with --tag-days." default:"0%" group:"Drops from the cache"`
+	Admin          []string `help:"URL of a node's admin listener (aside serve --admin). Give it once for each --target, in the same order. Default: the targets, which take drops in a demo on this machine, and with --token-file." placeholder:"URL" sep:"none" group:"Drops from the cache"`
+	AdminTokenFile string   `name:"token-file" help:"File with the token of the nodes (aside serve --page-token-file). Admin listeners need none." placeholder:"FILE" env:"ASIDE_ADMIN_TOKEN_FILE" group:"Drops from the cache"`
 }
 
 // OutsideFlags configure the writers that go past all nodes.
@@ -67,6 +76,7 @@ https://github.com/asidecache/aside/blob/main/docs/reference/guarantees.md.
         --duration 60s --clients 32 --keys 8 --writes 10%
     aside check --target http://127.0.0.1:8001 --target http://127.0.0.1:8002 \
         --outside postgres://todo@db1/todos --outside-bound 5s
+    aside check --target http://127.0.0.1:8000 --drop-keys 1%
 
 It writes to the database: records whose ids begin with "check-", which it deletes at the end, also
 after Ctrl-C. It does not touch other records.
@@ -96,7 +106,14 @@ operations until then are still checked and reported.
 
 The exit code is 2 for a mistake in the command line, and 3 if the run cannot tell: a target is not
 a todo API, was never reached, or has a different database, or nothing was proven about the writes
-of --outside.`
+of --outside or the drops.
+
+With --drop-keys and --drop-tags, clients drop records from the cache now and then. All guarantees
+must hold meanwhile. With --outside too, a drop makes outside writes count at once: a strong read
+that begins after the drop has returned, on any node, must show every outside write that was
+acknowledged before the drop began, and so must all reads on the node that dropped it. That holds
+with and without a feed. --drop-tags also drops whatever else was created on that day: the nodes
+load it again. Drops heal what a node has missed, so check a feed without them as well.`
 }
 
 // exitUnproven is the exit code if the check found no violation but could not check
@@ -163,6 +180,11 @@ func (c *CheckCmd) config() (check.Config, error) {
 		if c.OutsideRate < 0 {
 			errs = append(errs, fmt.Errorf("--outside-rate must not be negative, is %v", c.OutsideRate))
 		}
+	}
+	if c.DropKeys+c.DropTags > 0 {
+		config.Drops = &check.Drops{Keys: float64(c.DropKeys), Tags: float64(c.DropTags), Admin: c.Admin}
+	} else if len(c.Admin) > 0 {
+		errs = append(errs, errors.New("--admin is for --drop-keys and --drop-tags: give one of them"))
 	}
 	for name, n := range map[string]int64{"--clients": int64(c.Clients), "--keys": int64(c.Keys), "--timeout": int64(c.Timeout)} {
 		if n == 0 {
@@ -261,6 +283,11 @@ func (c *CheckCmd) run(ctx context.Context, out io.Writer, log *slog.Logger, sho
 			return &exitError{err, exitUsage}
 		}
 		defer store.Close()
+	}
+	if config.Drops != nil && c.AdminTokenFile != "" {
+		if config.Drops.Token, err = readSecret("--token-file", c.AdminTokenFile); err != nil {
+			return &exitError{err, exitUsage}
+		}
 	}
 	config.Progress = show
 	config.Warn = func(text string) { log.Warn(text) }

@@ -37,7 +37,11 @@ type checked struct {
 		Picture string
 		History []struct{ Kind string }
 	}
-	Left    []string
+	Left  []string
+	Drops *struct {
+		Held int64 `json:"strong_reads_held"`
+	}
+	Latency map[string]struct{ Count int64 }
 	Outside *struct {
 		Store     string
 		Updates   struct{ Count int64 }
@@ -271,6 +275,55 @@ func TestCheckOutsidePostgres(t *testing.T) {
 	}
 }
 
+// While clients drop records by key and by tag, all promises hold: on one server with the
+// embedded store and without Redis, and on three with PostgreSQL and Redis, where writers
+// past them change records too, and nobody but the drops tells the cache. If the drops go to
+// servers of another cache, the check detects it.
+// Caught: drops that went to one node alone; --admin that was not used.
+func TestCheckDrops(t *testing.T) {
+	drops := []string{"--drop-keys", "3%", "--drop-tags", "3%", "--timeout", "2m"}
+	t.Run("embedded", func(t *testing.T) {
+		p := start(t, nil, "serve", "--data", t.TempDir(), "--tag-days", "--admin", "127.0.0.1:0")
+		c := checkJSON(t, 0, []*process{p}, append(drops, "--admin", p.admin, "--ops", "4000", "--duration", "0", "--clients", "8")...)
+		if c.Verdict != "held" || c.Failed != 0 || len(c.Left) != 0 || c.Latency["drop by key"].Count < 50 || c.Latency["drop by tag"].Count < 50 {
+			t.Errorf("%+v", c)
+		}
+	})
+	t.Run("demo, without an admin listener", func(t *testing.T) {
+		p := start(t, nil, "demo", "--redis-server", "off", "--tag-days")
+		c := checkJSON(t, 0, []*process{p}, append(drops, "--ops", "1000", "--duration", "0", "--clients", "4")...)
+		if c.Verdict != "held" || c.Latency["drop by tag"].Count < 10 {
+			t.Errorf("%+v", c)
+		}
+	})
+	t.Run("PostgreSQL and Redis", func(t *testing.T) {
+		db, redis := testserver.Postgres(t), testserver.Redis(t)
+		env := append(unhurried, "ASIDE_POSTGRES="+db.URL(), "ASIDE_REDIS="+redis.URL(), "ASIDE_TAG_DAYS=1", "ASIDE_FEED=off")
+		var nodes []*process
+		var right, wrong []string
+		for range 3 {
+			p := start(t, env, "serve", "--admin", "127.0.0.1:0")
+			nodes, right = append(nodes, p), append(right, "--admin", p.admin)
+		}
+		for range 2 {
+			other := start(t, env, "serve", "--admin", "127.0.0.1:0", "--cache-name", "other")
+			wrong = append(wrong, "--admin", other.admin)
+		}
+		// The bound is never reached, and so are TTLs.
+		args := slices.Concat(drops, []string{"--outside", db.URL(), "--outside-bound", "4m", "--duration", "8s", "--clients", "8", "--keys", "4"})
+		c := checkJSON(t, 0, nodes, append(args, right...)...)
+		if o := c.Outside; c.Verdict != "held" || len(c.Left) != 0 || c.Drops == nil || c.Drops.Held < 20 || o.Updates.Count < 20 || o.Failed > 0 {
+			t.Errorf("%+v, drops: %+v, outside: %+v", c, c.Drops, o)
+		} else {
+			t.Logf("%d operations, %d reads held by drops, %+v", c.Operations, c.Drops.Held, o)
+		}
+		c = checkJSON(t, 1, nodes[:2], append(args, wrong...)...)
+		if got := c.broken(); !slices.Contains(got, history.StrongReads) || slices.Contains(got, history.Intact) {
+			t.Errorf("broken: %v; want %q, and not that records are mixed up", got, history.StrongReads)
+		}
+	})
+}
+
 // A password for --outside comes from a file or the environment, and is never printed.
 // Caught: an error of the driver that quoted the connection string.
 func TestCheckOutsideSecrets(t *testing.T) {
@@ -397,6 +450,11 @@ func TestCheckMistakes(t *testing.T) {
 		{[]string{target, "--duration=-1s"}, "duration must not be negative"},
 		{[]string{target, "--ops=-1"}, "operations must not be negative"},
 		{[]string{target, "--promise=fast"}, "--promise must be one of strong-reads, "},
+		{[]string{target, "--drop-keys=60%", "--drop-tags=60%"}, "drops by key and by tag must together be a share from 0 to 1"},
+		{[]string{target, "--drop-keys=1%", "--admin=http://127.0.0.1:2", "--admin=http://127.0.0.1:3"}, "one admin URL for each target"},
+		{[]string{target, "--drop-keys=1%", "--admin=127.0.0.1:2"}, "admin 1: url is not a valid URL"},
+		{[]string{target, "--admin=http://127.0.0.1:2"}, "--admin is for --drop-keys and --drop-tags"},
+		{[]string{target, "--drop-keys=1%", "--token-file=/does/not/exist"}, "--token-file: open"},
 	} {
 		var out, errOut bytes.Buffer
 		code := run(append([]string{"check"}, tt.args...), &out, &errOut)

@@ -154,6 +154,8 @@ type CacheFlags struct {
 	SoftTimeout          time.Duration `help:"With --stale-for: a read that would wait longer than this for the store is answered with the record past its TTL, and the store is waited for in the background. It must be shorter than --load-timeout. 0: off." default:"0s" env:"ASIDE_SOFT_TIMEOUT" group:"Cache"`
 	FailedFor            time.Duration `help:"With --stale-for: for how long after a failed read from the store this server does not read that record again, but serves the one past its TTL. 0: off." default:"0s" env:"ASIDE_FAILED_FOR" group:"Cache"`
 
+	TagDays bool `help:"Give each record in the cache one tag, the day in UTC on which it was created, such as created:2026-11-29, or created:unknown. Then aside drop --tag drops all records of a day at once. All servers that share a cache must have it or not: servers with and without it do not use each other's records. The user in Redis needs +zadd +zrange +zremrangebyscore." env:"ASIDE_TAG_DAYS" group:"Cache"`
+
 	L1Size   int           `name:"l1-size" help:"Maximum number of records in this server's memory." default:"100000" env:"ASIDE_L1_SIZE" group:"Cache"`
 	L1Bytes  uint64        `name:"l1-bytes" help:"Maximum size of these records in memory, in bytes, including the overhead of the cache. Both limits apply; the least useful records are evicted first." default:"268435456" env:"ASIDE_L1_BYTES" group:"Cache"`
 	L1TTL    time.Duration `name:"l1-ttl" help:"How long a record stays in memory. Default: --ttl, with --redis at most 1m." placeholder:"DURATION" env:"ASIDE_L1_TTL" group:"Cache"`
@@ -165,11 +167,13 @@ type CacheFlags struct {
 
 	MaxEntrySize int `help:"Maximum size of a record in Redis, in bytes as stored. Larger records are cached only in the memory of each server." default:"1048576" env:"ASIDE_MAX_ENTRY_SIZE" group:"Cache"`
 
-	LeaseWait     time.Duration `help:"How long a server waits for another server that is reading the same record from the store. Then it reads the record itself. Default: half of --load-timeout." placeholder:"DURATION" env:"ASIDE_LEASE_WAIT" group:"Cache"`
-	LoadTimeout   time.Duration `help:"Timeout for one read from the store, including the wait for a free slot (--max-loads)." default:"5s" env:"ASIDE_LOAD_TIMEOUT" group:"Cache"`
-	WriteTimeout  time.Duration `help:"Timeout for one write to the store." default:"5s" env:"ASIDE_WRITE_TIMEOUT" group:"Cache"`
-	FenceTTL      time.Duration `name:"fence-ttl" help:"How long a key stays uncached after a write whose outcome is unknown. The store must not apply a write later than this time after its start. Default: --write-timeout plus 5s." placeholder:"DURATION" env:"ASIDE_FENCE_TTL" group:"Cache"`
-	RedisTimeout  time.Duration `help:"Timeout for one Redis command. After several timeouts the server stops using Redis for a while." default:"100ms" env:"ASIDE_REDIS_TIMEOUT" group:"Cache"`
+	LeaseWait        time.Duration `help:"How long a server waits for another server that is reading the same record from the store. Then it reads the record itself. Default: half of --load-timeout." placeholder:"DURATION" env:"ASIDE_LEASE_WAIT" group:"Cache"`
+	LoadTimeout      time.Duration `help:"Timeout for one read from the store, including the wait for a free slot (--max-loads)." default:"5s" env:"ASIDE_LOAD_TIMEOUT" group:"Cache"`
+	WriteTimeout     time.Duration `help:"Timeout for one write to the store." default:"5s" env:"ASIDE_WRITE_TIMEOUT" group:"Cache"`
+	FenceTTL         time.Duration `name:"fence-ttl" help:"How long a key stays uncached after a write whose outcome is unknown. The store must not apply a write later than this time after its start. Default: --write-timeout plus 5s." placeholder:"DURATION" env:"ASIDE_FENCE_TTL" group:"Cache"`
+	RedisTimeout     time.Duration `help:"Timeout for one Redis command. After several timeouts the server stops using Redis for a while." default:"100ms" env:"ASIDE_REDIS_TIMEOUT" group:"Cache"`
+	RedisSoftTimeout time.Duration `help:"A lookup in Redis that takes longer than this is hedged: the record is also read from the store, and the first answer counts. At most one of twenty lookups is, so that a Redis that is slow for all does not send all reads to the store. It must be shorter than --redis-timeout. 0: off." default:"0s" env:"ASIDE_REDIS_SOFT_TIMEOUT" group:"Cache"`
+
 	RedisSilence  time.Duration `help:"Flush the cache in memory if Redis has been silent for this long." default:"2s" env:"ASIDE_REDIS_SILENCE" group:"Cache"`
 	DegradedL1TTL time.Duration `name:"degraded-l1-ttl" help:"How long a record that was read while Redis is unreachable stays in memory. During this time it can be older than the writes of other servers. 0: do not cache it." default:"1s" env:"ASIDE_DEGRADED_L1_TTL" group:"Cache"`
 
@@ -197,7 +201,7 @@ func (f *CacheFlags) check() error {
 	for _, d := range []struct {
 		name string
 		is   time.Duration
-	}{{"--stale-while-revalidate", f.StaleWhileRevalidate}, {"--soft-timeout", f.SoftTimeout}, {"--failed-for", f.FailedFor}} {
+	}{{"--stale-while-revalidate", f.StaleWhileRevalidate}, {"--soft-timeout", f.SoftTimeout}, {"--failed-for", f.FailedFor}, {"--redis-soft-timeout", f.RedisSoftTimeout}} {
 		if d.is < 0 {
 			fault("%s must not be negative, is %v", d.name, d.is)
 		}
@@ -210,6 +214,9 @@ func (f *CacheFlags) check() error {
 	}
 	if f.SoftTimeout > 0 && f.SoftTimeout >= f.LoadTimeout {
 		fault("--soft-timeout must be shorter than --load-timeout, is %v and %v", f.SoftTimeout, f.LoadTimeout)
+	}
+	if f.RedisSoftTimeout > 0 && f.RedisSoftTimeout >= f.RedisTimeout {
+		fault("--redis-soft-timeout must be shorter than --redis-timeout, is %v and %v", f.RedisSoftTimeout, f.RedisTimeout)
 	}
 	if f.L1TTL != 0 && f.L1TTL < time.Millisecond {
 		fault("--l1-ttl must be at least 1ms, is %v (to keep nothing in memory, use --no-l1)", f.L1TTL)
@@ -254,6 +261,9 @@ func (f *CacheFlags) check() error {
 	}
 	if f.NoCache && f.Feed == feedOn {
 		fault("--feed=on needs a cache: leave out --no-cache")
+	}
+	if f.NoCache && f.TagDays {
+		fault("--tag-days needs a cache: leave out --no-cache")
 	}
 	if f.NoL1 && f.Redis == "" && !f.NoCache {
 		fault("--no-l1 without --redis leaves no cache: add --redis, or use --no-cache")
@@ -306,6 +316,10 @@ const checkTime = 5 * time.Second
 // older servers would read wrongly. It is a string so that the linker can set it:
 // e2e/release_test.go builds servers with another version.
 var schemaVersionText = "1"
+
+// withTags makes the schema version another one with --tag-days: no invalidation of a tag
+// reaches what was stored without it.
+const withTags = 1 << 31
 
 // open creates the cache, or returns nil with --no-cache. close releases leases and
 // fences until its context ends.
@@ -370,6 +384,7 @@ func (f *CacheFlags) options(name string, log *slog.Logger) aside.Options[string
 		WriteTimeout:  f.WriteTimeout,
 		FenceTTL:      f.FenceTTL,
 		L2Timeout:     f.RedisTimeout,
+		L2SoftTimeout: f.RedisSoftTimeout,
 		DegradedL1TTL: offOr(f.DegradedL1TTL),
 		FeedGoBack:    f.FeedGoBack,
 		Logger:        log,
@@ -377,6 +392,9 @@ func (f *CacheFlags) options(name string, log *slog.Logger) aside.Options[string
 	o.StaleWhileRevalidate = f.StaleWhileRevalidate
 	if f.NoBulkLoads {
 		o.Bulk.Wait = -1
+	}
+	if f.TagDays {
+		o.SchemaVersion ^= withTags
 	}
 	if f.NoL1 {
 		o.L1Size = -1

@@ -117,6 +117,9 @@ func showInspection(out io.Writer, i *ops.Inspection) error {
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", name, what, orDash(e.Version), ageOf(e), leftOf(e.LeftMS), orDash(uint64(e.Size)),
 			printable.Name(cmp.Or(e.NodeName, e.Node, "-")), printable.Text(record))
+		for _, tag := range e.Tags {
+			fmt.Fprintf(w, "\ttag\t\t\t\t\t\t%s\n", printable.Name(tag))
+		}
 		for _, f := range e.Writers {
 			who := cmp.Or(f.NodeName, f.Node, "-")
 			if f.Crowd {
@@ -146,21 +149,38 @@ func showInspection(out io.Writer, i *ops.Inspection) error {
 
 // DropCmd is "aside drop".
 type DropCmd struct {
-	ID string `arg:"" help:"Id of the todo."`
+	ID   string   `arg:"" optional:"" help:"Id of the todo."`
+	Tags []string `name:"tag" help:"In place of an id: drop all todos that have this tag (aside serve --tag-days), such as created:2026-11-29 for those that were created on that day in UTC, or created:unknown. It can be given several times." placeholder:"TAG" sep:"none"`
 	AdminFlags
+}
+
+// Usage replaces kong's usage line: an id and tags exclude each other.
+func (*DropCmd) Usage() string { return "(<id> | --tag=TAG ...) [flags]" }
+
+// Validate is called by the parser.
+func (c *DropCmd) Validate() error {
+	switch {
+	case c.ID == "" && len(c.Tags) == 0:
+		return errors.New("give the id of a todo, or --tag")
+	case c.ID != "" && len(c.Tags) > 0:
+		return errors.New("give the id of a todo or --tag, not both")
+	}
+	return nil
 }
 
 // Help is shown by "aside drop --help".
 func (*DropCmd) Help() string {
-	return `Removes one todo from the cache: from Redis and from the memory of all servers that share it. The
-store keeps it, and the next read loads it again. Running writes are not disturbed.
+	return `Removes one todo from the cache, or all todos with a tag: from Redis and from the memory of all
+servers that share it. The store keeps them, and the next read loads them again. Running writes are
+not disturbed.
 
     aside drop 1
     aside drop --admin http://127.0.0.1:8001 1
+    aside drop --admin http://127.0.0.1:8001 --tag created:2026-11-29
 
 Without Redis each server has a cache of its own: name them all.
 
-The exit code is 0, 1 if the entry could not be dropped, and 2 for a mistake in the command line.`
+The exit code is 0, 1 if something could not be dropped, and 2 for a mistake in the command line.`
 }
 
 // Run asks each server.
@@ -169,13 +189,22 @@ func (c *DropCmd) Run(ctx context.Context, out io.Writer) error {
 	if err != nil {
 		return err
 	}
+	what := url.Values{"id": {c.ID}}
+	if len(c.Tags) > 0 {
+		what = url.Values{"tag": c.Tags}
+	}
 	for _, server := range c.Admin {
-		if _, err := client.call(ctx, http.MethodPost, server, "/ops/drop", url.Values{"id": {c.ID}}); err != nil {
+		if _, err := client.call(ctx, http.MethodPost, server, "/ops/drop", what); err != nil {
 			return err
 		}
-		if c.JSON {
+		switch {
+		case c.JSON && len(c.Tags) > 0:
+			fmt.Fprintln(out, asJSON(map[string]any{"server": server, "dropped_tags": c.Tags}))
+		case c.JSON:
 			fmt.Fprintln(out, asJSON(map[string]string{"server": server, "dropped": c.ID}))
-		} else {
+		case len(c.Tags) > 0:
+			fmt.Fprintf(out, "All with %s are dropped (asked %s).\n", printable.Text(strings.Join(c.Tags, ", ")), server)
+		default:
 			fmt.Fprintf(out, "%s is dropped (asked %s).\n", printable.Name(c.ID), server)
 		}
 	}

@@ -223,6 +223,67 @@ func TestOperate(t *testing.T) {
 	}
 }
 
+// With --tag-days an entry shows its tag, and the tag drops it on all servers, also by what
+// inspect says of what is still in Redis.
+// Caught: an old entry in Redis with a verdict that asks to drop it; records of servers
+// without the flag, which no tag reaches.
+func TestOperateTags(t *testing.T) {
+	redis := testserver.Redis(t)
+	env := []string{"ASIDE_REDIS=" + redis.URL(), "ASIDE_CACHE_NAME=tags", "ASIDE_TAG_DAYS=1"}
+	// Their stores differ, as in TestOperate.
+	a := start(t, env, "serve", "--data", t.TempDir(), "--admin", "127.0.0.1:0", "--feed", "off")
+	b := start(t, env, "serve", "--data", t.TempDir(), "--admin", "127.0.0.1:0", "--feed", "off")
+	plain := start(t, env[:2], "serve", "--data", t.TempDir(), "--feed", "off")
+	var made struct {
+		Created time.Time `json:"created_at"`
+	}
+	if err := json.Unmarshal([]byte(a.want(a.do("POST", "/todos", `{"id":"1","name":"one"}`), 201).body), &made); err != nil {
+		t.Fatal(err)
+	}
+	tag := "created:" + made.Created.UTC().Format(time.DateOnly)
+	b.want(b.do("GET", "/todos/1", ""), 200) // from Redis
+	inspect := func(p *process) (i ops.Inspection) {
+		t.Helper()
+		out, stderr, _ := asideRun(t, nil, "inspect", "1", "--json", "--admin", p.admin)
+		if err := json.Unmarshal([]byte(out), &i); err != nil {
+			t.Fatal(err, out, stderr)
+		}
+		return i
+	}
+	if i := inspect(b); i.L1 == nil || i.L2 == nil || !slices.Equal(i.L1.Tags, []string{tag}) || !slices.Equal(i.L2.Tags, []string{tag}) {
+		t.Errorf("%+v, %+v", i.L1, i.L2)
+	}
+	if out, _, _ := asideRun(t, nil, "inspect", "1", "--admin", b.admin); strings.Count(out, tag) != 2 {
+		t.Error(out)
+	}
+	// Servers without the flag take nothing from the others.
+	plain.want(plain.do("GET", "/todos/1", ""), 404)
+	a.want(a.do("PATCH", "/todos/1", `{"name":"two"}`), 200)
+	b.want(b.do("GET", "/todos/1", "", "Cache-Control: no-cache"), 200)
+
+	out, stderr, code := asideRun(t, nil, "drop", "--tag", tag, "--tag", "created:unknown", "--admin", a.admin)
+	if code != 0 || out != "All with "+tag+", created:unknown are dropped (asked "+a.admin+").\n" {
+		t.Errorf("exit %d: %s%s", code, out, stderr)
+	}
+	for name, p := range map[string]*process{"a": a, "b": b} {
+		if i := inspect(p); i.Verdict == ops.Older || i.L2 == nil || !strings.Contains(i.Explain+i.L2.Error, "a tag of the entry was invalidated") {
+			t.Errorf("%s, after the drop: %s: %s", name, i.Verdict, i.Explain)
+		}
+	}
+	b.want(b.do("GET", "/todos/1", "", "Cache-Control: no-cache"), 404)
+	b.want(b.do("GET", "/todos/1", ""), 404)
+	out, stderr, code = asideRun(t, nil, "drop", "--json", "--tag", tag, "--admin", b.admin)
+	if code != 0 || out != `{"dropped_tags":["`+tag+`"],"server":"`+b.admin+`"}`+"\n" {
+		t.Errorf("exit %d: %s%s", code, out, stderr)
+	}
+	if m := a.do("GET", "/metrics", "").body; !strings.Contains(m, `aside_tag_invalidations_total{cache="todos"} 2`) {
+		t.Error("the metrics do not have the two tags")
+	}
+	if !strings.Contains(a.logged(), `"msg":"entries of tags dropped by an operator","tags":["`+tag+`","created:unknown"]`) {
+		t.Errorf("the log does not say what was dropped:\n%s", a.logged())
+	}
+}
+
 // What goes wrong is said with what to do.
 func TestOperateErrors(t *testing.T) {
 	gone := httptest.NewServer(nil)
@@ -249,6 +310,11 @@ func TestOperateErrors(t *testing.T) {
 		{[]string{"nodes", "--admin", secured.url, "--token-file", "/does/not/exist"}, exitUsage, "--token-file"},
 		{[]string{"nodes", "--admin", secured.url, "--token-file", token}, 0, "REQ/S"},
 		{[]string{"drop", "1", "--admin", plain.admin}, 1, "has no cache"},
+		{[]string{"drop", "--tag", "created:unknown", "--admin", plain.admin}, 1, "has no cache"},
+		{[]string{"drop", "--tag", "created:unknown", "--admin", secured.url, "--token-file", token}, 1, "have no tags (aside serve --tag-days)"},
+		{[]string{"drop", "--tag", "created:unknown", "--tag", "day", "--admin", plain.admin}, 1, `query.tag: must be created:YYYY-MM-DD, a day in UTC, or created:unknown, is "day"`},
+		{[]string{"drop"}, exitUsage, "give the id of a todo, or --tag"},
+		{[]string{"drop", "1", "--tag", "created:unknown"}, exitUsage, "not both"},
 		{[]string{"top", "--admin", plain.admin}, 1, "has no cache"},
 		{[]string{"inspect", "1", "--admin", plain.admin}, 0, "not-cached"},
 		{[]string{"inspect", "a\nb", "--admin", plain.admin}, 1, "query.id"},

@@ -330,7 +330,7 @@ func (c *ServeCmd) run(ctx context.Context, log *slog.Logger, ready func(url str
 	cache, closeCache, err := c.CacheFlags.open(name, log, func(o *aside.Options[string, todo.Todo]) {
 		o.Feed, o.Node, l2 = feed, node, o.L2
 		o.Observer = observer
-		todo.SetLoaders(o, store)
+		todo.SetLoaders(o, store, c.TagDays)
 		o.OnLoad = func(took time.Duration, err error) { times.OnLoad(took, err); meters.Load(took) }
 		o.OnL2 = func(op string, took time.Duration, err error) { times.OnL2(op, took, err); meters.L2(op, took, err) }
 		if o.L2 != nil {
@@ -352,7 +352,7 @@ func (c *ServeCmd) run(ctx context.Context, log *slog.Logger, ready func(url str
 			err = errors.Join(err, fmt.Errorf("closing the cache: %w", closeErr))
 		}
 	}()
-	options.Service = todo.NewService(todo.ServiceOptions{Store: store, Cache: cache, CacheLoads: true})
+	options.Service = todo.NewService(todo.ServiceOptions{Store: store, Cache: cache, CacheLoads: true, TagDays: c.TagDays})
 	admin := httpapi.AdminOptions{Registry: registry, Log: log}
 	if cache != nil {
 		registry.MustRegister(times, asideprom.NewCollector(cacheLabel, cache.Stats))
@@ -379,7 +379,7 @@ func (c *ServeCmd) run(ctx context.Context, log *slog.Logger, ready func(url str
 	}
 	dash, stopDashboard := startDashboard(board)
 	defer stopDashboard()
-	operators := ops.Handler(ops.Options{Cache: cache, CacheName: name, Store: store, Nodes: dash.Nodes, NameOf: dash.NameOf, Done: leaving, Log: log})
+	operators := ops.Handler(ops.Options{Cache: cache, CacheName: name, Tags: c.TagDays, Store: store, Nodes: dash.Nodes, NameOf: dash.NameOf, Done: leaving, Log: log})
 	options.Ops, options.Story, admin.Ops = guarded(operators, mode, token), guarded(e.story, mode, token), operators
 	if !c.NoPage {
 		options.Dashboard = dash.Handler()

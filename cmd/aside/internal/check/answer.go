@@ -8,8 +8,10 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/asidecache/aside/cmd/aside/internal/httpwire"
+	"github.com/asidecache/aside/cmd/aside/internal/todo"
 )
 
 // act is the kind of a request.
@@ -21,14 +23,18 @@ const (
 	create
 	put
 	remove
+	dropKey
+	dropTag
 	acts
 )
 
 func (a act) String() string {
-	return [...]string{"strong read", "default read", "create", "write", "delete"}[a]
+	return [...]string{"strong read", "default read", "create", "write", "delete", "drop by key", "drop by tag"}[a]
 }
 
-func (a act) write() bool { return a >= create }
+func (a act) write() bool { return a >= create && a <= remove }
+
+func (a act) drop() bool { return a == dropKey || a == dropTag }
 
 // outcome is the result of a request.
 type outcome struct {
@@ -38,6 +44,7 @@ type outcome struct {
 	problem string // kind of error; "" if none
 	status  int    // status of an error response
 	code    string // code of its problem details, if any
+	cached  string // the tag that the service gives the record in its cache
 	detail  string // description of the problem
 }
 
@@ -73,13 +80,17 @@ func tagOf(name string) uint64 {
 
 // record is the body of a successful response.
 type record struct {
-	ID      string `json:"id"`
-	Name    string `json:"name"`
-	Version *int64 `json:"version"`
+	ID      string    `json:"id"`
+	Name    string    `json:"name"`
+	Created time.Time `json:"created_at"`
+	Version *int64    `json:"version"`
 }
 
 // good is the expected status of each kind of request.
-var good = [acts]int{readStrong: http.StatusOK, readDefault: http.StatusOK, create: http.StatusCreated, put: http.StatusOK, remove: http.StatusNoContent}
+var good = [acts]int{
+	readStrong: http.StatusOK, readDefault: http.StatusOK, create: http.StatusCreated, put: http.StatusOK, remove: http.StatusNoContent,
+	dropKey: http.StatusNoContent, dropTag: http.StatusNoContent,
+}
 
 // refusals are the codes of responses with 503 after which nothing was written. They are
 // from the table in cmd/aside/internal/httpapi/problem.go. After other responses, such as
@@ -90,13 +101,13 @@ var refusals = []string{"store_unavailable", "cache_unavailable", "overloaded", 
 // judge returns the outcome of a request for the record id, from its response.
 func judge(a act, id string, answer httpwire.Answer) outcome {
 	if answer.Status == good[a] {
-		if a == remove {
+		if a == remove || a.drop() {
 			return outcome{}
 		}
 		return judgeRecord(a, id, answer.Body())
 	}
 	code, detail := problemOf(answer)
-	if !a.write() && answer.Status == http.StatusNotFound && code == "not_found" {
+	if !a.write() && !a.drop() && answer.Status == http.StatusNotFound && code == "not_found" {
 		return outcome{}
 	}
 	o := outcome{sure: unknown, status: answer.Status, code: code, problem: strings.TrimSpace(fmt.Sprintf("status %d %s", answer.Status, code))}
@@ -129,7 +140,7 @@ func judgeRecord(a act, id string, body []byte) outcome {
 		}
 		return o
 	}
-	o := outcome{version: *r.Version, tag: tagOf(r.Name)}
+	o := outcome{version: *r.Version, tag: tagOf(r.Name), cached: todo.DayTag(r.Created)}
 	if r.ID != id {
 		o.tag = 0 // another record
 	}

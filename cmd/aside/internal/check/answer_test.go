@@ -67,7 +67,7 @@ func TestJudgeTheService(t *testing.T) {
 		{errors.New("something else"), true},
 	} {
 		c := callService(t, failing{err: tt.err})
-		for a := range acts {
+		for a := range dropKey {
 			x := c.do(t.Context(), 0, a, "1", 7)
 			want := nothing
 			switch {
@@ -122,6 +122,10 @@ func TestJudgeSuccess(t *testing.T) {
 		{readStrong, outcome{}},
 	} {
 		x := c.do(t.Context(), 0, tt.a, "1", uint64(i))
+		if _, err := time.Parse("created:2006-01-02", x.cached); (err == nil) != (tt.want.version > 0) {
+			t.Errorf("%d, %v: its tag is %q", i, tt.a, x.cached)
+		}
+		x.cached = ""
 		if x.outcome != tt.want || x.call.IsZero() || x.end.Before(x.call) {
 			t.Errorf("%d, %v: %+v, want %+v", i, tt.a, x, tt.want)
 		}

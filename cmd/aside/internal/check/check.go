@@ -10,7 +10,8 @@
 // unknown, both outcomes are accepted.
 //
 // With Config.Outside, other writers change the records in the database itself. Reads must
-// show what they wrote after a bound.
+// show what they wrote after a bound. With Config.Drops, clients drop records from the
+// cache. Strong reads must show outside writes at once after that.
 package check
 
 import (
@@ -59,6 +60,8 @@ type Config struct {
 	MaxStale time.Duration
 	// Outside adds writers that go past all nodes; nil: none.
 	Outside *Outside
+	// Drops adds operations that drop records from the cache; nil: none.
+	Drops *Drops
 	// Promises are the promises to check; default all. Staleness is always measured.
 	Promises []history.Promise
 	// Timeout is the timeout for one request; default 10s.
@@ -134,6 +137,9 @@ func (c *Config) Validate() error {
 	}
 	if c.Outside != nil {
 		errs = append(errs, c.Outside.faults(c.Keys)...)
+	}
+	if c.Drops != nil {
+		errs = append(errs, c.Drops.faults(c.Targets)...)
 	}
 	for _, p := range c.Promises {
 		if !slices.Contains(history.Promises(), p) {

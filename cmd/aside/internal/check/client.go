@@ -142,6 +142,9 @@ func (c *client) operation(ctx context.Context) bool {
 		target = c.id % len(c.conns)
 	}
 	slot := c.slot(c.rng)
+	if a := c.Drops.choose(c.rng); a.drop() {
+		return c.drop(ctx, target, slot, a)
+	}
 	l, a, finished := slot.begin(c.rng.Float64() < c.Writes, c.since(time.Now()), c.rng)
 	c.finish(finished)
 	var tag uint64
@@ -175,6 +178,7 @@ func (c *client) operation(ctx context.Context) bool {
 var kinds = [acts]history.Kind{
 	readStrong: history.ReadStrong, readDefault: history.ReadDefault,
 	create: history.Write, put: history.Write, remove: history.Delete,
+	dropKey: history.Drop, dropTag: history.Drop,
 }
 
 // record adds an operation to the record's history, unless it tells nothing.

@@ -29,6 +29,9 @@ type fleet struct {
 	see func(q query) int
 	// ready are the nodes' answers to /readyz; nil: nobody may ask.
 	ready []string
+	// forget, if set, does what a drop of a record on a node does, with the record's states
+	// as they are. Nil: the nodes have no calls for operators. It runs under the lock.
+	forget func(node int, l *truth, byTag bool)
 	// enter, if set, is called for each request without the lock.
 	enter func(q query)
 
@@ -52,6 +55,7 @@ type truth struct {
 	states []*stored
 	by     []int // the node that wrote the state; -1 is nobody, or an outside writer
 	at     []time.Time
+	forgot map[int]int // by node: the state that it shows at least, since a drop
 }
 
 type stored struct {
@@ -84,7 +88,7 @@ func newFleet(t *testing.T, nodes int) *fleet {
 func (f *fleet) life(id string) *truth {
 	l := f.records[id]
 	if l == nil {
-		l = &truth{id: id, states: []*stored{nil}, by: []int{-1}, at: []time.Time{{}}}
+		l = &truth{id: id, states: []*stored{nil}, by: []int{-1}, at: []time.Time{{}}, forgot: map[int]int{}}
 		f.records[id] = l
 	}
 	return l
@@ -144,6 +148,10 @@ func (f *fleet) node(i int) http.Handler {
 			fmt.Fprint(w, f.ready[i])
 			return
 		}
+		if f.forget != nil && r.URL.Path == "/ops/drop" {
+			f.drop(w, r, i)
+			return
+		}
 		switch {
 		case r.Method == "POST" && r.URL.Path == "/todos", r.Method == "PUT" && isRecord:
 			if err := json.NewDecoder(r.Body).Decode(&q.body); err != nil || q.body.Name == "" || r.Header.Get("Content-Type") != "application/json" {
@@ -193,6 +201,22 @@ func (f *fleet) node(i int) http.Handler {
 			problem(w, 404, "not_found")
 		}
 	})
+}
+
+// drop answers a drop on a node: of a record, or of all, since all have the same tag.
+func (f *fleet) drop(w http.ResponseWriter, r *http.Request, node int) {
+	id, tag := r.URL.Query().Get("id"), r.URL.Query().Get("tag")
+	if r.Method != "POST" || (id == "") == (tag == "") {
+		f.t.Errorf("%s %s: a bad drop", r.Method, r.URL)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, l := range f.records {
+		if l.id == id || tag != "" {
+			f.forget(node, l, tag != "")
+		}
+	}
+	w.WriteHeader(204)
 }
 
 func reply(w http.ResponseWriter, status int, s *stored) {

@@ -41,6 +41,7 @@ type jsonReport struct {
 	Errors     []jsonError              `json:"errors"`
 	Violations []jsonViolation          `json:"violations"`
 	Outside    *jsonOutside             `json:"outside,omitempty"` // absent without outside writers
+	Drops      *jsonDrops               `json:"drops,omitempty"`   // absent without drops
 	Left       []string                 `json:"left"`
 }
 
@@ -75,6 +76,12 @@ type jsonOutside struct {
 	Stale   map[string]jsonStaleness `json:"staleness"`         // from the real acknowledgements
 	Errors  []jsonError              `json:"errors"`
 	NotFed  []jsonNotFed             `json:"not_fed"`
+}
+
+type jsonDrops struct {
+	Keys float64 `json:"by_key"` // share of the operations
+	Tags float64 `json:"by_tag"`
+	Held int64   `json:"strong_reads_held"` // to an outside write at once, by a drop alone
 }
 
 type jsonNotFed struct {
@@ -166,6 +173,9 @@ func (r *Report) WriteJSON(w io.Writer) error {
 	}
 	if r.Outside != nil {
 		j.Outside = r.jsonOutside()
+	}
+	if d := c.Drops; d != nil {
+		j.Drops = &jsonDrops{d.Keys, d.Tags, h.HeldByDrop}
 	}
 	for _, v := range h.Violations {
 		j.Violations = append(j.Violations, jsonViolationOf(v))

@@ -129,6 +129,16 @@ func (r *Report) Unproven() error {
 			errs = append(errs, fmt.Errorf("nothing was checked about outside writes: no read came later than %v after one of them", r.Config.Outside.Bound))
 		}
 	}
+	if d := r.Config.Drops; d != nil {
+		for _, a := range []act{dropKey, dropTag} {
+			if d.share(a) > 0 && r.Latency[a.String()].Count == 0 {
+				errs = append(errs, fmt.Errorf("nothing was checked about drops: no %s succeeded", a))
+			}
+		}
+		if r.Outside != nil && r.History.HeldByDrop == 0 {
+			errs = append(errs, errors.New("nothing was checked about drops: no strong read came between a drop after an outside write and the bound"))
+		}
+	}
 	if n := r.History.Undecided; n > 0 {
 		errs = append(errs, fmt.Errorf("for %d of %d records the check took too long to decide whether %s", n, r.History.Keys, history.Linearizable.Guarantee()))
 	}

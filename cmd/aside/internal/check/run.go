@@ -34,9 +34,15 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 		return nil, err
 	}
 	r := &run{Config: c.withDefaults(), endpoints: endpoints, prefix: newPrefix()}
+	if r.Drops != nil {
+		r.admin, _ = r.Drops.endpoints(endpoints) // valid, like the rest
+	}
 	unshared, err := r.probe(ctx)
 	if err == nil && r.Outside != nil {
 		err = r.probeOutside(ctx)
+	}
+	if err == nil && r.Drops != nil {
+		err = r.probeDrops(ctx)
 	}
 	if err != nil {
 		r.removeAll(ctx, everywhere)
@@ -73,6 +79,8 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 type run struct {
 	Config
 	endpoints []httpwire.Endpoint
+	admin     []httpwire.Endpoint // for drops, by target
+	dropper   *dropper            // nil: there are none
 	prefix    string
 	start     time.Time
 	stop      func() // no operation begins after it
@@ -134,6 +142,11 @@ func (r *run) load(ctx context.Context) *Report {
 	}
 	r.stop = stop
 
+	if r.Drops != nil {
+		r.dropper = newDropper(r.admin, r.Drops.Token, min(r.Clients, maxAdminConns), r.Timeout)
+		defer r.dropper.close()
+		defer r.dropper.abortWith(ctx)()
+	}
 	over := make(chan struct{})
 	var clients, others sync.WaitGroup
 	others.Go(r.check)

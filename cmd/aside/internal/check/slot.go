@@ -1,6 +1,7 @@
 package check
 
 import (
+	"cmp"
 	"math"
 	"math/rand/v2"
 	"sync"
@@ -38,6 +39,8 @@ type slot struct {
 type life struct {
 	id  string
 	key *history.Key
+	// tag is that of the record in the nodes' caches; "" until a write was acknowledged.
+	tag string
 
 	strong   float64 // share of its reads
 	state    state
@@ -216,6 +219,9 @@ func (s *slot) end(l *life, a act, o outcome, now time.Duration, rng *rand.Rand)
 }
 
 func (s *slot) endLocked(l *life, a act, o outcome, now time.Duration, rng *rand.Rand) (finished []*life, expected bool) {
+	if a == create || a == put {
+		l.tag = cmp.Or(l.tag, o.cached)
+	}
 	switch {
 	case a == create:
 		l.turning = false
@@ -240,6 +246,33 @@ func (s *slot) endLocked(l *life, a act, o outcome, now time.Duration, rng *rand
 		finished = append(finished, l)
 	}
 	return finished, expected
+}
+
+// toDrop chooses a record to drop from the cache: mostly the present one. The life has no
+// key if there is none.
+func (s *slot) toDrop(rng *rand.Rand) (id, tag string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := s.now
+	if s.last != nil && rng.IntN(4) == 0 {
+		l = s.last
+	}
+	if l == nil {
+		return "", ""
+	}
+	return l.id, l.tag
+}
+
+// dropped records a drop in the histories of the records that it was for. One that is
+// complete already may miss it: then it is held to less.
+func (s *slot) dropped(op history.Op, is func(id, tag string) bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, l := range []*life{s.now, s.last} {
+		if l != nil && is(l.id, l.tag) {
+			l.key.Record(op)
+		}
+	}
 }
 
 // beginOutside chooses an outside write. ok is false if there is none to make now.

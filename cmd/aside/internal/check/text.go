@@ -46,6 +46,7 @@ func (r *Report) head(b *strings.Builder) {
 		fmt.Fprintf(b, "%s aborted at the end and not counted\n", plural(int(r.Unfinished), "operation"))
 	}
 	r.outside(b)
+	r.drops(b)
 }
 
 func (r *Report) outside(b *strings.Builder) {
@@ -67,6 +68,19 @@ func (r *Report) outside(b *strings.Builder) {
 	for _, n := range o.NotFed {
 		fmt.Fprintf(b, "warning: %s\n", n.text(r.Config.Targets))
 	}
+}
+
+func (r *Report) drops(b *strings.Builder) {
+	d := r.Config.Drops
+	if d == nil {
+		return
+	}
+	fmt.Fprintf(b, "drops from the cache: %s of the operations by key, %s by tag", percent(d.Keys), percent(d.Tags))
+	if r.Outside != nil {
+		fmt.Fprintf(b, "; %s came after such a drop, but before the bound, and had to show an outside write at once",
+			plural(int(r.History.HeldByDrop), "strong read"))
+	}
+	b.WriteString("\n")
 }
 
 func (r *Report) latencies(b *strings.Builder) {

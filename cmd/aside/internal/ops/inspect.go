@@ -39,6 +39,7 @@ type Entry struct {
 	AgeMS      int64      `json:"age_ms"`
 	LeftMS     int64      `json:"left_ms"` // -1: it has no end
 	Stale      bool       `json:"stale"`
+	Tags       []string   `json:"tags"`
 	Schema     uint32     `json:"schema"`
 	Codec      int        `json:"codec"`
 	Format     int        `json:"format"`
@@ -144,7 +145,7 @@ func (h *handler) entry(e *aside.InspectedEntry[todo.Todo]) *Entry {
 	}
 	out := &Entry{
 		Kind: e.Kind.String(), TooLarge: e.TooLarge, Version: e.Version, AgeMS: e.Age.Milliseconds(), LeftMS: left(e.Left), Stale: e.Stale,
-		Schema: e.Schema, Codec: int(e.Codec), Format: int(e.Format), Compressed: e.Compressed, Size: e.Size, Writers: []Writer{},
+		Schema: e.Schema, Codec: int(e.Codec), Format: int(e.Format), Compressed: e.Compressed, Size: e.Size, Tags: append([]string{}, e.Tags...), Writers: []Writer{},
 	}
 	if !e.Stored.IsZero() {
 		out.Stored = e.Stored.UTC().Format(time.RFC3339Nano)

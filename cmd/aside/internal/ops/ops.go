@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"strconv"
@@ -16,6 +17,7 @@ import (
 	"github.com/asidecache/aside/cmd/aside/internal/httpapi"
 	"github.com/asidecache/aside/cmd/aside/internal/sse"
 	"github.com/asidecache/aside/cmd/aside/internal/todo"
+	"github.com/asidecache/aside/driver"
 )
 
 const (
@@ -34,6 +36,8 @@ type Options struct {
 	Store todo.Store
 	// CacheName is the name of the cache.
 	CacheName string
+	// Tags: the entries of the cache have tags, see todo.DayTag.
+	Tags bool
 	// Nodes and NameOf are those of the Dashboard.
 	Nodes  func() map[string]dashboard.Node
 	NameOf func(id string) string
@@ -91,6 +95,30 @@ func idOf(w http.ResponseWriter, r *http.Request) (string, bool) {
 	return ids[0], true
 }
 
+// tagsOf returns the tags in the query, or answers the request and returns false.
+func tagsOf(w http.ResponseWriter, r *http.Request) ([]string, bool) {
+	query := r.URL.Query()
+	tags := query["tag"]
+	switch {
+	case query.Has("id"):
+		httpapi.WriteProblem(w, http.StatusBadRequest, "bad_request", "The request must have an id or tags; see errors.",
+			httpapi.Fault{Location: "query.id", Detail: "must not be there beside tag"})
+		return nil, false
+	case len(tags) > driver.MaxTagsAtOnce:
+		httpapi.WriteProblem(w, http.StatusUnprocessableEntity, "invalid", "The request has too many tags; see errors.",
+			httpapi.Fault{Location: "query.tag", Detail: fmt.Sprintf("must be there at most %d times, is there %d times", driver.MaxTagsAtOnce, len(tags))})
+		return nil, false
+	}
+	for _, tag := range tags {
+		if err := todo.CheckTag(tag); err != nil {
+			httpapi.WriteProblem(w, http.StatusUnprocessableEntity, "invalid", "No entry can have this tag; see errors.",
+				httpapi.Fault{Location: "query.tag", Detail: err.Error()})
+			return nil, false
+		}
+	}
+	return tags, true
+}
+
 // keyHash stands for an id in the log, since ids may be personal. The library's lines
 // have the same hash of the name in Redis.
 func (h *handler) keyHash(id string) string {
@@ -108,6 +136,10 @@ func (h *handler) cached(w http.ResponseWriter) bool {
 }
 
 func (h *handler) drop(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Query().Has("tag") {
+		h.dropTags(w, r)
+		return
+	}
 	id, ok := idOf(w, r)
 	if !ok || !h.cached(w) {
 		return
@@ -121,6 +153,27 @@ func (h *handler) drop(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	h.Log.Info("entry dropped by an operator", "key_hash", h.keyHash(id), "remote", r.RemoteAddr)
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// dropTags drops all entries that have one of the tags.
+func (h *handler) dropTags(w http.ResponseWriter, r *http.Request) {
+	tags, ok := tagsOf(w, r)
+	if !ok || !h.cached(w) {
+		return
+	}
+	if !h.Tags {
+		httpapi.WriteProblem(w, http.StatusConflict, "no_tags", "The entries of this server have no tags (aside serve --tag-days).")
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), callTime)
+	defer cancel()
+	if err := h.Cache.InvalidateTag(ctx, tags...); err != nil {
+		h.Log.Warn("the entries of tags could not be dropped", "tags", tags, "error", err)
+		httpapi.WriteError(w, err, true)
+		return
+	}
+	h.Log.Info("entries of tags dropped by an operator", "tags", tags, "remote", r.RemoteAddr)
 	w.WriteHeader(http.StatusNoContent)
 }
 

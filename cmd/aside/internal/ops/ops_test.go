@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -38,18 +39,26 @@ type fixture struct {
 
 func serve(t *testing.T, records ...todo.Todo) *fixture {
 	t.Helper()
+	return serveWith(t, false, records...)
+}
+
+// serveWith also says whether entries have tags.
+func serveWith(t *testing.T, tags bool, records ...todo.Todo) *fixture {
+	t.Helper()
 	f := &fixture{t: t, store: todotest.New(records...), done: make(chan struct{}), l2: new(asidetest.Server).NewClient()}
 	var err error
-	f.cache, err = aside.New(aside.Options[string, todo.Todo]{
+	o := aside.Options[string, todo.Todo]{
 		Name: "c", Node: "n1", L2Timeout: time.Minute, L2: f.l2, Version: func(t todo.Todo) uint64 { return uint64(t.Version) },
-	})
+	}
+	todo.SetLoaders(&o, f.store, tags)
+	f.cache, err = aside.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { f.cache.Close(context.Background()) })
-	f.svc = todo.NewService(todo.ServiceOptions{Store: f.store, Cache: f.cache})
+	f.svc = todo.NewService(todo.ServiceOptions{Store: f.store, Cache: f.cache, TagDays: tags})
 	srv := httptest.NewServer(ops.Handler(ops.Options{
-		Cache: f.cache, Store: f.store, Done: f.done,
+		Cache: f.cache, Tags: tags, Store: f.store, Done: f.done,
 		Nodes: func() map[string]dashboard.Node { return map[string]dashboard.Node{"n1": {}} },
 		NameOf: func(id string) string {
 			if id == aside.NodeIDOf("n1").String() {
@@ -245,6 +254,8 @@ func TestOpsRefusals(t *testing.T) {
 		"GET /ops/inspect": 400, "GET /ops/inspect?id=1&id=2": 400, "GET /ops/inspect?id=%ff": 400, "GET /ops/inspect?id=..": 422, "GET /ops/watch": 400,
 		"GET /ops/drop?id=1": 405, "POST /ops/inspect?id=1": 405, "POST /ops/drop": 400, "GET /ops/top?n=0": 400, "GET /ops/top?n=101": 400, "GET /ops/top?n=x": 400,
 		"GET /ops/": 404, "GET /ops/nothing": 404, "GET /ops/top?n=1": 200, "GET /ops/nodes": 200, "POST /ops/drop?id=1": 204,
+		"POST /ops/drop?tag=created:unknown": 409, "POST /ops/drop?tag=created:unknown&id=1": 400, "POST /ops/drop?tag=": 422, "POST /ops/drop?tag=created:unknown&tag=x": 422,
+		"POST /ops/drop?" + strings.Repeat("tag=created:unknown&", 1001): 422, "POST /ops/drop?" + strings.Repeat("tag=created:unknown&", 1000): 409,
 	} {
 		method, path, _ := strings.Cut(call, " ")
 		status, body := f.do(method, path)
@@ -252,6 +263,33 @@ func TestOpsRefusals(t *testing.T) {
 		if status != want || status >= 400 && (json.Unmarshal([]byte(body), &p) != nil || p.Code == "" || p.Detail == "") {
 			t.Errorf("%s: %d, want %d: %s", call, status, want, body)
 		}
+	}
+}
+
+// Tags drop what has one of them, and nothing else. The entries show their tags.
+// Caught: only the first of several tags.
+func TestDropTags(t *testing.T) {
+	day := time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
+	f := serveWith(t, true, todo.Todo{ID: "1", Version: 1, CreatedAt: day}, todo.Todo{ID: "2", Version: 1, CreatedAt: day.AddDate(0, 0, 1)}, todo.Todo{ID: "3", Version: 1})
+	for id, tag := range map[string]string{"1": "created:2026-11-29", "2": "created:2026-11-30", "3": "created:unknown"} {
+		f.read(id)
+		i := f.inspect(id)
+		if i.L1 == nil || i.L2 == nil || !slices.Equal(i.L1.Tags, []string{tag}) || !slices.Equal(i.L2.Tags, []string{tag}) {
+			t.Errorf("%s: %+v, %+v", id, i.L1, i.L2)
+		}
+		f.past(id, func(t *todo.Todo) { t.Version++ })
+	}
+	if status, body := f.do("POST", "/ops/drop?tag=created:2026-11-30&tag=created:unknown"); status != 204 {
+		t.Fatalf("%d %s", status, body)
+	}
+	for id, want := range map[string]string{"1": ops.Older, "2": ops.NotCached, "3": ops.NotCached} {
+		if i := f.inspect(id); i.Verdict != want {
+			t.Errorf("%s: %s: %s", id, i.Verdict, i.Explain)
+		}
+		f.read(id)
+	}
+	if i := f.inspect("2"); i.Verdict != ops.Same {
+		t.Errorf("read again: %s: %s", i.Verdict, i.Explain)
 	}
 }
 

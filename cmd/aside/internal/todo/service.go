@@ -25,7 +25,7 @@ type Service struct {
 	now   func() time.Time
 	newID func() (string, error)
 
-	loadsItself bool // see ServiceOptions
+	loadsItself, tagDays bool // see ServiceOptions
 }
 
 // ServiceOptions configure a Service. Only Store is required.
@@ -36,6 +36,9 @@ type ServiceOptions struct {
 	Cache *aside.Cache[string, Todo]
 	// CacheLoads: the cache loads from the store by itself, see SetLoaders.
 	CacheLoads bool
+	// TagDays: each entry has the tag of its record's day, see DayTag. SetLoaders must
+	// have been told the same.
+	TagDays bool
 	// Now is the clock for CreatedAt and UpdatedAt; nil means time.Now.
 	Now func() time.Time
 	// NewID returns the ID for a record that is created without one; nil means UUIDv7.
@@ -47,7 +50,7 @@ func NewService(o ServiceOptions) *Service {
 	if o.Store == nil {
 		panic("todo: NewService without a Store")
 	}
-	s := &Service{store: o.Store, cache: o.Cache, now: o.Now, newID: o.NewID, loadsItself: o.CacheLoads}
+	s := &Service{store: o.Store, cache: o.Cache, now: o.Now, newID: o.NewID, loadsItself: o.CacheLoads, tagDays: o.TagDays}
 	if s.now == nil {
 		s.now = time.Now
 	}
@@ -105,7 +108,7 @@ func (s *Service) GetMany(ctx context.Context, ids []string, level aside.Mode) (
 	if s.cache == nil {
 		return s.getManyFromStore(ctx, ids)
 	}
-	results, err := s.cache.ReadMany(ctx, ids, loader{s.store}, level)
+	results, err := s.cache.ReadMany(ctx, ids, bulkLoader(s.store, s.tagDays), level)
 	for id, r := range results {
 		if errors.Is(r.Err, aside.ErrNotFound) {
 			r.Err = ErrNotFound
@@ -146,9 +149,24 @@ func (s *Service) getManyFromStore(ctx context.Context, ids []string) (FoundMany
 }
 
 // SetLoaders has a cache load from the store by itself: the misses of single reads that
-// come at the same time are then one query.
-func SetLoaders(o *aside.Options[string, Todo], store Store) {
-	o.Loader, o.BulkLoader = loader{store}, loader{store}
+// come at the same time are then one query. With tagDays each entry has the tag of its
+// record's day.
+func SetLoaders(o *aside.Options[string, Todo], store Store, tagDays bool) {
+	o.Loader, o.BulkLoader = singleLoader(store, tagDays), bulkLoader(store, tagDays)
+}
+
+func singleLoader(store Store, tagDays bool) aside.Loader[string, Todo] {
+	if tagDays {
+		return dayLoader{loader{store}}
+	}
+	return loader{store}
+}
+
+func bulkLoader(store Store, tagDays bool) aside.BulkLoader[string, Todo] {
+	if tagDays {
+		return dayLoader{loader{store}}
+	}
+	return loader{store}
 }
 
 // loader returns what a read of one record loads with; nil means what the cache has.
@@ -156,7 +174,7 @@ func (s *Service) loader() aside.Loader[string, Todo] {
 	if s.loadsItself {
 		return nil
 	}
-	return loader{s.store}
+	return singleLoader(s.store, s.tagDays)
 }
 
 // loader is the aside.Loader of the store.
@@ -384,7 +402,11 @@ func (s *Service) write(ctx context.Context, id string, fn func(context.Context,
 		return fn(ctx, noPublisher{})
 	}
 	return s.cache.Write(ctx, id, func(ctx context.Context, w *aside.WriteTx[string, Todo]) error {
-		err := fn(ctx, w)
+		var p publisher = w
+		if s.tagDays {
+			p = dayPublisher{w}
+		}
+		err := fn(ctx, p)
 		if Definite(err) {
 			return aside.Aborted(err)
 		}

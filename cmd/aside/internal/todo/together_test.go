@@ -43,7 +43,7 @@ func TestMissesOfAMomentAreOneQuery(t *testing.T) {
 			}
 		}
 		o := aside.Options[string, todo.Todo]{Bulk: aside.BulkLimits{Wait: time.Millisecond}}
-		todo.SetLoaders(&o, store)
+		todo.SetLoaders(&o, store, false)
 		cache, err := aside.New(o)
 		if err != nil {
 			t.Fatal(err)

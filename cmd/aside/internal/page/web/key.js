@@ -147,6 +147,7 @@ export function key(view, { signal, config, param }) {
         ["Stored", e.stored && (e.kind === "value" || e.kind === "negative") ? date(e.stored) : ""],
         ["Age", e.age_ms > 0 ? span(e.age_ms) : ""],
         [e.kind === "fence" || e.kind === "lease" ? "Holds for" : "Left", e.left_ms < 0 ? "no end" : span(e.left_ms ?? 0)],
+        ["Tags", (e.tags ?? []).join(", ")],
         ["Stale", e.stale ? "yes: past its time" : ""],
         [e.kind === "lease" ? "Loaded by" : "Stored by", who(e.node, e.node_name)],
         ["Schema", e.schema ? String(e.schema) : ""], ["Codec", e.codec ? String(e.codec) : ""], ["Format", e.format ? String(e.format) : ""],
