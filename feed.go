@@ -22,6 +22,8 @@ type FeedStats struct {
 	Fed      bool   // changes made past the cache are seen
 	Reason   string // why not
 	Leads    bool   // this node follows the feed, for all nodes of the cache
+	// Since is when Fed last changed; before, when the cache was made.
+	Since time.Time
 
 	Changes  uint64 // changes handled
 	OwnLeft  uint64 // of these: the entry was left, since it was as new as the change
@@ -84,7 +86,7 @@ func (c *Cache[K, V]) feedStats() (s FeedStats) {
 	}
 	f := c.feed.Status()
 	return FeedStats{
-		Attached: true, Fed: f.Fed, Reason: f.Reason, Leads: f.Leads,
+		Attached: true, Fed: f.Fed, Reason: f.Reason, Leads: f.Leads, Since: f.Since,
 		Changes: f.Changes, OwnLeft: c.n.ownLeft.Load(), Batches: f.Batches, Clears: f.Clears, Gaps: f.Gaps, WentBack: f.WentBack,
 		Lag: f.Lag, LastChange: f.LastChange,
 	}

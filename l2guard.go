@@ -104,8 +104,10 @@ func (g *guardedL2) logOutage() {
 	if again {
 		text = "L2 still unavailable"
 	}
-	why := g.reported()
-	if r := g.reason.Load(); why == "" && r != nil {
+	var why string
+	if err := g.reported(); err != nil {
+		why = err.Error()
+	} else if r := g.reason.Load(); r != nil {
 		why = r.reason
 	}
 	g.log.Warn(text, "error", why)
@@ -120,24 +122,52 @@ func (g *guardedL2) inUse() {
 
 // degraded returns why L2 is not in use, or "".
 func (g *guardedL2) degraded() string {
-	_, reason := g.why()
-	return reason
+	return g.why().reason
 }
 
-func (g *guardedL2) why() (DegradedCause, string) {
-	if why := g.reported(); why != "" {
-		return DegradedReported, why
+// degradedState is why L2 is not, or not fully, in use, and since when; zero if that is
+// not known.
+type degradedState struct {
+	cause  DegradedCause
+	reason string
+	since  time.Time
+}
+
+// also adds a reason. The first one is told; the state has lasted since the earliest.
+func (d *degradedState) also(cause DegradedCause, reason string, since time.Time) {
+	if d.cause == "" {
+		d.cause, d.reason = cause, reason
 	}
-	// A failure that no operation has followed says little after a while. While the
-	// breaker is open, probes follow all the time.
-	if r := g.reason.Load(); r != nil && (r.recent() || !g.closed()) {
-		return DegradedFailing, r.reason
+	d.lasts(since)
+}
+
+func (d *degradedState) lasts(since time.Time) {
+	if d.since.IsZero() || !since.IsZero() && since.Before(d.since) {
+		d.since = since
+	}
+}
+
+func (g *guardedL2) why() (d degradedState) {
+	if err := g.reported(); err != nil {
+		var since time.Time
+		if o := (*driver.Outage)(nil); errors.As(err, &o) {
+			since = o.Since
+		}
+		d.also(DegradedReported, err.Error(), since)
+	}
+	if r := g.reason.Load(); r != nil && g.lasts(r) {
+		d.also(DegradedFailing, r.reason, r.since)
 	}
 	if r := g.refused.Load(); r != nil && r.recent() {
-		return DegradedRefused, r.reason
+		d.also(DegradedRefused, r.reason, r.since)
 	}
-	return "", ""
+	return d
 }
+
+// lasts reports whether a failure still says something. One that no operation has
+// followed says little after a while. While the breaker is open, probes follow all the
+// time.
+func (g *guardedL2) lasts(r *mishap) bool { return r.recent() || !g.closed() }
 
 // state is that of the breaker.
 func (g *guardedL2) state() Breaker {
@@ -159,14 +189,11 @@ func (g *guardedL2) lag() time.Duration {
 }
 
 // reported is what L2 says of itself.
-func (g *guardedL2) reported() string {
+func (g *guardedL2) reported() error {
 	if g.reports == nil {
-		return ""
+		return nil
 	}
-	if err := g.reports.State(); err != nil {
-		return err.Error()
-	}
-	return ""
+	return g.reports.State()
 }
 
 // answered reports whether L2 itself is well although the operation failed.
@@ -176,6 +203,15 @@ func answered(err error) bool { return errors.Is(err, ErrL2Refused) || errors.Is
 type mishap struct {
 	reason string
 	at     time.Time
+	since  time.Time // at, of the first of those that followed each other
+}
+
+// after returns the mishap with the since of the one before, if that lasts until it.
+func (f *mishap) after(before *mishap, lasts func(*mishap) bool) *mishap {
+	if before != nil && lasts(before) {
+		f.since = before.since
+	}
+	return f
 }
 
 // recent reports whether the failure still says something: other operations may have
@@ -222,10 +258,12 @@ func (g *guardedL2) run(op string, done func(error), f func() error) error {
 	g.hook(op, time.Since(start), err)
 	if err != nil {
 		g.n.l2Failed(op)
-		if f := (&mishap{fmt.Sprintf("%s: %v", op, err), time.Now()}); answered(err) {
-			g.refused.Store(f)
+		now := time.Now()
+		f := &mishap{fmt.Sprintf("%s: %v", op, err), now, now}
+		if answered(err) {
+			g.refused.Store(f.after(g.refused.Load(), (*mishap).recent))
 		} else {
-			g.reason.Store(f)
+			g.reason.Store(f.after(g.reason.Load(), g.lasts))
 		}
 	}
 	done(err)

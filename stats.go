@@ -83,10 +83,12 @@ type Stats struct {
 	L1Flushes   uint64 // how often L1 was emptied, since invalidations may have been missed
 
 	// Degraded: L2 is set, but the cache does not, or not fully, use it.
-	// DegradedReason says why, and DegradedCause does in one word.
+	// DegradedReason says why, and DegradedCause does in one word. DegradedSince is when
+	// that began, be it for another reason; zero if L2 does not tell.
 	Degraded       bool
 	DegradedReason string
 	DegradedCause  DegradedCause
+	DegradedSince  time.Time
 	Pending        int // keys and tags to invalidate when L2 is back
 	PendingFences  int // keys to release once more when the fences of unknown writes have ended
 	PendingLeases  int // leases to give back
@@ -202,16 +204,16 @@ func (c *Cache[K, V]) Stats() Stats {
 	}
 	if c.l2 != nil {
 		s.Breaker, s.InvalidationLag = c.l2.state(), c.l2.lag()
-		s.DegradedCause, s.DegradedReason = c.l2.why()
-		switch {
-		case c.outbox.Overflowed():
-			s.DegradedCause = DegradedOverflow
-			s.DegradedReason = "more than MaxPending keys were written while L2 could not be reached: the cache is not used until it has been cleared"
-		case s.DegradedReason == "" && s.Pending > 0:
-			s.DegradedCause = DegradedPending
-			s.DegradedReason = "invalidations wait to be sent to L2"
+		d := c.l2.why()
+		if s.Pending > 0 {
+			d.also(DegradedPending, "invalidations wait to be sent to L2", c.outbox.Since())
+			d.lasts(c.tags.PendingSince())
 		}
-		s.Degraded = s.DegradedReason != ""
+		if c.outbox.Overflowed() {
+			d.cause = DegradedOverflow
+			d.reason = "more than MaxPending keys were written while L2 could not be reached: the cache is not used until it has been cleared"
+		}
+		s.Degraded, s.DegradedCause, s.DegradedReason, s.DegradedSince = d.cause != "", d.cause, d.reason, d.since
 	}
 	return s
 }

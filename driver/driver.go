@@ -101,9 +101,18 @@ type Partitioned interface {
 type Reporting interface {
 	Tier
 	// State returns why the Tier, or a part of it, cannot be used; nil if it knows of
-	// no such reason. It must be cheap.
+	// no such reason. An *Outage says since when, too. It must be cheap.
 	State() error
 }
+
+// Outage is an error that has lasted since a moment. Its text is that of Err.
+type Outage struct {
+	Err   error
+	Since time.Time
+}
+
+func (o *Outage) Error() string { return o.Err.Error() }
+func (o *Outage) Unwrap() error { return o.Err }
 
 // Tracking is a Tier whose servers remember which client has read which key, as
 // Redis does for client-side caching. Package asideprom exports the figures.

@@ -24,6 +24,7 @@ type health struct {
 	scratch  string                // the last part of the self-test's keys
 	down     atomic.Pointer[error] // why the servers are not used: no connection yet, or ErrUnusable
 	trouble  atomic.Pointer[error] // what is wrong otherwise; operations are tried all the same
+	since    atomic.Int64          // when one of these came, in Unix nanoseconds; 0: there is none
 	untested atomic.Bool           // whether the keys can be used, since no cache was known
 	wake     chan struct{}         // asks mind to look now
 }
@@ -41,11 +42,32 @@ func (h *health) look() {
 	}
 }
 
+// ill notes what is wrong, in down or in trouble.
+func (h *health) ill(what *atomic.Pointer[error], err error) (first bool) {
+	h.since.CompareAndSwap(0, time.Now().UnixNano()) // before: State has no error without it
+	return what.Swap(&err) == nil
+}
+
+// well notes that nothing is wrong any more.
+func (h *health) well() {
+	h.trouble.Store(nil)
+	h.down.Store(nil)
+	h.since.Store(0)
+}
+
 // State implements driver.Reporting.
 func (s *Store) State() error {
 	if s.ctx.Err() != nil {
 		return errClosed
 	}
+	err := s.state()
+	if since := s.health.since.Load(); err != nil && since != 0 {
+		return &driver.Outage{Err: err, Since: time.Unix(0, since)}
+	}
+	return err
+}
+
+func (s *Store) state() error {
 	if err := s.health.down.Load(); err != nil {
 		if errors.Is(*err, ErrUnusable) {
 			return *err
@@ -176,14 +198,13 @@ func (s *Store) judge(err error) {
 	}
 	switch {
 	case err == nil:
-		s.health.trouble.Store(nil)
-		s.health.down.Store(nil)
+		s.health.well()
 	case errors.Is(err, ErrUnusable):
-		if s.health.down.Swap(&err) == nil {
+		if s.health.ill(&s.health.down, err) {
 			s.watch.lost()
 		}
 	default:
-		s.health.trouble.Store(&err)
+		s.health.ill(&s.health.trouble, err)
 	}
 }
 

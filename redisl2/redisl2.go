@@ -206,6 +206,7 @@ func clientOption(o Options) (rueidis.ClientOption, error) {
 }
 
 func (s *Store) connect() error {
+	var trouble error
 	c, err := rueidis.NewClient(s.opt)
 	if err != nil {
 		err = s.whoFailed(err)
@@ -219,18 +220,15 @@ func (s *Store) connect() error {
 			c = cancellable{c, &s.conns.doubt}
 		}
 		err = s.test(ctx, c)
-		s.health.trouble.Store(nil)
 		if err != nil && !errors.Is(err, ErrUnusable) {
-			e := err // it may pass, and operations can be tried
-			s.health.trouble.Store(&e)
-			err = nil
+			trouble, err = err, nil // it may pass, and operations can be tried
 		}
 	}
 	if err != nil {
 		if c != nil {
 			c.Close()
 		}
-		s.health.down.Store(&err)
+		s.health.ill(&s.health.down, err)
 		return err
 	}
 	if c.Mode() == rueidis.ClientModeCluster {
@@ -239,8 +237,13 @@ func (s *Store) connect() error {
 	s.client.Store(&c)
 	s.done.Go(func() { s.watchPulse(c) })
 	s.done.Go(func() { s.watchTracked(c, lookTracked) })
+	if trouble == nil {
+		s.health.well()
+		return nil
+	}
+	s.health.ill(&s.health.trouble, trouble)
 	s.health.down.Store(nil)
-	return s.State()
+	return trouble
 }
 
 func (s *Store) get() (rueidis.Client, error) {

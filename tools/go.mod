@@ -5,6 +5,7 @@ go 1.26.0
 require (
 	github.com/compose-spec/compose-go/v2 v2.16.2
 	github.com/docker/go-units v0.5.0
+	github.com/grafana/grafana-foundation-sdk/go v0.0.22
 	golang.org/x/mod v0.42.0
 )
 

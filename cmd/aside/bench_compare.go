@@ -63,6 +63,10 @@ func (c *BenchCmd) settings() []string {
 func (c *BenchCmd) checkComparison() error {
 	var errs []error
 	fault := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	urls := c.strayURLs()
+	for _, url := range urls {
+		fault("unexpected %q: give the URL of the records with --url", url)
+	}
 	if !c.Compare {
 		if len(c.URL) > 1 {
 			fault("--url is given %d times: several servers need --compare", len(c.URL))
@@ -87,7 +91,7 @@ func (c *BenchCmd) checkComparison() error {
 		if len(c.Settings) > 0 {
 			fault("--settings needs --compare and no --url")
 		}
-		if len(c.ServeFlags) > 0 {
+		if len(c.ServeFlags) > 0 && len(urls) == 0 {
 			fault("unexpected %q: flags for aside serve need --compare and no --url", strings.Join(c.ServeFlags, " "))
 		}
 		return errors.Join(errs...)
@@ -113,6 +117,18 @@ func (c *BenchCmd) checkComparison() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// strayURLs returns the arguments that are URLs of servers and no values of flags for
+// aside serve.
+func (c *BenchCmd) strayURLs() (urls []string) {
+	for i, arg := range c.ServeFlags {
+		value := i > 0 && strings.HasPrefix(c.ServeFlags[i-1], "-") && !strings.Contains(c.ServeFlags[i-1], "=")
+		if scheme := schemeOf(arg); !value && (scheme == "http" || scheme == "https") {
+			urls = append(urls, arg)
+		}
+	}
+	return urls
 }
 
 // compare runs the load against all targets and prints the ratios.

@@ -3,11 +3,15 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"time"
+
+	"github.com/asidecache/aside/cmd/aside/internal/printable"
 )
 
 // HealthCmd is "aside health".
@@ -23,6 +27,8 @@ curl.
 
     aside health
     aside health --url http://127.0.0.1:8000/readyz
+
+With /readyz it also shows which part is not well, since when, and why.
 
 The exit code is 0 if the response is 200, 1 if it is not, and 2 for a mistake in the command line.`
 }
@@ -50,9 +56,54 @@ func (c *HealthCmd) Run(ctx context.Context, out io.Writer) error {
 		return fmt.Errorf("%s does not answer: %w", c.URL, err)
 	}
 	defer response.Body.Close()
+	var ready readyAnswer
+	_ = json.NewDecoder(io.LimitReader(response.Body, maxReadiness)).Decode(&ready) // another answer tells no parts
+	parts := ready.unwell()
 	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s answered %s", c.URL, response.Status)
+		return errors.New(strings.Join(append([]string{c.URL + " answered " + response.Status}, parts...), "\n"))
 	}
-	_, err = fmt.Fprintln(out, "ok")
+	status := "ok"
+	if ready.Status == "degraded" {
+		status = ready.Status
+	}
+	_, err = fmt.Fprintln(out, printable.Text(strings.Join(append([]string{status}, parts...), "\n")))
 	return err
+}
+
+// readyAnswer is the answer of /readyz.
+type readyAnswer struct {
+	Status       string
+	Store, Cache readyPart
+	Feed         *struct {
+		Fed bool
+		readyPart
+	}
+}
+
+type readyPart struct{ Status, Reason, Since string }
+
+// unwell returns a line for each part that is not well.
+func (a *readyAnswer) unwell() (lines []string) {
+	say := func(name, is string, p readyPart) {
+		line := name + ": " + is
+		if p.Since != "" {
+			line += " since " + p.Since
+		}
+		if p.Reason != "" {
+			line += ": " + p.Reason
+		}
+		lines = append(lines, line)
+	}
+	for _, part := range []struct {
+		name string
+		readyPart
+	}{{"store", a.Store}, {"cache", a.Cache}} {
+		if part.Status == "degraded" || part.Status == "unavailable" {
+			say(part.name, part.Status, part.readyPart)
+		}
+	}
+	if a.Feed != nil && !a.Feed.Fed {
+		say("feed", "not fed", a.Feed.readyPart)
+	}
+	return lines
 }

@@ -74,6 +74,9 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return exited
 	case err != nil:
 		fmt.Fprintln(stderr, "aside:", shown(err))
+		if hint := urlHint(err); hint != "" {
+			fmt.Fprintln(stderr, shown(errors.New(hint)))
+		}
 		help := "aside --help"
 		var parseErr *kong.ParseError
 		if errors.As(err, &parseErr) && parseErr.Context != nil && parseErr.Context.Selected() != nil {

@@ -17,6 +17,8 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/alecthomas/kong"
+
 	"github.com/asidecache/aside/cmd/aside/internal/dashboard"
 	"github.com/asidecache/aside/cmd/aside/internal/ops"
 	"github.com/asidecache/aside/cmd/aside/internal/printable"
@@ -54,6 +56,9 @@ With --json there is one object per line for each server.
 The exit code is 0, or 3 if a cache has an older or newer record than the store, 1 if a server or
 the store could not be asked, and 2 for a mistake in the command line.`
 }
+
+// Validate is called by the parser.
+func (c *InspectCmd) Validate(k *kong.Context) error { return notAnID(k, c.ID) }
 
 // Run asks each server.
 func (c *InspectCmd) Run(ctx context.Context, out io.Writer) error {
@@ -182,6 +187,9 @@ Without Redis each server has a cache of its own: name them all.
 
 The exit code is 0, 1 if something could not be dropped, and 2 for a mistake in the command line.`
 }
+
+// Validate is called by the parser.
+func (c *DropCmd) Validate(k *kong.Context) error { return notAnID(k, c.ID) }
 
 // Run asks each server.
 func (c *DropCmd) Run(ctx context.Context, out io.Writer) error {

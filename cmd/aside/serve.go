@@ -261,7 +261,7 @@ func (c *ServeCmd) run(ctx context.Context, log *slog.Logger, ready func(url str
 		MaxBody: c.MaxBody, RequestTimeout: c.RequestTimeout, SendTimeout: c.SendTimeout,
 		Hosts: c.hosts(listener), Connections: connections, MaxRequests: c.MaxRequests,
 		MaxLists: c.MaxLists, MaxPage: c.MaxPage, StrongLoads: int(c.MaxStrongLoads), IgnoreStrong: c.MaxStrongLoads == 0,
-		StoreLatency: c.added(), StoreFailing: answers.failing, NoDocs: c.NoDocs, NoMetrics: c.AdminMetrics, Observe: meters.Request,
+		StoreLatency: c.added(), StoreTrouble: answers.trouble, NoDocs: c.NoDocs, NoMetrics: c.AdminMetrics, Observe: meters.Request,
 	}
 	if !c.NoPage {
 		options.Page = page.Handler()
@@ -288,6 +288,7 @@ func (c *ServeCmd) run(ctx context.Context, log *slog.Logger, ready func(url str
 		log.Warn("store unreachable, requests are refused until it answers: the cache name contains the store's identity (set --cache-name to serve from Redis meanwhile)", "error", err)
 		meanwhile := options
 		meanwhile.Service, meanwhile.Registry = todo.NewService(todo.ServiceOptions{Store: unknownStore{}}), prometheus.NewRegistry()
+		meanwhile.StoreTrouble = func() httpapi.StoreTrouble { return httpapi.StoreTrouble{Silent: started} }
 		h, err := httpapi.New(meanwhile)
 		if err != nil {
 			return err

@@ -8,17 +8,23 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/asidecache/aside/cmd/aside/internal/httpapi"
 	"github.com/asidecache/aside/cmd/aside/internal/todo"
 )
 
-// storeState logs when the store stops answering, and when it answers again.
+// storeState knows since when the store has not answered. It logs when that begins, and
+// when it answers again.
 type storeState struct {
 	log *slog.Logger
 
-	failures atomic.Int32 // in a row
-	last     atomic.Int64 // when the last call failed, in Unix nanoseconds
+	troubled atomic.Bool // a call failed, and none was answered since: otherwise answers skip the lock
+
 	mu       sync.Mutex
-	since    time.Time // when it stopped; zero: it answers
+	failures int       // in a row, of calls
+	last     time.Time // when the last of them was
+	failing  time.Time // when the first of them was
+	silent   time.Time // when the first failure was after which not even a ping succeeded
+	logged   time.Time // failing, when the log was told; zero: its last word is that it answers
 }
 
 // quietFor is for how long the last failure says something. Then nobody has called since.
@@ -27,50 +33,63 @@ const quietFor = 30 * time.Second
 // A single failure may be that of one connection.
 const storeFailures = 3
 
-// failing returns for how long the store has not answered; 0: it does.
-func (s *storeState) failing() time.Duration {
+// trouble implements httpapi.Options.StoreTrouble.
+func (s *storeState) trouble() (t httpapi.StoreTrouble) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.since.IsZero() || time.Since(time.Unix(0, s.last.Load())) > quietFor {
-		return 0
+	if time.Since(s.last) > quietFor {
+		return t
 	}
-	return time.Since(s.since)
+	t.Silent = s.silent
+	if s.failures >= storeFailures {
+		t.Failing = s.failing
+	}
+	return t
 }
 
 // seen is told of each call of the store, see todo.Observe.
 func (s *storeState) seen(op string, _ time.Duration, err error) {
 	switch {
-	case op == "ping" && err == nil:
-		// A database whose table is locked answers that, and nothing else.
 	case errors.Is(err, context.Canceled):
 		// The caller left: it says nothing of the store.
-	case todo.Answered(err):
-		if s.failures.Load() > 0 {
-			s.answered()
-		}
-	default:
-		s.last.Store(time.Now().UnixNano())
-		if s.failures.Add(1) >= storeFailures {
-			s.failed(op, err)
-		}
+	case !todo.Answered(err):
+		s.failed(op, err)
+	case s.troubled.Load():
+		s.answered(op)
 	}
 }
 
 func (s *storeState) failed(op string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.since.IsZero() {
-		s.since = time.Now()
+	now := time.Now()
+	again := now.Sub(s.last) <= quietFor
+	if s.failures == 0 || !again {
+		s.failing = now
+	}
+	if s.silent.IsZero() || !again {
+		s.silent = now
+	}
+	s.last = now
+	s.failures++
+	s.troubled.Store(true)
+	if s.failures >= storeFailures && s.logged.IsZero() {
+		s.logged = s.failing
 		s.log.Warn("the store does not answer", "op", op, "error", err)
 	}
 }
 
-func (s *storeState) answered() {
+func (s *storeState) answered(op string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.failures.Store(0)
-	if !s.since.IsZero() {
-		s.log.Info("the store answers again", "after", time.Since(s.since).Round(time.Millisecond).String())
-		s.since = time.Time{}
+	s.silent = time.Time{}
+	if op == "ping" {
+		return // a database whose table is locked answers that, and nothing else
+	}
+	s.failures = 0
+	s.troubled.Store(false)
+	if !s.logged.IsZero() {
+		s.log.Info("the store answers again", "after", time.Since(s.logged).Round(time.Millisecond).String())
+		s.logged = time.Time{}
 	}
 }

@@ -80,7 +80,7 @@ type Follower struct {
 func New(c Config, me driver.Token) *Follower {
 	f := &Follower{Config: c, me: me, interrupt: func() {}}
 	f.places.goBack = c.GoBack
-	f.status.Reason = "the feed has not been opened yet"
+	f.status.Reason, f.status.Since = "the feed has not been opened yet", time.Now()
 	return f
 }
 

@@ -535,21 +535,33 @@ func TestAlone(t *testing.T) {
 	})
 }
 
-// With L2 down nobody follows; when it is back, everything since is told.
+// With L2 down nobody follows; when it is back, everything since is told. The status says
+// since when. Caught: since the last time that L2 was asked in vain.
 func TestL2Down(t *testing.T) {
 	in(t, func(w *world) {
+		began := time.Now()
+		since := func(a *node, when string, from, to time.Time) {
+			if s := a.Status().Since; s.Before(from) || s.After(to) {
+				t.Errorf("%s since %v, want from %v to %v", when, s, from, to)
+			}
+		}
 		a := w.node()
 		w.expect(2*goBack, "clear")
+		since(a, "fed", began, began.Add(time.Second))
+		down := time.Now()
 		w.l2.set(func() { w.l2.down = true })
 		time.Sleep(5 * time.Second)
 		put(w, "x")
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		w.expectStatus(a, false, false, "L2 cannot be asked who follows: L2 is down")
+		since(a, "not fed", down, down.Add(5*time.Second))
 		w.l2.since()
+		up := time.Now()
 		w.l2.set(func() { w.l2.down = false })
 		w.expect(2*time.Second, "x")
 		w.expectStatus(a, true, true, "")
+		since(a, "fed again", up, up.Add(2*time.Second))
 	})
 }
 

@@ -11,9 +11,10 @@ import (
 
 // Status is what a follower knows of the feed.
 type Status struct {
-	Fed    bool   // this node follows, or stands by while another one follows
-	Reason string // why it is not fed
-	Leads  bool   // this node follows
+	Fed    bool      // this node follows, or stands by while another one follows
+	Reason string    // why it is not fed
+	Leads  bool      // this node follows
+	Since  time.Time // when Fed changed last; before, when the follower was made
 
 	// Since this follower began.
 	Changes, Batches, Clears, Gaps, WentBack uint64
@@ -90,6 +91,9 @@ func (f *Follower) set(fed, leads bool, reason string) {
 		now = loggedNotFed
 	}
 	f.mu.Lock()
+	if fed != f.status.Fed {
+		f.status.Since = time.Now()
+	}
 	f.status.Fed, f.status.Leads, f.status.Reason = fed, leads, reason
 	changed := f.status.logged != now
 	f.status.logged = now

@@ -82,8 +82,9 @@ type Outbox[K comparable] struct {
 		n      [kinds]int     // debts, those that are taken included
 		seq    uint64
 		busy   int // writes without a fence under way, of all keys
-		// latest is the last due of all Writes since there were none.
-		latest time.Time
+		// latest is the last due of all Writes since there were none; since is when the
+		// first of them came.
+		latest, since time.Time
 		// all: there were too many Writes. They are not remembered one by one any
 		// more: reads pass the cache by until it has been cleared.
 		all    bool
@@ -123,6 +124,13 @@ func (o *Outbox[K]) Len(kind Kind) int {
 		n++
 	}
 	return n
+}
+
+// Since returns since when there have been Writes, or All; zero: there are none.
+func (o *Outbox[K]) Since() time.Time {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.mu.since
 }
 
 // Overdue returns for how long the first of the debts has waited whose time has come;
@@ -238,8 +246,11 @@ func (o *Outbox[K]) countLocked() {
 	if o.mu.all {
 		n++
 	}
-	if n == 0 {
-		o.mu.latest = time.Time{}
+	switch {
+	case n == 0:
+		o.mu.latest, o.mu.since = time.Time{}, time.Time{}
+	case o.mu.since.IsZero():
+		o.mu.since = time.Now()
 	}
 	o.writes.Store(n)
 }

@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/asidecache/aside/driver"
 )
@@ -82,6 +83,7 @@ type Mirror struct {
 	// each, by tag. Too many of them are one of all tags.
 	own     uint64
 	pending map[string]uint64
+	since   time.Time // when the first of them came; zero: there are none
 	all     uint64
 }
 
@@ -309,6 +311,9 @@ func (m *Mirror) Pend(names []string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.own++
+	if m.since.IsZero() {
+		m.since = time.Now()
+	}
 	if m.pending == nil {
 		m.pending = map[string]uint64{}
 	}
@@ -329,6 +334,14 @@ func (m *Mirror) Pending() int {
 		return len(m.pending) + 1
 	}
 	return len(m.pending)
+}
+
+// PendingSince returns since when there have been tags that L2 has yet to be told of; zero:
+// there are none.
+func (m *Mirror) PendingSince() time.Time {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.since
 }
 
 // Owed returns some of the tags that L2 has yet to be told of, and which moment that is
@@ -360,5 +373,8 @@ func (m *Mirror) Told(names []string, all bool, upTo uint64) {
 		if m.pending[tag] <= upTo {
 			delete(m.pending, tag)
 		}
+	}
+	if m.all == 0 && len(m.pending) == 0 {
+		m.since = time.Time{}
 	}
 }

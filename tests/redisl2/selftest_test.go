@@ -287,19 +287,33 @@ func helloOf(version string) string {
 }
 
 // With nobody reading, a node tells the truth: nobody there yet, there, gone, back.
-// Caught: a Store that finds out only when it is used says that all is well.
+// It says since when, too. Caught: a Store that finds out only when it is used says that all
+// is well.
 func TestStateWithoutTraffic(t *testing.T) {
 	t.Parallel()
 	srv := testserver.Redis(t)
 	srv.Kill()
+	since := func(n *node, from time.Time) {
+		t.Helper()
+		if at := n.Stats().DegradedSince; at.Before(from) || at.After(time.Now()) {
+			t.Errorf("degraded since %v, want since %v or later", at, from)
+		}
+	}
+	before := time.Now()
 	n := newNode(t, newPrimary("k"), srv.URL())
 	if s := n.Stats(); !s.Degraded || !strings.Contains(s.DegradedReason, "not connected") {
 		t.Errorf("nobody is there: degraded %v: %s", s.Degraded, s.DegradedReason)
 	}
+	since(n, before)
 	srv.Restart()
 	testsync.Eventually(t, "it is there", func() bool { return !n.Stats().Degraded })
+	if s := n.Stats(); !s.DegradedSince.IsZero() {
+		t.Errorf("all is well since %v", s.DegradedSince)
+	}
+	before = time.Now()
 	srv.Kill()
 	testsync.Eventually(t, "it is gone", func() bool { return strings.Contains(n.Stats().DegradedReason, "does not answer") })
+	since(n, before)
 	srv.Restart()
 	testsync.Eventually(t, "it is back", func() bool { return !n.Stats().Degraded })
 	if c := strings.Count(n.log.String(), "cannot be reached"); c != 2 {

@@ -184,15 +184,21 @@ func TestStoreDown(t *testing.T) {
 	f.want(f.do("GET", "/readyz", ""), 200)
 }
 
+// localNoon is a moment in another zone than UTC.
+var localNoon = time.Date(2026, 7, 1, 12, 0, 0, 123_456_789, time.FixedZone("CEST", 2*3600))
+
+// The degraded cache tells why, and since when, in UTC. Caught: the time of the server's zone.
 func TestReadyzDegraded(t *testing.T) {
 	f := serve(t, nil, func(_ *aside.Options[string, todo.Todo], o *httpapi.Options) {
 		o.Version = "no-cache"
-		o.CacheStats = func() aside.Stats { return aside.Stats{Degraded: true, DegradedReason: "L2 times out"} }
+		o.CacheStats = func() aside.Stats {
+			return aside.Stats{Degraded: true, DegradedReason: "L2 times out", DegradedSince: localNoon}
+		}
 	})
 	a := f.want(f.do("GET", "/readyz", ""), 200)
 	var got map[string]any
 	a.json(t, &got)
-	if got["status"] != "degraded" || fmt.Sprint(got["cache"]) != "map[reason:L2 times out status:degraded]" {
+	if got["status"] != "degraded" || fmt.Sprint(got["cache"]) != "map[reason:L2 times out since:2026-07-01T10:00:00.123Z status:degraded]" {
 		t.Errorf("readyz: %s", a.body)
 	}
 }
@@ -206,8 +212,8 @@ func TestReadyzFeed(t *testing.T) {
 		want     string
 	}{
 		{"none", aside.FeedStats{}, true, "ready", "<nil>"},
-		{"followed", aside.FeedStats{Attached: true, Fed: true, Leads: true}, true, "ready", "map[fed:true follows:true]"},
-		{"not followed", aside.FeedStats{Attached: true, Reason: "wal_level"}, false, "ready", "map[fed:false follows:false reason:wal_level]"},
+		{"followed", aside.FeedStats{Attached: true, Fed: true, Leads: true, Since: localNoon}, true, "ready", "map[fed:true follows:true]"},
+		{"not followed", aside.FeedStats{Attached: true, Reason: "wal_level", Since: localNoon}, false, "ready", "map[fed:false follows:false reason:wal_level since:2026-07-01T10:00:00.123Z]"},
 		{"required", aside.FeedStats{Attached: true, Reason: "wal_level"}, true, "degraded", "map[fed:false follows:false reason:wal_level]"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -225,24 +231,35 @@ func TestReadyzFeed(t *testing.T) {
 }
 
 // A store that answers pings and fails calls makes the service degraded, not unavailable:
-// what is cached is still served. Caught: "ready" beside a locked table.
+// what is cached is still served. Each says since when. Caught: "ready" beside a locked table.
 func TestReadyzWhileCallsFail(t *testing.T) {
-	var failing atomic.Int64
+	var trouble atomic.Pointer[httpapi.StoreTrouble]
 	f := serve(t, nil, func(_ *aside.Options[string, todo.Todo], o *httpapi.Options) {
-		o.StoreFailing = func() time.Duration { return time.Duration(failing.Load()) }
+		o.StoreTrouble = func() httpapi.StoreTrouble { return *trouble.Load() }
 	})
 	for _, c := range []struct {
-		failing       time.Duration
-		status, store string
-	}{{0, "ready", "ok"}, {12 * time.Second, "degraded", "degraded"}} {
-		failing.Store(int64(c.failing))
+		trouble              httpapi.StoreTrouble
+		down                 bool
+		status, store, since string
+	}{
+		{httpapi.StoreTrouble{}, false, "ready", "ok", ""},
+		{httpapi.StoreTrouble{Failing: localNoon}, false, "degraded", "degraded", "2026-07-01T10:00:00.123Z"},
+		{httpapi.StoreTrouble{Silent: localNoon, Failing: localNoon.Add(-time.Hour)}, true, "unavailable", "unavailable", "2026-07-01T10:00:00.123Z"},
+	} {
+		trouble.Store(&c.trouble)
+		code := 200
+		if c.down {
+			code = 503
+			f.store.FailWith(todo.ErrUnavailable)
+		}
 		var got struct {
 			Status string
-			Store  struct{ Status, Reason string }
+			Store  struct{ Status, Since string }
 		}
-		f.want(f.do("GET", "/readyz", ""), 200).json(t, &got)
-		if got.Status != c.status || got.Store.Status != c.store || strings.Contains(got.Store.Reason, "12s") != (c.failing > 0) {
-			t.Errorf("%v: %+v", c.failing, got)
+		a := f.do("GET", "/readyz", "")
+		a.json(t, &got)
+		if a.StatusCode != code || got.Status != c.status || got.Store.Status != c.store || got.Store.Since != c.since {
+			t.Errorf("%+v: %+v", c, got)
 		}
 	}
 }

@@ -2,7 +2,6 @@ package httpapi
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"strconv"
 	"time"
@@ -26,20 +25,37 @@ type readiness struct {
 }
 
 type storeState struct {
-	Status       string `json:"status" enum:"ok,degraded,unavailable"`
-	Reason       string `json:"reason,omitempty"`
-	AddedLatency string `json:"added_latency,omitempty" doc:"What this server adds to the time of each call of the store, for demonstrations."`
+	Status       string    `json:"status" enum:"ok,degraded,unavailable"`
+	Reason       string    `json:"reason,omitempty"`
+	Since        time.Time `json:"since,omitzero" doc:"Since when it is not ok, as far as this server knows. Absent if it is ok."`
+	AddedLatency string    `json:"added_latency,omitempty" doc:"What this server adds to the time of each call of the store, for demonstrations."`
 }
 
 type feedState struct {
-	Fed     bool   `json:"fed" doc:"Changes that are made past the service are seen within milliseconds. Otherwise they are seen when the TTL of the record ends."`
-	Follows bool   `json:"follows" doc:"This server follows the feed for all servers."`
-	Reason  string `json:"reason,omitempty" doc:"Why it is not fed."`
+	Fed     bool      `json:"fed" doc:"Changes that are made past the service are seen within milliseconds. Otherwise they are seen when the TTL of the record ends."`
+	Follows bool      `json:"follows" doc:"This server follows the feed for all servers."`
+	Reason  string    `json:"reason,omitempty" doc:"Why it is not fed."`
+	Since   time.Time `json:"since,omitzero" doc:"Since when it is not fed. Absent if it is."`
 }
 
 type componentState struct {
-	Status string `json:"status" enum:"ok,degraded,unavailable,off"`
-	Reason string `json:"reason,omitempty"`
+	Status string    `json:"status" enum:"ok,degraded,unavailable,off"`
+	Reason string    `json:"reason,omitempty"`
+	Since  time.Time `json:"since,omitzero" doc:"Since when it is not ok, be it for another reason at first. Absent if it is ok."`
+}
+
+// StoreTrouble is what is known of the store's failures.
+type StoreTrouble struct {
+	Silent  time.Time // since then it has answered nothing, not even a ping; zero: it answers
+	Failing time.Time // since then its calls have failed; zero: they do not
+}
+
+// moment is a time as responses have it.
+func moment(t time.Time) time.Time {
+	if t.IsZero() {
+		return t
+	}
+	return t.UTC().Truncate(time.Millisecond)
 }
 
 func (s *Server) healthz(ex *exchange, r *http.Request) {
@@ -59,28 +75,35 @@ func (s *Server) readyz(ex *exchange, r *http.Request) {
 		stats := s.cacheStats()
 		if stats.Degraded {
 			state.Status = "degraded"
-			state.Cache = componentState{Status: "degraded", Reason: stats.DegradedReason}
+			state.Cache = componentState{Status: "degraded", Reason: stats.DegradedReason, Since: moment(stats.DegradedSince)}
 		}
 		if f := stats.Feed; f.Attached {
 			state.Feed = &feedState{Fed: f.Fed, Follows: f.Leads, Reason: f.Reason}
-			if !f.Fed && s.feedRequired {
-				state.Status = "degraded"
+			if !f.Fed {
+				state.Feed.Since = moment(f.Since)
+				if s.feedRequired {
+					state.Status = "degraded"
+				}
 			}
 		}
 	}
 	status := http.StatusOK
-	if err := s.svc.Ping(ctx); err != nil {
+	pingErr := s.svc.Ping(ctx)
+	var trouble StoreTrouble
+	if s.storeTrouble != nil {
+		trouble = s.storeTrouble() // after the ping, which may be the first failure
+	}
+	switch {
+	case pingErr != nil:
 		// The error of the driver may contain hosts and users, so only the log has it.
-		ex.cause = err
+		ex.cause = pingErr
 		status = http.StatusServiceUnavailable
 		state.Status = "unavailable"
-		state.Store = storeState{Status: "unavailable", Reason: "the store does not answer; the server's log has the reason under request id " + ex.id}
+		state.Store = storeState{Status: "unavailable", Reason: "the store does not answer; the server's log has the reason under request id " + ex.id, Since: moment(trouble.Silent)}
 		ex.Header()["Retry-After"] = []string{"1"}
-	} else if s.storeFailing != nil {
-		if d := s.storeFailing(); d > 0 {
-			state.Status = "degraded"
-			state.Store = storeState{Status: "degraded", Reason: fmt.Sprintf("it answers a ping, but calls have failed for %v; the server's log has the reason", d.Round(time.Second))}
-		}
+	case !trouble.Failing.IsZero():
+		state.Status = "degraded"
+		state.Store = storeState{Status: "degraded", Reason: "it answers a ping, but calls fail; the server's log has the reason", Since: moment(trouble.Failing)}
 	}
 	if s.latency > 0 {
 		state.Store.AddedLatency = s.latency.String()

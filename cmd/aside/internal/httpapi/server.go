@@ -39,9 +39,9 @@ type Options struct {
 	CacheStats func() aside.Stats
 	// StoreLatency is what is added to the time of each call of the store. /readyz says it.
 	StoreLatency time.Duration
-	// StoreFailing returns for how long calls of the store have failed, for /readyz; 0: they
-	// do not. Nil means that only a ping says so.
-	StoreFailing func() time.Duration
+	// StoreTrouble returns what is known of the store's failures, for /readyz. Nil means that
+	// only a ping says so.
+	StoreTrouble func() StoreTrouble
 	// FeedRequired: without the feed of the store's changes the service is degraded.
 	FeedRequired bool
 	// Registry receives the HTTP metrics, and /metrics shows it. Nil means a new one.
@@ -98,9 +98,9 @@ type Options struct {
 type Server struct {
 	svc        *todo.Service
 	cacheStats func() aside.Stats
-	// feedRequired and storeFailing: see Options
+	// feedRequired and storeTrouble: see Options
 	feedRequired bool
-	storeFailing func() time.Duration
+	storeTrouble func() StoreTrouble
 	latency      time.Duration // added to the store's
 
 	log      *slog.Logger
@@ -133,7 +133,7 @@ func New(o Options) (*Server, error) {
 		return nil, errors.New("httpapi: Options.Service is required")
 	}
 	s := &Server{
-		svc: o.Service, cacheStats: o.CacheStats, feedRequired: o.FeedRequired, storeFailing: o.StoreFailing, latency: o.StoreLatency, log: o.Log, observe: o.Observe, finished: o.Finished,
+		svc: o.Service, cacheStats: o.CacheStats, feedRequired: o.FeedRequired, storeTrouble: o.StoreTrouble, latency: o.StoreLatency, log: o.Log, observe: o.Observe, finished: o.Finished,
 		ids: newRequestIDs(), forms: newForms(), mux: http.NewServeMux(), origin: http.NewCrossOriginProtection(),
 		maxBody: cmp.Or(o.MaxBody, DefaultMaxBody), maxPage: cmp.Or(o.MaxPage, DefaultMaxPage),
 		timeout: cmp.Or(o.RequestTimeout, DefaultRequestTimeout), send: cmp.Or(o.SendTimeout, DefaultSendTimeout),

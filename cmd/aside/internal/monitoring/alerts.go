@@ -28,6 +28,9 @@ type Alert struct {
 	Means string
 	// Runbook is a heading's anchor in docs/guide/operations.md.
 	Runbook string
+	// Explains has the names of alerts that need no notice of their own while this one
+	// fires, for the same server, cache or job: it is their cause, or says more.
+	Explains []string
 
 	// Fires and Quiet are series, one sample a minute, with which the rule fires after
 	// an hour, and with which it does not. The first of Fires' labels are in the alert.
@@ -93,8 +96,9 @@ var Groups = []Group{
 				Summary: "More than 1 % of the reads of {{ $labels.cache }} fail",
 				Means:   "The cache has no answer and the database gives none. Look at the database first.",
 				Runbook: "reads-fail", Labels: ofCache,
-				Fires: []string{`aside_requests_total{job="aside",cache="todos",tier="none",result="error"} 0+60x80`, `aside_requests_total{job="aside",cache="todos",tier="l1",result="hit"} 0+600x80`},
-				Quiet: []string{`aside_requests_total{job="aside",cache="todos",tier="none",result="error"} 0+1x80`, `aside_requests_total{job="aside",cache="todos",tier="l1",result="hit"} 0+600x80`},
+				Explains: []string{"AsideServerErrors", "AsideLoadsFail"},
+				Fires:    []string{`aside_requests_total{job="aside",cache="todos",tier="none",result="error"} 0+60x80`, `aside_requests_total{job="aside",cache="todos",tier="l1",result="hit"} 0+600x80`},
+				Quiet:    []string{`aside_requests_total{job="aside",cache="todos",tier="none",result="error"} 0+1x80`, `aside_requests_total{job="aside",cache="todos",tier="l1",result="hit"} 0+600x80`},
 			},
 			{
 				Name: "AsideLoadsRefused", Severity: Page, For: 2 * time.Minute,
@@ -102,8 +106,9 @@ var Groups = []Group{
 				Summary: "The database is too slow for the loads of {{ $labels.cache }}: some are refused",
 				Means:   "MaxLoads loads run, and those behind them get no slot within LoadTimeout, or no place in the queue. Reads fail with ErrOverloaded.",
 				Runbook: "the-database-is-overloaded", Labels: ofCache,
-				Fires: []string{`aside_loads_refused_total{job="aside",cache="todos",instance="a:80"} 0+1x80`},
-				Quiet: []string{`aside_loads_refused_total{job="aside",cache="todos",instance="a:80"} 7x80`},
+				Explains: []string{"AsideReadsFail", "AsideServerErrors", "AsideLoadsFail", "AsideDatabaseSlow"},
+				Fires:    []string{`aside_loads_refused_total{job="aside",cache="todos",instance="a:80"} 0+1x80`},
+				Quiet:    []string{`aside_loads_refused_total{job="aside",cache="todos",instance="a:80"} 7x80`},
 			},
 			{
 				Name: "AsideRedisNotUsed", Severity: Page, For: 5 * time.Minute,
@@ -111,8 +116,10 @@ var Groups = []Group{
 				Summary: "Most nodes of {{ $labels.cache }} do not use Redis",
 				Means:   "Nothing is lost, but the database has the load of all nodes. With FailClosed, writes are refused.",
 				Runbook: "redis-is-not-used", Labels: ofCache,
-				Fires: []string{`aside_degraded{job="aside",cache="todos",instance="a:80"} 1x80`, `aside_degraded{job="aside",cache="todos",instance="b:80"} 1x80`, `aside_degraded{job="aside",cache="todos",instance="c:80"} 0x80`},
-				Quiet: []string{`aside_degraded{job="aside",cache="todos",instance="a:80"} 1x80`, `aside_degraded{job="aside",cache="todos",instance="b:80"} 0x80`},
+				// No page: those say that users get errors, which this does not.
+				Explains: []string{"AsideNodeWithoutRedis", "AsideInvalidationsWait", "AsideRedisSlow", "AsideL1FlushedOften", "AsideFeedNotFollowed", "AsideFeedLags", "AsideDatabaseSlow"},
+				Fires:    []string{`aside_degraded{job="aside",cache="todos",instance="a:80"} 1x80`, `aside_degraded{job="aside",cache="todos",instance="b:80"} 1x80`, `aside_degraded{job="aside",cache="todos",instance="c:80"} 0x80`},
+				Quiet:    []string{`aside_degraded{job="aside",cache="todos",instance="a:80"} 1x80`, `aside_degraded{job="aside",cache="todos",instance="b:80"} 0x80`},
 			},
 			{
 				Name: "AsideNodeWithoutRedis", Severity: Ticket, For: 15 * time.Minute,
@@ -120,8 +127,9 @@ var Groups = []Group{
 				Summary: "{{ $labels.instance }} does not use Redis for {{ $labels.cache }}, or not fully",
 				Means:   "Other nodes may answer with records that this node has changed, until their TTL.",
 				Runbook: "redis-is-not-used", Labels: ofInstance,
-				Fires: []string{`aside_degraded{job="aside",cache="todos",instance="a:80"} 1x80`},
-				Quiet: []string{`aside_degraded{job="aside",cache="todos",instance="a:80"} 0x47 1x30`},
+				Explains: []string{"AsideInvalidationsWait", "AsideL1FlushedOften"},
+				Fires:    []string{`aside_degraded{job="aside",cache="todos",instance="a:80"} 1x80`},
+				Quiet:    []string{`aside_degraded{job="aside",cache="todos",instance="a:80"} 0x47 1x30`},
 			},
 			{
 				Name: "AsideInvalidationsWait", Severity: Ticket, For: 5 * time.Minute,
@@ -166,8 +174,9 @@ var Groups = []Group{
 				Summary: "1 % of the operations of {{ $labels.cache }} on Redis take more than 50 ms",
 				Means:   "Every miss waits for Redis. Above L2Timeout the operation fails and the breaker opens.",
 				Runbook: "redis-is-slow", Labels: ofCache,
-				Fires: []string{`aside_l2_duration_seconds_bucket{job="aside",cache="todos",le="0.05"} 0+50x80`, `aside_l2_duration_seconds_bucket{job="aside",cache="todos",le="0.1"} 0+60x80`, `aside_l2_duration_seconds_bucket{job="aside",cache="todos",le="+Inf"} 0+60x80`},
-				Quiet: []string{`aside_l2_duration_seconds_bucket{job="aside",cache="todos",le="0.05"} 0+60x80`, `aside_l2_duration_seconds_bucket{job="aside",cache="todos",le="0.1"} 0+60x80`, `aside_l2_duration_seconds_bucket{job="aside",cache="todos",le="+Inf"} 0+60x80`},
+				Explains: []string{"AsideL1FlushedOften"},
+				Fires:    []string{`aside_l2_duration_seconds_bucket{job="aside",cache="todos",le="0.05"} 0+50x80`, `aside_l2_duration_seconds_bucket{job="aside",cache="todos",le="0.1"} 0+60x80`, `aside_l2_duration_seconds_bucket{job="aside",cache="todos",le="+Inf"} 0+60x80`},
+				Quiet:    []string{`aside_l2_duration_seconds_bucket{job="aside",cache="todos",le="0.05"} 0+60x80`, `aside_l2_duration_seconds_bucket{job="aside",cache="todos",le="0.1"} 0+60x80`, `aside_l2_duration_seconds_bucket{job="aside",cache="todos",le="+Inf"} 0+60x80`},
 			},
 			{
 				Name: "AsideL1FlushedOften", Severity: Ticket,
@@ -202,8 +211,9 @@ var Groups = []Group{
 				Summary: "Nobody follows the feed of {{ $labels.cache }}",
 				Means:   "Changes made past the cache are not seen until the TTL of the record. /readyz and the log say why.",
 				Runbook: "the-feed-lags-or-is-not-followed", Labels: ofCache,
-				Fires: []string{`aside_feed_fed{job="aside",cache="todos",instance="a:80"} 0x80`, `aside_feed_fed{job="aside",cache="todos",instance="b:80"} 0x80`},
-				Quiet: []string{`aside_feed_fed{job="aside",cache="todos",instance="a:80"} 0x80`, `aside_feed_fed{job="aside",cache="todos",instance="b:80"} 1x80`},
+				Explains: []string{"AsideFeedLags"},
+				Fires:    []string{`aside_feed_fed{job="aside",cache="todos",instance="a:80"} 0x80`, `aside_feed_fed{job="aside",cache="todos",instance="b:80"} 0x80`},
+				Quiet:    []string{`aside_feed_fed{job="aside",cache="todos",instance="a:80"} 0x80`, `aside_feed_fed{job="aside",cache="todos",instance="b:80"} 1x80`},
 			},
 			{
 				Name: "AsideFeedLags", Severity: Ticket, For: 5 * time.Minute,
@@ -227,8 +237,9 @@ var Groups = []Group{
 				Summary: "No server of {{ $labels.job }} answers",
 				Means:   "Prometheus reaches none of them.",
 				Runbook: "no-server-answers", Labels: map[string]string{"job": "aside"},
-				Fires: []string{`up{job="aside",instance="a:80"} 0x80`, `up{job="aside",instance="b:80"} 0x80`},
-				Quiet: []string{`up{job="aside",instance="a:80"} 0x80`, `up{job="aside",instance="b:80"} 1x80`},
+				Explains: []string{"AsideNodeDown", "AsideReadsFail", "AsideLoadsRefused", "AsideServerErrors", "AsideLoadsFail"},
+				Fires:    []string{`up{job="aside",instance="a:80"} 0x80`, `up{job="aside",instance="b:80"} 0x80`},
+				Quiet:    []string{`up{job="aside",instance="a:80"} 0x80`, `up{job="aside",instance="b:80"} 1x80`},
 			},
 			{
 				Name: "AsideServerErrors", Severity: Page, For: 5 * time.Minute,
@@ -255,8 +266,9 @@ var Groups = []Group{
 				Summary: "1 % of the calls to the database of {{ $labels.job }} take more than 0.5 s",
 				Means:   "Misses and writes wait that long. Loads queue, and are refused when the queue is full.",
 				Runbook: "the-database-is-overloaded", Labels: map[string]string{"job": "aside"},
-				Fires: []string{`aside_store_duration_seconds_bucket{job="aside",le="0.5"} 0+50x80`, `aside_store_duration_seconds_bucket{job="aside",le="1"} 0+60x80`, `aside_store_duration_seconds_bucket{job="aside",le="+Inf"} 0+60x80`},
-				Quiet: []string{`aside_store_duration_seconds_bucket{job="aside",le="0.5"} 0+60x80`, `aside_store_duration_seconds_bucket{job="aside",le="1"} 0+60x80`, `aside_store_duration_seconds_bucket{job="aside",le="+Inf"} 0+60x80`},
+				Explains: []string{"AsideLoadsFail"},
+				Fires:    []string{`aside_store_duration_seconds_bucket{job="aside",le="0.5"} 0+50x80`, `aside_store_duration_seconds_bucket{job="aside",le="1"} 0+60x80`, `aside_store_duration_seconds_bucket{job="aside",le="+Inf"} 0+60x80`},
+				Quiet:    []string{`aside_store_duration_seconds_bucket{job="aside",le="0.5"} 0+60x80`, `aside_store_duration_seconds_bucket{job="aside",le="1"} 0+60x80`, `aside_store_duration_seconds_bucket{job="aside",le="+Inf"} 0+60x80`},
 			},
 			{
 				Name: "AsideMemoryNearLimit", Severity: Ticket, For: 15 * time.Minute,

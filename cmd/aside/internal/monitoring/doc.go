@@ -3,6 +3,7 @@
 //
 //   - docs/reference/metrics.md
 //   - deploy/prometheus/aside.rules.yml, and the tests of these rules for promtool
+//   - deploy/prometheus/alertmanager.yml
 //   - deploy/grafana/aside.json
 //
 // Only tests import it. They compare the list with what a server exports, and make each

@@ -135,8 +135,72 @@ func RuleTests() []byte {
 	return b.Bytes()
 }
 
+// Alertmanager returns the example of a configuration of Alertmanager.
+func Alertmanager() []byte {
+	var b bytes.Buffer
+	b.WriteString("# An example: Alertmanager for the alerts of aside.rules.yml, with one notice for one cause.\n# " + noEdit + "\n" +
+		`#
+#   alertmanager --config.file=deploy/prometheus/alertmanager.yml
+#
+# In a configuration of your own: add the routes and the inhibit_rules to yours.
+route:
+  # What happens at one time to the servers of one job is one notice.
+  group_by: [job, severity]
+  group_wait: 30s
+  group_interval: 5m
+  repeat_interval: 12h
+  receiver: ticket
+  routes:
+    - matchers: ['severity = "page"']
+      receiver: page
+      repeat_interval: 1h
+receivers:
+  # Put the way to your pager and to your tickets here.
+  - name: page
+    webhook_configs:
+      - url: http://127.0.0.1:9099/page
+  - name: ticket
+    webhook_configs:
+      - url: http://127.0.0.1:9099/ticket
+# While the source fires, the targets are not told: it is their cause, or says more.
+inhibit_rules:
+`)
+	byName := map[string]Alert{}
+	for _, a := range Alerts() {
+		byName[a.Name] = a
+	}
+	for _, a := range Alerts() {
+		for _, equal := range slices.Sorted(maps.Keys(a.explained(byName))) {
+			fmt.Fprintf(&b, "  - source_matchers: ['alertname = %q']\n    target_matchers: ['alertname =~ %q']\n    equal: [%s]\n",
+				a.Name, strings.Join(a.explained(byName)[equal], "|"), equal)
+		}
+	}
+	return b.Bytes()
+}
+
+// explained returns what an alert explains, by the labels that both alerts have: a label
+// that one of them lacks would keep them apart.
+func (a *Alert) explained(byName map[string]Alert) map[string][]string {
+	by := map[string][]string{}
+	for _, name := range a.Explains {
+		var both []string
+		for label := range a.Labels {
+			if _, ok := byName[name].Labels[label]; ok {
+				both = append(both, label)
+			}
+		}
+		slices.Sort(both)
+		equal := strings.Join(both, ", ")
+		by[equal] = append(by[equal], name)
+	}
+	return by
+}
+
 // object is one of JSON.
 type object = map[string]any
+
+// schemaVersion is that of Grafana's types, with which tools/dashboard checks what is made.
+const schemaVersion = 42
 
 // Dashboard returns the dashboard for Grafana.
 func Dashboard() []byte {
@@ -167,7 +231,7 @@ func Dashboard() []byte {
 					"defaults":  object{"unit": p.Unit, "min": 0, "custom": object{"lineWidth": 1, "fillOpacity": 5, "showPoints": "never"}},
 					"overrides": []any{},
 				},
-				"options": object{"legend": object{"displayMode": "list", "placement": "bottom", "showLegend": true}, "tooltip": object{"mode": "multi", "sort": "desc"}},
+				"options": object{"legend": object{"displayMode": "list", "placement": "bottom", "showLegend": true, "calcs": []any{}}, "tooltip": object{"mode": "multi", "sort": "desc"}},
 			})
 		}
 		y += (len(r.Panels) + perRow - 1) / perRow * height
@@ -180,19 +244,20 @@ func Dashboard() []byte {
 		}
 	}
 	d := object{
-		"__comment": noEdit,
-		"uid":       "aside", "title": "aside", "tags": []string{"aside", "cache"}, "schemaVersion": 38, "version": 1,
-		"editable": true, "graphTooltip": 1, "refresh": "10s", "timezone": "browser",
+		"uid": "aside", "title": "aside", "tags": []string{"aside", "cache"}, "schemaVersion": schemaVersion, "version": 1,
+		"description": "The questions of an engineer on call, in the order in which one asks. " + noEdit,
+		"editable":    true, "graphTooltip": 1, "refresh": "10s", "timezone": "browser",
 		"time": object{"from": "now-1h", "to": "now"},
 		"links": []any{object{
 			"title": "Runbook", "type": "link", "icon": "doc", "targetBlank": true, "url": strings.TrimSuffix(runbooks, "#"), "tags": []string{},
+			"tooltip": "What to look at and what to do, by symptom", "asDropdown": false, "includeVars": false, "keepTime": false,
 		}},
 		"annotations": object{"list": []any{object{
 			"name": "Alerts", "datasource": source, "enable": true, "iconColor": "red",
 			"expr": `ALERTS{alertstate="firing",alertname=~"Aside.*",job=~"$job"}`, "titleFormat": "{{alertname}}", "textFormat": "{{instance}}",
 		}}},
 		"templating": object{"list": []any{
-			object{"name": "datasource", "label": "Prometheus", "type": "datasource", "query": "prometheus", "refresh": 1, "current": object{}},
+			object{"name": "datasource", "label": "Prometheus", "type": "datasource", "query": "prometheus", "refresh": 1},
 			choice("job", "Job", "label_values(aside_loads_total, job)"),
 			choice("instance", "Server", `label_values(aside_loads_total{job=~"$job"}, instance)`),
 			choice("cache", "Cache", `label_values(aside_loads_total{job=~"$job"}, cache)`),

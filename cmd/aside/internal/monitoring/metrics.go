@@ -106,7 +106,7 @@ var Sections = []Section{
 	{
 		Title: "Tiers", Column: "`Stats`",
 		Metrics: []Metric{
-			{"aside_degraded", Gauge, "", "1 while L2 is configured but not, or not fully, in use. Stats.DegradedReason says why.", "Degraded, DegradedReason"},
+			{"aside_degraded", Gauge, "", "1 while L2 is configured but not, or not fully, in use. Stats.DegradedReason says why.", "Degraded, DegradedReason, DegradedSince"},
 			{"aside_degraded_cause", Gauge, "cause", "1 for the cause of aside_degraded, 0 for the others.", "DegradedCause"},
 			{"aside_breaker_state", Gauge, "state", "1 for the state of the circuit breaker of L2, 0 for the others.", "Breaker"},
 			{"aside_l2_errors_total", Counter, "op", "Operations on L2 that failed, by operation.", "L2ErrorsBy, L2Errors"},
@@ -147,7 +147,7 @@ var Sections = []Section{
 		Intro: "`asideprom.NewFeedCollector` exports these for a cache with `Options.Feed`. The counters of a node count only\n" +
 			"while that node follows the feed, so sum them over the nodes.",
 		Metrics: []Metric{
-			{"aside_feed_fed", Gauge, "", "1 while changes made past the cache are seen. Stats.Feed.Reason says why not.", "Fed, Reason"},
+			{"aside_feed_fed", Gauge, "", "1 while changes made past the cache are seen. Stats.Feed.Reason says why not.", "Fed, Reason, Since"},
 			{"aside_feed_leads", Gauge, "", "1 on the node that follows the feed.", "Leads"},
 			{"aside_feed_lag_seconds", Gauge, "", "Time from the commit of the last change until it had been handled, by the clocks of both.", "Lag"},
 			{"aside_feed_last_change_timestamp_seconds", Gauge, "", "When the last change had been handled; 0: none yet.", "LastChange"},

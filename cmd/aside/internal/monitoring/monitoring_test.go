@@ -24,6 +24,7 @@ func TestGenerated(t *testing.T) {
 		"docs/reference/metrics.md":              Reference(),
 		"deploy/prometheus/aside.rules.yml":      Rules(RealScale),
 		"deploy/prometheus/aside.rules.test.yml": RuleTests(),
+		"deploy/prometheus/alertmanager.yml":     Alertmanager(),
 		"deploy/grafana/aside.json":              Dashboard(),
 	} {
 		path := filepath.FromSlash(root + name)
@@ -121,6 +122,46 @@ func TestListsAgree(t *testing.T) {
 	for _, name := range regexp.MustCompile(`\bAside[A-Z]\w+`).FindAllString(string(runbook), -1) {
 		if !slices.Contains(alerts, name) {
 			t.Errorf("docs/guide/operations.md names %s, which is no alert", name)
+		}
+	}
+}
+
+// An alert explains others of the list, for the same job at least, and what is explained
+// explains nothing of what explains it: Alertmanager would tell of neither. A page is not
+// left out for a ticket.
+func TestExplains(t *testing.T) {
+	byName := map[string]Alert{}
+	for _, a := range Alerts() {
+		byName[a.Name] = a
+	}
+	for _, a := range Alerts() {
+		for i, name := range a.Explains {
+			of, ok := byName[name]
+			switch {
+			case !ok:
+				t.Errorf("%s explains %s, which is no alert", a.Name, name)
+				continue
+			case slices.Contains(a.Explains[:i], name):
+				t.Errorf("%s explains %s twice", a.Name, name)
+			case of.Severity == Page && a.Severity != Page:
+				t.Errorf("%s, a ticket, explains the page %s", a.Name, name)
+			}
+		}
+		for equal, names := range a.explained(byName) {
+			if !slices.Contains(strings.Split(equal, ", "), "job") {
+				t.Errorf("%s explains %v of other jobs", a.Name, names)
+			}
+		}
+		explained := slices.Clone(a.Explains) // and what these explain
+		for i := 0; i < len(explained); i++ {
+			for _, next := range byName[explained[i]].Explains {
+				if !slices.Contains(explained, next) {
+					explained = append(explained, next)
+				}
+			}
+		}
+		if slices.Contains(explained, a.Name) {
+			t.Errorf("%s explains itself: %v", a.Name, explained)
 		}
 	}
 }
