@@ -109,11 +109,12 @@ a todo API, was never reached, or has a different database, or nothing was prove
 of --outside or the drops.
 
 With --drop-keys and --drop-tags, clients drop records from the cache now and then. All guarantees
-must hold meanwhile. With --outside too, a drop makes outside writes count at once: a strong read
-that begins after the drop has returned, on any node, must show every outside write that was
-acknowledged before the drop began, and so must all reads on the node that dropped it. That holds
-with and without a feed. --drop-tags also drops whatever else was created on that day: the nodes
-load it again. Drops heal what a node has missed, so check a feed without them as well.`
+must hold meanwhile. With --outside too, half of the outside writes are followed by a drop, and a
+drop makes them count at once: a strong read that begins after the drop has returned, on any node,
+must show every outside write that was acknowledged before the drop began, and so must all reads on
+the node that dropped it. That holds with and without a feed. --drop-tags also drops whatever else
+was created on that day: the nodes load it again. Drops heal what a node has missed, so check a feed
+without them as well.`
 }
 
 // exitUnproven is the exit code if the check found no violation but could not check

@@ -283,7 +283,7 @@ func TestCheckOutsidePostgres(t *testing.T) {
 func TestCheckDrops(t *testing.T) {
 	drops := []string{"--drop-keys", "3%", "--drop-tags", "3%", "--timeout", "2m"}
 	t.Run("embedded", func(t *testing.T) {
-		p := start(t, nil, "serve", "--data", t.TempDir(), "--tag-days", "--admin", "127.0.0.1:0")
+		p := start(t, nil, "serve", "--data", t.TempDir(), "--tag-days", "--admin", "127.0.0.1:0", "--max-strong-loads", "unlimited")
 		c := checkJSON(t, 0, []*process{p}, append(drops, "--admin", p.admin, "--ops", "4000", "--duration", "0", "--clients", "8")...)
 		if c.Verdict != "held" || c.Failed != 0 || len(c.Left) != 0 || c.Latency["drop by key"].Count < 50 || c.Latency["drop by tag"].Count < 50 {
 			t.Errorf("%+v", c)
@@ -298,7 +298,7 @@ func TestCheckDrops(t *testing.T) {
 	})
 	t.Run("PostgreSQL and Redis", func(t *testing.T) {
 		db, redis := testserver.Postgres(t), testserver.Redis(t)
-		env := append(unhurried, "ASIDE_POSTGRES="+db.URL(), "ASIDE_REDIS="+redis.URL(), "ASIDE_TAG_DAYS=1", "ASIDE_FEED=off")
+		env := append(unhurried, "ASIDE_POSTGRES="+db.URL(), "ASIDE_REDIS="+redis.URL(), "ASIDE_TAG_DAYS=1", "ASIDE_FEED=off", "ASIDE_MAX_STRONG_LOADS=unlimited")
 		var nodes []*process
 		var right, wrong []string
 		for range 3 {

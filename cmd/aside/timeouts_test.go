@@ -13,13 +13,13 @@ import (
 // Caught: a flag that was parsed but not passed on.
 func TestTimeoutFlags(t *testing.T) {
 	for _, tt := range []struct {
-		args                                      string
-		load, write, fence, redis, degraded, hush time.Duration
+		args                                            string
+		load, write, fence, redis, soft, degraded, hush time.Duration
 	}{
-		{"", 5 * time.Second, 5 * time.Second, 0, 100 * time.Millisecond, time.Second, 2 * time.Second},
-		{"--load-timeout 1s --write-timeout 2s --fence-ttl 3s --redis-timeout 4ms --degraded-l1-ttl 5s --redis-silence 600ms",
-			time.Second, 2 * time.Second, 3 * time.Second, 4 * time.Millisecond, 5 * time.Second, 600 * time.Millisecond},
-		{"--degraded-l1-ttl 0s", 5 * time.Second, 5 * time.Second, 0, 100 * time.Millisecond, -1, 2 * time.Second},
+		{"", 5 * time.Second, 5 * time.Second, 0, 100 * time.Millisecond, 0, time.Second, 2 * time.Second},
+		{"--load-timeout 1s --write-timeout 2s --fence-ttl 3s --redis-timeout 4ms --redis-soft-timeout 3ms --degraded-l1-ttl 5s --redis-silence 600ms",
+			time.Second, 2 * time.Second, 3 * time.Second, 4 * time.Millisecond, 3 * time.Millisecond, 5 * time.Second, 600 * time.Millisecond},
+		{"--degraded-l1-ttl 0s", 5 * time.Second, 5 * time.Second, 0, 100 * time.Millisecond, 0, -1, 2 * time.Second},
 	} {
 		var c cli
 		parser, err := kong.New(&c)
@@ -42,6 +42,7 @@ func TestTimeoutFlags(t *testing.T) {
 			{"WriteTimeout", o.WriteTimeout, tt.write},
 			{"FenceTTL", o.FenceTTL, tt.fence},
 			{"L2Timeout", o.L2Timeout, tt.redis},
+			{"L2SoftTimeout", o.L2SoftTimeout, tt.soft},
 			{"DegradedL1TTL", o.DegradedL1TTL, tt.degraded},
 			{"SilenceTimeout", l2.SilenceTimeout, tt.hush},
 		} {

@@ -20,6 +20,8 @@ import (
 // change no record. But strong reads that begin after a drop has returned must show every
 // outside write that was acknowledged before the drop began, and so must all reads on the
 // node that did it. The drop of a tag counts for all records that have it.
+//
+// Half of the outside writes are followed by a drop at once, by the same writer.
 type Drops struct {
 	// Keys is the share of operations that drop a record by its key, Tags of those that
 	// drop all records with the tag of one.
@@ -147,10 +149,27 @@ func (d *dropper) do(ctx context.Context, target int, a act, what string) exchan
 	return exchange{judge(a, "", answer), answer.Began, answer.Ended}
 }
 
-// drop drops a record of the slot and reports whether that succeeded. It does nothing if
-// the slot has none yet.
+// drop drops a record of the slot and reports whether that succeeded.
 func (c *client) drop(ctx context.Context, target int, s *slot, a act) bool {
 	id, tag := s.toDrop(c.rng)
+	return c.run.drop(ctx, c.id, target, s, a, id, tag)
+}
+
+// mended drops a record that was changed outside, half of the times.
+func (w *outsider) mended(ctx context.Context, s *slot, l *life) {
+	if w.Drops == nil || w.rng.IntN(2) == 0 {
+		return
+	}
+	a := dropTag
+	if w.rng.Float64()*(w.Drops.Keys+w.Drops.Tags) < w.Drops.Keys {
+		a = dropKey
+	}
+	w.drop(ctx, w.id, w.rng.IntN(len(w.endpoints)), s, a, l.id, s.tagOf(l))
+}
+
+// drop drops a record of a slot, or all with its tag, and reports whether that succeeded.
+// It does nothing if there is none yet.
+func (r *run) drop(ctx context.Context, client, target int, s *slot, a act, id, tag string) bool {
 	what, is := id, func(i, _ string) bool { return i == id }
 	if a == dropTag {
 		what, is = tag, func(_, t string) bool { return t == tag }
@@ -158,26 +177,26 @@ func (c *client) drop(ctx context.Context, target int, s *slot, a act) bool {
 	if what == "" {
 		return true
 	}
-	begun := c.since(time.Now())
-	x := c.dropper.do(ctx, target, a, what)
-	took := c.since(x.end) - begun
+	begun := r.since(time.Now())
+	x := r.dropper.do(ctx, target, a, what)
+	took := r.since(x.end) - begun
 	switch {
 	case x.problem != "" && ctx.Err() != nil:
-		c.recorder.cutOff() // the run aborted it
+		r.recorder.cutOff() // the run aborted it
 		return true
 	case x.problem != "":
-		c.recorder.erred(target, a, begun, took, x.outcome)
+		r.recorder.erred(target, a, begun, took, x.outcome)
 		return false
 	}
-	op := history.Op{Client: c.id, Node: target, Kind: history.Drop, Call: c.since(x.call), Return: c.since(x.end)}
+	op := history.Op{Client: client, Node: target, Kind: history.Drop, Call: r.since(x.call), Return: r.since(x.end)}
 	slots := []*slot{s}
 	if a == dropTag {
-		slots = c.slots
+		slots = r.slots
 	}
 	for _, s := range slots {
 		s.dropped(op, is)
 	}
-	c.recorder.succeeded(target, a, begun, took)
+	r.recorder.succeeded(target, a, begun, took)
 	return true
 }
 

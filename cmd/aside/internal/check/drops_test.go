@@ -63,7 +63,7 @@ func TestDropsOnHonestFleet(t *testing.T) {
 	if err := errors.Join(r.WriteText(&text), r.WriteJSON(&js)); err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(text.String(), "drops from the cache: 3 % of the operations by key, 3 % by tag; ") || !strings.Contains(text.String(), "strong reads came after such a drop") || !strings.Contains(text.String(), "\ndrop by tag") {
+	if !strings.Contains(text.String(), "drops from the cache: 3 % of the operations by key, 3 % by tag, and after half of the outside writes;\n") || !strings.Contains(text.String(), "strong reads came after a drop") || !strings.Contains(text.String(), "\ndrop by tag") {
 		t.Errorf("%s", &text)
 	}
 	if !strings.Contains(js.String(), `"by_tag": 0.03`) || !strings.Contains(js.String(), `"strong_reads_held": `) || strings.Contains(js.String(), `"strong_reads_held": 0`) {
@@ -71,6 +71,24 @@ func TestDropsOnHonestFleet(t *testing.T) {
 	}
 	for _, id := range f.remaining() {
 		t.Errorf("%s was left", id)
+	}
+}
+
+// Writers past the nodes drop what they have changed, half of the times: that is what strong
+// reads are held to most strictly.
+func TestOutsideWritersDrop(t *testing.T) {
+	f := newFleet(t, 2)
+	f.onlyDropped()
+	f.forget = func(_ int, l *truth, _ bool) { l.forgetOn(0, 1) }
+	c := dropConfig(f, &primary{fleet: f})
+	c.Drops = &Drops{Tags: 1e-12} // next to none of the clients
+	c.until(func(p Progress) bool { return p.Outside > 100 })
+	r := mustRun(t, c)
+	if err := errors.Join(r.Broken(), r.Unproven()); err != nil {
+		t.Error(err, r.History.Violations)
+	}
+	if n, writes := r.Latency["drop by tag"].Count, r.Outside.Updates.Count+r.Outside.Deletes.Count; n < writes/4 || n > writes*3/4 || r.Latency["drop by key"].Count != 0 {
+		t.Errorf("%d drops after %d writes", n, writes)
 	}
 }
 

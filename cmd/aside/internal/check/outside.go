@@ -126,6 +126,9 @@ func (w *outsider) operation(ctx context.Context) bool {
 	finished, expected := s.endOutside(l, a, x.outcome, w.since(x.end), w.rng)
 	w.finish(finished)
 	w.recorder.wroteOutside(a, x, expected)
+	if x.sure == told {
+		w.mended(ctx, s, l)
+	}
 	return expected || x.problem == ""
 }
 

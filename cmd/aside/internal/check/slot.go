@@ -248,8 +248,8 @@ func (s *slot) endLocked(l *life, a act, o outcome, now time.Duration, rng *rand
 	return finished, expected
 }
 
-// toDrop chooses a record to drop from the cache: mostly the present one. The life has no
-// key if there is none.
+// toDrop chooses a record to drop from the cache: mostly the present one. The id is "" if
+// there is none.
 func (s *slot) toDrop(rng *rand.Rand) (id, tag string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -261,6 +261,12 @@ func (s *slot) toDrop(rng *rand.Rand) (id, tag string) {
 		return "", ""
 	}
 	return l.id, l.tag
+}
+
+func (s *slot) tagOf(l *life) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return l.tag
 }
 
 // dropped records a drop in the histories of the records that it was for. One that is

@@ -63,11 +63,19 @@ func (r *Report) outside(b *strings.Builder) {
 	if o.Late > 0 {
 		fmt.Fprintf(b, "%s refused as expected, because the record had been deleted\n", plural(int(o.Late), "outside write"))
 	}
-	fmt.Fprintf(b, "reads must show an outside write %v after its acknowledgement; %s came later than that and had to show one\n",
-		c.Bound, plural(int(r.History.Held), "read"))
+	fmt.Fprintf(b, "reads must show an outside write %v after its acknowledgement%s; %s came later than that and had to show one\n",
+		c.Bound, r.orDropped(), plural(int(r.History.Held), "read"))
 	for _, n := range o.NotFed {
 		fmt.Fprintf(b, "warning: %s\n", n.text(r.Config.Targets))
 	}
+}
+
+// orDropped is what else makes an outside write count.
+func (r *Report) orDropped() string {
+	if r.Config.Drops == nil {
+		return ""
+	}
+	return ", or after a drop"
 }
 
 func (r *Report) drops(b *strings.Builder) {
@@ -77,7 +85,7 @@ func (r *Report) drops(b *strings.Builder) {
 	}
 	fmt.Fprintf(b, "drops from the cache: %s of the operations by key, %s by tag", percent(d.Keys), percent(d.Tags))
 	if r.Outside != nil {
-		fmt.Fprintf(b, "; %s came after such a drop, but before the bound, and had to show an outside write at once",
+		fmt.Fprintf(b, ", and after half of the outside writes;\n%s came after a drop, but before the bound, and had to show an outside write at once",
 			plural(int(r.History.HeldByDrop), "strong read"))
 	}
 	b.WriteString("\n")
@@ -124,8 +132,8 @@ func (r *Report) staleness(b *strings.Builder) {
 	}
 	b.WriteString("The staleness of a read is the time from the acknowledgement of a newer write to the start of the read.\n")
 	if r.Outside != nil {
-		fmt.Fprintf(b, "In the first two rows an outside write counts as acknowledged %v later. The others are about outside writes alone,\n"+
-			"and measure from their real acknowledgement.\n", r.Config.Outside.Bound)
+		fmt.Fprintf(b, "In the first two rows an outside write counts as acknowledged %v later%s. The others are about outside writes alone,\n"+
+			"and measure from their real acknowledgement.\n", r.Config.Outside.Bound, r.orDropped())
 	}
 }
 

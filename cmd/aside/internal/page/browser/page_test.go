@@ -416,7 +416,7 @@ func testStream(t *testing.T, b *browsertest.Tab, s *service) {
 	told(t, b, 503)
 }
 
-const entryOf = `{"kind":"value","value":{"id":"7","name":%[1]s,"description":null,"completed":false,"version":%[2]d},"error":"","version":%[2]d,"stored":"2026-11-28T18:00:00Z","age_ms":61000,"left_ms":239000,"stale":false,"schema":"1","codec":"json","format":"1","size":171,"node":"0123456789ab","node_name":"node-1","writers":null}`
+const entryOf = `{"kind":"value","value":{"id":"7","name":%[1]s,"description":null,"completed":false,"version":%[2]d},"error":"","version":%[2]d,"stored":"2026-11-28T18:00:00Z","age_ms":61000,"left_ms":239000,"stale":false,"tags":["created:2026-11-29"],"schema":"1","codec":"json","format":"1","size":171,"node":"0123456789ab","node_name":"node-1","writers":null}`
 
 // inspected is an answer of /ops/inspect for key 7.
 func inspected(verdict, explain, l1, l2 string, version int) string {
@@ -475,6 +475,7 @@ func testKey(t *testing.T, b *browsertest.Tab, s *service) {
 	enter(t, b, "#key-id", "7")
 	submit(t, b, "#key-id")
 	expect(t, b, ".verdict h2", "The cache has what the database has")
+	expect(t, b, ".facts", "created:2026-11-29") // its tag
 	click(t, b, "button", "Strong read")
 	expect(t, b, ".said", "Strong read: version 1, from the database in")
 	click(t, b, "button", "Drop it from the cache")
