@@ -92,7 +92,9 @@ func TestStartWithoutStore(t *testing.T) {
 	down := append(env, "ASIDE_MONGO="+mongo.URIVia(proxy.Addr()))
 	b, other := start(t, down, "serve"), start(t, down, "serve", "--cache-name", "mine")
 	b.want(b.do("GET", "/healthz", ""), 200)
-	b.want(b.do("GET", "/readyz", ""), 503)
+	if r := b.want(b.do("GET", "/readyz", ""), 503); !strings.Contains(r.body, `"since":"20`) {
+		t.Errorf("readyz: %s", r.body)
+	}
 	for method, body := range map[string]string{"GET": "", "PUT": `{"name":"n"}`, "DELETE": ""} {
 		if r := b.want(b.do(method, "/todos/1", body), 503); r.header.Get("Retry-After") == "" {
 			t.Errorf("%s: no Retry-After", method)

@@ -70,7 +70,7 @@ func TestReadinessWithoutTraffic(t *testing.T) {
 			if degraded {
 				metric = `aside_degraded{cache="todos"} 1`
 			}
-			return strings.Contains(ready, `"status":"degraded"`) == degraded &&
+			return strings.Contains(ready, `"status":"degraded"`) == degraded && strings.Contains(ready, `"since":"`) == degraded &&
 				strings.Contains(p.do("GET", "/metrics", "").body, metric)
 		})
 	}
