@@ -30,7 +30,11 @@ trap 'trap "" TERM; kill 0; exit 130' INT # what runs in the background ignores 
 module ./cmd/aside "$@" >.cache/test-service.log 2>&1 &
 service=$!
 for mod in $(scripts/modules.sh); do
-	[ "$mod" = ./cmd/aside ] || module "$mod" "$@" || failed+=("$mod")
+	case $mod in
+	./cmd/aside) ;; # runs already
+	./tools/alertmanager) ;; # takes a minute to build: CONTRIBUTING.md says when to run it
+	*) module "$mod" "$@" || failed+=("$mod") ;;
+	esac
 done
 wait $service || failed+=(./cmd/aside)
 cat .cache/test-service.log

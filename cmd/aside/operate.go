@@ -163,14 +163,14 @@ type DropCmd struct {
 func (*DropCmd) Usage() string { return "(<id> | --tag=TAG ...) [flags]" }
 
 // Validate is called by the parser.
-func (c *DropCmd) Validate() error {
+func (c *DropCmd) Validate(k *kong.Context) error {
 	switch {
 	case c.ID == "" && len(c.Tags) == 0:
 		return errors.New("give the id of a todo, or --tag")
 	case c.ID != "" && len(c.Tags) > 0:
 		return errors.New("give the id of a todo or --tag, not both")
 	}
-	return nil
+	return notAnID(k, c.ID)
 }
 
 // Help is shown by "aside drop --help".
@@ -187,9 +187,6 @@ Without Redis each server has a cache of its own: name them all.
 
 The exit code is 0, 1 if something could not be dropped, and 2 for a mistake in the command line.`
 }
-
-// Validate is called by the parser.
-func (c *DropCmd) Validate(k *kong.Context) error { return notAnID(k, c.ID) }
 
 // Run asks each server.
 func (c *DropCmd) Run(ctx context.Context, out io.Writer) error {
