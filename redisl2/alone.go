@@ -82,6 +82,29 @@ func (s *Store) alone(ctx context.Context, want int, commands func(b []byte) []b
 	return answers, nil, sent
 }
 
+// aloneCommands is alone for commands that rueidis has built, and can still send.
+func (s *Store) aloneCommands(ctx context.Context, cmds ...rueidis.Completed) (answers []byte, err error, sent bool) {
+	size := 0
+	for _, cmd := range cmds {
+		for _, arg := range cmd.Commands() {
+			size += len(arg) + 10
+		}
+	}
+	if size > aloneSize {
+		return nil, nil, false
+	}
+	return s.alone(ctx, len(cmds), func(b []byte) []byte {
+		for _, cmd := range cmds {
+			args := cmd.Commands()
+			b = append(strconv.AppendInt(append(b, '*'), int64(len(args)), 10), "\r\n"...)
+			for _, arg := range args {
+				b = appendBulk(b, arg)
+			}
+		}
+		return b
+	})
+}
+
 // readAnswer reads what is one answer and nothing else.
 func readAnswer(b []byte) (a answer, ok bool) {
 	if len(b) < 3 {

@@ -118,6 +118,20 @@ func (s *Store) setIfTracked(ctx context.Context, can *abilities, n int, of func
 		exists = exists.Key(e.key)
 	}
 	cmds = append(cmds, exists.Build(), c.B().Exec().Build())
+	if n == 1 {
+		if answers, err, sent := s.aloneCommands(ctx, cmds...); sent && err != nil {
+			set(0, wrap(err))
+			return nil
+		} else if sent && s.conns.gen.Load() == can.gen {
+			switch string(answers) {
+			case "+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n+OK\r\n:1\r\n":
+				set(0, nil)
+				return nil
+			case "+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n_\r\n:1\r\n", "+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n_\r\n:0\r\n":
+				return every(1)
+			}
+		}
+	}
 	rs := c.DoMulti(ctx, cmds...)
 	exec := rs[len(rs)-1]
 	if err := exec.NonRedisError(); err != nil {
@@ -162,7 +176,20 @@ func (s *Store) onlyIf(ctx context.Context, can *abilities, sure bool, n int, bu
 	}
 	var rs []rueidis.RedisResult
 	if n == 1 {
-		rs = []rueidis.RedisResult{c.Do(ctx, build(c, 0))}
+		cmd := build(c, 0)
+		if answers, err, sent := s.aloneCommands(ctx, cmd); sent && err != nil {
+			done(0, wrap(err))
+			return nil
+		} else if sent && s.conns.gen.Load() == can.gen {
+			switch text := string(answers); {
+			case text == "+OK\r\n" || text == ":1\r\n" || sure && text == ":0\r\n":
+				done(0, nil)
+				return nil
+			case text == "_\r\n" || text == ":0\r\n":
+				return every(1)
+			}
+		}
+		rs = []rueidis.RedisResult{c.Do(ctx, cmd)}
 	} else {
 		cmds := make([]rueidis.Completed, n)
 		for i := range n {
