@@ -379,7 +379,7 @@ func TestEndedEntriesGoFirst(t *testing.T) {
 // Caught: a FIFO queue alone; hits that do not count; no memory of what was evicted.
 func TestHitRatio(t *testing.T) {
 	most, reads := 10_000, 1_000_000
-	if raced { // it takes thirty times as long
+	if raced || testing.Short() { // with the race detector it takes thirty times as long
 		most, reads = most/10, reads/10
 	}
 	share := func(n int) float64 { return float64(n) / float64(reads) }
