@@ -28,7 +28,7 @@ const maxBatch = 128
 
 func (b *batcher[T]) add(part int, item T, run func(batch []T)) {
 	b.mu.Lock()
-	b.make()
+	b.prepare()
 	batch := b.open[part]
 	if batch == nil {
 		batch, b.used = b.used, nil
@@ -72,7 +72,7 @@ func (b *batcher[T]) reuse(batch []T) {
 	b.used = batch[:0]
 }
 
-func (b *batcher[T]) make() {
+func (b *batcher[T]) prepare() {
 	if b.open == nil {
 		b.open, b.busy = make(map[int][]T), make(map[int]int)
 	}
@@ -86,7 +86,7 @@ func (b *batcher[T]) alone(part int) bool {
 	if b.busy[part] > 0 {
 		return false
 	}
-	b.make()
+	b.prepare()
 	b.busy[part]++
 	return true
 }

@@ -75,13 +75,12 @@ func (f *fence[K, V]) raise(keys []K) error {
 	for i, name := range names {
 		reqs[i] = driver.FenceRequest{Key: name, Token: f.token, Life: c.opts.FenceTTL}
 	}
-	var failed error
 	var held, open []K
 	var heldNames []string
 	var uncertain []int // keys whose fence may have been put up all the same
 	op := c.startOp(f.ctx, OpFence, 0, keys...)
 	errs := c.l2.fence(reqs)
-	failed = worst(errs...)
+	failed := worst(errs...)
 	c.endOp(op, OpResult{Err: failed})
 	if failed == nil {
 		held, heldNames = keys, names
