@@ -39,7 +39,6 @@ type own struct {
 	verified atomic.Uint64
 
 	nobodys string // a key that nobody has
-	unlink  string // the command that removes it
 
 	mu    sync.Mutex
 	ahead []string // see admitAhead
@@ -73,7 +72,6 @@ func (os *owns) of(key string, db int, scratch string) *own {
 	salt := sha(fmt.Sprintf("%d %s", db, prefix))
 	o = &own{prefix: strings.Clone(prefix), by: map[string]script{}}
 	o.nobodys = o.prefix + scratch
-	o.unlink = string(appendBulk([]byte("*2\r\n$6\r\nUNLINK\r\n"), o.nobodys))
 	o.mark = salted("return 'cleared'", salt)
 	for _, sc := range []script{acquire, fill, abandon, evict, fence, release, invalidate, drop, lead, announce, tags, peek, ping} {
 		o.by[sc.sha] = salted(sc.src, salt)

@@ -93,9 +93,7 @@ func servable(r *driver.LeaseRequest, entry []byte) bool {
 
 // getAlone looks one key up, if nobody else uses the connection. sent is false if it is used.
 func (s *Store) getAlone(ctx context.Context, o *own, key string) (entry []byte, err error, sent bool) {
-	answers, err, sent := s.alone(ctx, 2, func(b []byte) []byte {
-		return append(appendBulk(append(b, "*2\r\n$3\r\nGET\r\n"...), key), o.unlink...)
-	})
+	answers, err, sent := s.alone(ctx, []string{"GET", key}, []string{"UNLINK", o.nobodys})
 	if !sent || err != nil {
 		return nil, err, sent
 	}
@@ -148,15 +146,11 @@ func (s *Store) fastLease(ctx context.Context, c rueidis.Client, reqs []driver.L
 // leaseAlone leases one key, if nobody else uses the connection. It reports whether that
 // settled it.
 func (s *Store) leaseAlone(ctx context.Context, c rueidis.Client, r *driver.LeaseRequest, out *driver.Grant) bool {
-	if c.Mode() == rueidis.ClientModeCluster || !s.verified(s.own(r.Key), s.conns.gen.Load()) {
+	if !s.mayBeAlone(c, s.own(r.Key)) {
 		return false
 	}
 	mine := lease(r.Lease)
-	answers, err, sent := s.alone(ctx, 1, func(b []byte) []byte {
-		b = appendBulk(append(b, "*7\r\n$3\r\nSET\r\n"...), r.Key)
-		b = append(appendBulk(b, mine), "$2\r\nNX\r\n$3\r\nGET\r\n$2\r\nPX\r\n"...)
-		return appendBulk(b, ms(r.TTL))
-	})
+	answers, err, sent := s.alone(ctx, []string{"SET", r.Key, mine, "NX", "GET", "PX", ms(r.TTL)})
 	if !sent {
 		return false
 	}

@@ -110,10 +110,14 @@ func (f *frames) element() bool {
 // between reports whether no frame is under way.
 func (f *frames) between() bool { return f.left == 0 }
 
-// appendBulk appends a string as it stands in a command.
-func appendBulk(b []byte, s string) []byte {
-	b = strconv.AppendInt(append(b, '$'), int64(len(s)), 10)
-	return append(append(append(b, "\r\n"...), s...), "\r\n"...)
+// appendCommand appends a command: an array of bulk strings.
+func appendCommand(b []byte, cmd []string) []byte {
+	b = append(strconv.AppendInt(append(b, '*'), int64(len(cmd)), 10), "\r\n"...)
+	for _, s := range cmd {
+		b = strconv.AppendInt(append(b, '$'), int64(len(s)), 10)
+		b = append(append(append(b, "\r\n"...), s...), "\r\n"...)
+	}
+	return b
 }
 
 // bulkString reads a string, or nil, from the answer at the beginning of b.

@@ -136,9 +136,8 @@ func runApart[T any](ctx context.Context, s *Store, sc script, key string, a arg
 // run is runMany, and without rueidis for a single key where that can be. Then read reads
 // the answer, or reports that it is not one that it knows.
 func (sc script) run(ctx context.Context, s *Store, n int, key func(i int) string, argsOf func(i int) args, read func(a answer) bool, each func(i int, m rueidis.RedisMessage, err error)) {
-	if c, err := s.get(); n == 1 && err == nil && c.Mode() != rueidis.ClientModeCluster {
-		o := s.own(key(0))
-		got, err, answered := o.script(sc).runAlone(ctx, s, o, key(0), argsOf(0))
+	if n == 1 {
+		got, err, answered := sc.runAlone(ctx, s, key(0), argsOf(0))
 		switch {
 		case !answered:
 		case err != nil:

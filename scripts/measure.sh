@@ -483,6 +483,17 @@ mongo_server() {
 	return 1
 }
 
+# load_large STORE_SHOWN STORE_FLAG... : loads 200,000 records into a database server.
+load_large() {
+	local shown=$1
+	shift
+	if [ -n "$archive" ]; then
+		load "archive" "--archive $(basename "$archive") $shown" --archive "$archive" "$@"
+	else
+		load "made up" "--count 200000 $shown" --count 200000 "$@"
+	fi
+}
+
 # rows NAME STORE_SHOWN STORE_FLAG... : the rows of a database server.
 rows() {
 	local name=$1 shown=$2
@@ -517,11 +528,7 @@ large_mongo() {
 			;;
 		esac
 		head_of_loads
-		if [ -n "$archive" ]; then
-			load "archive" "--archive $(basename "$archive") --mongo URI" --archive "$archive" --mongo "$uri"
-		else
-			load "made up" "--count 200000 --mongo URI" --count 200000 --mongo "$uri"
-		fi
+		load_large "--mongo URI" --mongo "$uri"
 		local store=(--mongo "$uri") shown="--mongo URI"
 		case $what in FerretDB*)
 			for _ in {1..600}; do
@@ -555,11 +562,7 @@ postgres() {
 	local url="postgres://todo@/postgres?host=$pg_dir"
 	echo "## 200,000 records in PostgreSQL $("$pg_bin/postgres" --version | sed 's/.*) //; s/ .*//')"
 	head_of_loads
-	if [ -n "$archive" ]; then
-		load "archive" "--archive $(basename "$archive") --postgres URL" --archive "$archive" --postgres "$url"
-	else
-		load "made up" "--count 200000 --postgres URL" --count 200000 --postgres "$url"
-	fi
+	load_large "--postgres URL" --postgres "$url"
 	rows "PostgreSQL" "--postgres URL" --postgres "$url"
 }
 

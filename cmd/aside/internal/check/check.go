@@ -153,16 +153,21 @@ func (c *Config) endpoints() ([]httpwire.Endpoint, error) {
 	if len(c.Targets) == 0 {
 		return nil, errors.New("at least one target is required")
 	}
+	return parseURLs("target", c.Targets)
+}
+
+// parseURLs parses the URLs of different servers; name is what they are in errors.
+func parseURLs(name string, urls []string) ([]httpwire.Endpoint, error) {
 	var errs []error
-	endpoints := make([]httpwire.Endpoint, len(c.Targets))
-	for i, raw := range c.Targets {
+	endpoints := make([]httpwire.Endpoint, len(urls))
+	for i, raw := range urls {
 		e, err := httpwire.Parse(raw)
 		if err != nil {
-			errs = append(errs, fmt.Errorf("target %d: url %w", i+1, err))
+			errs = append(errs, fmt.Errorf("%s %d: url %w", name, i+1, err))
 			continue
 		}
 		if slices.Contains(endpoints[:i], e) {
-			errs = append(errs, fmt.Errorf("target %d: %s is given twice", i+1, raw))
+			errs = append(errs, fmt.Errorf("%s %d: %s is given twice", name, i+1, raw))
 		}
 		endpoints[i] = e
 	}

@@ -2,12 +2,10 @@ package check
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"net/url"
-	"slices"
 	"time"
 
 	"github.com/asidecache/aside/asidetest/history"
@@ -52,20 +50,7 @@ func (d *Drops) endpoints(targets []httpwire.Endpoint) ([]httpwire.Endpoint, err
 	if len(d.Admin) == 0 {
 		return targets, nil
 	}
-	var errs []error
-	endpoints := make([]httpwire.Endpoint, len(d.Admin))
-	for i, raw := range d.Admin {
-		e, err := httpwire.Parse(raw)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("admin %d: url %w", i+1, err))
-			continue
-		}
-		if slices.Contains(endpoints[:i], e) {
-			errs = append(errs, fmt.Errorf("admin %d: %s is given twice", i+1, raw))
-		}
-		endpoints[i] = e
-	}
-	return endpoints, errors.Join(errs...)
+	return parseURLs("admin", d.Admin)
 }
 
 func (d *Drops) share(a act) float64 {

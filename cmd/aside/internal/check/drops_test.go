@@ -169,16 +169,7 @@ func TestDropLiars(t *testing.T) {
 			c.Promises = append(slices.Clone(tt.want), tt.not...)
 			c.until(func(p Progress) bool { return p.Elapsed > 3*time.Second && p.Outside > 100 })
 			r := mustRun(t, c)
-			for _, p := range tt.want {
-				if r.History.Broken[p] == 0 {
-					t.Errorf("%q is not broken: %v", p, r.History.Broken)
-				}
-			}
-			for _, p := range tt.not {
-				if n := r.History.Broken[p]; n > 0 {
-					t.Errorf("%d violations of %q, which holds: %v", n, p, r.History.Violations)
-				}
-			}
+			expectBroken(t, r, tt.want, tt.not)
 		})
 	}
 }

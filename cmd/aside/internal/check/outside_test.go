@@ -232,16 +232,7 @@ func TestOutsideLiars(t *testing.T) {
 			c.untilViolated()
 			c.Promises = append(slices.Clone(tt.want), tt.not...) // it goes on until one of them is broken
 			r := mustRun(t, c)
-			for _, p := range tt.want {
-				if r.History.Broken[p] == 0 {
-					t.Errorf("%q is not broken: %v", p, r.History.Broken)
-				}
-			}
-			for _, p := range tt.not {
-				if n := r.History.Broken[p]; n > 0 {
-					t.Errorf("%d violations of %q, which holds: %v", n, p, r.History.Violations)
-				}
-			}
+			expectBroken(t, r, tt.want, tt.not)
 			for _, id := range f.remaining() {
 				t.Errorf("%s was left", id)
 			}
@@ -640,5 +631,20 @@ func TestOutsideReport(t *testing.T) {
 	golden(t, "outside.json", func(b *bytes.Buffer) error { return r.WriteJSON(b) })
 	if p := rec.progress(0); p.Outside != 101 || p.OutsideErrors != 2 || p.Operations != 200 {
 		t.Errorf("%+v", p)
+	}
+}
+
+// expectBroken checks that the promises of want were broken, and those of not were kept.
+func expectBroken(t *testing.T, r *Report, want, not []history.Promise) {
+	t.Helper()
+	for _, p := range want {
+		if r.History.Broken[p] == 0 {
+			t.Errorf("%q is not broken: %v", p, r.History.Broken)
+		}
+	}
+	for _, p := range not {
+		if n := r.History.Broken[p]; n > 0 {
+			t.Errorf("%d violations of %q, which holds: %v", n, p, r.History.Violations)
+		}
 	}
 }

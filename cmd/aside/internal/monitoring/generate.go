@@ -170,9 +170,10 @@ inhibit_rules:
 		byName[a.Name] = a
 	}
 	for _, a := range Alerts() {
-		for _, equal := range slices.Sorted(maps.Keys(a.explained(byName))) {
+		explained := a.explained(byName)
+		for _, equal := range slices.Sorted(maps.Keys(explained)) {
 			fmt.Fprintf(&b, "  - source_matchers: ['alertname = %q']\n    target_matchers: ['alertname =~ %q']\n    equal: [%s]\n",
-				a.Name, strings.Join(a.explained(byName)[equal], "|"), equal)
+				a.Name, strings.Join(explained[equal], "|"), equal)
 		}
 	}
 	return b.Bytes()
