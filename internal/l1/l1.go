@@ -74,6 +74,7 @@ type Tier[K comparable, V any] struct {
 	entries   atomic.Int64
 	cost      atomic.Uint64
 	evictions atomic.Uint64
+	turn      atomic.Uint32 // of the shards, see evictOfFew
 
 	shards      []shard[K, V]
 	generations [generationCount]atomic.Uint64 // written under the lock of the shard
@@ -111,8 +112,7 @@ func New[K comparable, V any](c Config[K, V]) (*Tier[K, V], error) {
 // the table of one grows in a few milliseconds; few enough that each has its share of hot
 // keys.
 //
-// With costs, nobody knows how many entries there will be. A shard that has few of them
-// must evict one that is used.
+// With costs, nobody knows how many entries there will be; see few.
 func shardBits(most uint64, costs bool) int {
 	switch n := min(bits.Len64(most/512), 10); {
 	case most == 0:
@@ -209,7 +209,7 @@ func (t *Tier[K, V]) insert(key K, gen uint64, v V, negative bool, life Life, re
 	if inserted && tooBig {
 		t.tellEvicted(key)
 	} else if inserted {
-		t.makeRoom(i)
+		t.makeRoom(i, n)
 	}
 	return inserted
 }
@@ -258,8 +258,12 @@ func (t *Tier[K, V]) grow(i int, old *table[K, V]) *table[K, V] {
 
 // makeRoom evicts until all fits, after an insert into shard i. It begins there: mostly that
 // suffices, and each shard keeps its share. An entry that is alone there is new.
-func (t *Tier[K, V]) makeRoom(i int) {
+func (t *Tier[K, V]) makeRoom(i int, inserted *node[K, V]) {
 	for least := 2; t.cost.Load() > t.most; least = 1 {
+		if t.areFew() {
+			t.evictOfFew(inserted)
+			continue
+		}
 		t.evict(i, least)
 		i = (i + 1) % len(t.shards)
 	}
@@ -273,7 +277,12 @@ func (t *Tier[K, V]) evict(i, least int) {
 		s.mu.Unlock()
 		return
 	}
-	n := s.victim(t.moment())
+	t.evictLocked(i, s.victim(t.moment()))
+}
+
+// evictLocked evicts an entry that was taken out of its shard's queues, and unlocks the shard.
+func (t *Tier[K, V]) evictLocked(i int, n *node[K, V]) {
+	s := &t.shards[i]
 	hash := t.hash(n.key)
 	t.tables[i].Load().remove(n, hash)
 	s.evicted.add(hash, s.live())

@@ -480,24 +480,29 @@ func TestLittleRoom(t *testing.T) {
 	}
 }
 
-// Entries that are used stay, also if they take much of the room. Caught: shards of one or
-// no entry each, from which the next insert evicts whatever is there.
+// Entries that are used stay, also if they take much of the room, in whatever shards they
+// are. Caught: shards of one or no entry each, from which the next insert evicts whatever
+// is there; used entries that meet in one shard and push each other out.
 func TestUsedStay(t *testing.T) {
-	tier := newTier(t, Config[int, int]{MaxCost: 64 << 20, Cost: func(int, int, bool) uint32 { return 1 << 20 }})
-	lost := -8
-	for i := range 5000 {
-		for k := range 8 {
-			for range 3 {
-				if _, ok := tier.Get(k); !ok {
-					lost++
-					put(tier, k, k)
+	for _, used := range []int{8, 32} {
+		for range 50 {
+			tier := newTier(t, Config[int, int]{MaxCost: 64 << 20, Cost: func(int, int, bool) uint32 { return 1 << 20 }})
+			lost := -used
+			for i := range 200 {
+				for k := range used {
+					for range 3 {
+						if _, ok := tier.Get(k); !ok {
+							lost++
+							put(tier, k, k)
+						}
+					}
 				}
+				put(tier, 1000+i, i)
+			}
+			if lost > 0 {
+				t.Errorf("%d used: lost %d times", used, lost)
 			}
 		}
-		put(tier, 1000+i, i)
-	}
-	if lost > 0 {
-		t.Errorf("lost %d times", lost)
 	}
 }
 

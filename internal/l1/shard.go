@@ -55,6 +55,31 @@ func (s *shard[K, V]) victim(at uint64) *node[K, V] {
 	}
 }
 
+// unused takes the first entry out of one of the queues that nobody used. It passes each
+// entry there once, as victim does: of small they go to main, in main they lose a hit.
+func (s *shard[K, V]) unused(fromSmall bool, spare *node[K, V], at uint64) *node[K, V] {
+	q, least := &s.main, uint64(1)
+	if fromSmall {
+		q, least = &s.small, promoted
+	}
+	for range q.live {
+		n := q.pop()
+		switch {
+		case n == spare:
+			q.push(n)
+			continue
+		case n.used() < least || n.ended(at):
+			return n
+		case fromSmall:
+			n.use(0)
+		default:
+			n.use(n.used() - 1)
+		}
+		s.main.push(n)
+	}
+	return nil
+}
+
 // promoted is how many hits an entry in small must have to stay. The paper has 2; of the
 // loads in TestHitRatio 1 is better for all.
 const promoted = 1
