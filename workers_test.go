@@ -2,6 +2,7 @@ package aside
 
 import (
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -13,7 +14,6 @@ import (
 // function that has ended its goroutine, and is counted for ever.
 func TestWorkers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		before := runtime.NumGoroutine()
 		var w workers
 		end := make(chan struct{})
 		w.init(end)
@@ -36,17 +36,17 @@ func TestWorkers(t *testing.T) {
 			synctest.Wait()
 		}
 		burst(3*idleWorkers, runtime.Goexit)
-		if n := runtime.NumGoroutine() - before; n != 0 {
+		if n := workersOfTest(); n != 0 {
 			t.Errorf("%d goroutines after functions that end theirs", n)
 		}
 		for range 3 {
 			burst(3*idleWorkers, func() {})
-			if n := runtime.NumGoroutine() - before; n != idleWorkers {
+			if n := workersOfTest(); n != idleWorkers {
 				t.Errorf("%d goroutines stay", n)
 			}
 		}
 		burst(1, func() {})
-		if n := runtime.NumGoroutine() - before; n != idleWorkers {
+		if n := workersOfTest(); n != idleWorkers {
 			t.Errorf("%d goroutines after one more function", n)
 		}
 		if ran.Load() != 12*idleWorkers+1 {
@@ -54,12 +54,25 @@ func TestWorkers(t *testing.T) {
 		}
 		close(end)
 		synctest.Wait()
-		if n := runtime.NumGoroutine() - before; n != 0 {
+		if n := workersOfTest(); n != 0 {
 			t.Errorf("%d goroutines at the end", n)
 		}
 		burst(2, func() {})
-		if n := runtime.NumGoroutine() - before; n != 0 {
+		if n := workersOfTest(); n != 0 {
 			t.Errorf("%d goroutines after the end", n)
 		}
 	})
+}
+
+// workersOfTest counts the goroutines of workers in this test's bubble. All goroutines of
+// the process would be more: those of other tests come and go.
+func workersOfTest() (n int) {
+	stacks := make([]byte, 1<<20)
+	for s := range strings.SplitSeq(string(stacks[:runtime.Stack(stacks, true)]), "\n\n") {
+		head, _, _ := strings.Cut(s, "\n")
+		if strings.Contains(head, "synctest bubble") && strings.Contains(s, "(*workers).work(") {
+			n++
+		}
+	}
+	return n
 }
