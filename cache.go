@@ -41,6 +41,8 @@ type Cache[K comparable, V any] struct {
 	// what lookups and fills are run by, made once: each read would allocate its own
 	lookUpBatch, fillBatch, aheadBatch, overBatch func([]*job[K, V])
 
+	usedJobs sync.Pool // of *job[K, V], empty
+
 	aheads     batcher[*job[K, V]] // refreshes of what L1 has
 	overs      batcher[*job[K, V]] // refreshes of what L2 has
 	refreshing sync.Map            // keys of these

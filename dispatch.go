@@ -27,7 +27,7 @@ func (c *Cache[K, V]) startRead(j *job[K, V]) {
 		c.lookUpAlone(j, part)
 		return
 	}
-	j.reader.found = make(chan struct{}, 1)
+	j.reader.waits()
 	c.lookups.add(part, j, c.lookUpBatch)
 }
 
@@ -85,7 +85,7 @@ func (c *Cache[K, V]) withoutL2(j *job[K, V]) {
 func (c *Cache[K, V]) dispatch(r looked[K, V]) {
 	var here []*job[K, V]
 	for _, j := range r.found {
-		if !j.reader.give() {
+		if !j.reader.wake(true) {
 			here = append(here, j)
 		}
 	}
@@ -227,6 +227,9 @@ func (c *Cache[K, V]) decodeFound(j *job[K, V]) {
 	fate := c.decodeEntry(j)
 	returned = true
 	switch fate {
+	case entryServed:
+		// Whoever waits for the leases of other nodes, or hedges, has the jobs for longer.
+		j.ended = j.lookups == 1 && j.hedge == nil
 	case entryUseless:
 		go c.replace([]*job[K, V]{j})
 	case entryElsewhere:

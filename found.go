@@ -13,6 +13,7 @@ type entryFate uint8
 
 const (
 	entryServed    entryFate = iota // the job is ended
+	entryCarried                    // of no use, and another node replaces it: the job waits for that
 	entryUseless                    // to be removed
 	entryElsewhere                  // the value is too large for L2
 )
@@ -61,7 +62,7 @@ func (c *Cache[K, V]) decodeEntry(j *job[K, V]) entryFate {
 	if err != nil && j.carried > 0 {
 		j.entry, j.noCarried = nil, true
 		go c.awaitLeases([]*job[K, V]{j}) // the lease's holder replaces it
-		return entryServed
+		return entryCarried
 	}
 	if err != nil {
 		c.n.undecodable.Add(1)

@@ -89,7 +89,7 @@ func (c *Cache[K, V]) hedgesOf(jobs []*job[K, V]) (loads []*job[K, V]) {
 		j.hedge = h
 		// With the generation of the lookup: in the present one another flight may insert.
 		l := &job[K, V]{key: j.key, l2key: j.l2key, call: j.call, asks: j.asks, strong: j.strong, ctx: j.ctx, outer: j.outer, loader: j.loader, own: j.own, bulk: j.bulk,
-			hedge: h, hedges: true, mode: fillDegraded, gen: j.gen, replaced: j.replaced, asked: j.asked}
+			hedge: h, hedges: j, mode: fillDegraded, gen: j.gen, replaced: j.replaced, asked: j.asked}
 		l.ans.Miss, l.ans.L2Time = MissSlowL2, time.Since(j.asked)
 		loads = append(loads, l)
 	}

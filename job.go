@@ -27,9 +27,10 @@ type job[K comparable, V any] struct {
 	own    bool            // see ownLoader
 	bulk   *bulkRead[K, V] // nil for a single read; then its ctx and loader count
 	reader reader          // the leader of a single read, which decodes
+	ended  bool            // with the entry that its leader has decoded: the leader may reuse it
 
-	hedge   *hedge // shared with the job's hedge, if its lookup was slow
-	hedges  bool   // it is that hedge
+	hedge   *hedge     // shared with the job's hedge, if its lookup was slow
+	hedges  *job[K, V] // it is the hedge of that job
 	lookups int
 
 	lease driver.Token
@@ -83,26 +84,60 @@ const (
 	fillL1                        // in L1: there is no L2
 )
 
-// reader is the leader of a single read. Decoding is its work: a value that takes
-// long then holds up nobody who was looked up in the same batch.
+// reader is the leader of a single read that is looked up together with others. Decoding is
+// its work: a value that takes long then holds up nobody else of the batch.
 type reader struct {
-	found chan struct{} // job.entry is there to be decoded; nil: nobody waits for that
 	state atomic.Uint32
+	woken chan bool // true: job.entry is there to be decoded; false: the flight is answered
 }
 
 const (
-	readerWaits = iota
+	readerNone = iota // nobody waits
+	readerWaits
 	readerLeft  // its context ended
-	readerGiven // it has, or will be told of, the entry
+	readerWoken // it was told, or will be
 )
 
-// give hands the job's entry to its leader, unless that has left.
-func (r *reader) give() bool {
-	if r.found == nil || !r.state.CompareAndSwap(readerWaits, readerGiven) {
+// waits is called before anybody else has the job.
+func (r *reader) waits() {
+	if r.woken == nil {
+		r.woken = make(chan bool, 1)
+	}
+	r.state.Store(readerWaits)
+}
+
+// wake tells the reader, if it waits. It is told once.
+func (r *reader) wake(decode bool) bool {
+	if !r.state.CompareAndSwap(readerWaits, readerWoken) {
 		return false
 	}
-	r.found <- struct{}{}
+	r.woken <- decode
 	return true
+}
+
+// newJob returns an empty job.
+func (c *Cache[K, V]) newJob() *job[K, V] {
+	if j, ok := c.usedJobs.Get().(*job[K, V]); ok {
+		return j
+	}
+	return &job[K, V]{}
+}
+
+// reuse takes back a job that nobody else has any more.
+func (c *Cache[K, V]) reuse(j *job[K, V]) {
+	woken := j.reader.woken
+	*j = job[K, V]{}
+	j.reader.woken = woken
+	c.usedJobs.Put(j)
+}
+
+// wakeReader wakes the leader of the job's flight, if it waits for an entry to decode: the
+// flight is answered.
+func (c *Cache[K, V]) wakeReader(j *job[K, V]) {
+	if j.hedges != nil {
+		j = j.hedges
+	}
+	j.reader.wake(false)
 }
 
 // keeps reports whether anybody wants the job's answer to be stored. Who comes later
@@ -131,6 +166,7 @@ func (c *Cache[K, V]) register(j *job[K, V]) bool {
 // publishAnswer makes the job's answer known to those who came before its read.
 func (c *Cache[K, V]) publishAnswer(j *job[K, V]) {
 	c.flights.Publish(j.call, j.ans, j.ans.Err != nil && !j.ans.Negative, j.asOf)
+	c.wakeReader(j)
 }
 
 // closeJob ends a job whose answer is published.

@@ -282,7 +282,7 @@ func (c *Cache[K, V]) loaded(jobs []*job[K, V], out []loaded[V], took time.Durat
 	for i, j := range jobs {
 		j.ans.Source, j.ans.LoadTime = SourceLoad, took
 		l := out[i]
-		if c.loadsAlone(j, l.err) || j.hedges && !c.hedgeAnswers(j, l.err) {
+		if c.loadsAlone(j, l.err) || j.hedges != nil && !c.hedgeAnswers(j, l.err) {
 			continue
 		}
 		j.told = l.told

@@ -87,7 +87,9 @@ func (c *Cache[K, V]) join(q *query[K, V], key K) (s seat[K, V], r Result[V], do
 	if kind != 0 {
 		c.l1.Advance(key) // it may have taken the place of another flight: one of them inserts
 	}
-	j := &job[K, V]{key: key, call: call, asks: q.mode, strong: q.mode.skipsL1(), ctx: q.ctx, outer: q.outer, loader: q.loader, own: q.own, bulk: q.bulk}
+	j := c.newJob()
+	j.key, j.call, j.asks, j.strong = key, call, q.mode, q.mode.skipsL1()
+	j.ctx, j.outer, j.loader, j.own, j.bulk = q.ctx, q.outer, q.loader, q.own, q.bulk
 	r, done, err := c.begin(j, q.mode)
 	if err == nil && !done {
 		err = c.name(j)
@@ -123,6 +125,8 @@ func (c *Cache[K, V]) wait(q *query[K, V], key K, s seat[K, V]) (r Result[V], ok
 	}
 	if s.led == nil {
 		q.op.share(ans.by)
+	} else if s.led.ended {
+		c.reuse(s.led)
 	}
 	return c.answered(ans, q.mode, s.led == nil), true
 }
@@ -150,26 +154,24 @@ func (c *Cache[K, V]) begin(j *job[K, V], mode Mode) (r Result[V], ok bool, err 
 }
 
 // lead waits with the leader of a single read until its entry is there to be
-// decoded, or its flight is published, or its context ends.
+// decoded, or its flight is answered, or its context ends.
 func (c *Cache[K, V]) lead(ctx context.Context, j *job[K, V]) {
 	r := &j.reader
-	if r.found == nil {
+	if r.state.Load() == readerNone {
 		return
 	}
-	found := false
+	decode := false
 	select {
-	case <-r.found:
-		found = true
-	case <-j.call.Published(): // early, perhaps: then the job goes on
+	case decode = <-r.woken:
 	case <-ctx.Done():
-	}
-	if !found {
 		if r.state.CompareAndSwap(readerWaits, readerLeft) {
 			return
 		}
-		<-r.found
+		decode = <-r.woken
 	}
-	c.decodeFor(ctx, j)
+	if decode {
+		c.decodeFor(ctx, j)
+	}
 }
 
 // decodeFor decodes the leader's entry, unless ctx ends before it can be judged.

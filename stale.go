@@ -85,6 +85,7 @@ func (c *Cache[K, V]) answerStale(j *job[K, V]) (alone, ok bool) {
 		return false, false
 	}
 	alone, ok = c.flights.Early(j.key, j.call, ans)
+	c.wakeReader(j)
 	return alone && !j.strong, ok // its leader may not wait there yet
 }
 

@@ -52,18 +52,22 @@ func (s *Store) fastGet(ctx context.Context, c rueidis.Client, reqs []driver.Lea
 	if c.Mode() == rueidis.ClientModeCluster || !s.verified(o, gen) {
 		return every(len(reqs))
 	}
-	if len(reqs) == 1 {
-		if entry, err, sent := s.getAlone(ctx, o, reqs[0].Key); sent {
-			if err == nil && s.conns.gen.Load() == gen && servable(&reqs[0], entry) {
-				out[0] = driver.Grant{State: driver.StateFound, Entry: entry}
-				return nil
-			}
-			if err != nil && ctx.Err() != nil {
-				out[0] = driver.Grant{Err: err}
-				return nil
-			}
-			return every(1)
+	if entries, err, sent := s.getDirect(ctx, o, reqs); sent {
+		switch {
+		case err != nil && len(reqs) == 1 && ctx.Err() != nil:
+			out[0] = driver.Grant{Err: err}
+			return nil
+		case err != nil || s.conns.gen.Load() != gen:
+			return every(len(reqs))
 		}
+		for i, e := range entries {
+			if servable(&reqs[i], e.s) {
+				out[i] = driver.Grant{State: driver.StateFound, Entry: e.s}
+			} else {
+				left = append(left, i)
+			}
+		}
+		return left
 	}
 	get := c.B().Mget().Key(reqs[0].Key)
 	for _, r := range reqs[1:] {
@@ -91,17 +95,34 @@ func servable(r *driver.LeaseRequest, entry []byte) bool {
 		!leasedOver(r, entry)
 }
 
-// getAlone looks one key up, if nobody else uses the connection. sent is false if it is used.
-func (s *Store) getAlone(ctx context.Context, o *own, key string) (entry []byte, err error, sent bool) {
-	answers, err, sent := s.alone(ctx, []string{"GET", key}, []string{"UNLINK", o.nobodys})
+// getDirect looks keys up without rueidis. sent is false if that cannot be.
+func (s *Store) getDirect(ctx context.Context, o *own, reqs []driver.LeaseRequest) (entries []answer, err error, sent bool) {
+	get := make([]string, 0, 1+len(reqs))
+	if get = append(get, "GET"); len(reqs) > 1 {
+		get[0] = "MGET"
+	}
+	for i := range reqs {
+		get = append(get, reqs[i].Key)
+	}
+	answers, err, sent := s.direct(ctx, len(reqs), get, []string{"UNLINK", o.nobodys})
 	if !sent || err != nil {
 		return nil, err, sent
 	}
-	entry, rest, err := bulkString(answers)
+	rest := answers
+	if len(reqs) > 1 {
+		var n int
+		if n, rest, err = arrayHead(answers); err == nil && n != len(reqs) {
+			err = errFrame
+		}
+	}
+	entries = make([]answer, len(reqs))
+	for i := 0; i < len(entries) && err == nil; i++ {
+		entries[i], rest, err = nextAnswer(rest)
+	}
 	if err == nil && (len(rest) == 0 || rest[0] != ':') {
 		err = errRefused
 	}
-	return entry, err, true
+	return entries, err, true
 }
 
 // errRefused: it is the script that tells why.
@@ -121,8 +142,8 @@ func leasedOver(r *driver.LeaseRequest, entry []byte) bool {
 // returns, and reading it afterwards would miss a change in between. Replicas
 // refuse it.
 func (s *Store) fastLease(ctx context.Context, c rueidis.Client, reqs []driver.LeaseRequest, out []driver.Grant) (left []int) {
-	if len(reqs) == 1 && s.leaseAlone(ctx, c, &reqs[0], &out[0]) {
-		return nil
+	if left, done := s.leaseDirect(ctx, c, reqs, out); done {
+		return left
 	}
 	cmds := make([]rueidis.Completed, len(reqs))
 	for i := range reqs {
@@ -143,27 +164,37 @@ func (s *Store) fastLease(ctx context.Context, c rueidis.Client, reqs []driver.L
 	return left
 }
 
-// leaseAlone leases one key, if nobody else uses the connection. It reports whether that
-// settled it.
-func (s *Store) leaseAlone(ctx context.Context, c rueidis.Client, r *driver.LeaseRequest, out *driver.Grant) bool {
-	if !s.mayBeAlone(c, s.own(r.Key)) {
-		return false
+// leaseDirect leases keys without rueidis. done is false if that cannot be.
+func (s *Store) leaseDirect(ctx context.Context, c rueidis.Client, reqs []driver.LeaseRequest, out []driver.Grant) (left []int, done bool) {
+	if !s.mayBeDirect(c, s.own(reqs[0].Key)) {
+		return nil, false
 	}
-	mine := lease(r.Lease)
-	answers, err, sent := s.alone(ctx, []string{"SET", r.Key, mine, "NX", "GET", "PX", ms(r.TTL)})
+	var life lives
+	cmds := make([][]string, len(reqs))
+	for i := range reqs {
+		r := &reqs[i]
+		cmds[i] = []string{"SET", r.Key, lease(r.Lease), "NX", "GET", "PX", life.ms(r.TTL)}
+	}
+	rest, err, sent := s.direct(ctx, len(reqs), cmds...)
 	if !sent {
-		return false
+		return nil, false
 	}
-	if err != nil {
-		*out = driver.Grant{Err: err}
-		return true
+	for i := range reqs {
+		if err != nil {
+			out[i] = driver.Grant{Err: err}
+			continue
+		}
+		a, after, bad := nextAnswer(rest)
+		if bad != nil {
+			return append(left, every(len(reqs))[i:]...), true
+		}
+		if rest = after; a.kind == '_' || a.kind == '$' && string(a.s) == cmds[i][2] {
+			out[i] = driver.Grant{State: driver.StateGranted}
+		} else {
+			left = append(left, i)
+		}
 	}
-	a, ok := readAnswer(answers)
-	if !ok || a.kind == '$' && string(a.s) != mine {
-		return false
-	}
-	*out = driver.Grant{State: driver.StateGranted}
-	return true
+	return left, true
 }
 
 // isRedisErr reports whether the server has answered, and nothing was changed.

@@ -31,17 +31,7 @@ func (s *Store) DropOlder(ctx context.Context, reqs []driver.ChangeRequest) []dr
 			}
 			return a
 		},
-		func(a answer) bool {
-			out[0].Left = a.n == 2
-			return a.kind == ':'
-		},
-		func(i int, m rueidis.RedisMessage, err error) {
-			var n int64
-			if err == nil {
-				n, err = m.AsInt64()
-			}
-			out[i] = driver.ChangeResult{Left: n == 2, Err: err}
-		})
+		func(i int, a answer, err error) { out[i] = driver.ChangeResult{Left: a.n == 2, Err: err} })
 	return out
 }
 

@@ -119,7 +119,7 @@ func (s *Store) setIfTracked(ctx context.Context, can *abilities, n int, of func
 	}
 	cmds = append(cmds, exists.Build(), c.B().Exec().Build())
 	if n == 1 {
-		if answers, err, sent := s.aloneBuilt(ctx, cmds...); sent && err != nil {
+		if answers, err, sent := s.directBuilt(ctx, cmds...); sent && err != nil {
 			set(0, wrap(err))
 			return nil
 		} else if sent && s.conns.gen.Load() == can.gen {
@@ -177,7 +177,7 @@ func (s *Store) onlyIf(ctx context.Context, can *abilities, sure bool, n int, bu
 	var rs []rueidis.RedisResult
 	if n == 1 {
 		cmd := build(c, 0)
-		if answers, err, sent := s.aloneBuilt(ctx, cmd); sent && err != nil {
+		if answers, err, sent := s.directBuilt(ctx, cmd); sent && err != nil {
 			done(0, wrap(err))
 			return nil
 		} else if sent && s.conns.gen.Load() == can.gen {

@@ -5,7 +5,6 @@ import (
 	"crypto/sha1"
 	_ "embed"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -133,21 +132,19 @@ func runApart[T any](ctx context.Context, s *Store, sc script, key string, a arg
 	return answer, err
 }
 
-// run is runMany, and without rueidis for a single key where that can be. Then read reads
-// the answer, or reports that it is not one that it knows.
-func (sc script) run(ctx context.Context, s *Store, n int, key func(i int) string, argsOf func(i int) args, read func(a answer) bool, each func(i int, m rueidis.RedisMessage, err error)) {
-	if n == 1 {
-		got, err, answered := sc.runAlone(ctx, s, key(0), argsOf(0))
-		switch {
-		case !answered:
-		case err != nil:
-			each(0, rueidis.RedisMessage{}, err)
-			return
-		case read(got):
-			return
-		}
-	}
-	sc.runMany(ctx, s, n, key, argsOf, each)
+// run is runMany, and without rueidis where that can be.
+func (sc script) run(ctx context.Context, s *Store, n int, key func(i int) string, argsOf func(i int) args, each func(i int, a answer, err error)) {
+	left := sc.runDirect(ctx, s, n, key, argsOf, each)
+	sc.runMany(ctx, s, len(left),
+		func(i int) string { return key(left[i]) },
+		func(i int) args { return argsOf(left[i]) },
+		func(i int, m rueidis.RedisMessage, err error) {
+			var a answer
+			if err == nil {
+				a, err = answerOf(m)
+			}
+			each(left[i], a, err)
+		})
 }
 
 // runMany executes the script for each key and hands each answer to each, with its
@@ -309,15 +306,7 @@ func (s *Store) Acquire(ctx context.Context, reqs []driver.LeaseRequest) []drive
 			r := &reqs[left[i]]
 			return args{[3]string{lease(r.Lease), life.ms(r.TTL), more(r)}, n}
 		},
-		func(a answer) bool {
-			if a.kind == '_' {
-				out[left[0]] = driver.Grant{State: driver.StateGranted}
-			} else if a.kind == '$' {
-				out[left[0]] = grantOf(a.s)
-			}
-			return a.kind != ':'
-		},
-		func(i int, m rueidis.RedisMessage, err error) { out[left[i]] = acquired(m, err) })
+		func(i int, a answer, err error) { out[left[i]] = acquired(a, err) })
 	s.lookReadOnly(ctx, reqs, out)
 	return out
 }
@@ -337,20 +326,18 @@ func more(r *driver.LeaseRequest) string {
 	return ""
 }
 
-func acquired(m rueidis.RedisMessage, err error) driver.Grant {
+func acquired(a answer, err error) driver.Grant {
 	switch {
 	case err != nil:
 		return driver.Grant{Err: err}
-	case m.IsNil():
+	case a.kind == '_':
 		return driver.Grant{State: driver.StateGranted}
-	case m.IsArray():
-		return withLeft("acquire", driver.StateGranted, m)
+	case a.kind == '*':
+		return withLeft("acquire", driver.StateGranted, a)
+	case a.kind == '$':
+		return grantOf(a.s)
 	}
-	entry, err := m.AsBytes()
-	if err != nil {
-		return driver.Grant{Err: err}
-	}
-	return grantOf(entry)
+	return driver.Grant{Err: errUnexpected("acquire", a)}
 }
 
 // grantOf reads an answer of acquire.lua that is a string.
@@ -366,20 +353,15 @@ func grantOf(entry []byte) driver.Grant {
 
 // withLeft reads an answer of two fields, the ms that an entry has left to live and the
 // entry. Behind an "L" they are of an entry that another's lease carries.
-func withLeft(op string, state driver.State, m rueidis.RedisMessage) driver.Grant {
-	a, err := m.ToArray()
-	if err == nil && len(a) == 3 {
-		state, a = driver.StateLeased, a[1:]
+func withLeft(op string, state driver.State, a answer) driver.Grant {
+	of := a.of
+	if len(of) == 3 {
+		state, of = driver.StateLeased, of[1:]
 	}
-	if err != nil || len(a) != 2 {
-		return driver.Grant{Err: fmt.Errorf("redisl2: unexpected answer of %s: %d fields, %v", op, len(a), err)}
+	if len(of) != 2 || of[0].kind != ':' || of[1].kind != '$' {
+		return driver.Grant{Err: errUnexpected(op, a)}
 	}
-	left, err1 := a[0].AsInt64()
-	entry, err2 := a[1].AsBytes()
-	if err := errors.Join(err1, err2); err != nil {
-		return driver.Grant{Err: fmt.Errorf("redisl2: unexpected answer of %s: %w", op, err)}
-	}
-	return driver.Grant{State: state, Entry: entry, Left: time.Duration(max(0, left)) * time.Millisecond}
+	return driver.Grant{State: state, Entry: of[1].s, Left: time.Duration(max(0, of[0].n)) * time.Millisecond}
 }
 
 // Fill implements driver.Tier.
@@ -392,17 +374,7 @@ func (s *Store) Fill(ctx context.Context, reqs []driver.FillRequest) []driver.Fi
 			r := &reqs[left[i]]
 			return args{[3]string{lease(r.Lease), rueidis.BinaryString(r.Entry), ms(r.TTL)}, 3}
 		},
-		func(a answer) bool {
-			out[left[0]] = driver.FillResult{Stored: a.n == 1}
-			return a.kind == ':'
-		},
-		func(i int, m rueidis.RedisMessage, err error) {
-			n := int64(0)
-			if err == nil {
-				n, err = m.AsInt64()
-			}
-			out[left[i]] = driver.FillResult{Stored: n == 1, Err: err}
-		})
+		func(i int, a answer, err error) { out[left[i]] = driver.FillResult{Stored: a.n == 1, Err: err} })
 	return out
 }
 
@@ -420,8 +392,7 @@ func (s *Store) Abandon(ctx context.Context, reqs []driver.AbandonRequest) []err
 			}
 			return args{[3]string{lease(r.Lease), rueidis.BinaryString(r.Restore), life}, 3}
 		},
-		func(a answer) bool { return a.kind == ':' },
-		func(i int, _ rueidis.RedisMessage, err error) { out[left[i]] = err })
+		func(i int, _ answer, err error) { out[left[i]] = err })
 	return out
 }
 
@@ -432,8 +403,7 @@ func (s *Store) Evict(ctx context.Context, reqs []driver.EvictRequest) []error {
 	evict.run(ctx, s, len(left),
 		func(i int) string { return reqs[left[i]].Key },
 		func(i int) args { return args{[3]string{rueidis.BinaryString(reqs[left[i]].Entry)}, 1} },
-		func(a answer) bool { return a.kind == ':' },
-		func(i int, _ rueidis.RedisMessage, err error) { out[left[i]] = err })
+		func(i int, _ answer, err error) { out[left[i]] = err })
 	return out
 }
 
@@ -447,8 +417,7 @@ func (s *Store) Fence(ctx context.Context, reqs []driver.FenceRequest) []error {
 			r := &reqs[i]
 			return args{[3]string{rueidis.BinaryString(r.Token[:]), life.ms(r.Life)}, 2}
 		},
-		func(a answer) bool { return a.kind == ':' },
-		func(i int, _ rueidis.RedisMessage, err error) { out[i] = err })
+		func(i int, _ answer, err error) { out[i] = err })
 	return out
 }
 
@@ -462,16 +431,8 @@ func (s *Store) Release(ctx context.Context, reqs []driver.ReleaseRequest) []dri
 			r := &reqs[left[i]]
 			return args{[3]string{rueidis.BinaryString(r.Token[:]), rueidis.BinaryString(r.Publish), ms(r.TTL)}, 3}
 		},
-		func(a answer) bool {
-			out[left[0]] = released(rueidis.BinaryString(a.s))
-			return a.kind == '$'
-		},
-		func(i int, m rueidis.RedisMessage, err error) {
-			how := ""
-			if err == nil {
-				how, err = m.ToString()
-			}
-			out[left[i]] = released(how)
+		func(i int, a answer, err error) {
+			out[left[i]] = released(rueidis.BinaryString(a.s))
 			out[left[i]].Err = err
 		})
 	return out
@@ -488,7 +449,6 @@ func (s *Store) Invalidate(ctx context.Context, keys []string) []error {
 	invalidate.run(ctx, s, len(keys),
 		func(i int) string { return keys[i] },
 		func(int) args { return args{} },
-		func(a answer) bool { return a.kind == ':' },
-		func(i int, _ rueidis.RedisMessage, err error) { out[i] = err })
+		func(i int, _ answer, err error) { out[i] = err })
 	return out
 }

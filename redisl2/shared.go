@@ -2,61 +2,91 @@ package redisl2
 
 import (
 	"context"
+	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/asidecache/aside/internal/deadline"
 )
 
-// shared is what a connection needs to be used by rueidis and, while nothing of rueidis'
-// is under way, by one caller directly. rueidis hands each command from the caller to its
-// writer, and each answer from its reader to the caller. A caller who is alone pays for
-// that more than for the command, so it writes by itself: see conn.exchange.
+// shared is what a connection needs to be used by rueidis and by others directly. rueidis
+// hands each command from the caller to its writer, and each answer from its reader to the
+// caller. Short commands cost less without that: see conn.exchange.
 //
 // It stays one connection, since the server tells of changes on the connection that has
-// read the keys, in the order of its answers. rueidis goes on reading it. The answers of a
-// caller's commands are taken out of what it reads, and pushes are left in.
+// read the keys, in the order of its answers. rueidis goes on reading it. It is known in
+// which order commands were written, so whose the next answer is: those of others are
+// taken out of what rueidis reads. Pushes are left in.
+//
+// Each command has one answer. Those that subscribe have none, so this client never does.
 type shared struct {
 	sending sync.Mutex // held to write
 	out     frames     // of rueidis' commands
-	sent    uint64     // those
+	begun   int        // bytes of one that is not whole yet
 
-	got    atomic.Uint64 // answers that rueidis had, or has now
-	in     frames
-	mine   bool                     // the frame that comes in is an answer for own
-	own    atomic.Pointer[exchange] // under way
-	behind *exchange                // complete, and rueidis has not yet seen what came before it
-
-	ended atomic.Bool // no further exchanges: reading failed, or found what it does not know
+	mu      sync.Mutex
+	turns   turns
+	ended   bool // no further exchanges: reading failed, or found what it does not know
+	in      frames
+	reading *exchange   // whose answer comes in; nil: rueidis', or a push
+	behind  []*exchange // complete, and rueidis has not yet seen what came before them
 }
 
-// exchange is some commands of a caller, and their answers.
+// turn is the commands of one who wrote, in their order.
+type turn struct {
+	of    *exchange // nil: rueidis
+	n     int       // answers that are still to come
+	bytes int
+}
+
+// turns are the commands that have no answer yet.
+type turns struct {
+	all   []turn
+	bytes int
+}
+
+func (q *turns) add(t turn) {
+	q.bytes += t.bytes
+	if n := len(q.all); n > 0 && t.of == nil && q.all[n-1].of == nil {
+		q.all[n-1].n += t.n
+		q.all[n-1].bytes += t.bytes
+		return
+	}
+	q.all = append(q.all, t)
+}
+
+// answered notes an answer of the first turn, and reports whether that was its last.
+func (q *turns) answered() (last bool) {
+	t := &q.all[0]
+	bytes := t.bytes / t.n
+	t.bytes -= bytes
+	q.bytes -= bytes
+	if t.n--; t.n > 0 {
+		return false
+	}
+	q.all = append(q.all[:0], q.all[1:]...) // few
+	return true
+}
+
+// exchange is some commands, and their answers.
 type exchange struct {
 	commands []byte
-	want     int    // answers that are still to come
+	want     int
 	answers  []byte // as they came
 	done     chan error
 }
 
 var exchanges = sync.Pool{New: func() any { return &exchange{done: make(chan error, 1)} }}
 
-// exchange sends the commands of x and waits for their answers, if nothing else is under
-// way. ok is false if nothing was sent. After an error the answers may still come, and x
-// belongs to the connection.
+// exchange sends the commands of x and waits for their answers. ok is false if nothing was
+// sent: somebody else writes, or so much is under way that writing might take long. After
+// an error the answers may still come, and x belongs to the connection.
 func (c *conn) exchange(ctx context.Context, x *exchange) (ok bool, err error) {
 	h := &c.shared
 	if !h.sending.TryLock() {
 		return false, nil
 	}
-	if h.ended.Load() || !h.out.between() || h.sent != h.got.Load() || !h.own.CompareAndSwap(nil, x) {
-		h.sending.Unlock()
-		return false, nil
-	}
-	if h.ended.Load() { // perhaps after the reader has looked for an exchange to end
-		if !h.own.CompareAndSwap(x, nil) {
-			<-x.done
-		}
+	if !h.out.between() || !h.begin(turn{x, x.want, len(x.commands)}) {
 		h.sending.Unlock()
 		return false, nil
 	}
@@ -67,6 +97,17 @@ func (c *conn) exchange(ctx context.Context, x *exchange) (ok bool, err error) {
 		return true, err
 	}
 	return true, x.wait(ctx)
+}
+
+// begin notes what is about to be written.
+func (h *shared) begin(t turn) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.ended || t.of != nil && h.turns.bytes+t.bytes > directSize {
+		return false
+	}
+	h.turns.add(t)
+	return true
 }
 
 func (x *exchange) wait(ctx context.Context) error {
@@ -103,16 +144,21 @@ func (c *conn) Write(b []byte) (int, error) {
 	h := &c.shared
 	h.sending.Lock()
 	defer h.sending.Unlock()
+	t := turn{bytes: h.begun + len(b)}
 	for rest := b; len(rest) > 0; {
 		n, whole, err := h.out.next(rest)
-		if err != nil {
-			h.ended.Store(true)
-			break
+		if err != nil { // whose the next answers are would not be known
+			_ = c.Close()
+			return 0, err
 		}
 		if whole {
-			h.sent++
+			t.n++
 		}
 		rest = rest[n:]
+	}
+	if h.begun = t.bytes; t.n > 0 {
+		h.begun = 0
+		h.begin(t)
 	}
 	return c.write(b)
 }
@@ -124,13 +170,13 @@ func (c *conn) Read(b []byte) (int, error) {
 		return c.read(b)
 	}
 	h := &c.shared
-	if x := h.behind; x != nil {
-		h.behind = nil
-		x.done <- nil
-	}
+	h.handOut()
 	for {
 		n, err := c.read(b)
-		n = h.takeOut(b[:n])
+		n, bad := h.takeOut(b[:n])
+		if err == nil {
+			err = bad
+		}
 		if err != nil {
 			h.end(err)
 		}
@@ -140,56 +186,79 @@ func (c *conn) Read(b []byte) (int, error) {
 	}
 }
 
-// takeOut takes the answers of an exchange out of b, and returns how much is left. An
-// answer that comes behind something else waits until that has had its effect: pushes tell
-// of changes that came before it.
-func (h *shared) takeOut(b []byte) (left int) {
-	if h.ended.Load() {
-		return len(b)
+// handOut hands out what came behind something else.
+func (h *shared) handOut() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for i, x := range h.behind {
+		x.done <- nil
+		h.behind[i] = nil
 	}
+	h.behind = h.behind[:0]
+}
+
+// takeOut takes the answers of exchanges out of b, and returns how much is left. An answer
+// that comes behind something else waits until that has had its effect: pushes tell of
+// changes that came before it.
+//
+// A frame that it does not know ends the sharing. It is an error while exchanges wait.
+func (h *shared) takeOut(b []byte) (left int, err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	for i := 0; i < len(b); {
-		x := h.own.Load()
+		if h.ended {
+			return left + copy(b[left:], b[i:]), nil
+		}
 		if h.in.between() {
-			h.mine = x != nil && b[i] != '>'
+			h.reading = nil
+			if len(h.turns.all) > 0 && b[i] != '>' {
+				h.reading = h.turns.all[0].of
+			}
 		}
 		n, whole, err := h.in.next(b[i:])
 		if err != nil {
-			h.end(err)
-			return left + copy(b[left:], b[i:])
+			if slices.ContainsFunc(h.turns.all, func(t turn) bool { return t.of != nil }) {
+				return left, err
+			}
+			h.ended = true
+			continue
 		}
-		switch part := b[i : i+n]; {
-		case h.mine:
-			x.answers = append(x.answers, part...)
-			if whole {
-				x.want--
-			}
-			if x.want == 0 {
-				h.own.Store(nil)
-				if left == 0 {
-					x.done <- nil
-				} else {
-					h.behind = x
-				}
-			}
-		default:
-			left += copy(b[left:], part)
-			if whole && h.in.first != '>' {
-				h.got.Add(1)
-			}
-		}
+		part := b[i : i+n]
 		i += n
+		x := h.reading
+		if x != nil {
+			x.answers = append(x.answers, part...)
+		} else {
+			left += copy(b[left:], part)
+		}
+		if !whole || h.in.first == '>' || len(h.turns.all) == 0 {
+			continue
+		}
+		if last := h.turns.answered(); !last || x == nil {
+			continue
+		}
+		if left == 0 {
+			x.done <- nil
+		} else {
+			h.behind = append(h.behind, x)
+		}
 	}
-	return left
+	return left, nil
 }
 
-// end ends the exchange that is under way, and allows no other.
+// end ends the exchanges that are under way, and allows no other.
 func (h *shared) end(err error) {
-	h.ended.Store(true)
-	if x := h.own.Swap(nil); x != nil {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.ended = true
+	for _, x := range h.behind {
 		x.done <- err
 	}
-	if x := h.behind; x != nil {
-		h.behind = nil
-		x.done <- nil
+	h.behind = nil
+	for _, t := range h.turns.all {
+		if t.of != nil {
+			t.of.done <- err
+		}
 	}
+	h.turns = turns{}
 }

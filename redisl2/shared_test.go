@@ -8,6 +8,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 
@@ -163,6 +164,8 @@ func (l *line) exchange(ctx context.Context) <-chan outcomeOf {
 		return outcomeOf{ok, nil, string(x.answers)}
 	})
 	l.gets("*1\r\n$3\r\nGET\r\n*1\r\n$6\r\nUNLINK\r\n")
+	l.c.shared.sending.Lock() // until it has written
+	defer l.c.shared.sending.Unlock()
 	return done
 }
 
@@ -171,6 +174,16 @@ func (l *line) gets(want string) {
 	got := make([]byte, len(want))
 	if _, err := io.ReadFull(l.sent, got); err != nil || string(got) != want {
 		l.t.Fatalf("the server got %q, %v", got, err)
+	}
+}
+
+// writes has rueidis write, and returns when the server has it.
+func (l *line) writes(s string) {
+	l.t.Helper()
+	wrote := testsync.Async(func() error { _, err := io.WriteString(l.c, s); return err })
+	l.gets(s)
+	if err := testsync.Await(l.t, "rueidis writes", wrote); err != nil {
+		l.t.Fatal(err)
 	}
 }
 
@@ -194,7 +207,7 @@ func (l *line) hears(want ...string) {
 func TestExchange(t *testing.T) {
 	l := newLine(t)
 	x := &exchange{want: 2, done: make(chan error, 1)}
-	l.c.shared.own.Store(x)
+	l.c.shared.begin(turn{x, 2, 1})
 	l.says(">2\r\n+invalidate\r\n+k\r\n$3\r\nabc\r\n:0\r\n>1\r\n+later\r\n")
 	l.hears(">2", "+invalidate", "+k", ">1")
 	if len(x.done) > 0 {
@@ -220,50 +233,80 @@ func TestExchange(t *testing.T) {
 	}
 }
 
-// While anything of rueidis' is under way, or half a command of it is written, nobody
-// else writes. Caught: a caller who takes rueidis' answer.
-func TestExchangeWaitsForNobody(t *testing.T) {
+// Each answer goes to whoever has sent its command, in whatever order they wrote.
+// Caught: a caller who takes rueidis' answer, or that of another caller.
+func TestExchangesInTurn(t *testing.T) {
 	l := newLine(t)
-	try := func(want bool) {
-		t.Helper()
-		x := &exchange{want: 1, done: make(chan error, 1)}
-		ctx, cancel := context.WithCancel(t.Context())
-		cancel()
-		if ok, _ := l.c.exchange(ctx, x); ok != want {
-			t.Errorf("an exchange was begun: %v, want %v", ok, want)
+	for range 50 {
+		var says []string
+		var dones []<-chan outcomeOf
+		var hears []string
+		for i := range 1 + rand.IntN(6) {
+			if answer := fmt.Sprintf("+%d", i); rand.IntN(2) == 0 {
+				l.writes("*1\r\n$4\r\nPING\r\n")
+				says, hears = append(says, answer+"\r\n"), append(hears, answer)
+				dones = append(dones, nil)
+			} else {
+				dones = append(dones, l.exchange(t.Context()))
+				says = append(says, fmt.Sprintf("$1\r\n%d\r\n:%d\r\n", i, i))
+			}
+			if rand.IntN(3) == 0 {
+				says[i] = ">1\r\n+push\r\n" + says[i]
+				at := len(hears)
+				if dones[i] == nil {
+					at--
+				}
+				hears = slices.Insert(hears, at, ">1", "+push")
+			}
+		}
+		l.says(strings.Join(says, ""))
+		l.hears(hears...)
+		for i, done := range dones {
+			if done == nil {
+				continue
+			}
+			if o := testsync.Await(t, "the answers", done); o != (outcomeOf{true, nil, fmt.Sprintf("$1\r\n%d\r\n:%d\r\n", i, i)}) {
+				t.Fatalf("caller %d got %+v of %q", i, o, says)
+			}
 		}
 	}
-	write := func(s string) {
-		t.Helper()
-		wrote := testsync.Async(func() error { _, err := io.WriteString(l.c, s); return err })
-		l.gets(s)
-		if err := testsync.Await(t, "rueidis writes", wrote); err != nil {
-			t.Fatal(err)
-		}
-	}
-	write("*1\r\n$4\r\nPI")
-	try(false)
-	write("NG\r\n*1\r\n$4\r\nPING\r\n")
-	try(false)
-	l.says("+PONG\r\n>1\r\n+push\r\n")
-	l.hears("+PONG", ">1", "+push")
-	try(false)
-	l.says("+PONG\r\n")
-	l.hears("+PONG")
+}
 
-	// The caller who left has its answer thrown away, and until then nobody else begins.
-	ctx, cancel := context.WithCancel(t.Context())
-	done := l.exchange(ctx)
+// Where half a command of rueidis is written, or much is under way, nobody else writes.
+// Caught: a command in the middle of another; a caller who may wait to write.
+func TestExchangeDoesNotWait(t *testing.T) {
+	l := newLine(t)
+	gone, cancel := context.WithCancel(t.Context())
 	cancel()
+	refused := func(size int) {
+		t.Helper()
+		x := &exchange{commands: make([]byte, size), want: 1, done: make(chan error, 1)}
+		if ok, _ := l.c.exchange(gone, x); ok {
+			t.Error("an exchange was begun")
+		}
+	}
+	l.writes("*1\r\n$4\r\nPI")
+	refused(1)
+	l.writes("NG\r\n")
+	refused(directSize - len("*1\r\n$4\r\nPING\r\n") + 1)
+	l.writes(fmt.Sprintf("*1\r\n$%d\r\n", directSize))
+	refused(1)
+	l.writes(strings.Repeat("x", directSize) + "\r\n")
+	refused(1)
+	l.says("+PONG\r\n+X\r\n")
+	l.hears("+PONG", "+X")
+
+	// The caller who left has its answer thrown away.
+	ctx, leave := context.WithCancel(t.Context())
+	done := l.exchange(ctx)
+	leave()
 	if o := testsync.Await(t, "the caller leaves", done); !o.ok || !errors.Is(o.err, context.Canceled) {
 		t.Errorf("%+v", o)
 	}
-	try(false)
-	write("*1\r\n$4\r\nPING\r\n")
-	l.says("$3\r\nabc\r\n:0\r\n+PONG\r\n")
-	l.hears("+PONG")
+	l.writes("*1\r\n$4\r\nPING\r\n")
 	done = l.exchange(t.Context())
-	l.says("$-1\r\n:0\r\n")
+	l.says("$3\r\nabc\r\n:0\r\n+PONG\r\n$-1\r\n:0\r\n")
+	l.hears("+PONG")
 	if o := testsync.Await(t, "the next one", done); o.answers != "$-1\r\n:0\r\n" {
 		t.Errorf("%+v", o)
 	}
@@ -271,7 +314,21 @@ func TestExchangeWaitsForNobody(t *testing.T) {
 	// What is no frame ends the sharing, and rueidis gets it as it is.
 	l.says("x\r\n")
 	l.hears("x")
-	try(false)
+	refused(1)
+}
+
+// Caught: an answer that rueidis gets, who has asked nothing, since the frame before it is
+// none that is known.
+func TestExchangeBehindAnUnknownFrame(t *testing.T) {
+	l := newLine(t)
+	done := l.exchange(t.Context())
+	l.says("x\r\n")
+	if o := testsync.Await(t, "the end", done); !o.ok || !errors.Is(o.err, errFrame) {
+		t.Errorf("%+v", o)
+	}
+	if s, ok := <-l.heard; ok {
+		t.Errorf("rueidis reads %q", s)
+	}
 }
 
 // The caller hears of the end of the connection.

@@ -214,7 +214,8 @@ func (g *Group[K, R]) Publish(c *Call[R], r R, failed bool, asOf Ticket) (first 
 		c.published.happensLocked()
 		return true
 	case c.early && c.late == nil:
-		c.late, c.failed, c.asOf, c.ended = &r, failed, asOf, g.Now()
+		late := r // in a variable of its own, so that only here it takes memory
+		c.late, c.failed, c.asOf, c.ended = &late, failed, asOf, g.Now()
 		return true
 	}
 	return false

@@ -3,6 +3,8 @@ package redisl2
 import (
 	"context"
 	"errors"
+	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -13,7 +15,7 @@ import (
 	"github.com/asidecache/aside/internal/envelope"
 )
 
-// counting counts what goes through rueidis.
+// counting counts the commands that go through rueidis.
 type counting struct {
 	rueidis.Client
 	n *int
@@ -25,13 +27,13 @@ func (c counting) Do(ctx context.Context, cmd rueidis.Completed) rueidis.RedisRe
 }
 
 func (c counting) DoMulti(ctx context.Context, cmds ...rueidis.Completed) []rueidis.RedisResult {
-	*c.n++
+	*c.n += len(cmds)
 	return c.Client.DoMulti(ctx, cmds...)
 }
 
-// aloneStore is a Store over whose connection a script has run, and how often rueidis is
+// directStore is a Store over whose connection a script has run, and how often rueidis is
 // used from now on.
-func aloneStore(t *testing.T) (s *Store, srv *redisServer, used *int) {
+func directStore(t *testing.T) (s *Store, srv *redisServer, used *int) {
 	t.Helper()
 	srv = startRedis(t)
 	s, err := Open(Options{URL: srv.URL(), SilenceTimeout: time.Hour})
@@ -55,10 +57,10 @@ var (
 	valueA = envelope.Append(nil, envelope.Entry{Token: driver.Token{1}, Payload: []byte("v")}, 0)
 )
 
-// A caller who is alone runs each script without rueidis, and gets the same answers.
+// Scripts run without rueidis, and their answers are the same.
 // Caught: an answer that is read as another; a script that goes through rueidis.
-func TestAlone(t *testing.T) {
-	s, _, used := aloneStore(t)
+func TestDirect(t *testing.T) {
+	s, _, used := directStore(t)
 	ctx := t.Context()
 	acquire := func(r driver.LeaseRequest, want driver.State) {
 		t.Helper()
@@ -118,8 +120,8 @@ func TestAlone(t *testing.T) {
 // What a caller does not understand is done by rueidis, and has its effect once.
 // Caught: an error that is taken for an answer; a script that the server has forgotten and
 // that is not sent again; a command that is too long to be written at once.
-func TestAloneLeavesTheRest(t *testing.T) {
-	s, srv, used := aloneStore(t)
+func TestDirectLeavesTheRest(t *testing.T) {
+	s, srv, used := directStore(t)
 	ctx := t.Context()
 	wantUsed := func(what string) {
 		t.Helper()
@@ -135,7 +137,7 @@ func TestAloneLeavesTheRest(t *testing.T) {
 	}
 	wantUsed("SCRIPT FLUSH")
 
-	long := envelope.Append(nil, envelope.Entry{Token: driver.Token{1}, Payload: []byte(strings.Repeat("v", aloneSize))}, 1<<30)
+	long := envelope.Append(nil, envelope.Entry{Token: driver.Token{1}, Payload: []byte(strings.Repeat("v", directSize))}, 1<<30)
 	if r := s.Fill(ctx, []driver.FillRequest{{Key: mixedKey, Lease: driver.Token{1}, Entry: long, TTL: time.Minute}})[0]; !r.Stored || r.Err != nil {
 		t.Errorf("a long entry: %+v", r)
 	}
@@ -151,7 +153,9 @@ func TestAloneLeavesTheRest(t *testing.T) {
 			t.Errorf("leased over an entry: %v, %d bytes, %v", g.State, len(g.Entry), g.Err)
 		}
 	}
-	wantUsed("a lease over an entry")
+	if *used != 0 {
+		t.Errorf("a lease over an entry: rueidis was used %d times", *used)
+	}
 
 	srv.Do("CONFIG", "SET", "maxmemory", "1")
 	if err := s.Fence(ctx, []driver.FenceRequest{{Key: mixedKey, Token: driver.Token{6}, Life: time.Minute}})[0]; !errors.Is(err, driver.ErrRefused) {
@@ -160,17 +164,88 @@ func TestAloneLeavesTheRest(t *testing.T) {
 	wantUsed("an error")
 }
 
-// Caught: a read of an answer that is cut, or that is not alone.
-func TestReadAnswer(t *testing.T) {
+// Those of many keys too: what fails for one of them is left to rueidis, and no other.
+// Caught: answers that go to other keys; keys that are forgotten at the end of a script.
+func TestDirectForMany(t *testing.T) {
+	s, srv, used := directStore(t)
+	ctx := t.Context()
+	const n = 2*perScript + 3
+	acquires, fills := make([]driver.LeaseRequest, n), make([]driver.FillRequest, n)
+	for i := range n {
+		key, token := fmt.Sprint(mixedKey, i), driver.Token{1, byte(i)}
+		entry := envelope.Append(nil, envelope.Entry{Token: token, Payload: []byte(key)}, 0)
+		acquires[i] = driver.LeaseRequest{Key: key, Lease: token, TTL: time.Minute}
+		fills[i] = driver.FillRequest{Key: key, Lease: token, Entry: entry, TTL: time.Minute}
+	}
+	for i, g := range s.Acquire(ctx, acquires) {
+		if g.Err != nil || g.State != driver.StateGranted {
+			t.Errorf("key %d: acquired %v, %v", i, g.State, g.Err)
+		}
+	}
+	fills[n-2].Lease = driver.Token{2}
+	for i, r := range s.Fill(ctx, fills) {
+		if r.Err != nil || r.Stored != (i != n-2) {
+			t.Errorf("key %d: filled %+v", i, r)
+		}
+	}
+	for _, expect := range []driver.Expectation{driver.ExpectAnything, driver.ExpectValue, driver.ExpectNothing} {
+		for i := range acquires {
+			acquires[i].Expect, acquires[i].Lease = expect, driver.Token{3}
+		}
+		for i, g := range s.Acquire(ctx, acquires) {
+			switch {
+			case i == n-2 && g.State != driver.StateLeased, i != n-2 && string(g.Entry) != string(fills[i].Entry):
+				t.Errorf("expecting %v: key %d: %v, %q", expect, i, g.State, g.Entry)
+			}
+		}
+	}
+	if *used != 0 {
+		t.Errorf("rueidis was used %d times", *used)
+	}
+
+	echo := newScript("local function one(key, text) if text == 'broken' then error('broken') end return text end")
+	teach(s, mixedKey, echo)
+	srv.Do("SCRIPT", "LOAD", echo.src)
+	s.Invalidate(ctx, []string{mixedKey}) // which verifies the connection for these scripts
+	*used = 0
+	got := make([]string, n)
+	echo.run(ctx, s, n,
+		func(i int) string { return acquires[i].Key },
+		func(i int) args {
+			if i == 5 {
+				return args{[3]string{"broken"}, 1}
+			}
+			return args{[3]string{fmt.Sprint("text ", i)}, 1}
+		},
+		func(i int, a answer, err error) {
+			if got[i] = string(a.s); err != nil {
+				got[i] = err.Error()
+			}
+		})
+	for i, g := range got {
+		if want := fmt.Sprint("text ", i); i == 5 && !strings.Contains(g, "broken") || i != 5 && g != want {
+			t.Errorf("key %d: %q", i, g)
+		}
+	}
+	if *used != 1 {
+		t.Errorf("rueidis was used %d times for one key", *used)
+	}
+}
+
+// Caught: a read of an answer that is cut, or that has something behind it.
+func TestSoleAnswer(t *testing.T) {
 	for in, want := range map[string]answer{
 		":12\r\n": {kind: ':', n: 12}, "$2\r\nab\r\n": {kind: '$', s: []byte("ab")}, "_\r\n": {kind: '_'}, "$-1\r\n": {kind: '_'},
+		"-ERR no\r\n":             {kind: '-', s: []byte("ERR no")},
+		"*0\r\n":                  {kind: '*', of: []answer{}},
+		"*2\r\n:1\r\n*1\r\n_\r\n": {kind: '*', of: []answer{{kind: ':', n: 1}, {kind: '*', of: []answer{{kind: '_'}}}}},
 	} {
-		if a, ok := readAnswer([]byte(in)); !ok || a.kind != want.kind || a.n != want.n || string(a.s) != string(want.s) {
+		if a, ok := soleAnswer([]byte(in)); !ok || !reflect.DeepEqual(a, want) {
 			t.Errorf("%q is %+v, %v", in, a, ok)
 		}
 	}
-	for _, in := range []string{"", ":\r\n", ":x\r\n", "$2\r\nab\r\n:1\r\n", "_\r\n_\r\n", "-ERR no\r\n", "*1\r\n:1\r\n", "$9\r\nab\r\n"} {
-		if a, ok := readAnswer([]byte(in)); ok {
+	for _, in := range []string{"", ":\r\n", ":x\r\n", "$2\r\nab\r\n:1\r\n", "_\r\n_\r\n", "-ERR no", "*2\r\n:1\r\n", "*-1\r\n", "*9999999999\r\n:1\r\n", "$9\r\nab\r\n", "+OK\r\n"} {
+		if a, ok := soleAnswer([]byte(in)); ok {
 			t.Errorf("%q is %+v", in, a)
 		}
 	}
