@@ -3,6 +3,7 @@ package redisl2_test
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -145,11 +146,7 @@ func BenchmarkHitRatio(b *testing.B) {
 		b.Run(fmt.Sprintf("goroutines=%d", n), func(b *testing.B) {
 			srv := testserver.Redis(b)
 			x := newBenchOn(b, srv)
-			pipelined, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{srv.Addr()}, ClientTrackingOptions: []string{}, OnInvalidations: func([]rueidis.RedisMessage) {}})
-			if err != nil {
-				b.Fatal(err)
-			}
-			b.Cleanup(pipelined.Close)
+			pipelined := pipelinedGetter(b, srv)
 			for _, k := range x.keys {
 				for _, err := range []error{x.get(k), x.binaryGet(k), x.rawSet(k)} {
 					if err != nil {
@@ -162,10 +159,7 @@ func BenchmarkHitRatio(b *testing.B) {
 				{name: "json", do: func(i int64) error { return x.get(key(i)) }},
 				{name: "binary", do: func(i int64) error { return x.binaryGet(key(i)) }},
 				{name: "rueidis", do: func(i int64) error { return x.rawGet(key(i)) }},
-				{name: "rueidis-pipelined", do: func(i int64) error {
-					_, err := pipelined.Do(context.Background(), pipelined.B().Get().Key("raw:"+key(i)).Build()).AsBytes()
-					return err
-				}},
+				{name: "rueidis-pipelined", do: func(i int64) error { return pipelined("raw:" + key(i)) }},
 			}
 			if n == 1 {
 				get := rawGetter(b, srv)
@@ -173,6 +167,58 @@ func BenchmarkHitRatio(b *testing.B) {
 			}
 			interleave(b, srv, n, 400*min(n, 16), 2, all...)
 		})
+	}
+}
+
+// pipelinedGetter returns a GET by rueidis on a connection that takes invalidations, not
+// decoded.
+func pipelinedGetter(b *testing.B, srv *testserver.RedisServer) func(key string) error {
+	c, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{srv.Addr()}, ClientTrackingOptions: []string{}, OnInvalidations: func([]rueidis.RedisMessage) {}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(c.Close)
+	return func(key string) error {
+		_, err := c.Do(context.Background(), c.B().Get().Key(key).Build()).AsBytes()
+		return err
+	}
+}
+
+// The latency of a lone strong read, decoded, beside GETs of the same bytes that are not: by
+// the same goroutine, each in turn, b.N times.
+//
+//	go test ./tests/redisl2 -run '^$' -bench StrongLatency -benchtime 20000x
+func BenchmarkStrongLatency(b *testing.B) {
+	srv := testserver.Redis(b)
+	x := newBenchOn(b, srv)
+	get, pipelined := rawGetter(b, srv), pipelinedGetter(b, srv)
+	for _, k := range x.keys {
+		if err := errors.Join(x.get(k), x.rawSet(k)); err != nil {
+			b.Fatal(err)
+		}
+	}
+	all := []*contender{
+		{name: "strong", do: func(i int64) error {
+			_, err := x.c.Read(x.ctx, x.keys[i%benchKeys], benchLoader{}, aside.Strong)
+			return err
+		}},
+		{name: "rueidis", do: func(i int64) error { return x.rawGet(x.keys[i%benchKeys]) }},
+		{name: "rueidis-pipelined", do: func(i int64) error { return pipelined("raw:" + x.keys[i%benchKeys]) }},
+		{name: "socket", do: func(i int64) error { return get("raw:" + x.keys[i%benchKeys]) }},
+	}
+	for i := range b.N {
+		for k := range all {
+			c := all[(i+k)%len(all)]
+			began := time.Now()
+			if err := c.do(int64(i)); err != nil {
+				b.Fatal(c.name, err)
+			}
+			c.took = append(c.took, time.Since(began))
+		}
+	}
+	for _, c := range all {
+		b.ReportMetric(float64(quantile(c.took, 0.5).Nanoseconds())/1e3, "p50-µs/"+c.name)
+		b.ReportMetric(float64(quantile(c.took, 0.99).Nanoseconds())/1e3, "p99-µs/"+c.name)
 	}
 }
 
