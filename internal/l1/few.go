@@ -1,17 +1,17 @@
 package l1
 
-// few is up to how many entries a shard has so few, on average, that its own queues would
-// not do. Which shards keys are in is chance: with room for four entries in each, three
-// that are used may meet in one, and push each other out while others keep what nobody
-// asks for. Only with costs are there so few.
+// few is the number of entries for each shard below which all shards evict as one. Which
+// shard a key is in is chance: with room for four entries in each, three keys in use may
+// meet in one shard and push each other out, while other shards keep what nobody asks for.
+// Only a tier with costs has so few entries.
 const few = 32
 
 func (t *Tier[K, V]) areFew() bool {
 	return len(t.shards) > 1 && t.entries.Load() < int64(few*len(t.shards))
 }
 
-// evictOfFew evicts one entry, as if the shards' queues were one: of shards in turn the
-// one that came first. It spares the one that was just inserted.
+// evictOfFew evicts one entry as if the queues of all shards were one: it takes the shards
+// in turn, and of each the entry that came first. It spares the one that was just inserted.
 func (t *Tier[K, V]) evictOfFew(inserted *node[K, V]) {
 	fromSmall := 10*t.smallCost() >= t.cost.Load()
 	for t.cost.Load() > t.most {

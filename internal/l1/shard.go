@@ -55,8 +55,8 @@ func (s *shard[K, V]) victim(at uint64) *node[K, V] {
 	}
 }
 
-// unused takes the first entry out of one of the queues that nobody used. It passes each
-// entry there once, as victim does: of small they go to main, in main they lose a hit.
+// unused takes the first entry that nobody used out of one of the queues. It passes each
+// entry there once, as victim does: those of small go to main, those of main lose a hit.
 func (s *shard[K, V]) unused(fromSmall bool, spare *node[K, V], at uint64) *node[K, V] {
 	q, least := &s.main, uint64(1)
 	if fromSmall {
