@@ -48,7 +48,16 @@ func directStore(t *testing.T) (s *Store, srv *redisServer, used *int) {
 	c, used := *s.client.Load(), new(int)
 	c = counting{c, used}
 	s.client.Store(&c)
+	idle(s)
 	return s, srv, used
+}
+
+// idle waits until rueidis has written: it may still be about to return when the server has
+// answered.
+func idle(s *Store) {
+	sending := &s.conns.sole.Load().shared.sending
+	sending.Lock()
+	defer sending.Unlock()
 }
 
 var (
@@ -129,6 +138,7 @@ func TestDirectLeavesTheRest(t *testing.T) {
 			t.Errorf("%s: rueidis was not used", what)
 		}
 		*used = 0
+		idle(s)
 	}
 
 	srv.Do("SCRIPT", "FLUSH")
@@ -208,6 +218,7 @@ func TestDirectForMany(t *testing.T) {
 	srv.Do("SCRIPT", "LOAD", echo.src)
 	s.Invalidate(ctx, []string{mixedKey}) // which verifies the connection for these scripts
 	*used = 0
+	idle(s)
 	got := make([]string, n)
 	echo.run(ctx, s, n,
 		func(i int) string { return acquires[i].Key },

@@ -211,7 +211,12 @@ func (h *shared) takeOut(b []byte) (left int, err error) {
 		}
 		if h.in.between() {
 			h.reading = nil
-			if len(h.turns.all) > 0 && b[i] != '>' {
+			switch {
+			case b[i] == '>':
+			case len(h.turns.all) == 0: // nobody has asked
+				h.ended = true
+				continue
+			default:
 				h.reading = h.turns.all[0].of
 			}
 		}
@@ -231,7 +236,7 @@ func (h *shared) takeOut(b []byte) (left int, err error) {
 		} else {
 			left += copy(b[left:], part)
 		}
-		if !whole || h.in.first == '>' || len(h.turns.all) == 0 {
+		if !whole || h.in.first == '>' {
 			continue
 		}
 		if last := h.turns.answered(); !last || x == nil {

@@ -311,10 +311,14 @@ func TestExchangeDoesNotWait(t *testing.T) {
 		t.Errorf("%+v", o)
 	}
 
-	// What is no frame ends the sharing, and rueidis gets it as it is.
-	l.says("x\r\n")
-	l.hears("x")
-	refused(1)
+	// What nobody has asked for ends the sharing, and rueidis gets it as it is; so does what
+	// is no frame.
+	for _, odd := range []string{"+odd", "x"} {
+		l = newLine(t)
+		l.says(odd + "\r\n")
+		l.hears(odd)
+		refused(1)
+	}
 }
 
 // Caught: an answer that rueidis gets, who has asked nothing, since the frame before it is
