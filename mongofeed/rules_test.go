@@ -100,7 +100,11 @@ func connect(t *testing.T, uri string, opts ...*options.ClientOptions) *mongo.Co
 	return c.Database("d").Collection("c")
 }
 
-var quick = mongofeed.Options{Wait: 5 * time.Millisecond, Silence: 400 * time.Millisecond}
+// quick has a Silence that a slow machine does not reach, impatient one that is soon over.
+var (
+	quick     = mongofeed.Options{Wait: 5 * time.Millisecond, Silence: time.Minute}
+	impatient = mongofeed.Options{Wait: 5 * time.Millisecond, Silence: 400 * time.Millisecond}
+)
 
 func mustNew(t *testing.T, coll *mongo.Collection, opts mongofeed.Options) *mongofeed.Feed {
 	t.Helper()
@@ -169,7 +173,7 @@ func TestLostChangesAreAGap(t *testing.T) {
 				defer s.mu.Unlock()
 				broken, reading = b, r
 			}
-			f := mustNew(t, connect(t, newFakeServer(t, s.reply).uri), quick)
+			f := mustNew(t, connect(t, newFakeServer(t, s.reply).uri), impatient)
 			stream := mustOpen(t, f, nil)
 			p := stream.Position()
 			turn(true, true)
@@ -212,7 +216,7 @@ func TestStreamIsOpenedAgainWithPauses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := script{getMore: func(int, bson.Raw) bson.D { return reply }}
-			stream := mustOpen(t, mustNew(t, connect(t, newFakeServer(t, s.reply).uri), quick), nil)
+			stream := mustOpen(t, mustNew(t, connect(t, newFakeServer(t, s.reply).uri), impatient), nil)
 			_, err := stream.Next(t.Context())
 			if err == nil || errors.Is(err, driver.ErrGap) {
 				t.Errorf("got %v, want an error that is no gap", err)

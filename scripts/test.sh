@@ -55,7 +55,7 @@ done
 wait $service || failed+=(./cmd/aside)
 cat .cache/test-service.log
 # The faults mostly wait. What else there is to do gets the processor time that they leave.
-if [ -n "${BESIDE:-}" ]; then renice -n 19 -g "$BESIDE" >/dev/null || true; fi # it may have ended
+if [ -n "${BESIDE:-}" ]; then renice -n 19 -g "$BESIDE" >/dev/null 2>&1 || true; fi # it may have ended
 nice -n 19 scripts/model.sh >.cache/test-model.log 2>&1 &
 model=$!
 echo "== faults"
