@@ -54,15 +54,11 @@ for mod in $(scripts/modules.sh); do
 done
 wait $service || failed+=(./cmd/aside)
 cat .cache/test-service.log
-# The faults mostly wait. What else there is to do gets the processor time that they leave.
 if [ -n "${BESIDE:-}" ]; then renice -n 19 -g "$BESIDE" >/dev/null 2>&1 || true; fi # it may have ended
-nice -n 19 scripts/model.sh >.cache/test-model.log 2>&1 &
-model=$!
 echo "== faults"
 scripts/e2e.sh short "$@" || failed+=(./cmd/aside/e2e)
 echo "== model"
-wait $model || failed+=(tests/model)
-cat .cache/test-model.log
+scripts/model.sh || failed+=(tests/model)
 if [ ${#failed[@]} -ne 0 ]; then
 	echo "failed: ${failed[*]}"
 	exit 1

@@ -106,7 +106,7 @@ func (f *fixture) read(id string) {
 	}
 	testsync.Eventually(f.t, "the read has stored what it loaded", func() bool {
 		i, err := f.cache.Inspect(f.t.Context(), id)
-		return err == nil && !i.Loading && i.L2 != nil && i.L2.Kind != aside.EntryLease
+		return err == nil && f.cache.Stats().Flights == 0 && i.L2 != nil && i.L2.Kind != aside.EntryLease
 	})
 }
 
