@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Builds, vets and tests the library modules with Go releases other than the one that is
-# installed: the oldest that their go.mod files allow, and the newest. The go command
+# installed: all of them with the oldest that their go.mod files allow, and the library and
+# redisl2 with the newest. The go command
 # fetches each from the module proxy. If one cannot be fetched, the script says so, goes on
 # with the others, and ends with 75.
 #
@@ -19,7 +20,11 @@ for release in "${releases[@]}"; do
 		missing=1
 		continue
 	fi
-	for mod in . ./redisl2 ./asideprom ./asideotel ./mongofeed ./pgfeed; do
+	modules=(. ./redisl2)
+	# The others need drivers, which take minutes to compile with each release: an API of the
+	# standard library that is too new shows with the oldest.
+	if [ "$release" = "${releases[0]}" ]; then modules+=(./asideprom ./asideotel ./mongofeed ./pgfeed); fi
+	for mod in "${modules[@]}"; do
 		echo "== $mod: $release"
 		GOTOOLCHAIN=$release scripts/alone.sh "$mod" vet ./...
 		# go test checks a part of what go vet does; that has been done.
