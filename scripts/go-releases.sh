@@ -1,9 +1,8 @@
 #!/usr/bin/env bash
 # Builds, vets and tests the library modules with Go releases other than the one that is
 # installed: all of them with the oldest that their go.mod files allow, and the library and
-# redisl2 with the newest. The go command
-# fetches each from the module proxy. If one cannot be fetched, the script says so, goes on
-# with the others, and ends with 75.
+# redisl2 with the newest. The go command fetches each from the module proxy. If one cannot
+# be fetched, the script says so, goes on with the others, and ends with 75.
 #
 #   scripts/go-releases.sh [RELEASE...]
 set -euo pipefail
