@@ -39,7 +39,11 @@ func (t *Tier[K, V]) smallCost() (sum uint64) {
 func (t *Tier[K, V]) evictUnused(i int, fromSmall bool, inserted *node[K, V]) bool {
 	s := &t.shards[i]
 	s.mu.Lock()
-	n := s.unused(fromSmall, inserted, t.moment())
+	q := &s.main
+	if fromSmall {
+		q = &s.small
+	}
+	n := s.unused(q, inserted, t.moment())
 	if n == nil {
 		s.mu.Unlock()
 		return false

@@ -37,46 +37,46 @@ func (s *shard[K, V]) add(n *node[K, V], hash uint64) {
 // victim takes the entry out of the queues that is to go next. There is one.
 func (s *shard[K, V]) victim(at uint64) *node[K, V] {
 	for {
+		q := &s.main
 		if s.main.live == 0 || s.small.live > 1 && 10*s.small.cost >= s.cost() { // one alone is new
-			n := s.small.pop()
-			if n.used() < promoted || n.ended(at) {
-				return n
-			}
-			n.use(0)
-			s.main.push(n)
-			continue
+			q = &s.small
 		}
-		n := s.main.pop()
-		if n.used() == 0 || n.ended(at) {
+		if n := s.pass(q, nil, at); n != nil {
 			return n
 		}
-		n.use(n.used() - 1)
-		s.main.push(n)
 	}
 }
 
-// unused takes the first entry that nobody used out of one of the queues. It passes each
-// entry there once, as victim does: those of small go to main, those of main lose a hit.
-func (s *shard[K, V]) unused(fromSmall bool, spare *node[K, V], at uint64) *node[K, V] {
-	q, least := &s.main, uint64(1)
-	if fromSmall {
-		q, least = &s.small, promoted
-	}
+// unused takes the first entry that nobody used out of one of the queues. It looks at each
+// entry there once.
+func (s *shard[K, V]) unused(q *queue[K, V], spare *node[K, V], at uint64) *node[K, V] {
 	for range q.live {
-		n := q.pop()
-		switch {
-		case n == spare:
-			q.push(n)
-			continue
-		case n.used() < least || n.ended(at):
+		if n := s.pass(q, spare, at); n != nil {
 			return n
-		case fromSmall:
-			n.use(0)
-		default:
-			n.use(n.used() - 1)
 		}
-		s.main.push(n)
 	}
+	return nil
+}
+
+// pass takes the entry out that came to one of the queues first, and returns it if nobody
+// used it. Otherwise it queues again: that of small goes to main, that of main loses a hit,
+// and spare stays as it is.
+func (s *shard[K, V]) pass(q *queue[K, V], spare *node[K, V], at uint64) *node[K, V] {
+	n, least, left := q.pop(), uint64(1), uint64(0)
+	if q == &s.small {
+		least = promoted
+	} else if n.used() > 0 {
+		left = n.used() - 1
+	}
+	switch {
+	case n == spare:
+		q.push(n)
+		return nil
+	case n.used() < least || n.ended(at):
+		return n
+	}
+	n.use(left)
+	s.main.push(n)
 	return nil
 }
 
