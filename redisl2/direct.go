@@ -89,22 +89,10 @@ func (sc script) runDirect(ctx context.Context, s *Store, n int, key func(i int)
 	if !s.mayBeDirect(c, o) {
 		return every(n)
 	}
-	sha := o.script(sc).sha
-	var few [2][]string
-	cmds := few[:0]
+	sc = o.script(sc)
+	cmds := make([][]string, 0, 2)
 	for from := 0; from < n; from += perScript {
-		to := min(n, from+perScript)
-		first := argsOf(from)
-		cmd := append(make([]string, 0, 3+(to-from)*(1+first.n)), "EVALSHA", sha, strconv.Itoa(to-from))
-		for i := from; i < to; i++ {
-			cmd = append(cmd, key(i))
-		}
-		cmd = append(cmd, first.of[:first.n]...)
-		for i := from + 1; i < to; i++ {
-			a := argsOf(i)
-			cmd = append(cmd, a.of[:a.n]...)
-		}
-		cmds = append(cmds, cmd)
+		cmds = append(cmds, sc.words(from, min(n, from+perScript), key, argsOf))
 	}
 	rest, err, sent := s.direct(ctx, n, cmds...)
 	switch {
@@ -136,12 +124,6 @@ func (sc script) runDirect(ctx context.Context, s *Store, n int, key func(i int)
 		}
 	}
 	return left
-}
-
-// soleAnswer reads what is one answer and nothing else.
-func soleAnswer(b []byte) (a answer, ok bool) {
-	a, rest, err := nextAnswer(b)
-	return a, err == nil && len(rest) == 0
 }
 
 // nextAnswer reads the answer at the beginning of b, which it shares the memory of.

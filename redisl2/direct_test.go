@@ -243,6 +243,12 @@ func TestDirectForMany(t *testing.T) {
 	}
 }
 
+// soleAnswer reads what is one answer and nothing else.
+func soleAnswer(b []byte) (a answer, ok bool) {
+	a, rest, err := nextAnswer(b)
+	return a, err == nil && len(rest) == 0
+}
+
 // Caught: a read of an answer that is cut, or that has something behind it.
 func TestSoleAnswer(t *testing.T) {
 	for in, want := range map[string]answer{

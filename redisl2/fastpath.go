@@ -52,40 +52,43 @@ func (s *Store) fastGet(ctx context.Context, c rueidis.Client, reqs []driver.Lea
 	if c.Mode() == rueidis.ClientModeCluster || !s.verified(o, gen) {
 		return every(len(reqs))
 	}
-	if entries, err, sent := s.getDirect(ctx, o, reqs); sent {
-		switch {
-		case err != nil && len(reqs) == 1 && ctx.Err() != nil:
-			out[0] = driver.Grant{Err: err}
-			return nil
-		case err != nil || s.conns.gen.Load() != gen:
-			return every(len(reqs))
-		}
-		for i, e := range entries {
-			if servable(&reqs[i], e.s) {
-				out[i] = driver.Grant{State: driver.StateFound, Entry: e.s}
-			} else {
-				left = append(left, i)
-			}
-		}
-		return left
+	entries, err, sent := s.getDirect(ctx, o, reqs)
+	if !sent {
+		entries, err = getMany(ctx, c, o, reqs)
 	}
-	get := c.B().Mget().Key(reqs[0].Key)
-	for _, r := range reqs[1:] {
-		get = get.Key(r.Key)
-	}
-	rs := c.DoMulti(ctx, get.Build(), c.B().Unlink().Key(o.nobodys).Build())
-	found, err := rs[0].ToArray()
-	if rs[1].Error() != nil || err != nil || len(found) != len(reqs) || s.conns.gen.Load() != gen {
+	switch {
+	case sent && err != nil && len(reqs) == 1 && ctx.Err() != nil:
+		out[0] = driver.Grant{Err: err}
+		return nil
+	case err != nil || len(entries) != len(reqs) || s.conns.gen.Load() != gen:
 		return every(len(reqs))
 	}
-	for i, m := range found {
-		if entry, err := m.AsBytes(); err == nil && servable(&reqs[i], entry) {
-			out[i] = driver.Grant{State: driver.StateFound, Entry: entry}
+	for i, e := range entries {
+		if servable(&reqs[i], e.s) {
+			out[i] = driver.Grant{State: driver.StateFound, Entry: e.s}
 		} else {
 			left = append(left, i)
 		}
 	}
 	return left
+}
+
+// getMany looks keys up by rueidis.
+func getMany(ctx context.Context, c rueidis.Client, o *own, reqs []driver.LeaseRequest) ([]answer, error) {
+	get := c.B().Mget().Key(reqs[0].Key)
+	for _, r := range reqs[1:] {
+		get = get.Key(r.Key)
+	}
+	rs := c.DoMulti(ctx, get.Build(), c.B().Unlink().Key(o.nobodys).Build())
+	if err := rs[1].Error(); err != nil {
+		return nil, err
+	}
+	m, err := rs[0].ToMessage()
+	if err != nil {
+		return nil, err
+	}
+	found, err := answerOf(m)
+	return found.of, err
 }
 
 // servable reports whether an entry answers a request as it is.
@@ -142,18 +145,23 @@ func leasedOver(r *driver.LeaseRequest, entry []byte) bool {
 // returns, and reading it afterwards would miss a change in between. Replicas
 // refuse it.
 func (s *Store) fastLease(ctx context.Context, c rueidis.Client, reqs []driver.LeaseRequest, out []driver.Grant) (left []int) {
-	if left, done := s.leaseDirect(ctx, c, reqs, out); done {
-		return left
-	}
-	cmds := make([]rueidis.Completed, len(reqs))
+	var life lives
+	cmds := make([][]string, len(reqs))
 	for i := range reqs {
 		r := &reqs[i]
-		cmds[i] = c.B().Set().Key(r.Key).Value(lease(r.Lease)).Nx().Get().PxMilliseconds(max(1, r.TTL.Milliseconds())).Build()
+		cmds[i] = []string{"SET", r.Key, lease(r.Lease), "NX", "GET", "PX", life.ms(r.TTL)}
 	}
-	for i, r := range c.DoMulti(ctx, cmds...) {
+	if left, done := s.leaseDirect(ctx, c, reqs, cmds, out); done {
+		return left
+	}
+	built := make([]rueidis.Completed, len(cmds))
+	for i, w := range cmds {
+		built[i] = c.B().Arbitrary(w[0]).Keys(w[1]).Args(w[2:]...).Build()
+	}
+	for i, r := range c.DoMulti(ctx, built...) {
 		entry, err := r.ToString()
 		switch {
-		case rueidis.IsRedisNil(err), err == nil && entry == lease(reqs[i].Lease):
+		case rueidis.IsRedisNil(err), err == nil && entry == cmds[i][2]:
 			out[i] = driver.Grant{State: driver.StateGranted}
 		case err == nil, isRedisErr(err):
 			left = append(left, i)
@@ -165,15 +173,9 @@ func (s *Store) fastLease(ctx context.Context, c rueidis.Client, reqs []driver.L
 }
 
 // leaseDirect leases keys without rueidis. done is false if that cannot be.
-func (s *Store) leaseDirect(ctx context.Context, c rueidis.Client, reqs []driver.LeaseRequest, out []driver.Grant) (left []int, done bool) {
+func (s *Store) leaseDirect(ctx context.Context, c rueidis.Client, reqs []driver.LeaseRequest, cmds [][]string, out []driver.Grant) (left []int, done bool) {
 	if !s.mayBeDirect(c, s.own(reqs[0].Key)) {
 		return nil, false
-	}
-	var life lives
-	cmds := make([][]string, len(reqs))
-	for i := range reqs {
-		r := &reqs[i]
-		cmds[i] = []string{"SET", r.Key, lease(r.Lease), "NX", "GET", "PX", life.ms(r.TTL)}
 	}
 	rest, err, sent := s.direct(ctx, len(reqs), cmds...)
 	if !sent {

@@ -97,18 +97,29 @@ const (
 	perScript = 32
 )
 
-// build makes the command for some keys. It is never EVAL with the source: see
-// admit.go.
-func (sc script) build(c rueidis.Client, from, to int, key func(i int) string, argsOf func(i int) args) rueidis.Completed {
-	cmd := c.B().Arbitrary("EVALSHA", sc.sha, strconv.Itoa(to-from))
+// words are the command for some keys. It is never EVAL with the source: see admit.go.
+func (sc script) words(from, to int, key func(i int) string, argsOf func(i int) args) []string {
+	first := argsOf(from)
+	w := append(make([]string, 0, scriptHead+(to-from)*(1+first.n)), "EVALSHA", sc.sha, strconv.Itoa(to-from))
 	for i := from; i < to; i++ {
-		cmd = cmd.Keys(key(i))
+		w = append(w, key(i))
 	}
-	for i := from; i < to; i++ {
+	w = append(w, first.of[:first.n]...)
+	for i := from + 1; i < to; i++ {
 		a := argsOf(i)
-		cmd = cmd.Args(a.of[:a.n]...)
+		w = append(w, a.of[:a.n]...)
 	}
-	return cmd.Build()
+	return w
+}
+
+// scriptHead is how many words come before the keys.
+const scriptHead = 3
+
+// build makes the command for rueidis.
+func (sc script) build(c rueidis.Client, from, to int, key func(i int) string, argsOf func(i int) args) rueidis.Completed {
+	w := sc.words(from, to, key, argsOf)
+	keys := scriptHead + to - from
+	return c.B().Arbitrary(w[:scriptHead]...).Keys(w[scriptHead:keys]...).Args(w[keys:]...).Build()
 }
 
 // args are a script's arguments for one key, by value to spare each an allocation.
