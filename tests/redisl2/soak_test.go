@@ -96,10 +96,10 @@ func soakOn(t *testing.T, r *testserver.RedisServer, url string, want int64) {
 	if h.Ops[history.Write] == 0 || h.Held == 0 || h.Strong.Reads == 0 || h.Default.Reads == 0 {
 		t.Errorf("operations by kind: %v, %d reads held to a change told by a tag", h.Ops, h.Held)
 	}
-	t.Logf("%d operations on %d keys by 48 clients of %d nodes in %v, %d faults: %d writes (%d told by a tag, %d refused, %d unknown), %d strong reads (%d stale), %d default reads (%d stale, %.4f %%; of these p50 %v, p99.9 %v, worst %v)",
+	t.Logf("%d operations on %d keys by 48 clients of %d nodes in %v, %d faults: %d writes (%d told by a tag, %d refused, %d unknown), %d strong reads (%d stale), %d default reads (%d stale, %.4f %%; of these p50 %v, p99.9 %v, worst %v); the slowest operation: %+v",
 		h.Total(), h.Keys, len(nodes), time.Since(s.start).Round(time.Second), faults, h.Ops[history.Write], h.Outside, s.refused.Load(), h.Unknown,
 		h.Strong.Reads, h.Strong.Stale, h.Default.Reads, h.Default.Stale, 100*h.Default.Share(),
-		h.Default.Quantile(0.5), h.Default.Quantile(0.999), h.Default.Worst)
+		h.Default.Quantile(0.5), h.Default.Quantile(0.999), h.Default.Worst, *s.slowest.Load())
 }
 
 type soak struct {
@@ -112,6 +112,7 @@ type soak struct {
 		life         *history.Key
 	}
 	born_, ops, refused atomic.Int64
+	slowest             atomic.Pointer[slowOp]
 
 	checks *sync.WaitGroup
 	mu     sync.Mutex
@@ -164,6 +165,25 @@ func (s *soak) changeByTag(n *node, k string) rec {
 	}
 }
 
+func (s *soak) failed(op history.Op, what any, err error) {
+	s.Errorf("node %d: %v, begun at %v, failed after %v: %v", op.Node, what, op.Call, time.Since(s.start)-op.Call, err)
+}
+
+func (s *soak) took(op history.Op, info aside.Info) {
+	d := op.Return - op.Call
+	for was := s.slowest.Load(); was == nil || d > was.took; was = s.slowest.Load() {
+		if s.slowest.CompareAndSwap(was, &slowOp{d, op, info}) {
+			return
+		}
+	}
+}
+
+type slowOp struct {
+	took time.Duration
+	op   history.Op
+	info aside.Info
+}
+
 // briefly loads records that live for a moment, and may not have changed since.
 func (s *soak) briefly() aside.EntryLoaderFunc[string, rec] {
 	return func(ctx context.Context, k string, old aside.Previous[rec]) (aside.Loaded[rec], error) {
@@ -185,6 +205,7 @@ func (s *soak) once(client int, n *node) {
 	slot.RLock()
 	life := slot.life
 	k := life.Name()
+	var info aside.Info
 	op := history.Op{Client: client, Node: client % len(s.nodes), Call: time.Since(s.start)}
 	switch dice := rand.N(1000); {
 	case dice < 10:
@@ -214,7 +235,7 @@ func (s *soak) once(client int, n *node) {
 		case errors.Is(err, aside.ErrL2Unavailable):
 			s.refused.Add(1)
 		case err != nil && !errors.Is(err, aside.ErrUnacknowledged):
-			s.Errorf("write: %v", err)
+			s.failed(op, "write", err)
 		default:
 			op.Kind, op.Unknown, op.Version = history.Write, err != nil, int64(r.Version)
 		}
@@ -245,13 +266,17 @@ func (s *soak) once(client int, n *node) {
 			loader = s.briefly()
 		}
 		r, err := n.Read(context.Background(), k, loader, mode)
-		if err != nil && !errors.Is(err, aside.ErrNotFound) {
-			s.Errorf("%v: %v", op.Kind, err)
-		}
+		info = r.Info
 		op.Version = int64(r.Value.Version)
+		if err != nil && !errors.Is(err, aside.ErrNotFound) {
+			s.failed(op, op.Kind, err)
+			op.Kind = 0 // it has told nothing
+		}
 	}
+	op.Return = time.Since(s.start)
+	s.took(op, info)
 	if op.Kind != 0 {
-		op.Return, op.Tag = time.Since(s.start), uint64(op.Version)
+		op.Tag = uint64(op.Version)
 		life.Record(op)
 	}
 	slot.RUnlock()
