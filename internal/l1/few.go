@@ -11,7 +11,8 @@ func (t *Tier[K, V]) areFew() bool {
 }
 
 // evictOfFew evicts one entry as if the queues of all shards were one: it takes the shards
-// in turn, and of each the entry that came first. It spares the one that was just inserted.
+// in turn, and of each the entry that came first. It spares the one that was just inserted,
+// which may be all that one of the queues has.
 func (t *Tier[K, V]) evictOfFew(inserted *node[K, V]) {
 	fromSmall := 10*t.smallCost() >= t.cost.Load()
 	for t.cost.Load() > t.most {
@@ -21,7 +22,7 @@ func (t *Tier[K, V]) evictOfFew(inserted *node[K, V]) {
 				return
 			}
 		}
-		fromSmall = false // all that was there has gone to main
+		fromSmall = !fromSmall
 	}
 }
 

@@ -103,6 +103,7 @@ func New[K comparable, V any](c Config[K, V]) (*Tier[K, V], error) {
 	t.tables = make([]atomic.Pointer[table[K, V]], 1<<n)
 	t.shards = make([]shard[K, V], 1<<n)
 	for i := range t.shards {
+		t.shards[i].keep = moments(t.keep)
 		t.emptyLocked(i)
 	}
 	return t, nil
@@ -218,7 +219,7 @@ func (t *Tier[K, V]) insertLocked(i int, n *node[K, V], hash uint64, replace, to
 	s, tab := &t.shards[i], t.tables[i].Load()
 	old := tab.find(n.key, hash)
 	if old != nil && !replace {
-		if e := old.entry(); t.fresh(e) > t.moment() && t.good(e) {
+		if e := old.entry(); e.fresh() > t.moment() && t.good(e) {
 			return false
 		}
 	}
@@ -366,7 +367,7 @@ func (t *Tier[K, V]) Peek(key K) (Entry[V], bool) {
 // Inspect is Peek, and tells how long the entry still lives.
 func (t *Tier[K, V]) Inspect(key K) (e Entry[V], left time.Duration, ok bool) {
 	if e, ok = t.Peek(key); ok {
-		left = time.Duration((e.end() - min(t.moment(), e.end())) << unit)
+		left = time.Duration((t.end(e) - min(t.moment(), t.end(e))) << unit)
 	}
 	return e, left, ok
 }

@@ -23,13 +23,13 @@ type Life struct {
 // compares one number. From the highest bits:
 //
 //	39  the moment from which a hit needs attention, since the entry is due or not fresh
-//	21  from then until its end: 5 bits say by how much the other 16 are shifted
-//	 1  kept: its last part, Config.Keep long, is stale
+//	21  from then until it is not fresh: 5 bits say by how much the other 16 are shifted
+//	 1  kept: it ends Config.Keep later, and is stale until then
 //	 1  negative
 //	 2  in the table: how often it was hit, at most 3. Of what Get returns: stale, and due
 //
-// Moments are counted from Tier.clock.began in units of some 1 ms. A long life ends up to
-// 1/65536 of it early.
+// Moments are counted from Tier.clock.began in units of some 1 ms. What is due long before
+// the end of its life is fresh for up to 1/65536 of that time less.
 const (
 	flagDue = 1 << iota
 	flagStale
@@ -59,17 +59,26 @@ func (e Entry[V]) Due() bool { return e.meta&flagDue != 0 }
 // Stale: the entry is past its TTL.
 func (e Entry[V]) Stale() bool { return e.meta&flagStale != 0 }
 
-// attention is the moment from which a hit needs attention, end when the entry ends.
+// attention is the moment from which a hit needs attention, fresh that from which the
+// entry is not fresh.
 func (e Entry[V]) attention() uint64 { return e.meta >> momentAt }
 
-func (e Entry[V]) end() uint64 {
+func (e Entry[V]) fresh() uint64 {
 	return e.attention() + e.meta>>flagBits&lastMask<<(e.meta>>(flagBits+lastBits)&shiftMask)
 }
 
+// end is the moment at which the entry ends, if stale ones are kept for keep.
+func (e Entry[V]) end(keep uint64) uint64 {
+	if e.meta&flagKept != 0 {
+		return e.fresh() + keep
+	}
+	return e.fresh()
+}
+
 // pack makes a meta.
-func pack(attention, end, flags uint64) uint64 {
+func pack(attention, fresh, flags uint64) uint64 {
 	attention = min(attention, maxMoment)
-	last := min(end, maxMoment) - attention
+	last := min(fresh, maxMoment) - attention
 	shift := uint64(max(0, bits.Len64(last)-lastBits))
 	return attention<<momentAt | shift<<(flagBits+lastBits) | last>>shift<<flagBits | flags
 }
@@ -82,35 +91,28 @@ func (t *Tier[K, V]) moment() uint64 { return moment(t.clock.now()) }
 // moments is how many there are in a duration, at least one.
 func moments(d time.Duration) uint64 { return max(1, (uint64(max(0, d))+1<<unit-1)>>unit) }
 
-// fresh is the moment from which an entry is stale.
-func (t *Tier[K, V]) fresh(e Entry[V]) uint64 {
-	end := e.end()
-	if e.meta&flagKept != 0 {
-		return end - min(end, moments(t.keep))
-	}
-	return end
-}
+func (t *Tier[K, V]) end(e Entry[V]) uint64 { return e.end(moments(t.keep)) }
 
 // metaOf makes the meta of an entry that is stored now.
 func (t *Tier[K, V]) metaOf(negative bool, life Life) uint64 {
 	now := t.moment()
 	fresh := min(now+moments(life.TTL), maxMoment)
-	attention, end, flags := fresh, fresh, uint64(0)
+	attention, flags := fresh, uint64(0)
 	if life.Due > 0 && life.Due < life.TTL {
 		attention = now + moments(life.Due)
 	}
 	if negative {
 		flags = flagNegative
 	} else if life.Keep && t.keep > 0 {
-		flags, end = flagKept, fresh+moments(t.keep)
+		flags = flagKept
 	}
-	return pack(attention, end, flags)
+	return pack(attention, fresh, flags)
 }
 
 // aged looks at a hit that needs attention. ok is false if it is none.
 func (t *Tier[K, V]) aged(n *node[K, V], e Entry[V], at uint64) (_ Entry[V], ok bool) {
-	switch fresh := t.fresh(e); {
-	case at >= e.end():
+	switch fresh := e.fresh(); {
+	case at >= t.end(e):
 		t.remove(n)
 	case at < fresh:
 		if n.claim(e, at, fresh) {
@@ -129,7 +131,7 @@ func (t *Tier[K, V]) aged(n *node[K, V], e Entry[V], at uint64) (_ Entry[V], ok 
 func (n *node[K, V]) claim(e Entry[V], at, fresh uint64) (mine bool) {
 	left := fresh - at
 	again := at + max(1, left/2+uint64(rand.Int64N(int64(left/8+1))))
-	claimed := pack(min(again, fresh), e.end(), e.meta&(flagKept|flagNegative))
+	claimed := pack(min(again, fresh), fresh, e.meta&(flagKept|flagNegative))
 	for {
 		meta := n.meta.Load()
 		if meta&^usedMask != e.meta {
@@ -154,7 +156,7 @@ func (n *node[K, V]) use(times uint64) {
 	}
 }
 
-func (n *node[K, V]) ended(at uint64) bool { return at >= n.entry().end() }
+func (n *node[K, V]) ended(at, keep uint64) bool { return at >= n.entry().end(keep) }
 
 // Stale returns what there is for key, also if it is past its TTL, and by how much it is.
 func (t *Tier[K, V]) Stale(key K) (e Entry[V], past time.Duration, ok bool) {
@@ -163,10 +165,10 @@ func (t *Tier[K, V]) Stale(key K) (e Entry[V], past time.Duration, ok bool) {
 		return e, 0, false
 	}
 	e, at := n.entry(), t.moment()
-	if at >= e.end() || !t.good(e) {
+	if at >= t.end(e) || !t.good(e) {
 		return Entry[V]{}, 0, false
 	}
-	if fresh := t.fresh(e); at >= fresh {
+	if fresh := e.fresh(); at >= fresh {
 		e.meta |= flagStale
 		past = time.Duration((at - fresh) << unit)
 	}

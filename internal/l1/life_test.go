@@ -16,13 +16,43 @@ func TestPack(t *testing.T) {
 	for range 10_000 {
 		attention, last := rand.Uint64N(maxMoment+1), rand.Uint64N(maxMoment)>>rand.IntN(39)
 		e := Entry[int]{meta: pack(attention, attention+last, flagKept)}
-		end := min(attention+last, maxMoment)
-		if got := e.end(); e.attention() != attention || got > end || end-got > (end-attention)>>15 || e.meta&(1<<flagBits-1) != flagKept {
-			t.Fatalf("packed %d, %d: attention %d, end %d, flags %b", attention, end, e.attention(), got, e.meta&(1<<flagBits-1))
+		fresh := min(attention+last, maxMoment)
+		if got := e.fresh(); e.attention() != attention || got > fresh || fresh-got > (fresh-attention)>>15 || e.meta&(1<<flagBits-1) != flagKept {
+			t.Fatalf("packed %d, %d: attention %d, fresh %d, flags %b", attention, fresh, e.attention(), got, e.meta&(1<<flagBits-1))
 		}
 	}
-	if e := (Entry[int]{meta: pack(math.MaxUint64, math.MaxUint64, 0)}); e.attention() != maxMoment || e.end() != maxMoment {
-		t.Errorf("%d, %d", e.attention(), e.end())
+	if e := (Entry[int]{meta: pack(math.MaxUint64, math.MaxUint64, 0)}); e.attention() != maxMoment || e.fresh() != maxMoment {
+		t.Errorf("%d, %d", e.attention(), e.fresh())
+	}
+}
+
+// An entry is fresh for its TTL, however long it is kept after that as a stale one.
+// Caught: a moment at which it is stale that is reckoned back from a rounded end.
+func TestFreshHoweverLongItIsKept(t *testing.T) {
+	for _, keep := range []time.Duration{time.Minute, 24 * time.Hour, 7 * 24 * time.Hour, 30 * 24 * time.Hour, 365 * 24 * time.Hour} {
+		for _, due := range []time.Duration{0, time.Second} {
+			synctest.Test(t, func(t *testing.T) {
+				tier := newTier(t, Config[string, int]{MaxEntries: 10, Keep: keep})
+				defer tier.Close()
+				life := Life{TTL: 10 * time.Second, Due: due, Keep: true}
+				tier.Insert("k", tier.Generation("k"), 1, false, life)
+				if tier.InsertAbsent("k", tier.Generation("k"), 0, false, life) {
+					t.Errorf("keep %v: a fresh entry was replaced", keep)
+				}
+				time.Sleep(9 * time.Second)
+				e, ok := tier.Get("k")
+				if left := tier.Left(e); !ok || e.Stale() || e.Due() != (due > 0) || left < 900*time.Millisecond || left > 1100*time.Millisecond {
+					t.Errorf("keep %v, due after %v, a second before the end: there %v, stale %v, due %v, %v left", keep, due, ok, e.Stale(), e.Due(), left)
+				}
+				time.Sleep(2 * time.Second)
+				if _, past, ok := tier.Stale("k"); !ok || past < 900*time.Millisecond || past > 1100*time.Millisecond {
+					t.Errorf("keep %v: a second after the end: there %v, for %v", keep, ok, past)
+				}
+				if kept := tier.end(e) - e.fresh(); kept != moments(keep) {
+					t.Errorf("keep %v: kept for %v", keep, time.Duration(kept<<unit))
+				}
+			})
+		}
 	}
 }
 

@@ -7,7 +7,7 @@ import (
 
 // Left returns how long an entry stays fresh; negative: by how much it is past its TTL.
 func (t *Tier[K, V]) Left(e Entry[V]) time.Duration {
-	return time.Duration(int64(t.fresh(e))-int64(t.moment())) << unit
+	return time.Duration(int64(e.fresh())-int64(t.moment())) << unit
 }
 
 // All goes through what is fresh, in no order. It is no use of the entries. What is

@@ -506,6 +506,53 @@ func TestUsedStay(t *testing.T) {
 	}
 }
 
+// Room is made whatever is in which queue, also for an entry that needs nearly all of it.
+// Caught: a tier of few that looks for ever for what to evict in main, where the new entry is
+// alone, while all others are in small.
+func TestRoomForLargeOnes(t *testing.T) {
+	const most = 3000
+	tier := newTier(t, Config[int, int]{MaxCost: most, Cost: func(_, v int, _ bool) uint32 { return uint32(v) }})
+	for i, v := range []int{2950, 100, 2950, 100, 2950} {
+		within(t, tier, func() { put(tier, v, v) })
+		if tier.find(v) == nil {
+			t.Errorf("insert %d, of cost %d: it is not there", i, v)
+		}
+	}
+	within(t, tier, func() {
+		r := rand.New(rand.NewPCG(1, 2))
+		for range 100_000 {
+			k := r.IntN(100)
+			switch r.IntN(8) {
+			case 0:
+				tier.Invalidate(k)
+			case 1, 2, 3:
+				put(tier, k, 1+r.IntN(most)>>r.IntN(12))
+			default:
+				tier.Get(k)
+			}
+			if cost := tier.Stats().Cost; cost > most {
+				t.Fatalf("cost %d of %d", cost, most)
+			}
+		}
+	})
+}
+
+// within fails the test if f takes too long, and has it end then.
+func within[K comparable, V any](t *testing.T, tier *Tier[K, V], f func()) {
+	t.Helper()
+	done := make(chan struct{})
+	go func() { defer close(done); f() }()
+	for {
+		select {
+		case <-done:
+			return
+		case <-time.After(20 * time.Second):
+			t.Error("it does not end")
+			tier.Flush()
+		}
+	}
+}
+
 // A caller that changes the bytes of its keys loses them, and nothing else gets slow.
 // Caught: counts that fall below 0.
 func TestKeysThatChange(t *testing.T) {

@@ -12,6 +12,7 @@ import "sync"
 type shard[K comparable, V any] struct {
 	mu          sync.Mutex
 	small, main queue[K, V]
+	keep        uint64 // moments for which a stale entry is kept
 	evicted     ghost
 	_           [64]byte
 }
@@ -72,7 +73,7 @@ func (s *shard[K, V]) pass(q *queue[K, V], spare *node[K, V], at uint64) *node[K
 	case n == spare:
 		q.push(n)
 		return nil
-	case n.used() < least || n.ended(at):
+	case n.used() < least || n.ended(at, s.keep):
 		return n
 	}
 	n.use(left)
