@@ -26,7 +26,8 @@ type conns struct {
 	doubt doubt // whether one has to be waited for; not that of forOnce
 	// gen counts what happens to connections to servers: that one is dialed, is there,
 	// fails or ends. While it stays, each answer comes from a connection that was there.
-	gen atomic.Uint64
+	gen  atomic.Uint64
+	used used
 	// sole is the connection that was the only one when only was asked last. It may have gone.
 	sole atomic.Pointer[conn]
 }

@@ -10,9 +10,9 @@ import (
 )
 
 // Short commands go directly over the connection (shared.go), which spares their sender the
-// goroutines of rueidis. The sender understands the usual answers. All others, errors above
-// all, are left to rueidis: the script runs once more, and finds what it has already done.
-// So it is for those scripts alone that may run twice, or that fail as a whole.
+// goroutines of rueidis. The sender understands the usual answers. Errors are left to
+// rueidis, and what has failed is sent once more: a whole script, which has not run then, or
+// those of its keys that have failed, and were left as they were.
 
 // directSize is how long the commands may be that are under way on a connection when one
 // goes directly. More might not fit into the buffers of the connection, and then the
@@ -25,9 +25,9 @@ func (s *Store) mayBeDirect(c rueidis.Client, o *own) bool {
 	return c.Mode() != rueidis.ClientModeCluster && s.verified(o, s.conns.gen.Load())
 }
 
-// direct sends commands, which are for n keys, and waits for their answers. sent is false
-// if they are too long, or the connection is not free to be written to at once.
-func (s *Store) direct(ctx context.Context, n int, cmds ...[]string) (answers []byte, err error, sent bool) {
+// direct sends commands, and waits for their answers, for which it has so many bytes ready.
+// sent is false if they are too long, or the connection is not free to be written to at once.
+func (s *Store) direct(ctx context.Context, room int, cmds ...[]string) (answers []byte, err error, sent bool) {
 	c := s.conns.sole.Load()
 	if c == nil {
 		return nil, nil, false
@@ -41,25 +41,37 @@ func (s *Store) direct(ctx context.Context, n int, cmds ...[]string) (answers []
 	if size > directSize {
 		return nil, nil, false
 	}
-	x := exchanges.Get().(*exchange)
+	x := s.conns.used.exchange()
 	x.commands, x.want = x.commands[:0], len(cmds)
 	for _, cmd := range cmds {
 		x.commands = appendCommand(x.commands, cmd)
 	}
-	room := s.room.Load()
-	x.answers = make([]byte, 0, room*int64(n))
+	x.answers = make([]byte, 0, room)
 	sent, err = c.exchange(ctx, x)
 	if sent && err != nil {
 		return nil, err, true
 	}
 	answers = x.answers
 	x.answers = nil
-	exchanges.Put(x)
-	if each := int64(len(answers) / n); each > room && each <= 4096 {
-		s.room.Store(each)
-	}
+	s.conns.used.exchanges.Put(x)
 	return answers, nil, sent
 }
+
+// directLookup is direct for a lookup of n keys. The room for its answer rises at once to what
+// came, and sinks slowly.
+func (s *Store) directLookup(ctx context.Context, n int, cmds ...[]string) (answers []byte, err error, sent bool) {
+	room := s.room.Load()
+	answers, err, sent = s.direct(ctx, int(room)*n, cmds...)
+	if sent && err == nil {
+		if now := min(max(int64(len(answers)/n), room-room/16), 4096); now != room {
+			s.room.Store(now)
+		}
+	}
+	return answers, err, sent
+}
+
+// answerRoom is how many bytes the answer for a key is long that is not an entry.
+const answerRoom = 16
 
 // directBuilt is direct for commands that rueidis has built, and can still send.
 func (s *Store) directBuilt(ctx context.Context, cmds ...rueidis.Completed) (answers []byte, err error, sent bool) {
@@ -67,7 +79,7 @@ func (s *Store) directBuilt(ctx context.Context, cmds ...rueidis.Completed) (ans
 	for i, cmd := range cmds {
 		all[i] = cmd.Commands()
 	}
-	return s.direct(ctx, 1, all...)
+	return s.direct(ctx, answerRoom*len(cmds), all...)
 }
 
 // answer is one answer of the server, or an element of one.
@@ -94,7 +106,7 @@ func (sc script) runDirect(ctx context.Context, s *Store, n int, key func(i int)
 	for from := 0; from < n; from += perScript {
 		cmds = append(cmds, sc.words(from, min(n, from+perScript), key, argsOf))
 	}
-	rest, err, sent := s.direct(ctx, n, cmds...)
+	rest, err, sent := s.direct(ctx, answerRoom*(n+len(cmds)), cmds...)
 	switch {
 	case !sent:
 		return every(n)
@@ -107,18 +119,27 @@ func (sc script) runDirect(ctx context.Context, s *Store, n int, key func(i int)
 	}
 	for from := 0; from < n; from += perScript {
 		to := min(n, from+perScript)
+		if len(rest) > 0 && rest[0] == '-' { // it has not run; those after it may have
+			if _, rest, err = nextAnswer(rest); err == nil {
+				left = append(left, every(n)[from:to]...)
+				continue
+			}
+		}
 		var count int
-		if count, rest, err = arrayHead(rest); err != nil || count != to-from {
-			return append(left, every(n)[from:]...)
+		if count, rest, err = arrayHead(rest); err == nil && count != to-from {
+			err = fmt.Errorf("redisl2: %d answers for %d keys", count, to-from)
 		}
 		for i := from; i < to; i++ {
 			var a answer
-			if a, rest, err = nextAnswer(rest); err != nil {
-				return append(left, every(n)[i:]...)
+			if err == nil {
+				a, rest, err = nextAnswer(rest)
 			}
-			if a.kind == '-' {
+			switch {
+			case err != nil: // it has run
+				each(i, answer{}, err)
+			case a.kind == '-':
 				left = append(left, i)
-			} else {
+			default:
 				each(i, a, nil)
 			}
 		}

@@ -2,16 +2,20 @@ package redisl2
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"reflect"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/redis/rueidis"
 
+	"github.com/asidecache/aside/asidetest/testsync"
 	"github.com/asidecache/aside/driver"
+	"github.com/asidecache/aside/internal/deadline"
 	"github.com/asidecache/aside/internal/envelope"
 )
 
@@ -266,4 +270,198 @@ func TestSoleAnswer(t *testing.T) {
 			t.Errorf("%q is %+v", in, a)
 		}
 	}
+}
+
+// A GET that the server refuses is no entry, and a read is answered by the script, which needs
+// no such right. Caught: the text of the error, which begins with N as an absence does.
+func TestReadsWithoutTheRightToGet(t *testing.T) {
+	s, srv, _ := directStore(t)
+	srv.Do("SET", mixedKey, string(valueA), "PX", "60000")
+	srv.Do("ACL", "SETUSER", "default", "-get", "-mget")
+	idle(s)
+	reqs := []driver.LeaseRequest{leaseB, leaseB}
+	for i := range reqs {
+		reqs[i].Expect = driver.ExpectValue
+	}
+	reqs[1].Key += "2"
+	for n := range 2 {
+		g := s.Acquire(t.Context(), reqs[:n+1])
+		if g[0].State != driver.StateFound || string(g[0].Entry) != string(valueA) {
+			t.Errorf("of %d: %+v", n+1, g[0])
+		}
+		idle(s)
+	}
+}
+
+// What a caller asks for whose time is over is not sent: nobody waits for the lease.
+// Caught: commands that are written whatever the context says.
+func TestNothingIsSentAfterTheEnd(t *testing.T) {
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, e := range []driver.Expectation{driver.ExpectAnything, driver.ExpectNothing, driver.ExpectValue} {
+		s, srv, _ := directStore(t)
+		reqs := []driver.LeaseRequest{leaseA, leaseA}
+		reqs[1].Key += "2"
+		for i := range reqs {
+			reqs[i].Expect = e
+		}
+		for _, g := range s.Acquire(gone, reqs) {
+			if !errors.Is(g.Err, context.Canceled) {
+				t.Errorf("expecting %v: %+v", e, g)
+			}
+		}
+		// The next answer comes after all that was sent before.
+		if err := s.Evict(t.Context(), []driver.EvictRequest{{Key: mixedKey + "3", Entry: valueA}})[0]; err != nil {
+			t.Fatal(err)
+		}
+		if n, _ := srv.do("EXISTS", reqs[0].Key, reqs[1].Key).AsInt64(); n != 0 {
+			t.Errorf("expecting %v: %d keys were leased", e, n)
+		}
+	}
+}
+
+// stand has the direct commands of s go to the test in place of its server.
+func stand(t *testing.T, s *Store) *line {
+	l := newLine(t)
+	s.conns.sole.Store(l.c)
+	return l
+}
+
+// sending waits until who writes has written.
+func (l *line) sending() {
+	l.c.shared.sending.Lock()
+	defer l.c.shared.sending.Unlock()
+}
+
+// A lookup of several keys whose time is over ends. Caught: one that asks again, by a script
+// that leases.
+func TestLateLookupAsksOnce(t *testing.T) {
+	s, _, _ := directStore(t)
+	l := stand(t, s)
+	ctx, cancel := context.WithCancel(t.Context())
+	reqs := []driver.LeaseRequest{leaseA, leaseA}
+	reqs[1].Key += "2"
+	for i := range reqs {
+		reqs[i].Expect = driver.ExpectValue
+	}
+	done := testsync.Async(func() []driver.Grant { return s.Acquire(ctx, reqs) })
+	asks := appendCommand(nil, []string{"MGET", reqs[0].Key, reqs[1].Key})
+	l.gets(string(appendCommand(asks, []string{"UNLINK", s.own(reqs[0].Key).nobodys})))
+	l.sending()
+	cancel() // the server is slow, and L2Timeout is over
+	for _, g := range testsync.Await(t, "the lookup", done) {
+		if !errors.Is(g.Err, context.Canceled) {
+			t.Errorf("%+v", g)
+		}
+	}
+}
+
+// A script that has run is not run again when the one before it was refused. Caught: a release
+// that finds its own work, takes the fence for lost, and removes what it has published.
+func TestReleaseRunsOnce(t *testing.T) {
+	s, srv, _ := directStore(t)
+	ctx := t.Context()
+	const n = perScript + 8
+	fences, releases := make([]driver.FenceRequest, n), make([]driver.ReleaseRequest, n)
+	for i := range n {
+		key, token := fmt.Sprint(mixedKey, i), driver.Token{1, byte(i)}
+		entry := envelope.Append(nil, envelope.Entry{Token: token, Payload: []byte("v")}, 0)
+		fences[i] = driver.FenceRequest{Key: key, Token: token, Life: time.Minute}
+		releases[i] = driver.ReleaseRequest{Key: key, Token: token, Publish: entry, TTL: time.Minute}
+	}
+	for _, err := range s.Fence(ctx, fences) {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	words := func(from, to int) []string {
+		return s.own(mixedKey).script(release).words(from, to, func(i int) string { return releases[i].Key }, func(i int) args {
+			r := &releases[i]
+			return args{[3]string{rueidis.BinaryString(r.Token[:]), rueidis.BinaryString(r.Publish), ms(r.TTL)}, 3}
+		})
+	}
+	l := stand(t, s)
+	done := testsync.Async(func() []driver.ReleaseResult { return s.Release(ctx, releases) })
+	l.gets(string(appendCommand(appendCommand(nil, words(0, perScript)), words(perScript, n))))
+	l.sending()
+	// Another client's script runs when the first command comes, and has ended when the
+	// second one does.
+	ran, err := srv.do(words(perScript, n)...).AsStrSlice()
+	if err != nil {
+		t.Fatal(err)
+	}
+	answers := fmt.Sprintf("-BUSY Redis is busy running a script.\r\n*%d\r\n", len(ran))
+	for _, a := range ran {
+		answers += fmt.Sprintf("$%d\r\n%s\r\n", len(a), a)
+	}
+	l.says(answers)
+	for i, r := range testsync.Await(t, "the release", done) {
+		if r.Err != nil || !r.Published || r.Lost {
+			t.Errorf("key %d: %+v", i, r)
+		}
+		if there, _ := srv.do("EXISTS", releases[i].Key).AsInt64(); there != 1 {
+			t.Errorf("key %d: what was published is gone", i)
+		}
+	}
+}
+
+// A Store may be used in a bubble of package synctest, and another one outside of it.
+// Caught: exchanges and timers that all Stores share.
+func TestBubbles(t *testing.T) {
+	use := func(t *testing.T) {
+		l := newLine(t)
+		ctx := deadline.With(t.Context(), time.Now().Add(time.Hour), nil)
+		defer ctx.Stop()
+		s := &Store{}
+		s.conns.sole.Store(l.c)
+		l.c.of = &s.conns
+		done := testsync.Async(func() string {
+			answers, err, sent := s.direct(ctx, 1, []string{"PING"})
+			return fmt.Sprintf("%q %v %v", answers, err, sent)
+		})
+		l.gets("*1\r\n$4\r\nPING\r\n")
+		l.sending()
+		l.says("+PONG\r\n")
+		if got := testsync.Await(t, "the answer", done); got != `"+PONG\r\n" <nil> true` {
+			t.Error(got)
+		}
+		_, _ = l.c.Close(), l.server.Close()
+		for range l.heard {
+		}
+	}
+	for range 20 {
+		synctest.Test(t, use)
+		use(t)
+	}
+}
+
+// The room for answers follows what comes. Caught: one large entry, after which each operation
+// takes as much for each of its keys, for ever.
+func TestRoomForAnswers(t *testing.T) {
+	s, srv, _ := directStore(t)
+	large := envelope.Append(nil, envelope.Entry{Token: driver.Token{1}, Payload: noise(3000)}, 0)
+	look := func(key string, value []byte) {
+		srv.Do("SET", key, string(value), "PX", "60000")
+		idle(s)
+		r := leaseB
+		r.Key, r.Expect = key, driver.ExpectValue
+		if g := s.Acquire(t.Context(), []driver.LeaseRequest{r})[0]; g.State != driver.StateFound {
+			t.Fatalf("%+v", g)
+		}
+	}
+	if look(mixedKey, large); s.room.Load() < 3000 {
+		t.Errorf("room for %d bytes after an answer of 3000", s.room.Load())
+	}
+	for range 100 {
+		look(mixedKey+"2", valueA)
+	}
+	if s.room.Load() > 200 {
+		t.Errorf("room for %d bytes after a hundred short answers", s.room.Load())
+	}
+}
+
+func noise(n int) []byte {
+	b := make([]byte, n)
+	_, _ = rand.Read(b)
+	return b
 }

@@ -57,8 +57,10 @@ func (s *Store) fastGet(ctx context.Context, c rueidis.Client, reqs []driver.Lea
 		entries, err = getMany(ctx, c, o, reqs)
 	}
 	switch {
-	case sent && err != nil && len(reqs) == 1 && ctx.Err() != nil:
-		out[0] = driver.Grant{Err: err}
+	case err != nil && ctx.Err() != nil: // there is no time for a script either
+		for i := range out {
+			out[i] = driver.Grant{Err: wrap(err)}
+		}
 		return nil
 	case err != nil || len(entries) != len(reqs) || s.conns.gen.Load() != gen:
 		return every(len(reqs))
@@ -107,7 +109,7 @@ func (s *Store) getDirect(ctx context.Context, o *own, reqs []driver.LeaseReques
 	for i := range reqs {
 		get = append(get, reqs[i].Key)
 	}
-	answers, err, sent := s.direct(ctx, len(reqs), get, []string{"UNLINK", o.nobodys})
+	answers, err, sent := s.directLookup(ctx, len(reqs), get, []string{"UNLINK", o.nobodys})
 	if !sent || err != nil {
 		return nil, err, sent
 	}
@@ -120,7 +122,9 @@ func (s *Store) getDirect(ctx context.Context, o *own, reqs []driver.LeaseReques
 	}
 	entries = make([]answer, len(reqs))
 	for i := 0; i < len(entries) && err == nil; i++ {
-		entries[i], rest, err = nextAnswer(rest)
+		if entries[i], rest, err = nextAnswer(rest); err == nil && entries[i].kind != '$' && entries[i].kind != '_' {
+			err = errRefused
+		}
 	}
 	if err == nil && (len(rest) == 0 || rest[0] != ':') {
 		err = errRefused
@@ -177,7 +181,7 @@ func (s *Store) leaseDirect(ctx context.Context, c rueidis.Client, reqs []driver
 	if !s.mayBeDirect(c, s.own(reqs[0].Key)) {
 		return nil, false
 	}
-	rest, err, sent := s.direct(ctx, len(reqs), cmds...)
+	rest, err, sent := s.direct(ctx, answerRoom*len(reqs), cmds...)
 	if !sent {
 		return nil, false
 	}

@@ -103,7 +103,7 @@ type Store struct {
 	tracked    tracked
 	plain      plain
 	flushes    atomic.Int32 // that told is about to be called for
-	room       atomic.Int64 // for the answer to a GET
+	room       atomic.Int64 // for the answer to a lookup of one key
 
 	inspections chan struct{} // those that run
 }

@@ -45,9 +45,13 @@ type turns struct {
 	bytes int
 }
 
+// shortWrite is how long a write of rueidis may be that goes into the turn of the one before:
+// the bytes of a turn are shared out evenly among its answers.
+const shortWrite = 512
+
 func (q *turns) add(t turn) {
 	q.bytes += t.bytes
-	if n := len(q.all); n > 0 && t.of == nil && q.all[n-1].of == nil {
+	if n := len(q.all); n > 0 && t.of == nil && q.all[n-1].of == nil && t.bytes <= shortWrite {
 		q.all[n-1].n += t.n
 		q.all[n-1].bytes += t.bytes
 		return
@@ -64,7 +68,7 @@ func (q *turns) answered() (last bool) {
 	if t.n--; t.n > 0 {
 		return false
 	}
-	q.all = append(q.all[:0], q.all[1:]...) // few
+	q.all = slices.Delete(q.all, 0, 1) // few
 	return true
 }
 
@@ -76,14 +80,31 @@ type exchange struct {
 	done     chan error
 }
 
-var exchanges = sync.Pool{New: func() any { return &exchange{done: make(chan error, 1)} }}
+// used are what exchanges need again. They are the Store's: in a test's bubble of package
+// synctest, channels and timers from outside are refused.
+type used struct{ exchanges, timers sync.Pool }
+
+func (u *used) exchange() *exchange {
+	if x, ok := u.exchanges.Get().(*exchange); ok {
+		return x
+	}
+	return &exchange{done: make(chan error, 1)}
+}
+
+func (u *used) timer(d time.Duration) *time.Timer {
+	if t, ok := u.timers.Get().(*time.Timer); ok {
+		t.Reset(d)
+		return t
+	}
+	return time.NewTimer(d)
+}
 
 // exchange sends the commands of x and waits for their answers. ok is false if nothing was
-// sent: somebody else writes, or so much is under way that writing might take long. After
-// an error the answers may still come, and x belongs to the connection.
+// sent: somebody else writes, or so much is under way that writing might take long, or ctx
+// has ended. After an error the answers may still come, and x belongs to the connection.
 func (c *conn) exchange(ctx context.Context, x *exchange) (ok bool, err error) {
 	h := &c.shared
-	if !h.sending.TryLock() {
+	if ctx.Err() != nil || !h.sending.TryLock() {
 		return false, nil
 	}
 	if !h.out.between() || !h.begin(turn{x, x.want, len(x.commands)}) {
@@ -96,7 +117,7 @@ func (c *conn) exchange(ctx context.Context, x *exchange) (ok bool, err error) {
 		_ = c.Close() // rueidis' reader finds out
 		return true, err
 	}
-	return true, x.wait(ctx)
+	return true, c.wait(ctx, x)
 }
 
 // begin notes what is about to be written.
@@ -110,14 +131,13 @@ func (h *shared) begin(t turn) bool {
 	return true
 }
 
-func (x *exchange) wait(ctx context.Context) error {
+func (c *conn) wait(ctx context.Context, x *exchange) error {
 	var over <-chan time.Time
 	parent, at, apart := deadline.Apart(ctx)
 	if apart {
 		ctx = parent
-		t := timers.Get().(*time.Timer)
-		t.Reset(time.Until(at))
-		defer func() { t.Stop(); timers.Put(t) }()
+		t := c.of.used.timer(time.Until(at))
+		defer func() { t.Stop(); c.of.used.timers.Put(t) }()
 		over = t.C
 	}
 	select {
@@ -129,12 +149,6 @@ func (x *exchange) wait(ctx context.Context) error {
 		return context.DeadlineExceeded
 	}
 }
-
-var timers = sync.Pool{New: func() any {
-	t := time.NewTimer(time.Hour)
-	t.Stop()
-	return t
-}}
 
 // Write is rueidis': it counts the commands.
 func (c *conn) Write(b []byte) (int, error) {
@@ -242,6 +256,7 @@ func (h *shared) takeOut(b []byte) (left int, err error) {
 		if last := h.turns.answered(); !last || x == nil {
 			continue
 		}
+		h.reading = nil
 		if left == 0 {
 			x.done <- nil
 		} else {

@@ -348,3 +348,19 @@ func TestExchangeOnALostConnection(t *testing.T) {
 		t.Error("an exchange on a connection that has ended")
 	}
 }
+
+// Short commands before a long one do not hide it. Caught: bytes that are shared out evenly
+// among the answers to all of them.
+func TestLongCommandsAreCounted(t *testing.T) {
+	l := newLine(t)
+	const short, long = 127, 64 * directSize
+	l.writes(strings.Repeat("*1\r\n$4\r\nPING\r\n", short))
+	l.writes(fmt.Sprintf("*2\r\n$4\r\nECHO\r\n$%d\r\n%s\r\n", long, strings.Repeat("x", long)))
+	l.says(strings.Repeat("+PONG\r\n", short))
+	for range short {
+		l.hears("+PONG")
+	}
+	if ok, _ := l.c.exchange(t.Context(), &exchange{commands: make([]byte, 10), want: 1, done: make(chan error, 1)}); ok {
+		t.Error("an exchange was begun")
+	}
+}
