@@ -47,8 +47,62 @@ func (c *Cache[K, V]) fill(jobs []*job[K, V]) {
 		}
 		// Not before the lease is gone: those who try again would wait for it.
 		for _, j := range abandoned {
-			c.closeJob(j, flight.TrustNone)
+			if j.refreshes() {
+				c.overtake(j)
+			}
+			c.closeFilled(j, flight.TrustNone)
 		}
+	}
+}
+
+// closeFilled ends a job of which L2 has been told. A Refresh is answered only now: until
+// then others found the older value, in L2 or in what the lease carries.
+func (c *Cache[K, V]) closeFilled(j *job[K, V], t flight.Trust) {
+	if j.refreshes() {
+		c.publishAnswer(j)
+	}
+	c.closeJob(j, t)
+}
+
+// refreshes reports whether the job's leader has asked for a Refresh.
+func (j *job[K, V]) refreshes() bool { return j.asks&Refresh != 0 }
+
+// overtaken reports whether a Refresh has an answer, and no lease to store it with, although
+// no write is under way: L2 could not be asked, or another load took too long.
+func (j *job[K, V]) overtaken() bool {
+	return (j.ans.Err == nil && !j.ans.Stale || j.ans.Negative) && j.asks&SkipL2 == 0 &&
+		(j.mode == fillDegraded || j.mode == fillNothing && j.ans.Miss != MissFenced)
+}
+
+// dropOvertaken has L2 drop what it has of the jobs' keys, with the leases of others, and ends the
+// jobs.
+func (c *Cache[K, V]) dropOvertaken(jobs []*job[K, V]) {
+	if len(jobs) == 0 {
+		return
+	}
+	keys := make([]string, len(jobs))
+	for i, j := range jobs {
+		keys[i] = j.l2key
+	}
+	failed := false
+	for i, err := range c.l2.invalidate(keys) {
+		if err != nil {
+			c.outbox.AddWrite(jobs[i].key, driver.Token{}, time.Now())
+			failed = true
+		}
+	}
+	if failed {
+		c.startRecovery()
+	}
+	for _, j := range jobs {
+		c.overtake(j) // what others found before, and did not insert yet
+		trust := flight.TrustNone
+		if j.mode == fillDegraded && c.stores(j) && !c.olderThanKept(j) {
+			c.sawInsert(j, c.insertL1(j, j.ttl))
+			trust = flight.TrustLocal
+		}
+		c.publishAnswer(j)
+		c.closeJob(j, trust)
 	}
 }
 
@@ -89,6 +143,9 @@ func (c *Cache[K, V]) olderThanStale(j *job[K, V]) bool {
 // filled ends a job whose answer, of size bytes, was to be stored in L2 for ttl.
 func (c *Cache[K, V]) filled(j *job[K, V], r driver.FillResult, size int, ttl time.Duration) {
 	trust := flight.TrustNone
+	if j.refreshes() {
+		c.overtake(j) // what others found before the fill, and may have inserted
+	}
 	switch {
 	case r.Stored:
 		c.n.fills.Add(1)
@@ -106,7 +163,7 @@ func (c *Cache[K, V]) filled(j *job[K, V], r driver.FillResult, size int, ttl ti
 		c.endJobOp(j, OutcomeFailed, r.Err)
 		c.oweLease(driver.AbandonRequest{Key: j.l2key, Lease: j.lease, Drop: true})
 	}
-	c.closeJob(j, trust)
+	c.closeFilled(j, trust)
 }
 
 // stores reports whether a job's answer is to be kept.

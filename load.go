@@ -278,7 +278,7 @@ func (c *Cache[K, V]) call(l *running[K, V], out *[]loaded[V]) {
 
 // loaded hands the loader's answers out, then stores them where they may be.
 func (c *Cache[K, V]) loaded(jobs []*job[K, V], out []loaded[V], took time.Duration) {
-	var leased []*job[K, V]
+	var leased, apart []*job[K, V]
 	for i, j := range jobs {
 		j.ans.Source, j.ans.LoadTime = SourceLoad, took
 		l := out[i]
@@ -308,9 +308,14 @@ func (c *Cache[K, V]) loaded(jobs []*job[K, V], out []loaded[V], took time.Durat
 		switch {
 		case j.mode == fillLeased:
 			// Before the fill: those who came before this load need no proof,
-			// and so do not wait for it.
-			c.publishAnswer(j)
+			// and so do not wait for it. But for a Refresh, see closeFilled.
+			if !j.refreshes() {
+				c.publishAnswer(j)
+			}
 			leased = append(leased, j)
+			continue
+		case j.refreshes() && j.overtaken(): // L2 may have, or get, what is older
+			apart = append(apart, j)
 			continue
 		case j.mode == fillDegraded && ok:
 			c.sawInsert(j, c.insertL1(j, j.ttl))
@@ -325,6 +330,7 @@ func (c *Cache[K, V]) loaded(jobs []*job[K, V], out []loaded[V], took time.Durat
 		c.publishAnswer(j)
 		c.closeJob(j, trust)
 	}
+	c.dropOvertaken(apart)
 	switch len(leased) {
 	case 0:
 	case 1: // together with those of other loads
