@@ -174,8 +174,8 @@ const (
 	MissRefresh               // the caller asked for a load, see Refresh
 	MissSlowL2                // L2 took longer than Options.L2SoftTimeout
 	// MissStale: the record was there, past its TTL and kept for StaleFor or
-	// StaleWhileRevalidate. It was loaded; or, with Info.Stale, the old value is the answer,
-	// and the load runs in the background, takes long or has failed.
+	// StaleWhileRevalidate. The answer was loaded. If Info.Stale is set, the answer is the
+	// old value: the load still runs, or it failed.
 	MissStale
 )
 

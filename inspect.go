@@ -210,7 +210,7 @@ func (c *Cache[K, V]) inspected(key K, raw driver.Raw) *InspectedEntry[V] {
 			}
 		}
 		if most := 10 * c.leaseTTL(); raw.Left < 0 || raw.Left > most {
-			e.Err = fmt.Errorf("aside: a lease that lasts longer than %v: nobody leaves such a one, and a read takes it over", most)
+			e.Err = fmt.Errorf("aside: a lease that lasts longer than %v: no cache creates such a lease, and a read takes it over", most)
 		}
 	case envelope.KindFence:
 		e.Kind = EntryFence

@@ -59,16 +59,16 @@ type Stats struct {
 	Invalidations uint64 // invalidations received from other nodes
 
 	TagInvalidations uint64 // tags that InvalidateTag was called with on this node
-	TagMisses        uint64 // entries of L2 that were of no use, since a tag was invalidated
+	TagMisses        uint64 // entries of L2 that were not used, because one of their tags was invalidated
 
-	// InvalidationLag is how long a notice of another node's write takes from L2 to this
-	// node at most, as the last sign of life of its connections tells; of several servers
-	// the longest. 0: not known.
+	// InvalidationLag is how long a notice takes at most from L2 to this node, measured at
+	// the last sign of life of its connections. With several servers it is the longest. 0:
+	// not known.
 	InvalidationLag time.Duration
 
 	L2Errors uint64
-	// L2ErrorsBy are the same by operation, as Options.OnL2 names them. Those that never
-	// fail are there too.
+	// L2ErrorsBy are the same by operation, as Options.OnL2 names them. Operations that
+	// never failed are in it too.
 	L2ErrorsBy    map[string]uint64
 	EntriesRead   uint64 // entries found in L2, with the bytes of all of them
 	BytesRead     uint64
@@ -82,9 +82,9 @@ type Stats struct {
 	L1Evictions uint64
 	L1Flushes   uint64 // how often L1 was emptied, since invalidations may have been missed
 
-	// Degraded: L2 is set, but the cache does not, or not fully, use it.
-	// DegradedReason says why, and DegradedCause does in one word. DegradedSince is when
-	// that began, be it for another reason; zero if L2 does not tell.
+	// Degraded: L2 is set, but the cache does not use it, or not fully.
+	// DegradedReason says why in a sentence, DegradedCause in one word. DegradedSince is
+	// when that began, even if the reason has changed since; zero if L2 does not tell.
 	Degraded       bool
 	DegradedReason string
 	DegradedCause  DegradedCause
@@ -92,11 +92,11 @@ type Stats struct {
 	Pending        int // keys and tags to invalidate when L2 is back
 	PendingFences  int // keys to release once more when the fences of unknown writes have ended
 	PendingLeases  int // leases to give back
-	// Overdue is for how long the first of these has waited that L2 could be told now; 0
-	// if there is none. While L2 works that is well below a second.
+	// Overdue is how long the oldest message that could be sent to L2 now has waited; 0
+	// if there is none. While L2 works it is well below a second.
 	Overdue time.Duration
-	// PendingOverflows is how often more than MaxPending keys would have been pending,
-	// so that the whole cache was cleared. Untold is the number of leases and fences
+	// PendingOverflows is how often the whole cache was cleared because more than
+	// MaxPending keys would have been pending. Untold is the number of leases and fences
 	// that L2 was not told to remove, because too many were queued. They expire by
 	// themselves.
 	PendingOverflows, Untold uint64
@@ -122,9 +122,9 @@ func (b Breaker) String() string {
 type DegradedCause string
 
 const (
-	DegradedReported DegradedCause = "reported" // L2 says itself that it, or a part, cannot be used
+	DegradedReported DegradedCause = "reported" // L2 says that it cannot be used, or a part of it cannot
 	DegradedFailing  DegradedCause = "failing"  // the last operation on L2 failed
-	DegradedRefused  DegradedCause = "refused"  // L2 has answered, and refused an operation lately
+	DegradedRefused  DegradedCause = "refused"  // L2 answers, but has refused an operation lately
 	DegradedPending  DegradedCause = "pending"  // invalidations wait to be sent to L2
 	DegradedOverflow DegradedCause = "overflow" // too many of them: the cache is to be cleared first
 )
