@@ -41,6 +41,7 @@ const (
 	EntryFence                     // writes are under way, or the outcome of one is unknown
 )
 
+// String returns "value", "negative", "lease", "fence" or "unknown".
 func (k EntryKind) String() string {
 	switch k {
 	case EntryValue:

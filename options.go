@@ -269,6 +269,7 @@ const (
 	FailClosed
 )
 
+// String returns "fail open" or "fail closed".
 func (p Policy) String() string {
 	if p == FailClosed {
 		return "fail closed"

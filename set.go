@@ -7,8 +7,8 @@ import (
 )
 
 // Set stores v as the record of key in both tiers, and invalidates what other nodes have.
-// It is a Write whose function changes nothing and publishes v. If another write of the
-// key overlaps with it, or an invalidation, the key is removed. Like any entry, it may be
+// It is a Write whose function changes nothing and publishes v. If another write or an
+// invalidation of the key overlaps with it, the key is removed. Like any entry, it may be
 // gone at the next read.
 //
 // Set is right for data that has no primary behind it, and for records that never change.
@@ -17,7 +17,8 @@ import (
 // must load it (Get, or Read with Refresh). To publish what a write has just made, use
 // Write and WriteTx.Publish.
 //
-// The errors are those of Write.
+// The errors are those of Write. With L2, a value that cannot be encoded is no error: the key
+// is removed, no tier stores the value, and it is logged and counted (Stats.Unencodable).
 func (c *Cache[K, V]) Set(ctx context.Context, key K, v V) error {
 	return c.SetEntry(ctx, key, Loaded[V]{Value: v})
 }

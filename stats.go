@@ -56,7 +56,9 @@ type Stats struct {
 	Fences        uint64 // keys fenced
 	FencesLost    uint64 // fences that were gone when their write ended
 	Published     uint64 // keys released with the new value
-	Invalidations uint64 // invalidations received from other nodes
+	// Invalidations are the notices from L2 that a key was changed or dropped. Own writes of
+	// a key that this node had read count too: Redis reports them as well.
+	Invalidations uint64
 
 	TagInvalidations uint64 // tags that InvalidateTag was called with on this node
 	TagMisses        uint64 // entries of L2 that were not used, because one of their tags was invalidated
@@ -114,6 +116,7 @@ const (
 	BreakerOpen                    // L2 is skipped
 )
 
+// String returns "none", "closed", "half-open" or "open".
 func (b Breaker) String() string {
 	return [...]string{"none", "closed", "half-open", "open"}[min(b, BreakerOpen)]
 }

@@ -22,7 +22,7 @@ const (
 	EventFillRefused                        // a loaded value was not stored: a write came between
 	EventFillFailed                         // L2 failed while a loaded value was to be stored
 	EventReplace                            // the entry in L2 was of no use and is replaced; Err says why
-	EventInvalidation                       // another node changed the key, or L2 dropped it
+	EventInvalidation                       // L2 reports that a node changed the key, this one too, or that L2 dropped it
 	EventChange                             // the feed told of a change, and what was older was dropped
 	EventChangeKnown                        // the feed told of a change that the entry contains already
 	EventWrite                              // a write of this node has begun
