@@ -39,16 +39,16 @@ func (c *Cache[K, V]) SetEntry(ctx context.Context, key K, l Loaded[V]) error {
 	})
 }
 
-// All goes through the values that L1 has, in no order: not those that have expired, and
-// no absences. It is no read: nothing is loaded or counted, and no entry stays longer for
-// it. What is stored or removed meanwhile may be seen or not.
+// All goes through the values that L1 has, in no order. It leaves out expired values and
+// absences. It does not count as a read: nothing is loaded or counted, and no entry stays
+// longer because of it. An entry that is stored or removed meanwhile may be seen or not.
 func (c *Cache[K, V]) All() iter.Seq2[K, V] { return values(c.l1.All()) }
 
-// Hottest is All, beginning with the values that L1 would evict last, which are those
-// that are read most. It copies what L1 has before the first value, so it takes time and
-// memory in proportion to that, however soon the loop ends.
+// Hottest is All, but begins with the values that L1 would evict last: those that are read
+// most. Before the first value it copies all of L1, even if the loop ends early. So it takes
+// time and memory in proportion to that.
 func (c *Cache[K, V]) Hottest() iter.Seq2[K, V] { return values(c.l1.Hottest()) }
 
-// Len returns the number of entries in L1: values and absences, and also those that have
-// expired and nobody has asked for since. Stats has it too.
+// Len returns the number of entries in L1: values and absences. It includes expired entries
+// that nobody has asked for since. Stats has it too.
 func (c *Cache[K, V]) Len() int { return c.l1.Len() }

@@ -48,7 +48,7 @@ type Stats struct {
 	OlderLoads   uint64 // loaded values not stored: the cache had a newer version
 	TooLarge     uint64 // values not stored in L2: larger than MaxEntrySize
 	Unencodable  uint64 // values not stored in L2: the codec failed
-	Undecodable  uint64 // L2 entries that were of no use, and were replaced
+	Undecodable  uint64 // L2 entries that could not be used, and were replaced
 	Panics       uint64 // of callbacks other than loaders; each became an error of its key
 
 	Writes        uint64 // calls of Write
@@ -82,7 +82,7 @@ type Stats struct {
 	L1Entries   int    // including those that have expired and were not read since
 	L1Cost      uint64 // see Options.L1Cost; the number of entries without it
 	L1Evictions uint64
-	L1Flushes   uint64 // how often L1 was emptied, since invalidations may have been missed
+	L1Flushes   uint64 // how often L1 was emptied because invalidations may have been missed
 
 	// Degraded: L2 is set, but the cache does not use it, or not fully.
 	// DegradedReason says why in a sentence, DegradedCause in one word. DegradedSince is
@@ -129,7 +129,7 @@ const (
 	DegradedFailing  DegradedCause = "failing"  // the last operation on L2 failed
 	DegradedRefused  DegradedCause = "refused"  // L2 answers, but has refused an operation lately
 	DegradedPending  DegradedCause = "pending"  // invalidations wait to be sent to L2
-	DegradedOverflow DegradedCause = "overflow" // too many of them: the cache is to be cleared first
+	DegradedOverflow DegradedCause = "overflow" // too many invalidations wait: the cache must be cleared first
 )
 
 // counters of everything but L1 hits, which are counted in internal/l1.
