@@ -12,16 +12,16 @@ import (
 
 // BulkLimits says how keys are put together into calls of a BulkLoader.
 type BulkLimits struct {
-	// MaxKeys is how many keys one call of a BulkLoader gets at most. The keys of a read
-	// of several keys, whoever's loader it uses, become as many calls as needed; a
-	// read has at most half of MaxLoads of them running at once. Default 1000.
+	// MaxKeys is how many keys one call of a BulkLoader gets at most. It also applies to a
+	// loader that GetMany or ReadMany was given. A read of more keys makes several calls, at
+	// most half of MaxLoads of them at once. Default 1000.
 	MaxKeys int
 
 	// Wait is how long the first miss waits for others, so that more of them become one
-	// call of Options.BulkLoader. A call with MaxKeys keys does not wait. Each
-	// miss then takes up to Wait longer. It is not part of LoadTimeout. Default 0: only those are
-	// loaded together that come at the same moment anyway. Negative: single reads are
-	// loaded one by one, with Options.Loader if there is one. At most LoadTimeout.
+	// call of Options.BulkLoader. A call with MaxKeys keys does not wait. Each miss then
+	// takes up to Wait longer. Wait is not part of LoadTimeout. Default 0: only misses that
+	// come at the same moment are loaded together. Negative: single reads are loaded one by
+	// one, with Options.Loader if there is one. At most LoadTimeout.
 	Wait time.Duration
 }
 

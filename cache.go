@@ -141,12 +141,13 @@ func New[K comparable, V any](opts Options[K, V]) (*Cache[K, V], error) {
 type Source uint8
 
 const (
-	SourceNone Source = iota
-	SourceL1          // this process' memory
-	SourceL2          // the shared tier
-	SourceLoad        // the primary
+	SourceNone Source = iota // nothing answered: such as when ctx had ended, or Peek found nothing
+	SourceL1                 // this process' memory
+	SourceL2                 // the shared tier
+	SourceLoad               // the primary
 )
 
+// String returns "none", "L1", "L2" or "load".
 func (s Source) String() string {
 	switch s {
 	case SourceL1:
@@ -174,11 +175,12 @@ const (
 	MissRefresh               // the caller asked for a load, see Refresh
 	MissSlowL2                // L2 took longer than Options.L2SoftTimeout
 	// MissStale: the record was there, past its TTL and kept for StaleFor or
-	// StaleWhileRevalidate. It was loaded; or, with Info.Stale, the old value is the answer,
-	// and the load runs in the background, takes long or has failed.
+	// StaleWhileRevalidate. The answer was loaded. If Info.Stale is set, the answer is the
+	// old value: the load still runs, or it failed.
 	MissStale
 )
 
+// String returns the reason in one or two words, such as "absent" or "slow L2".
 func (m Miss) String() string {
 	switch m {
 	case MissAbsent:
@@ -212,15 +214,16 @@ type Info struct {
 	Negative  bool   // the primary has no such record
 	Stale     bool   // past its TTL: see Options.StaleFor and StaleWhileRevalidate
 	Miss      Miss   // why the primary was asked
-	Version   uint64 // of the record, if Options.Version or its loader tells it; the same in all tiers
+	Version   uint64 // of the record, if Options.Version or its loader gives it; the same in all tiers
 
 	// Age is how long ago the entry was stored, by the clock of this node. 0: not known, as
 	// of an answer from L1, or just loaded.
 	Age time.Duration
-	// Left is how long the entry stays fresh in the tier that answered, or after a load in
-	// the tier that it is stored in. In L2 it is at most that: the entry does not tell by how
-	// much its TTL was shortened at random. Negative: by how much it is past its TTL. 0: it is
-	// stored nowhere.
+	// Left is how long the entry stays fresh in the tier that answered. After a load it is
+	// how long the answer is to be kept. It may still not be stored, for example because it
+	// cannot be encoded, or is older than the stale value. In L2, Left is an upper limit:
+	// the entry does not tell by how much its TTL was shortened at random. Negative: the
+	// entry has been past its TTL for so long. 0: the answer is not to be kept.
 	Left time.Duration
 	Tags []string // of the entry; nobody may change them
 	// Node is who loaded or wrote what L2 has. It is this node for an answer from L1 or
@@ -285,8 +288,8 @@ func (c *Cache[K, V]) Read(ctx context.Context, key K, loader Loader[K, V], mode
 // misses together, or as often as Options.Bulk.MaxKeys asks for, and again for keys that
 // another node was loading but did not fill. Without a loader it calls
 // Options.BulkLoader, or Options.Loader for each key. If keys failed, the error is a
-// KeyErrors that contains them, and the map has the values of the other keys. Keys may
-// repeat.
+// KeyErrors that contains them, and the map has the values of the other keys. With
+// ErrKey and ErrNoLoader the map is empty. Keys may repeat.
 func (c *Cache[K, V]) GetMany(ctx context.Context, keys []K, loader ...BulkLoader[K, V]) (map[K]V, error) {
 	results, err := c.ReadMany(ctx, keys, first(loader), Default)
 	values := make(map[K]V, len(results))
@@ -360,7 +363,7 @@ func (c *Cache[K, V]) queued(failed error) error {
 
 // Clear drops all entries of this cache, of all schema versions, from all tiers. It
 // scans L2, so it takes time in proportion to the number of all keys there. ctx
-// limits that time.
+// limits that time. If L2 fails, the error is ErrL2Unavailable, with any policy.
 func (c *Cache[K, V]) Clear(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -433,7 +436,8 @@ func (c *Cache[K, V]) close(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// changed is L2's notice that another node changed a key.
+// changed is L2's notice that a key was changed, by another node or by this one, or that
+// L2 dropped it.
 func (c *Cache[K, V]) changed(s string) {
 	if c.opts.ParseKey == nil {
 		return // no L1: nothing to drop, and waiters poll

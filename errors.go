@@ -33,14 +33,15 @@ var (
 	ErrNoLoader = errors.New("aside: no loader")
 
 	// ErrKey: a key is not equal to itself, such as NaN. A cache could never find its
-	// entry again.
+	// entry again. GetMany and ReadMany return it for all of their keys, and no values.
 	ErrKey = errors.New("aside: key is not equal to itself")
 )
 
 // Failures of writes.
 var (
-	// ErrL2Unavailable: L2 is unavailable and the policy is FailClosed. If Write
-	// returns it, the write function did not run. Peek returns it with any policy.
+	// ErrL2Unavailable: L2 is unavailable. Writes and invalidations return it only with
+	// FailClosed. If Write returns it, the write function did not run. Peek, Clear and
+	// Close return it with any policy.
 	ErrL2Unavailable = errors.New("aside: L2 unavailable")
 
 	// ErrUnacknowledged: the write function succeeded, but L2 did not confirm the
@@ -67,7 +68,9 @@ var (
 	ErrL2Refused = driver.ErrRefused
 )
 
-// ErrClosed is returned by every method of a Cache after Close.
+// ErrClosed is returned by methods of a Cache after Close. Another fault of the call comes
+// first: an ended context, ErrKey, or ErrNoLoader. These calls have nothing to do, and return
+// no error: Peek without L2 or with SkipL2, and GetMany, ReadMany and Warm without keys.
 var ErrClosed = errors.New("aside: cache closed")
 
 // PanicError is returned if a function of the application panicked that the cache

@@ -254,8 +254,9 @@ func (c *Cache[K, V]) release(keys []K, names []string, token driver.Token, publ
 			c.warn.do("lost fence", func() {
 				c.log.Warn("a fence was gone when its write ended: it ran out, or L2 lost it", c.keyAttr(reqs[i].Key), "after", time.Since(start).Round(time.Millisecond))
 			})
-			// Without a fence, a read may have put into L1 since the commit what
-			// the release has now removed, and nobody tells us of our own changes.
+			// Without a fence, a read may have put into L1 since the commit what the
+			// release has now removed. L2 need not report our own changes to us (see
+			// driver.Tier.Watch), and a report may come too late.
 			c.invalidateL1(k)
 			c.saw(k, EventFenceLost, time.Since(start), 0, nil)
 		default:

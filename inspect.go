@@ -41,6 +41,7 @@ const (
 	EntryFence                     // writes are under way, or the outcome of one is unknown
 )
 
+// String returns "value", "negative", "lease", "fence" or "unknown".
 func (k EntryKind) String() string {
 	switch k {
 	case EntryValue:
@@ -55,22 +56,22 @@ func (k EntryKind) String() string {
 	return "unknown"
 }
 
-// InspectedEntry is an entry as it lies in a tier. L1 has values and absences alone, and
-// knows of them what is marked with "L1 too".
+// InspectedEntry is an entry as a tier has it. L1 has only values and absences, and only
+// the fields that are marked with "L1 too".
 type InspectedEntry[V any] struct {
 	Kind  EntryKind // L1 too
 	Value V         // L1 too: of an EntryValue, if Err is nil
-	// Err is why the entry is of no use to this cache, such as a value that cannot be
-	// decoded or should have ended, or one of whose tags was invalidated. A read takes it
-	// for absent and replaces it, but for a fence of an unknown format, which stands, and
-	// for a value with TooLarge.
+	// Err is why this cache cannot use the entry. For example, the value cannot be decoded,
+	// should have expired, or has a tag that was invalidated. A read handles such an entry as
+	// absent and replaces it. Exceptions are a fence of an unknown format, which stays, and a
+	// value with TooLarge.
 	Err error
-	// TooLarge: the entry says that the value is larger than MaxEntrySize of the node
-	// that loaded it. It stands for a value that each node loads for itself.
+	// TooLarge: the value is larger than MaxEntrySize of the node that loaded it. The entry
+	// does not contain it. Each node loads it for itself.
 	TooLarge bool
 
-	// Version of the record, if Options.Version or its loader tells it. Of a fence: what is older than
-	// this version is not published, since a feed has told of it. 0: none. L1 too.
+	// Version of the record, if Options.Version or its loader gives it. Of a fence: the feed
+	// has told of this version, so no older one is published. 0: none. L1 too.
 	Version uint64
 	Stored  time.Time     // by the clock of the node that stored it; zero: not known
 	Age     time.Duration // since then, by the clock of this node
@@ -91,10 +92,9 @@ type InspectedEntry[V any] struct {
 
 	Writers []InspectedWriter // of a fence
 
-	// Carried is what a lease carries: the entry that was there when it was granted, such
-	// as a stale value, or one that a node refreshes. Other reads may be answered with it
-	// meanwhile, and it comes back if the load fails. Nil: the lease carries nothing, or
-	// what it carries has ended.
+	// Carried is the entry that was there when the lease was granted, such as a stale value,
+	// or one that a node refreshes. Other reads may get it while the load runs, and it is put
+	// back if the load fails. Nil: the lease carries nothing, or that entry has ended.
 	Carried *InspectedEntry[V]
 }
 
@@ -210,7 +210,7 @@ func (c *Cache[K, V]) inspected(key K, raw driver.Raw) *InspectedEntry[V] {
 			}
 		}
 		if most := 10 * c.leaseTTL(); raw.Left < 0 || raw.Left > most {
-			e.Err = fmt.Errorf("aside: a lease that lasts longer than %v: nobody leaves such a one, and a read takes it over", most)
+			e.Err = fmt.Errorf("aside: a lease that lasts longer than %v: no cache creates such a lease, and a read takes it over", most)
 		}
 	case envelope.KindFence:
 		e.Kind = EntryFence

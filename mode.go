@@ -12,18 +12,19 @@ const (
 	// is unavailable.
 	Strong Mode = 1 << iota
 
-	// Refresh: the answer comes from a load that began after the call, whatever the tiers
-	// have, and takes the place of that. So it has every change of the primary from before
-	// the call, also one that was made past the cache. Reads with Refresh that come to this
-	// process before the load begins share it. If the load fails, the read fails, and L2
-	// keeps what it has. While a write is under way, or another node loads for longer than
-	// Options.LeaseWait, the answer is stored nowhere.
+	// Refresh: the answer comes from a load that began after the call, and replaces what the
+	// tiers have. So it has every change of the primary from before the call, also one that
+	// was made past the cache. Reads with Refresh that come to this process before the load
+	// begins share it. If the load fails, the read fails, and L2 keeps what it has. While a
+	// write is under way, or another node loads for longer than Options.LeaseWait, the
+	// answer is not stored.
 	Refresh
 
-	// NoStore: the read leaves the tiers as they are. What it loads, or finds in L2, is
-	// stored in none for it, which suits a pass over many records that nobody else asks
-	// for. What the tiers have is used as usual. If another read waits for the same load
-	// and wants to store it, it is stored. With Refresh, what the tiers have is dropped.
+	// NoStore: the read stores nothing. What it loads, or finds in L2, is put into no tier.
+	// Use it for a pass over many records that nobody else asks for. What the tiers have is
+	// used as usual. If another read waits for the same load and wants to store it, it is
+	// stored. With Strong, L1 drops what it has of the key, which may be older than the
+	// answer. With Refresh, both tiers drop it.
 	NoStore
 
 	// SkipL2: L2 is not asked. L1 answers, or the primary; with Strong, the primary alone.

@@ -8,26 +8,27 @@ import (
 	"github.com/asidecache/aside/driver"
 )
 
-// Observer is told what a cache does: the package asideotel makes traces and metrics of
-// it. All functions are optional; what is nil costs nothing. They are called by many
-// goroutines, never under a lock of the cache. A panic of one is contained
-// (Stats.Panics). docs/reference/events.md says what is told when.
+// Observer has functions that the cache calls to say what it does. Package asideotel makes
+// traces and metrics with one. All functions are optional; one that is nil costs nothing.
+// Many goroutines call them, never under a lock of the cache. A panic of one is recovered
+// and counted (Stats.Panics). docs/reference/events.md says when each is called.
 type Observer struct {
 	// Start is called when an operation begins, and End when it has ended, once for each
-	// Start that has returned. Start returns the context that the operation has from then
-	// on. It must be ctx, or derived from ctx. A loader and a write function get it, so what
-	// a program puts into it there, such as a span, reaches the driver of its database. End
-	// is called with the context that Start has returned.
+	// Start that has returned. Start returns the context that the operation uses from then
+	// on. It must be ctx, or derived from ctx. A loader and a write function get this
+	// context. So a span that Start puts into it reaches the driver of the database. End is
+	// called with the context that Start has returned.
 	//
-	// Both run in the goroutine of the operation, which waits for them. The operation of
-	// Start may be a child of another: the load and the lookup of a read get the context of
-	// that read. They may end after it: a caller that leaves does not end a load, and what
-	// was loaded is stored after the caller has its answer.
+	// Both run in the goroutine of the operation, which waits for them. An operation may be
+	// a child of another: the load and the lookup of a read get the context of that read. A
+	// child may end after its parent: a caller that leaves does not end a load, and a loaded
+	// value is stored after the caller has its answer.
 	Start func(ctx context.Context, op Op) context.Context
 	End   func(ctx context.Context, op Op, r OpResult)
 
-	// Hit is called for each read that L1 has answered, or for each key of a read of
-	// several. Such a read is no operation. Hit costs it more than the lookup in L1 does.
+	// Hit is called for each read that L1 has answered, and for each such key of a read of
+	// several keys. Such a read is not an operation. The call costs more than the lookup in
+	// L1.
 	Hit func(ctx context.Context, op Op, info Info)
 
 	// Event is called for what happens without a caller, and so without a context. e.Kind is
@@ -93,9 +94,9 @@ type Outcome string
 
 const (
 	OutcomeFound   Outcome = "found"   // lookup: L2 has an entry
-	OutcomeGranted Outcome = "granted" // lookup: this node is to load the record, and may store it
+	OutcomeGranted Outcome = "granted" // lookup: this node loads the record, and may store it
 	OutcomeFenced  Outcome = "fenced"  // lookup: a write is under way, so the primary is asked
-	OutcomeWaited  Outcome = "waited"  // lookup: another node loads the record, and it was not waited for any longer
+	OutcomeWaited  Outcome = "waited"  // lookup: another node loads the record, and the read stopped waiting for it
 	OutcomeLoaded  Outcome = "loaded"  // load: the primary has the record, or some of the records
 	OutcomeAbsent  Outcome = "absent"  // load: it has no such record
 	OutcomeStored  Outcome = "stored"  // fill

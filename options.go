@@ -72,31 +72,31 @@ type Options[K comparable, V any] struct {
 
 	// Version returns the version of the value in the primary. The version must grow
 	// with every change of the record; 0 means not known. All versions of a record must be
-	// of this one scale: those of its values, those that loaders and writes tell
-	// (Loaded.Version), and those of Feed. A new release of a program may tell larger ones,
-	// such as times in place of numbers. If it tells smaller ones, what is cached counts as
-	// newer for as long as it lives, and is left alone by changes that the feed tells of: such
-	// a release needs another SchemaVersion.
+	// of one scale: those of its values, those that loaders and writes give
+	// (Loaded.Version), and those of Feed. A new release of a program may use larger
+	// versions, such as times in place of numbers. If its versions are smaller, cached
+	// entries look newer until they expire, and the feed does not remove them: such a
+	// release needs another SchemaVersion.
 	//
-	// Version is optional. If it is set, or loaders tell versions, the cache replaces an
-	// L2 entry that is older than the one in L1, such as after a failover of Redis. It does
-	// not store a load that is older than the stale value it would replace. Info contains
-	// the version.
+	// Version is optional. If it is set, or loaders give versions, the cache replaces an
+	// L2 entry that is older than the one in L1, such as after a failover of Redis. A load
+	// that is older than the stale value is not stored in its place. Info contains the
+	// version.
 	Version func(V) uint64
 
 	// Validate checks a value that was decoded from L2. It returns why the value
 	// cannot be the record of k, or nil. It is optional. Everybody who can write to L2
-	// can choose what Decode gets, so check that the value contains its own key, and
-	// whatever else your program relies on. An entry that fails is a miss and is
+	// can choose what Decode gets. So check that the value contains its own key, and
+	// check all that your program relies on. An entry that fails is a miss and is
 	// replaced (Stats.Undecodable). Values that loaders return, and values that writes
 	// publish, are not validated.
 	Validate func(k K, v V) error
 
 	// TTL is how long a value lives in L2, and in L1 if there is no L2. Default 5m. A
-	// change that was made past the cache goes unseen for this long at most; with a Feed,
-	// for its lag. An L2 entry whose own time stamp says that it is older than TTL plus
-	// StaleFor by more than an hour is a miss and is replaced, even if L2 did not expire
-	// it. So is an entry from more than an hour in the future.
+	// change that was made past the cache is seen after TTL at the latest; with a Feed,
+	// after the feed's delay. Each L2 entry has a time stamp. If it is older than TTL plus
+	// StaleFor plus an hour, or more than an hour in the future, the entry is a miss and is
+	// replaced, even if L2 did not expire it.
 	TTL time.Duration
 
 	// NegativeTTL is how long the cache remembers that a record does not exist.
@@ -121,21 +121,22 @@ type Options[K comparable, V any] struct {
 
 	// RefreshAhead is the last share of an entry's life, 0 to 1, in which a read that finds
 	// the entry begins a refresh. The read is answered at once, and nobody waits for the
-	// refresh: L1 takes the entry from L2 anew, and one node loads the record for all, with
-	// the loader of that read or Options.Loader. The refresh of a node begins at random in
-	// the first quarter of that share. Records that nobody reads are not refreshed, nor are
-	// absences. If a refresh fails, the next one begins a second later, or FailedFor.
-	// Default 0: off.
+	// refresh: L1 takes the entry from L2 again, and one node loads the record for all, with
+	// the loader of that read or Options.Loader. Each node begins its refresh at a random
+	// time in the first quarter of that share. Records that nobody reads are not refreshed,
+	// and absences are not either. If a refresh fails, the next one begins a second later,
+	// or FailedFor later if that is longer. Default 0: off.
 	RefreshAhead float64
 
 	// SoftTimeout is how long a read waits for a load if there is a stale value that
-	// StaleFor allows: then it gets that, with Stale set, and the load goes on in the
-	// background. So a primary that hangs costs reads SoftTimeout, not LoadTimeout. It needs
-	// StaleFor and is shorter than LoadTimeout. Strong reads wait on. Default 0: off.
+	// StaleFor allows. After it, the read gets the stale value, with Stale set, and the load
+	// goes on in the background. So a primary that hangs delays reads by SoftTimeout, not by
+	// LoadTimeout. It needs StaleFor and must be shorter than LoadTimeout. Strong reads wait
+	// for the load. Default 0: off.
 	SoftTimeout time.Duration
 
-	// FailedFor is for how long after a failed load a record with a stale value is not
-	// loaded again on this node: reads get the stale value at once. Strong reads load.
+	// FailedFor is how long this node does not load a record again after a load of it has
+	// failed, if there is a stale value: reads get that at once. Strong reads load.
 	// Default 0: each read loads.
 	FailedFor time.Duration
 
@@ -151,7 +152,7 @@ type Options[K comparable, V any] struct {
 	// is TTL, but at most 1m with L2.
 	L1TTL time.Duration
 
-	// DegradedL1TTL is how long an entry lives in L1 that was read while L2 was
+	// DegradedL1TTL is how long L1 keeps an entry that was read while L2 was
 	// unavailable: nobody will report changes of it. Default 1s. Negative: such entries
 	// are not kept.
 	DegradedL1TTL time.Duration
@@ -162,7 +163,7 @@ type Options[K comparable, V any] struct {
 
 	// LeaseWait is how long a read waits for a record that another node is loading.
 	// After it, the read loads the record itself and does not store it. So it also
-	// limits what a node that died during its load costs the others. Default: half of
+	// limits how long other nodes wait if a node dies during its load. Default: half of
 	// LoadTimeout.
 	LeaseWait time.Duration
 
@@ -191,13 +192,12 @@ type Options[K comparable, V any] struct {
 	// 100ms.
 	L2Timeout time.Duration
 
-	// L2SoftTimeout is how long a lookup in L2 may take before the cache loads the record
-	// beside it, and answers with what comes first. What was loaded so is kept in L1
-	// for DegradedL1TTL, and nowhere else. It protects reads from an L2 that is slow now
-	// and then, and the primary from one that is slow for all: at most 5 % of recent
-	// lookups are hedged so, and only while there are free slots for loads (MaxLoads).
-	// Choose a time that few lookups take, such as the 99th percentile. Default 0: off. It must
-	// be shorter than L2Timeout.
+	// L2SoftTimeout is how long a lookup in L2 may take before the cache also loads the
+	// record. The read uses the first answer. A value loaded this way stays in L1 only, for
+	// DegradedL1TTL. So a slow lookup does not delay the read. If all lookups are slow, a
+	// limit protects the primary: such loads begin for at most 5 % of recent lookups, and
+	// only while there are free slots for loads (MaxLoads). Choose a time that few lookups
+	// take, such as the 99th percentile. Default 0: off. It must be shorter than L2Timeout.
 	L2SoftTimeout time.Duration
 
 	// MaxEntrySize is the size in bytes, as encoded by Codec, of the largest value in
@@ -221,9 +221,9 @@ type Options[K comparable, V any] struct {
 	// the whole cache is cleared instead.
 	MaxPending int
 
-	// MaxTags is how many tags L2 remembers as invalidated: those of the latest
-	// invalidations. An entry with tags that was loaded before one of the others was
-	// invalidated is a miss. It is the same on all nodes. Default 10,000.
+	// MaxTags is how many invalidated tags L2 remembers: the latest ones. When it forgets
+	// a tag, all entries with tags that were loaded before that tag was invalidated are
+	// misses. Set the same number on all nodes. Default 10,000.
 	MaxTags int
 
 	// Feed tells the cache of changes that were made without it, such as by another
@@ -233,14 +233,14 @@ type Options[K comparable, V any] struct {
 	// has just published, unless the write marked its change (WriteTx.Token).
 	Feed Feed
 
-	// FeedGoBack is by how much the cache goes back in the feed when L2 may have lost
-	// its latest commands, such as in a failover. It must be longer than the time from the
-	// first command that the new master does not have until this node knows that the old
-	// one is away. Default 45s. At most 50s: feeds keep two minutes.
+	// FeedGoBack is how far the cache goes back in the feed when L2 may have lost
+	// its latest commands, such as in a failover. It must be longer than a failover: from
+	// the first lost command until this node notices. Default 45s. At most 50s: feeds keep
+	// two minutes.
 	FeedGoBack time.Duration
 
-	// FeedSilence is how long the feed may take to show that it is alive. Then it is
-	// opened again. Default 10s. In a large transaction pgfeed shows it every 5s.
+	// FeedSilence is how long the feed may be silent. After it, the feed is opened again.
+	// Default 10s. During a large transaction pgfeed gives a sign of life every 5s.
 	FeedSilence time.Duration
 
 	// Logger is where the cache logs to. Default slog.Default().
@@ -248,8 +248,8 @@ type Options[K comparable, V any] struct {
 
 	// OnLoad is called after each call of a loader, and OnL2 after each operation on L2
 	// ("acquire", "fill", "fence", ...), with its duration and its error. One call may
-	// be for several keys and callers. Both delay the read or write that they are
-	// called for. They are optional.
+	// be for several keys and callers. Both delay the read or write that they belong to.
+	// They are optional.
 	OnLoad func(d time.Duration, err error)
 	OnL2   func(op string, d time.Duration, err error)
 
@@ -269,6 +269,7 @@ const (
 	FailClosed
 )
 
+// String returns "fail open" or "fail closed".
 func (p Policy) String() string {
 	if p == FailClosed {
 		return "fail closed"
@@ -280,8 +281,8 @@ func (p Policy) String() string {
 const (
 	maxDuration = 10 * 365 * 24 * time.Hour
 	maxCount    = 1 << 30
-	// Places of the feed are kept until the next is this old, so twice this and a little
-	// more must be less than what a feed keeps.
+	// A position of the feed is kept until the next one is this old. So a feed must keep
+	// a little more than twice this.
 	maxGoBack = 50 * time.Second
 )
 

@@ -11,15 +11,14 @@ import (
 
 // Peek returns what L1 has of key, or else what L2 has, and never loads. ok is false if
 // neither has it. If they know that there is no such record, ok is true, and Err is
-// ErrNotFound. A Peek leaves the tiers as they are: so what it finds in L2 is not put into
-// L1, and is looked up again by the next Peek; and a refresh that is due is left to the next
-// read. It waits for nobody's load, and for L2
-// no longer than Options.L2Timeout.
+// ErrNotFound. A Peek stores nothing: what it finds in L2 is not put into L1, and the next
+// Peek looks it up again. It begins no refresh. It waits for nobody's load, and for L2 no
+// longer than Options.L2Timeout.
 //
-// With SkipL2, L1 alone is asked; with Strong, L2 alone. A Strong Peek that finds a record
-// finds one that is as new as that of a Strong read. Default may return a value that is
-// past its TTL and kept for Options.StaleFor, with Stale set. The other modes have no
-// meaning here.
+// With SkipL2, only L1 is asked; with Strong, only L2. If a Strong Peek finds a record, that
+// is as new as the answer of a Strong read, and L1 drops what it has of the key, which may be
+// older. Default may return a value that is past its TTL and kept for Options.StaleFor, with
+// Stale set. The other modes have no effect.
 //
 // If ok is false, Err is nil, or says why L2 could not be asked: an error of L2,
 // ErrL2Unavailable while the cache does not use it, that of ctx, or ErrClosed. Stats counts

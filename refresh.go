@@ -112,7 +112,7 @@ func byBulk[K comparable, V any](jobs []*job[K, V]) (all [][]*job[K, V]) {
 
 // refreshOver begins the refresh of an entry that a job has found in L2.
 func (c *Cache[K, V]) refreshOver(found *job[K, V], e *envelope.Entry) {
-	if c.failing.has(found.key) || e.Token == (driver.Token{}) { // no node stores such a one
+	if c.failing.has(found.key) || e.Token == (driver.Token{}) { // no node stores an entry without a token
 		return
 	}
 	if _, runs := c.refreshing.LoadOrStore(found.key, struct{}{}); runs {

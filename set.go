@@ -7,8 +7,8 @@ import (
 )
 
 // Set stores v as the record of key in both tiers, and invalidates what other nodes have.
-// It is a Write whose function changes nothing and publishes v. If another write of the
-// key overlaps with it, or an invalidation, the key is removed. Like any entry, it may be
+// It is a Write whose function changes nothing and publishes v. If another write or an
+// invalidation of the key overlaps with it, the key is removed. Like any entry, it may be
 // gone at the next read.
 //
 // Set is right for data that has no primary behind it, and for records that never change.
@@ -17,7 +17,8 @@ import (
 // must load it (Get, or Read with Refresh). To publish what a write has just made, use
 // Write and WriteTx.Publish.
 //
-// The errors are those of Write.
+// The errors are those of Write. With L2, a value that cannot be encoded is no error: the key
+// is removed, no tier stores the value, and it is logged and counted (Stats.Unencodable).
 func (c *Cache[K, V]) Set(ctx context.Context, key K, v V) error {
 	return c.SetEntry(ctx, key, Loaded[V]{Value: v})
 }
@@ -38,16 +39,16 @@ func (c *Cache[K, V]) SetEntry(ctx context.Context, key K, l Loaded[V]) error {
 	})
 }
 
-// All goes through the values that L1 has, in no order: not those that have expired, and
-// no absences. It is no read: nothing is loaded or counted, and no entry stays longer for
-// it. What is stored or removed meanwhile may be seen or not.
+// All goes through the values that L1 has, in no order. It leaves out expired values and
+// absences. It does not count as a read: nothing is loaded or counted, and no entry stays
+// longer because of it. An entry that is stored or removed meanwhile may be seen or not.
 func (c *Cache[K, V]) All() iter.Seq2[K, V] { return values(c.l1.All()) }
 
-// Hottest is All, beginning with the values that L1 would evict last, which are those
-// that are read most. It copies what L1 has before the first value, so it takes time and
-// memory in proportion to that, however soon the loop ends.
+// Hottest is All, but begins with the values that L1 would evict last: those that are read
+// most. Before the first value it copies all of L1, even if the loop ends early. So it takes
+// time and memory in proportion to that.
 func (c *Cache[K, V]) Hottest() iter.Seq2[K, V] { return values(c.l1.Hottest()) }
 
-// Len returns the number of entries in L1: values and absences, and also those that have
-// expired and nobody has asked for since. Stats has it too.
+// Len returns the number of entries in L1: values and absences. It includes expired entries
+// that nobody has asked for since. Stats has it too.
 func (c *Cache[K, V]) Len() int { return c.l1.Len() }

@@ -48,7 +48,7 @@ type Stats struct {
 	OlderLoads   uint64 // loaded values not stored: the cache had a newer version
 	TooLarge     uint64 // values not stored in L2: larger than MaxEntrySize
 	Unencodable  uint64 // values not stored in L2: the codec failed
-	Undecodable  uint64 // L2 entries that were of no use, and were replaced
+	Undecodable  uint64 // L2 entries that could not be used, and were replaced
 	Panics       uint64 // of callbacks other than loaders; each became an error of its key
 
 	Writes        uint64 // calls of Write
@@ -56,19 +56,21 @@ type Stats struct {
 	Fences        uint64 // keys fenced
 	FencesLost    uint64 // fences that were gone when their write ended
 	Published     uint64 // keys released with the new value
-	Invalidations uint64 // invalidations received from other nodes
+	// Invalidations are the notices from L2 that a key was changed or dropped. Own writes of
+	// a key that this node had read count too: Redis reports them as well.
+	Invalidations uint64
 
 	TagInvalidations uint64 // tags that InvalidateTag was called with on this node
-	TagMisses        uint64 // entries of L2 that were of no use, since a tag was invalidated
+	TagMisses        uint64 // entries of L2 that were not used, because one of their tags was invalidated
 
-	// InvalidationLag is how long a notice of another node's write takes from L2 to this
-	// node at most, as the last sign of life of its connections tells; of several servers
-	// the longest. 0: not known.
+	// InvalidationLag is how long a notice takes at most from L2 to this node, measured at
+	// the last sign of life of its connections. With several servers it is the longest. 0:
+	// not known.
 	InvalidationLag time.Duration
 
 	L2Errors uint64
-	// L2ErrorsBy are the same by operation, as Options.OnL2 names them. Those that never
-	// fail are there too.
+	// L2ErrorsBy are the same by operation, as Options.OnL2 names them. Operations that
+	// never failed are in it too.
 	L2ErrorsBy    map[string]uint64
 	EntriesRead   uint64 // entries found in L2, with the bytes of all of them
 	BytesRead     uint64
@@ -80,11 +82,11 @@ type Stats struct {
 	L1Entries   int    // including those that have expired and were not read since
 	L1Cost      uint64 // see Options.L1Cost; the number of entries without it
 	L1Evictions uint64
-	L1Flushes   uint64 // how often L1 was emptied, since invalidations may have been missed
+	L1Flushes   uint64 // how often L1 was emptied because invalidations may have been missed
 
-	// Degraded: L2 is set, but the cache does not, or not fully, use it.
-	// DegradedReason says why, and DegradedCause does in one word. DegradedSince is when
-	// that began, be it for another reason; zero if L2 does not tell.
+	// Degraded: L2 is set, but the cache does not use it, or not fully.
+	// DegradedReason says why in a sentence, DegradedCause in one word. DegradedSince is
+	// when that began, even if the reason has changed since; zero if L2 does not tell.
 	Degraded       bool
 	DegradedReason string
 	DegradedCause  DegradedCause
@@ -92,11 +94,11 @@ type Stats struct {
 	Pending        int // keys and tags to invalidate when L2 is back
 	PendingFences  int // keys to release once more when the fences of unknown writes have ended
 	PendingLeases  int // leases to give back
-	// Overdue is for how long the first of these has waited that L2 could be told now; 0
-	// if there is none. While L2 works that is well below a second.
+	// Overdue is how long the oldest message that could be sent to L2 now has waited; 0
+	// if there is none. While L2 works it is well below a second.
 	Overdue time.Duration
-	// PendingOverflows is how often more than MaxPending keys would have been pending,
-	// so that the whole cache was cleared. Untold is the number of leases and fences
+	// PendingOverflows is how often the whole cache was cleared because more than
+	// MaxPending keys would have been pending. Untold is the number of leases and fences
 	// that L2 was not told to remove, because too many were queued. They expire by
 	// themselves.
 	PendingOverflows, Untold uint64
@@ -114,6 +116,7 @@ const (
 	BreakerOpen                    // L2 is skipped
 )
 
+// String returns "none", "closed", "half-open" or "open".
 func (b Breaker) String() string {
 	return [...]string{"none", "closed", "half-open", "open"}[min(b, BreakerOpen)]
 }
@@ -122,11 +125,11 @@ func (b Breaker) String() string {
 type DegradedCause string
 
 const (
-	DegradedReported DegradedCause = "reported" // L2 says itself that it, or a part, cannot be used
+	DegradedReported DegradedCause = "reported" // L2 says that it cannot be used, or a part of it cannot
 	DegradedFailing  DegradedCause = "failing"  // the last operation on L2 failed
-	DegradedRefused  DegradedCause = "refused"  // L2 has answered, and refused an operation lately
+	DegradedRefused  DegradedCause = "refused"  // L2 answers, but has refused an operation lately
 	DegradedPending  DegradedCause = "pending"  // invalidations wait to be sent to L2
-	DegradedOverflow DegradedCause = "overflow" // too many of them: the cache is to be cleared first
+	DegradedOverflow DegradedCause = "overflow" // too many invalidations wait: the cache must be cleared first
 )
 
 // counters of everything but L1 hits, which are counted in internal/l1.

@@ -14,14 +14,14 @@ import (
 	"github.com/asidecache/aside/internal/tags"
 )
 
-// InvalidateTag drops all entries that have one of the tags, from all tiers and nodes,
-// in one round trip, however many they are. It is as strong as Invalidate: a Strong read
-// on any node, and every read of this process, that begins after it has returned does not
-// get a record that was read from the primary before it began. Nor does a load that began
-// before it bring one back.
+// InvalidateTag drops all entries that have one of the tags, from all tiers and nodes. It
+// needs one round trip for any number of entries. It is as strong as Invalidate. After it
+// has returned, a Strong read on any node, and every read of this process, gets only records
+// that were read from the primary after InvalidateTag began. A load that began earlier does
+// not bring an old record back.
 //
 // An entry has the tags that its loader, or the write that published it, gave it
-// (Loaded.Tags). Entries without tags do not notice. docs/guide/tags.md has more.
+// (Loaded.Tags). Entries without tags stay. docs/guide/tags.md has more.
 //
 // At most 1000 tags at once, each of 1 to 128 bytes. If L2 is unavailable, the
 // invalidation counts on this node at once, and is queued for the others; with FailClosed,

@@ -32,7 +32,7 @@ func forged(payload string, age time.Duration) []byte {
 	}, -1)
 }
 
-// What L2 has is a miss, and is mended, unless it can be what a node has stored
+// What L2 has is a miss, and is replaced, unless it can be what a node has stored
 // there: for a read of one key and for one of several. Caught: the record of another
 // key, and the zero value for null, handed out as the record; an absence, or an old
 // record, for ever.

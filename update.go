@@ -47,9 +47,9 @@ func missing(err error) error {
 	return err
 }
 
-// Create makes a record whose key is known only when it has been made, such as a
-// serial ID. create inserts the record and returns its key, and the whole record as the
-// primary has it. Create returns them too. Use Update for a key that is known before.
+// Create makes a record whose key is known only after it was made, such as a serial ID.
+// create inserts the record and returns its key, and the whole record as the primary has
+// it. Create returns them too. Use Update for a key that is known before.
 //
 // Call w.Fence with the key before the primary commits, which takes a transaction:
 //
@@ -59,10 +59,10 @@ func missing(err error) error {
 // nothing old behind.
 //
 // Without w.Fence, such as for an insert that commits by itself, the key is invalidated
-// after create has returned, and nothing is published. Somebody may have asked for the
-// key before there was a record, so a negative entry of it may be there. It is gone when
-// Create returns nil. But if the process dies in between, or if the outcome of create is
-// unknown, it can stay for NegativeTTL, or until Options.Feed brings the news.
+// after create has returned, and nothing is published. If somebody asked for the key before
+// there was a record, the cache may have a negative entry. It is gone when Create returns
+// nil. But if the process dies in between, or if the outcome of create is unknown, it can
+// stay for NegativeTTL, or until Options.Feed tells of the insert.
 //
 // With FailClosed create does not run while L2 is known to be unavailable. If L2 fails
 // after it, the error matches ErrUnacknowledged, and the key and the record are those

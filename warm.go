@@ -9,10 +9,9 @@ import (
 	"sync"
 )
 
-// Refresh loads key with Options.Loader, or Options.BulkLoader, whatever the tiers have,
-// and what it loads takes the place of that on all nodes. It waits for the load. It is
-// Read with the mode Refresh: see there. If there is no such record, that is stored, and
-// the error is nil.
+// Refresh loads key with Options.Loader, or Options.BulkLoader, and replaces what the tiers
+// have, on all nodes. It waits for the load. It is Read with the mode Refresh: see there. If
+// there is no such record, that is stored, and the error is nil.
 func (c *Cache[K, V]) Refresh(ctx context.Context, key K) error {
 	_, err := c.Read(ctx, key, nil, Refresh)
 	if errors.Is(err, ErrNotFound) {
@@ -28,8 +27,8 @@ type WarmOptions struct {
 	Parallel int
 	// Batch is how many keys one call reads. Default 100 with Options.BulkLoader, 1 without.
 	Batch int
-	// Progress is called after each call, one at a time: how many keys are in the
-	// cache by now, or are known not to exist, and how many failed. It is optional.
+	// Progress is called after each call, one at a time. done is how many keys are in the
+	// cache by now, or are known not to exist; failed is how many failed. It is optional.
 	Progress func(done, failed int)
 }
 
@@ -37,9 +36,9 @@ type WarmOptions struct {
 // L2 has is not loaded. Load on the primary is bounded: by Parallel, and MaxLoads. So a
 // process that has just started can have its hot records before it takes requests.
 //
-// A key that fails does not end it. The error tells how many failed, and contains the
-// first of their errors. When ctx ends, Warm returns its error, and how far it came is
-// told by Progress. It takes a key from keys when a call has room for it, so keys may come from a
+// If a key fails, Warm goes on. Its error says how many keys failed, and contains the first
+// of their errors. When ctx ends, Warm returns its error; Progress has said how many keys
+// are done. Warm takes a key from keys when a call has room for it. So keys may come from a
 // query that is still running, and need not fit into memory.
 func (c *Cache[K, V]) Warm(ctx context.Context, keys iter.Seq[K], opts WarmOptions) error {
 	loader, _, err := c.ownBulkLoader(nil)

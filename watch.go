@@ -22,7 +22,7 @@ const (
 	EventFillRefused                        // a loaded value was not stored: a write came between
 	EventFillFailed                         // L2 failed while a loaded value was to be stored
 	EventReplace                            // the entry in L2 was of no use and is replaced; Err says why
-	EventInvalidation                       // another node changed the key, or L2 dropped it
+	EventInvalidation                       // L2 reports that a node changed the key, this one too, or that L2 dropped it
 	EventChange                             // the feed told of a change, and what was older was dropped
 	EventChangeKnown                        // the feed told of a change that the entry contains already
 	EventWrite                              // a write of this node has begun
@@ -76,16 +76,15 @@ type Event struct {
 	Version uint64
 	Err     error         // why it failed
 	Cause   DegradedCause // of an EventDegraded
-	// Missed is how many events were left out before this one, since the function had
-	// not returned from so many earlier ones.
+	// Missed is how many events were left out before this one, because too many earlier
+	// ones waited for the function.
 	Missed int
 }
 
-// Watch calls f for each thing that happens to key on this node, in order, one at a
-// time, until stop is called or the cache is closed. It is for people who want to see
-// what the cache does, and not for programs that need every event: f runs in a
-// goroutine of its own, and if 256 events wait for it, the next ones are left out
-// (Event.Missed).
+// Watch calls f for each event of key on this node, in order, one at a time, until stop is
+// called or the cache is closed. It is for people who want to see what the cache does, not
+// for programs that need every event: f runs in a goroutine of its own, and if 256 events
+// wait for it, the next ones are left out (Event.Missed).
 //
 // After stop has returned, f does not run any more. So f must not call stop. Watching
 // a key costs the operations on it about a microsecond, those on other keys a lookup

@@ -34,10 +34,14 @@ func (w *WriteTx[K, V]) Publish(key K, v V) { w.publish(key, w.f.c.plain(v, nil)
 // PublishAbsent is Publish for a record that was deleted.
 func (w *WriteTx[K, V]) PublishAbsent(key K) { w.publish(key, loaded[V]{err: ErrNotFound}) }
 
-// PublishEntry is Publish with what else is known of the new record: how long it is to
-// be kept, its version, its ETag and its tags. It publishes an absence if l.Absent is
-// true, and nothing if l.NoStore is, or if l.TTL is negative. It panics if l.NotModified
-// is true: a write knows the record.
+// PublishEntry is Publish with what else is known of the new record: how long to keep it,
+// its version, its ETag and its tags. It publishes an absence if l.Absent is true, and
+// nothing if l.NoStore is true or l.TTL is negative. It panics if l.NotModified is true: a
+// write knows the record.
+//
+// With L2, the first record with tags that a node publishes may not be stored. This happens
+// if the node has not used tags before and Options.Loader is not an EntryLoader. The next
+// read loads the record. Cache.SetEntry does not have this exception.
 func (w *WriteTx[K, V]) PublishEntry(key K, l Loaded[V]) {
 	if l.NotModified {
 		panic(fmt.Sprintf("aside: PublishEntry of key %v with NotModified: a write has nothing previous", key))

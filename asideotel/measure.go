@@ -28,7 +28,7 @@ var (
 		{"aside.writes.unknown", "{write}", "Writes that ended with an unknown outcome.", func(s *aside.Stats) float64 { return float64(s.WritesUnknown) }},
 		{"aside.fences.lost", "{fence}", "Fences that were gone when their write ended.", func(s *aside.Stats) float64 { return float64(s.FencesLost) }},
 		{"aside.published", "{entry}", "Keys released with the new value.", func(s *aside.Stats) float64 { return float64(s.Published) }},
-		{"aside.invalidations", "{key}", "Invalidations received from other nodes.", func(s *aside.Stats) float64 { return float64(s.Invalidations) }},
+		{"aside.invalidations", "{key}", "Keys that L2 reported as changed or dropped. Own writes of keys that this node had read count too.", func(s *aside.Stats) float64 { return float64(s.Invalidations) }},
 		{"aside.evictions", "{entry}", "Entries removed from L1 because it was full.", func(s *aside.Stats) float64 { return float64(s.L1Evictions) }},
 		{"aside.l1.flushes", "{flush}", "Times L1 was emptied because invalidations may have been missed.", func(s *aside.Stats) float64 { return float64(s.L1Flushes) }},
 		{"aside.l2.read", "By", "Bytes of the entries found in L2.", func(s *aside.Stats) float64 { return float64(s.BytesRead) }},

@@ -93,7 +93,7 @@ func NewCollector(cache string, stats func() aside.Stats) *Collector {
 		{counter, "aside_fences_total", "Keys fenced for a write.", func(s *aside.Stats) float64 { return float64(s.Fences) }},
 		{counter, "aside_fences_lost_total", "Fences that were gone when their write ended.", func(s *aside.Stats) float64 { return float64(s.FencesLost) }},
 		{counter, "aside_published_total", "Keys released with the new value.", func(s *aside.Stats) float64 { return float64(s.Published) }},
-		{counter, "aside_invalidations_total", "Invalidations received from other nodes.", func(s *aside.Stats) float64 { return float64(s.Invalidations) }},
+		{counter, "aside_invalidations_total", "Keys that L2 reported as changed or dropped. Own writes of keys that this node had read count too.", func(s *aside.Stats) float64 { return float64(s.Invalidations) }},
 		{gauge, "aside_invalidation_lag_seconds", "How long a notice of another node's write takes from L2 to this node at most; 0: not known.", func(s *aside.Stats) float64 { return s.InvalidationLag.Seconds() }},
 		{gauge, "aside_invalidations_pending", "Keys that wait to be invalidated in L2.", func(s *aside.Stats) float64 { return float64(s.Pending) }},
 		{counter, "aside_invalidations_overflows_total", "Times that too many keys waited to be invalidated, so that the whole cache was cleared.", func(s *aside.Stats) float64 { return float64(s.PendingOverflows) }},

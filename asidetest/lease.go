@@ -39,7 +39,7 @@ func (c *Client) acquireLocked(r driver.LeaseRequest) (g driver.Grant, push func
 		}
 		return g, nil
 	case kind == envelope.KindFence:
-		if e.expires.IsZero() { // nobody of us leaves such a one
+		if e.expires.IsZero() { // no node stores a fence without an end
 			c.s.entries[r.Key] = entry{e.b, time.Now().Add(endless)}
 		}
 		return driver.Grant{State: driver.StateFenced}, nil

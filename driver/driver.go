@@ -127,7 +127,7 @@ type Tracking interface {
 // applications together, summed over the servers.
 type Tracked struct {
 	Keys  uint64 // that some client has read
-	Items uint64 // pairs of such a key and a client, be it connected or long gone
+	Items uint64 // pairs of such a key and a client, also clients that are long gone
 	// Limit is the number of keys that a server remembers at most; 0: no limit. Of
 	// several servers it is the lowest.
 	Limit uint64
@@ -176,10 +176,10 @@ type Token [TokenLen]byte
 
 // LeaseRequest asks for one key.
 type LeaseRequest struct {
-	Key    string
+	Key    string        // the whole key, as it is stored
 	Lease  Token         // of the lease, if one is granted
 	TTL    time.Duration // of the lease
-	Expect Expectation
+	Expect Expectation   // what the caller expects to find
 	// Over, if it is not zero: a value or an absence that has this token is leased too,
 	// however long it still lives. Anything else is answered as without Over.
 	Over Token
@@ -193,9 +193,9 @@ type LeaseRequest struct {
 type Expectation uint8
 
 const (
-	ExpectAnything Expectation = iota
-	ExpectValue                // a value or a confirmed absence
-	ExpectNothing              // the key is absent, and will be leased
+	ExpectAnything Expectation = iota // no hint: lookups found both, or there were too few
+	ExpectValue                       // a value or a confirmed absence
+	ExpectNothing                     // the key is absent, and will be leased
 )
 
 // State is what an Acquire found.
@@ -217,18 +217,18 @@ const (
 
 // Grant answers one LeaseRequest.
 type Grant struct {
-	State State
-	Entry []byte
-	Left  time.Duration // of Entry, but for StateFound: 0
-	Err   error
+	State State         // what was found; of no meaning if Err is set
+	Entry []byte        // the entry's bytes, as State says
+	Left  time.Duration // how long Entry still lives; after an Acquire with StateFound: 0
+	Err   error         // the key failed
 }
 
 // FillRequest stores one entry under a lease.
 type FillRequest struct {
 	Key   string
-	Lease Token
-	Entry []byte
-	TTL   time.Duration
+	Lease Token         // as it was granted
+	Entry []byte        // to store
+	TTL   time.Duration // of the entry
 	// Carrying is a hint: the lease was granted over an entry (Grant.Entry). It must not
 	// change the answer.
 	Carrying bool
@@ -236,16 +236,16 @@ type FillRequest struct {
 
 // FillResult answers one FillRequest.
 type FillResult struct {
-	Stored bool // false: the lease was gone
-	Err    error
+	Stored bool  // false without Err: the lease was gone
+	Err    error // whether it was stored is unknown, unless it matches ErrRefused
 }
 
 // AbandonRequest gives one lease back.
 type AbandonRequest struct {
 	Key     string
-	Lease   Token
-	Restore []byte // if set, stored for TTL
-	TTL     time.Duration
+	Lease   Token         // as it was granted, or asked for
+	Restore []byte        // if set, stored for TTL
+	TTL     time.Duration // of Restore
 	// Drop: the entry that the lease carries is not put back. Something newer is known.
 	Drop bool
 	// Carrying is a hint: the lease was granted over an entry (Grant.Entry). It must not
@@ -262,22 +262,21 @@ type EvictRequest struct {
 // FenceRequest puts up one fence.
 type FenceRequest struct {
 	Key   string
-	Token Token
+	Token Token         // of the write
 	Life  time.Duration // after it the fence ends by itself
 }
 
 // ReleaseRequest removes one fence.
 type ReleaseRequest struct {
 	Key     string
-	Token   Token
-	Publish []byte // if set, the entry to store for TTL
-	TTL     time.Duration
+	Token   Token         // of the write, as in its FenceRequest
+	Publish []byte        // if set, the entry to store for TTL
+	TTL     time.Duration // of Publish
 }
 
 // ReleaseResult answers one ReleaseRequest.
 type ReleaseResult struct {
-	Published bool
-	// Lost: the fence was not there any more.
-	Lost bool
-	Err  error
+	Published bool  // Publish was stored
+	Lost      bool  // the fence was not there any more
+	Err       error // whether the fence was removed is unknown, unless it matches ErrRefused
 }

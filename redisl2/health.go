@@ -84,7 +84,7 @@ func (s *Store) state() error {
 // under the prefix of each cache that uses this Store. It returns nil if all of it
 // works, an error that matches ErrUnusable if that cannot come of waiting, and
 // another one if the servers cannot be reached, or not be used, at present. Call it
-// after the caches were made, to refuse to start with what an operator must mend:
+// after the caches were made, to refuse to start with what an operator must repair:
 // Open returns without an error then, and goes on trying.
 func (s *Store) Check(ctx context.Context) error {
 	c := s.client.Load()
@@ -102,7 +102,7 @@ const (
 	restLook = 100 * time.Millisecond
 	// An outage is looked at again after these times, each twice the one before.
 	firstLook, lastLook = 50 * time.Millisecond, time.Second
-	// The same for what somebody has to mend.
+	// The same for what somebody must repair.
 	firstUnusable, lastUnusable = time.Second, 5 * time.Second
 	// logAgain is how often an outage that lasts is logged.
 	logAgain = time.Minute

@@ -14,14 +14,14 @@ import (
 )
 
 // ErrUnusable is matched by errors of a server that was reached and cannot be used
-// as it, its user or the options are set up, which no waiting mends: a wrong
+// as it, its user or the options are set up, and waiting does not help: a wrong
 // password, a right that is missing, a version that is too old, no client tracking,
 // no scripts, a database that is not there, an address where something else than
 // Redis listens. Its text says what to do, and holds no password and no key. A Store
 // goes on trying, less often: rights may be granted later.
 var ErrUnusable = errors.New("redisl2: this Redis cannot be used as it is set up")
 
-// unusable is such an error, in words for the person who can mend it.
+// unusable is such an error, in words for the person who can repair it.
 type unusable struct {
 	what string
 	err  error // of the client or the server
@@ -80,7 +80,7 @@ func firstLine(err error) string {
 	}, text)
 }
 
-// explain returns err in words, if it is one of those that no waiting mends. what
+// explain returns err in words, if it is one of those that waiting does not repair. what
 // is the command that was refused, where the server does not say that.
 func explain(err error, who, what string) error {
 	if err == nil || errors.Is(err, ErrUnusable) {

@@ -16,7 +16,7 @@ import (
 // Redis the feed also repairs what a failover of Redis has lost. In the demo others change
 // the store past the service.
 //
-// With --feed=on, a fault that only an operator can mend keeps the server from starting.
+// With --feed=on, a fault that only an operator can repair keeps the server from starting.
 func (c *ServeCmd) feedOf(ctx context.Context, store todo.Store, name string, log *slog.Logger, demo bool) (aside.Feed, error) {
 	if c.Feed == feedAuto && c.embedded() && c.Redis == "" && !demo {
 		return nil, nil

@@ -112,7 +112,7 @@ func TestBytesOfLeasesAndFences(t *testing.T) {
 	}
 }
 
-// What nobody of us leaves, since it has no end: reads answer, a write mends it.
+// What no node stores, since it has no end: reads answer, and a write replaces it.
 // Caught: a lease that is waited for until the reader's context ends; a fence that
 // cannot be parsed, with which every write fails for as long as it stands.
 func TestLeftoversWithoutAnEnd(t *testing.T) {

@@ -39,7 +39,7 @@ func as(name, url string) string {
 var notNeeded = []string{"+hello", "+client|setname", "+client|setinfo", "+ping", "+info", "+script|load", "+zadd", "+zrange", "+zremrangebyscore"}
 
 // Each right of the lists in SECURITY.md, taken away, is told by the name of its
-// command, at once and as an error that waiting does not mend; and when it is
+// command, at once and as an error that waiting does not repair; and when it is
 // granted, the Store works.
 // Caught: without the self-test, a user without TIME, EXISTS, GETEX, SCAN or MGET
 // connects, and finds out in the middle of an operation, or never.
@@ -159,7 +159,7 @@ func TestKeysOfAnother(t *testing.T) {
 	}
 }
 
-// What no waiting mends is told in words, by kind, and without what is secret.
+// What waiting does not repair is told in words, by kind, and without what is secret.
 // Caught: the client library's "ClientOption.DisableCache must be true", and a node
 // of a cluster that was taken for a single server.
 func TestPermanentFaultsAtOpen(t *testing.T) {
@@ -216,7 +216,7 @@ func TestPermanentFaultsAtOpen(t *testing.T) {
 	}
 }
 
-// What may pass is none of that. Caught: LOADING taken for what an operator must mend.
+// What may pass is none of that. Caught: LOADING taken for what an operator must repair.
 func TestTemporaryFaultsAtOpen(t *testing.T) {
 	t.Parallel()
 	full := testserver.Redis(t, "--maxclients", "1")

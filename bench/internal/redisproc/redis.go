@@ -1,5 +1,5 @@
 // Package redisproc starts redis-server processes for a measurement: each peer
-// has its own, so that none sees another's keys, connections or tracking table.
+// has its own, so no peer sees another's keys, connections or tracking table.
 package redisproc
 
 import (

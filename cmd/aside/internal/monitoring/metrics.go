@@ -93,7 +93,7 @@ var Sections = []Section{
 			{"aside_fences_total", Counter, "", "Keys fenced for a write.", "Fences"},
 			{"aside_fences_lost_total", Counter, "", "Fences that were gone when their write ended.", "FencesLost"},
 			{"aside_published_total", Counter, "", "Keys released with the new value.", "Published"},
-			{"aside_invalidations_total", Counter, "", "Invalidations received from other nodes.", "Invalidations"},
+			{"aside_invalidations_total", Counter, "", "Keys that L2 reported as changed or dropped. Own writes of keys that this node had read count too.", "Invalidations"},
 			{"aside_invalidation_lag_seconds", Gauge, "", "How long a notice of another node's write takes from L2 to this node at most; 0: not known.", "InvalidationLag"},
 			{"aside_invalidations_pending", Gauge, "", "Keys that wait to be invalidated in L2.", "Pending"},
 			{"aside_invalidations_overflows_total", Counter, "", "Times that too many keys waited to be invalidated, so that the whole cache was cleared.", "PendingOverflows"},

@@ -145,7 +145,7 @@ var Rows = []Row{
 			{`sum(aside_leases_pending{$C})`, "leases"},
 			{`max(aside_pending_overdue_seconds{$C})`, "seconds overdue"},
 		}},
-		{"Invalidations received", "ops", "Keys that other nodes have changed.", []Line{
+		{"Invalidations received", "ops", "Keys that Redis reported as changed or dropped, after the node's own writes too.", []Line{
 			{`sum by (instance) (rate(aside_invalidations_total{$C}[$__rate_interval]))`, "{{instance}}"},
 		}},
 		{"Time until an invalidation arrives", "s", "At most, from Redis to the node. Near --redis-silence the node empties its memory.", []Line{

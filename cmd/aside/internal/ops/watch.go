@@ -107,7 +107,7 @@ var eventTexts = map[aside.EventKind]string{
 	aside.EventFillRefused:   "the loaded value was not stored: a write came between",
 	aside.EventFillFailed:    "Redis failed while the loaded value was to be stored",
 	aside.EventReplace:       "the entry in Redis was of no use and is replaced",
-	aside.EventInvalidation:  "another node changed it, or Redis dropped it: it is removed from this node's memory",
+	aside.EventInvalidation:  "Redis reports that it was changed, here or on another node, or dropped: it is removed from this node's memory",
 	aside.EventChange:        "the store's feed told of a change: what was older is dropped",
 	aside.EventChangeKnown:   "the store's feed told of a change that the cache has already",
 	aside.EventWrite:         "a write begins",

@@ -81,7 +81,7 @@ type schema struct {
 	faultAt time.Time
 }
 
-// schemaError is a fault of the table, or of the role's rights, that somebody must mend.
+// schemaError is a fault of the table, or of the role's rights, that somebody must repair.
 type schemaError struct {
 	text string
 	err  error

@@ -82,7 +82,7 @@ func TestTableOfAnOperator(t *testing.T) {
 }
 
 // TestNoRightToMakeTheTable: the error says what is missing, once in the log, and the
-// store works as soon as somebody mended it.
+// store works as soon as somebody has repaired it.
 func TestNoRightToMakeTheTable(t *testing.T) {
 	p := testserver.Postgres(t)
 	role := guest(p)

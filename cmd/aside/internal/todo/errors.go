@@ -55,7 +55,7 @@ func (e *ValidationError) Error() string {
 
 func (e *ValidationError) Is(target error) bool { return target == ErrInvalid }
 
-// Answered reports whether a call with this error got an answer of the store, be it a
+// Answered reports whether a call with this error got an answer of the store, also if it was a
 // refusal.
 func Answered(err error) bool {
 	return err == nil || Definite(err) && !errors.Is(err, ErrUnavailable)

@@ -9,7 +9,7 @@ import (
 	"github.com/asidecache/aside"
 )
 
-// Tags by day: each record has one tag, the day on which it was created. So whoever mends
+// Tags by day: each record has one tag, the day on which it was created. So somebody who repairs
 // the records of a day in the store drops all of them from the cache at once.
 
 const (
