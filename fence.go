@@ -107,7 +107,7 @@ func (f *fence[K, V]) raise(keys []K) error {
 		for _, i := range uncertain {
 			held, heldNames = append(held, keys[i]), append(heldNames, names[i])
 		}
-		_ = c.release(held, heldNames, f.token, nil)
+		_ = c.release(held, heldNames, f.token, nil, failed)
 		return fmt.Errorf("%w: the write was not begun: %w", ErrL2Unavailable, failed)
 	}
 	f.held, f.names = appendOrTake(f.held, held), appendOrTake(f.names, heldNames)
@@ -190,10 +190,11 @@ func (f *fence[K, V]) lift(w *WriteTx[K, V], outcome error) (err error) {
 		}
 		return nil
 	case c.l2 == nil:
-		c.sawAll(f.keys, EventRelease, time.Since(f.start), outcome)
+		var published map[K]loaded[V]
 		if outcome == nil {
-			c.publishL1(f.keys, f.gens, w.published)
+			published = w.published
 		}
+		c.publishL1(f, published, outcome)
 		return nil
 	}
 	var published map[K]loaded[V]
@@ -209,9 +210,9 @@ func (f *fence[K, V]) lift(w *WriteTx[K, V], outcome error) (err error) {
 	return nil
 }
 
-// release lifts fences and publishes. Keys for which that fails are remembered.
+// release lifts fences after a write with some outcome, and publishes. Keys for which that fails are remembered.
 // Their fence still stands, unless it has run out or L2 has lost it.
-func (c *Cache[K, V]) release(keys []K, names []string, token driver.Token, published map[K]loaded[V]) (failed error) {
+func (c *Cache[K, V]) release(keys []K, names []string, token driver.Token, published map[K]loaded[V], outcome error) (failed error) {
 	if len(keys) == 0 {
 		return nil
 	}
@@ -260,7 +261,7 @@ func (c *Cache[K, V]) release(keys []K, names []string, token driver.Token, publ
 			c.invalidateL1(k)
 			c.saw(k, EventFenceLost, time.Since(start), 0, nil)
 		default:
-			c.saw(k, EventRelease, time.Since(start), 0, nil)
+			c.saw(k, EventRelease, time.Since(start), 0, outcome)
 		}
 	}
 	if failed != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"runtime/debug"
+	"slices"
 	"time"
 )
 
@@ -60,6 +61,12 @@ func (c *Cache[K, V]) version(v V) (n uint64, err error) {
 	return c.opts.Version(v), nil
 }
 
+// tagsOf returns the tags of a value, as Options.Tags tells them.
+func (c *Cache[K, V]) tagsOf(v V) (tags []string, err error) {
+	defer c.recovered("Tags", &err)
+	return slices.Clone(c.opts.Tags(v)), nil
+}
+
 // l1Cost is the cost of an entry. One whose cost is not known is not kept, but for
 // an absence: a function that cannot do with the zero value has made it 1.
 func (c *Cache[K, V]) l1Cost(k K, v V, negative bool) (cost uint32) {
@@ -113,7 +120,7 @@ func (c *Cache[K, V]) definite(outcome error) (yes bool) {
 	switch {
 	case errors.Is(outcome, ErrAborted):
 		return true
-	case c.opts.DefiniteError == nil:
+	case outcome == errPanicked, c.opts.DefiniteError == nil: // who panics may have committed
 		return false
 	}
 	var err error

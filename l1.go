@@ -123,22 +123,26 @@ func values[K comparable, V any](entries iter.Seq2[K, l1.Entry[V]]) iter.Seq2[K,
 	}
 }
 
-// publishL1 stores what a write has published, in a cache without L2. gens are the keys'
-// generations from before the write function ran. The write's own end has moved each by
-// one: if it has moved further, something else touched the key, and nobody knows which
-// record is the last. (Or a key that shares the generation: then this one is loaded.)
-func (c *Cache[K, V]) publishL1(keys []K, gens []uint64, published map[K]loaded[V]) {
-	for i, k := range keys {
+// publishL1 ends a write with some outcome in a cache without L2, and stores what it has
+// published. f.gens are the keys' generations from before the write function ran. The write's
+// own end has moved each by one: if it has moved further, something else touched the key, and
+// nobody knows which record is the last. (Or a key that shares the generation: then this one
+// is loaded.)
+func (c *Cache[K, V]) publishL1(f *fence[K, V], published map[K]loaded[V], outcome error) {
+	for i, k := range f.keys {
 		l, ok := published[k]
 		negative := l.err != nil
 		if !ok || !c.storable(negative, l.told) || c.outbox.Holds(k) || c.writing.many(k) {
+			c.saw(k, EventRelease, time.Since(f.start), 0, outcome)
 			continue
 		}
 		life := c.lifeFor(min(c.opts.L1TTL, c.ttl(negative, l.told)), l.marks, !negative)
 		life.Keep = c.opts.keeps() > 0
-		if c.l1.InsertAbsent(k, gens[i]+1, l.v, negative, life) {
+		if c.l1.InsertAbsent(k, f.gens[i]+1, l.v, negative, life) {
 			c.n.published.Add(1)
 			c.saw(k, EventPublish, 0, l.version, nil)
+		} else {
+			c.saw(k, EventRelease, time.Since(f.start), 0, outcome)
 		}
 	}
 }

@@ -23,7 +23,8 @@ func (c *Cache[K, V]) callLoader(ctx context.Context, jobs []*job[K, V]) []loade
 		l, err := e.LoadEntry(ctx, j.key, old.Previous)
 		return []loaded[V]{c.entry(j.key, l, err, old)}
 	}
-	return []loaded[V]{c.plain(j.loader.Load(ctx, j.key))}
+	v, err := j.loader.Load(ctx, j.key)
+	return []loaded[V]{c.plain(j.key, v, err)}
 }
 
 func (c *Cache[K, V]) callBulkLoader(ctx context.Context, loader BulkLoader[K, V], jobs []*job[K, V]) []loaded[V] {
@@ -46,7 +47,7 @@ func (c *Cache[K, V]) callBulkLoader(ctx context.Context, loader BulkLoader[K, V
 		return eachLoaded(jobs, all, err, func(key K, l Loaded[V], err error) loaded[V] { return c.entry(key, l, err, old[key]) })
 	}
 	values, err := loader.LoadMany(ctx, keys)
-	return eachLoaded(jobs, values, err, func(_ K, v V, err error) loaded[V] { return c.plain(v, err) })
+	return eachLoaded(jobs, values, err, c.plain)
 }
 
 // eachLoaded gives each job what a bulk loader has returned for it.

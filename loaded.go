@@ -38,7 +38,7 @@ type before[V any] struct {
 
 // entry makes a loaded of what a loader has returned for key.
 func (c *Cache[K, V]) entry(key K, l Loaded[V], err error, old before[V]) loaded[V] {
-	out := loaded[V]{v: l.Value, err: err, told: told{ttl: l.TTL, version: l.Version, etag: l.ETag, tags: l.Tags, noStore: l.NoStore}}
+	out := loaded[V]{v: l.Value, err: err, told: told{ttl: l.TTL, version: l.Version, etag: l.ETag, tags: slices.Clone(l.Tags), noStore: l.NoStore}}
 	var none V
 	switch {
 	case err != nil && !errors.Is(err, ErrNotFound):
@@ -65,18 +65,34 @@ func (c *Cache[K, V]) entry(key K, l Loaded[V], err error, old before[V]) loaded
 	}
 	if out.err == nil {
 		c.settleVersion(key, out.v, &out.told)
+		c.addTags(out.v, &out.told)
 	}
 	c.bound(key, &out.told)
 	return out
 }
 
 // plain makes a loaded of a value or an error that nothing more is known of.
-func (c *Cache[K, V]) plain(v V, err error) loaded[V] {
+func (c *Cache[K, V]) plain(key K, v V, err error) loaded[V] {
 	l := loaded[V]{v: v, err: err}
 	if err == nil {
 		l.version, _ = c.version(v)
+		if c.addTags(v, &l.told) {
+			c.bound(key, &l.told)
+		}
 	}
 	return l
+}
+
+// addTags gives a record its tags, if nobody has told them.
+func (c *Cache[K, V]) addTags(v V, t *told) (added bool) {
+	if c.opts.Tags == nil || len(t.tags) > 0 {
+		return false
+	}
+	var err error
+	if t.tags, err = c.tagsOf(v); err != nil {
+		t.noStore = true // without its tags it could not be invalidated
+	}
+	return len(t.tags) > 0
 }
 
 // bound keeps what was told within its bounds. What is beyond them never fails a read.

@@ -14,7 +14,10 @@ import (
 // ErrNestedLoad at once.
 type nest struct {
 	cache any
-	load  interface{ holds(key any) bool } // whether it is for this key
+	load  interface {
+		ended() bool
+		holds(key any) bool // whether it is for this key
+	}
 	wait  flight.Load
 	outer *nest
 }
@@ -33,7 +36,7 @@ func nestOf(ctx context.Context) *nest {
 // cannot be.
 func (c *Cache[K, V]) admit(outer *nest, key K) (level int, err error) {
 	for n := outer; n != nil; n = n.outer {
-		if n.cache == any(c) {
+		if n.cache == any(c) && !n.load.ended() {
 			if n.load.holds(key) {
 				return 0, fmt.Errorf("%w: the loader of key %v reads that key", ErrNestedLoad, key)
 			}
@@ -45,6 +48,8 @@ func (c *Cache[K, V]) admit(outer *nest, key K) (level int, err error) {
 	}
 	return level, nil
 }
+
+func (r *running[K, V]) ended() bool { return r.stage.Load() == loadEnded }
 
 func (r *running[K, V]) holds(key any) bool {
 	for _, j := range r.jobs {

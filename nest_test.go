@@ -218,3 +218,27 @@ func TestBoundsNestedLoads(t *testing.T) {
 		}
 	})
 }
+
+// A goroutine that a loader has started may read the loader's key once the load has ended:
+// nobody waits for anybody. Caught: ErrNestedLoad, from a load that is over.
+func TestReadAfterTheLoad(t *testing.T) {
+	bothModes(t, func(t *testing.T, s *asidetest.Server) {
+		p := newPrimary("k")
+		n := newNode(t, p, s)
+		inner := make(chan context.Context, 1)
+		loader := aside.LoaderFunc[string, rec](func(ctx context.Context, k string) (rec, error) {
+			inner <- context.WithoutCancel(ctx)
+			return p.Load(ctx, k)
+		})
+		if _, err := n.Get(t.Context(), "k", loader); err != nil {
+			t.Fatal(err)
+		}
+		n.settled("k")
+		if err := n.Invalidate(t.Context(), "k"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := n.Get(<-inner, "k", p); err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -288,7 +288,7 @@ func (c *Cache[K, V]) releaseHeld(f *fence[K, V], published map[K]loaded[V]) err
 		return nil
 	}
 	op := c.startOp(f.ctx, OpRelease, 0, f.held...)
-	err := c.release(f.held, f.names, f.token, published)
+	err := c.release(f.held, f.names, f.token, published, f.outcome.err)
 	c.endOp(op, OpResult{Err: err})
 	return err
 }

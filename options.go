@@ -84,6 +84,13 @@ type Options[K comparable, V any] struct {
 	// version.
 	Version func(V) uint64
 
+	// Tags returns the tags of a record, for InvalidateTag. It is optional. With it a record
+	// has its tags however it comes into the cache: by any loader, Update, Create, Publish
+	// or Set. Without it only a Loaded gives tags, and InvalidateTag does not reach what the
+	// others store. If a Loaded has tags, these count. An absence has only those. The limits
+	// are those of Loaded.Tags.
+	Tags func(V) []string
+
 	// Validate checks a value that was decoded from L2. It returns why the value
 	// cannot be the record of k, or nil. It is optional. Everybody who can write to L2
 	// can choose what Decode gets. So check that the value contains its own key, and
@@ -148,8 +155,9 @@ type Options[K comparable, V any] struct {
 	L1MaxCost uint64
 	L1Cost    func(k K, v V) uint32
 
-	// L1TTL is how long an entry lives in L1. Expiry is accurate to 10 ms. The default
-	// is TTL, but at most 1m with L2.
+	// L1TTL is the longest time that an entry lives in L1. Expiry is accurate to 10 ms.
+	// Default: TTL or 1m, whichever is less. Without L2 there is no default limit: an
+	// entry has the TTL of its record.
 	L1TTL time.Duration
 
 	// DegradedL1TTL is how long L1 keeps an entry that was read while L2 was
@@ -372,9 +380,9 @@ func (o Options[K, V]) withDefaults() (Options[K, V], error) {
 	case o.L1MaxCost > 0:
 		o.L1Size = 0
 	}
-	def := o.TTL
-	if o.L2 != nil {
-		def = min(def, time.Minute)
+	def := min(o.TTL, time.Minute)
+	if o.L2 == nil {
+		def = maxDuration
 	}
 	duration("L1TTL", &o.L1TTL, def, false)
 	duration("DegradedL1TTL", &o.DegradedL1TTL, time.Second, true)

@@ -268,7 +268,7 @@ func (c *Cache[K, V]) tellsTags(j *job[K, V]) bool {
 		}
 		return false
 	}
-	return j.bulk != nil && is(j.bulk.loader) || is(j.loader) || j.own && (is(c.opts.Loader) || is(c.opts.BulkLoader))
+	return c.opts.Tags != nil || j.bulk != nil && is(j.bulk.loader) || is(j.loader) || j.own && (is(c.opts.Loader) || is(c.opts.BulkLoader))
 }
 
 // mark makes the marks of what was told. s is when the tags begin to count.
@@ -408,7 +408,7 @@ func (c *Cache[K, V]) publishesTags() bool {
 	if c.l2.tagging == nil {
 		return false
 	}
-	if c.tags.armed.Load() {
+	if c.tags.armed.Load() || c.opts.Tags != nil {
 		return true
 	}
 	_, tells := c.opts.Loader.(EntryLoader[K, V])

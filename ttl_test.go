@@ -1,6 +1,7 @@
 package aside_test
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -44,6 +45,25 @@ func TestTTLs(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		a.want("n", 1, aside.SourceLoad)
 		_, _ = a.Close(t.Context()), b.Close(t.Context())
+	})
+}
+
+// Without L2 a record lives for as long as its loader says, also for longer than TTL.
+// Caught: an L1TTL that is TTL by default.
+func TestLoadedTTLWithoutL2(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPrimary("k")
+		n := newNode(t, p, nil, func(o *options) { o.TTL = time.Minute })
+		defer closeAll(n)
+		loader := aside.EntryLoaderFunc[string, rec](func(ctx context.Context, k string, _ aside.Previous[rec]) (aside.Loaded[rec], error) {
+			r, err := p.Load(ctx, k)
+			return aside.Loaded[rec]{Value: r, TTL: time.Hour}, err
+		})
+		want(t, "first", get(n, loader, "k", aside.Default), got{version: 1, from: aside.SourceLoad})
+		time.Sleep(59 * time.Minute)
+		want(t, "before its end", get(n, loader, "k", aside.Default), got{version: 1, from: aside.SourceL1})
+		time.Sleep(2 * time.Minute)
+		want(t, "after it", get(n, loader, "k", aside.Default), got{version: 1, from: aside.SourceLoad})
 	})
 }
 

@@ -71,6 +71,7 @@ func (c *Cache[K, V]) Warm(ctx context.Context, keys iter.Seq[K], opts WarmOptio
 		defer close(batches) // also if keys panics
 		batch := make([]K, 0, opts.Batch)
 		for k := range keys {
+			_ = checkKeys(k) // panics for a key that cannot be hashed, here where the caller can recover
 			if batch = append(batch, k); len(batch) < opts.Batch {
 				continue
 			}

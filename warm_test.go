@@ -147,3 +147,19 @@ func TestWarmEnds(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A key that cannot be hashed is a fault of the caller, who can recover from it.
+// Caught: a panic in a goroutine of the cache, which ended the process.
+func TestWarmUnhashableKeys(t *testing.T) {
+	c, err := aside.New(aside.Options[any, int]{Name: "any", Loader: aside.LoaderFunc[any, int](func(context.Context, any) (int, error) { return 1, nil })})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close(context.Background())
+	defer func() {
+		if recover() == nil {
+			t.Error("no panic")
+		}
+	}()
+	_ = c.Warm(t.Context(), slices.Values([]any{1, []int{1}}), aside.WarmOptions{})
+}

@@ -29,7 +29,7 @@ const (
 	EventFence                              // it has put its fence on the key in L2
 	EventFenceFailed                        // it could not: see Options.OnL2Down
 	EventPublish                            // it ended, and its value was stored
-	EventRelease                            // it ended, and the key was removed from L2; Err is the error of the write function
+	EventRelease                            // it ended, and the key was removed; Err is the error of the write function
 	EventReleaseFailed                      // it ended, and L2 could not be told: that is queued
 	EventFenceLost                          // it ended, and its fence was gone
 	EventUnknown                            // it ended, and nobody knows whether the primary applied it

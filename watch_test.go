@@ -330,3 +330,30 @@ func TestWatchWithoutL2(t *testing.T) {
 		}
 	})
 }
+
+// A write ends with one event: what it published, or what it removed, with the error of its
+// function. Caught: a release beside what was published; a release that does not say why.
+func TestWatchEndOfAWrite(t *testing.T) {
+	eachTier(t, func(t *testing.T, s *asidetest.Server) {
+		synctest.Test(t, func(t *testing.T) {
+			p := newPrimary("k")
+			n := newNode(t, p, s)
+			defer closeAll(n)
+			want, stop := n.watch("k")
+			defer stop()
+			first, then := "write publish", "write release"
+			if s != nil { // L2 tells of the fence over what it had
+				first, then = "write fence publish", "write invalidation fence release"
+			}
+			n.update("k")
+			want(first)
+			failed := aside.Aborted(errors.New("no"))
+			_ = n.Write(context.Background(), "k", func(context.Context, *aside.WriteTx[string, rec]) error { return failed })
+			for _, e := range want(then) {
+				if e.Kind == aside.EventRelease && !errors.Is(e.Err, failed) {
+					t.Errorf("release: %v", e.Err)
+				}
+			}
+		})
+	})
+}

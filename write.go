@@ -29,7 +29,7 @@ type WriteTx[K comparable, V any] struct {
 // has it now. The cache stores v if no other write of the key overlapped with this
 // one. Otherwise it removes the key, because nobody knows which record is the last.
 // Publish panics if key is not one of the keys of the write.
-func (w *WriteTx[K, V]) Publish(key K, v V) { w.publish(key, w.f.c.plain(v, nil)) }
+func (w *WriteTx[K, V]) Publish(key K, v V) { w.publishLoaded(key, w.f.c.plain(key, v, nil)) }
 
 // PublishAbsent is Publish for a record that was deleted.
 func (w *WriteTx[K, V]) PublishAbsent(key K) { w.publish(key, loaded[V]{err: ErrNotFound}) }
@@ -40,14 +40,17 @@ func (w *WriteTx[K, V]) PublishAbsent(key K) { w.publish(key, loaded[V]{err: Err
 // write knows the record.
 //
 // With L2, the first record with tags that a node publishes may not be stored. This happens
-// if the node has not used tags before and Options.Loader is not an EntryLoader. The next
-// read loads the record. Cache.SetEntry does not have this exception.
+// if the node has not used tags before, Options.Tags is not set, and Options.Loader is not an
+// EntryLoader. The next read loads the record. Cache.SetEntry does not have this exception.
 func (w *WriteTx[K, V]) PublishEntry(key K, l Loaded[V]) {
 	if l.NotModified {
 		panic(fmt.Sprintf("aside: PublishEntry of key %v with NotModified: a write has nothing previous", key))
 	}
+	w.publishLoaded(key, w.f.c.entry(key, l, nil, before[V]{}))
+}
+
+func (w *WriteTx[K, V]) publishLoaded(key K, e loaded[V]) {
 	c := w.f.c
-	e := c.entry(key, l, nil, before[V]{})
 	if len(e.tags) > 0 {
 		if !w.stamped && c.l2 != nil && c.l2.tagging != nil {
 			c.refreshTags() // for the next write: this one has begun

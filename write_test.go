@@ -481,6 +481,22 @@ func TestBoundsRefusedWrites(t *testing.T) {
 	})
 }
 
+// Of a write function that panics nobody knows what the primary has done: its keys stay
+// fenced, whatever DefiniteError says of errors. Caught: a callback that was asked.
+func TestPanicIsNotDefinite(t *testing.T) {
+	bothModes(t, func(t *testing.T, s *asidetest.Server) {
+		p := newPrimary("k")
+		n := newNode(t, p, s, func(o *options) { o.DefiniteError = func(error) bool { return true } })
+		func() {
+			defer func() { _ = recover() }()
+			_ = n.Write(t.Context(), "k", func(context.Context, *aside.WriteTx[string, rec]) error { panic("after the commit") })
+		}()
+		if got := n.Stats().WritesUnknown; got != 1 {
+			t.Errorf("%d writes of unknown outcome, want 1", got)
+		}
+	})
+}
+
 // A write error that DefiniteError knows releases the key at once; one that it does
 // not know keeps it fenced, and says so.
 func TestDefiniteError(t *testing.T) {

@@ -295,7 +295,7 @@ func (s *Store) askSentinel(ctx context.Context, addr, set string) (master strin
 	for _, args := range [][]string{{"CLIENT", "TRACKING", "ON"}, {"SENTINEL", "SENTINELS", set}, {"SENTINEL", "GET-MASTER-ADDR-BY-NAME", set}} {
 		r := c.Do(ctx, c.B().Arbitrary(args...).Build())
 		if err := r.Error(); rueidis.IsRedisNil(err) {
-			return "", cannot(err, "%s: the sentinel knows no master of this name: mend master_set", who)
+			return "", cannot(err, "%s: the sentinel knows no master of this name: correct master_set", who)
 		} else if err != nil {
 			return "", explain(err, who, args[0]+" "+args[1])
 		}

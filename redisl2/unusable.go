@@ -101,7 +101,7 @@ func explain(err error, who, what string) error {
 		}
 		return rightsMissing(err, who, what)
 	case code == "WRONGPASS":
-		return cannot(err, "%s: Redis refuses the user name or the password (WRONGPASS): mend them, or the user in Redis", who)
+		return cannot(err, "%s: Redis refuses the user name or the password (WRONGPASS): correct them, or the user in Redis", who)
 	case code == "NOAUTH":
 		return cannot(err, "%s: Redis asks for a password (NOAUTH), and none is given", who)
 	case code == "DENIED":
@@ -111,7 +111,7 @@ func explain(err error, who, what string) error {
 	case strings.Contains(text, "SELECT is not allowed in cluster mode"):
 		return cannot(err, "%s: a cluster has database 0 alone: leave the number out", who)
 	case strings.Contains(text, "No such master with that name"):
-		return cannot(err, "%s: the sentinel knows no master of this name: mend master_set", who)
+		return cannot(err, "%s: the sentinel knows no master of this name: correct master_set", who)
 	case strings.Contains(text, "cluster support disabled"):
 		return cannot(err, "%s: not a cluster, and several addresses are given: name one server, or master_set if they are sentinels", who)
 	case strings.Contains(text, "Could not find scripting engine"):
