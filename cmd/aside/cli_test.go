@@ -240,6 +240,8 @@ func TestRedactURL(t *testing.T) {
 		"mongodb://u:p@hunter2@a/db":                                        "mongodb://a/db",
 		"mongodb://u:hun/ter2@a/db":                                         "mongodb://a/db",
 		"postgres://u:hunter2@a,b/db?password=hunter2&sslpassword=hunter2":  "postgres://a,b/db",
+		"mongodb://u:hun#ter2@a/db":                                         "mongodb://a/db",
+		"postgres://u:hun?ter2@a/db?sslmode=off#x":                          "postgres://a/db",
 		"hunter2@h": "(hidden)",
 	} {
 		if got := redactURL(in); got != want {
@@ -248,6 +250,45 @@ func TestRedactURL(t *testing.T) {
 	}
 	if got := redact("a redis://u:p@h b"); got != "a redis://***@h b" {
 		t.Errorf("redact: %q", got)
+	}
+	if got := redact("a redis://u:p #@/ q@h b redis://u:p://q@h"); got != "a redis://***@h b redis://***@h" {
+		t.Errorf("redact: %q", got)
+	}
+}
+
+// No part of a password is shown that has a character in it that ends the user and the
+// password for a driver. Caught: "into postgres://u:SECRET" of a password with # or ?,
+// "database=PW@h:1/db" of one with /, `invalid port ":SECRET"` of a server's URL.
+func TestPasswordsThatAreNotEncoded(t *testing.T) {
+	for _, password := range []string{"SECRET#PW", "SECRET?PW", "SECRET/PW", "12#PW", "12?PW", "12/PW", "SECRET PW?PW", "SECRET@?PW"} {
+		at := "://u:" + password + "@127.0.0.1:1/db"
+		data := "--data=" + t.TempDir()
+		for _, args := range [][]string{
+			{"load", "--count=1", "--postgres=postgres" + at},
+			{"load", "--count=1", "--mongo=mongodb" + at},
+			{"load", "postgres" + at},
+			{"serve", "--listen=127.0.0.1:0", "--log-level=debug", data, "--redis=redis" + at},
+			{"check", "--target=http://127.0.0.1:1", "--duration=1s", "--outside=postgres" + at},
+			{"check", "--target=http://127.0.0.1:1", "--duration=1s", "--outside=mongodb" + at},
+			{"check", "--duration=1s", "--target=http" + at},
+			{"bench", "--duration=1s", "--url=http" + at},
+			{"inspect", "1", "--admin=http" + at},
+			{"drop", "1", "--admin=http" + at},
+			{"health", "--url=http" + at},
+		} {
+			var out, errOut bytes.Buffer
+			code := run(args, &out, &errOut)
+			said := out.String() + errOut.String()
+			if code != exitUsage || strings.Contains(said, "SECRET") || strings.Contains(said, "PW") || strings.Contains(said, "u:12") {
+				t.Errorf("%q: exit code %d, want %d and no password in\n%s", args, code, exitUsage, said)
+			}
+			if strings.Contains(args[len(args)-1], "=http") || args[1] == "postgres"+at {
+				continue
+			}
+			if !strings.Contains(said, "percent-encode") {
+				t.Errorf("%q: no %q in\n%s", args, "percent-encode", said)
+			}
+		}
 	}
 }
 

@@ -472,11 +472,13 @@ func redactURL(s string) string {
 	if !ok {
 		return "(hidden)"
 	}
-	rest, _, _ = strings.Cut(rest, "?")
-	rest, _, _ = strings.Cut(rest, "#")
-	// Cut at the last @: a password that is not percent-encoded may contain one.
+	// First cut at the last @ of all: a password that is not percent-encoded may contain
+	// @, / ? and #.
 	if i := strings.LastIndexByte(rest, '@'); i >= 0 {
 		rest = rest[i+1:]
+	}
+	if i := strings.IndexAny(rest, "?#"); i >= 0 {
+		rest = rest[:i]
 	}
 	return scheme + "://" + rest
 }
