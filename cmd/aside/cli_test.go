@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/alecthomas/kong"
@@ -137,6 +138,64 @@ func TestEveryFlagHasItsVariable(t *testing.T) {
 	for _, m := range names {
 		if want := "$ASIDE_" + strings.ToUpper(strings.ReplaceAll(m[1], "-", "_")) + ")"; !strings.Contains(flags, want) {
 			t.Errorf("--%s: no %s in the help", m[1], want)
+		}
+	}
+}
+
+// Each number and duration of "aside serve" has an upper limit, which is told under the
+// flag's name: they are added and multiplied. Caught: with the largest --max-header each
+// request got 431, with the largest --max-connections each connection was closed, and
+// "aside: aside: invalid options: WriteTimeout" of --write-timeout, with exit code 1.
+func TestEveryNumberHasALimit(t *testing.T) {
+	var c cli
+	parser, err := kong.New(&c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	limited := 0
+	for _, command := range parser.Model.Children {
+		for _, f := range command.Flags {
+			if command.Name != "serve" {
+				continue
+			}
+			largest := ""
+			switch f.Target.Interface().(type) {
+			case time.Duration:
+				largest = "2562047h47m16s"
+			case int, int64:
+				largest = "9223372036854775807"
+			}
+			if largest == "" || f.Name == "l1-size" { // --l1-bytes bounds it
+				continue
+			}
+			limited++
+			var out, errOut bytes.Buffer
+			// A server that takes the number does not start, because of --listen.
+			code := run([]string{"serve", "--listen=nowhere", "--" + f.Name + "=" + largest}, &out, &errOut)
+			if code != exitUsage || !strings.Contains(errOut.String(), "--"+f.Name+" must be") {
+				t.Errorf("--%s=%s: exit code %d, want %d and the flag's name in\n%s", f.Name, largest, code, exitUsage, &errOut)
+			}
+		}
+	}
+	if limited < 25 {
+		t.Errorf("%d flags", limited)
+	}
+	for _, tt := range []struct{ args, says string }{
+		{"bench --timeout=2562047h47m16s", "timeout must be at most"},
+		{"bench --duration=2562047h47m16s", "duration must be at most"},
+		{"bench --warm-up=2562047h47m16s", "warm-up must be at most"},
+		{"bench --spawn-rate=1e-300", "spawn rate must be 0 or at least"},
+		{"bench --rate=1e-300", "rate must be 0 or at least"},
+		{"check --target=http://127.0.0.1:1 --timeout=2562047h47m16s", "timeout must be at most"},
+		{"check --target=http://127.0.0.1:1 --duration=2562047h47m16s", "duration must be at most"},
+		{"check --target=http://127.0.0.1:1 --max-staleness=2562047h47m16s", "staleness must be at most"},
+		{"check --target=http://127.0.0.1:1 --outside=postgres://127.0.0.1:1/a --outside-bound=2562047h47m16s", "bound for outside writes must be at most"},
+	} {
+		var out, errOut bytes.Buffer
+		// The last flag is wrong too, so that nothing is started.
+		args := append(strings.Fields(tt.args), map[bool]string{true: "--users=0", false: "--clients=-1"}[strings.HasPrefix(tt.args, "bench")])
+		if code := run(args, &out, &errOut); code != exitUsage || !strings.Contains(errOut.String(), tt.says) {
+			t.Errorf("%s: exit code %d, want %d with %q in\n%s", tt.args, code, exitUsage, tt.says, &errOut)
 		}
 	}
 }
