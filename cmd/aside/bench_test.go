@@ -404,7 +404,7 @@ func TestBenchAllFailed(t *testing.T) {
 		}
 	}
 	b, err := os.ReadFile(prefix + "_stats.csv")
-	if err != nil || strings.Count(string(b), "N/A") != 2*11 {
+	if err != nil || strings.Count(string(b), "N/A") != 2*15 {
 		t.Errorf("%v: %s", err, b)
 	}
 }

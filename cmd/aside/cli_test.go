@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/alecthomas/kong"
@@ -141,6 +142,64 @@ func TestEveryFlagHasItsVariable(t *testing.T) {
 	}
 }
 
+// Each number and duration of "aside serve" has an upper limit, which is told under the
+// flag's name: they are added and multiplied. Caught: with the largest --max-header each
+// request got 431, with the largest --max-connections each connection was closed, and
+// "aside: aside: invalid options: WriteTimeout" of --write-timeout, with exit code 1.
+func TestEveryNumberHasALimit(t *testing.T) {
+	var c cli
+	parser, err := kong.New(&c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	limited := 0
+	for _, command := range parser.Model.Children {
+		for _, f := range command.Flags {
+			if command.Name != "serve" {
+				continue
+			}
+			largest := ""
+			switch f.Target.Interface().(type) {
+			case time.Duration:
+				largest = "2562047h47m16s"
+			case int, int64:
+				largest = "9223372036854775807"
+			}
+			if largest == "" || f.Name == "l1-size" { // --l1-bytes bounds it
+				continue
+			}
+			limited++
+			var out, errOut bytes.Buffer
+			// A server that takes the number does not start, because of --listen.
+			code := run([]string{"serve", "--listen=nowhere", "--" + f.Name + "=" + largest}, &out, &errOut)
+			if code != exitUsage || !strings.Contains(errOut.String(), "--"+f.Name+" must be") {
+				t.Errorf("--%s=%s: exit code %d, want %d and the flag's name in\n%s", f.Name, largest, code, exitUsage, &errOut)
+			}
+		}
+	}
+	if limited < 25 {
+		t.Errorf("%d flags", limited)
+	}
+	for _, tt := range []struct{ args, says string }{
+		{"bench --timeout=2562047h47m16s", "timeout must be at most"},
+		{"bench --duration=2562047h47m16s", "duration must be at most"},
+		{"bench --warm-up=2562047h47m16s", "warm-up must be at most"},
+		{"bench --spawn-rate=1e-300", "spawn rate must be 0 or at least"},
+		{"bench --rate=1e-300", "rate must be 0 or at least"},
+		{"check --target=http://127.0.0.1:1 --timeout=2562047h47m16s", "timeout must be at most"},
+		{"check --target=http://127.0.0.1:1 --duration=2562047h47m16s", "duration must be at most"},
+		{"check --target=http://127.0.0.1:1 --max-staleness=2562047h47m16s", "staleness must be at most"},
+		{"check --target=http://127.0.0.1:1 --outside=postgres://127.0.0.1:1/a --outside-bound=2562047h47m16s", "bound for outside writes must be at most"},
+	} {
+		var out, errOut bytes.Buffer
+		// The last flag is wrong too, so that nothing is started.
+		args := append(strings.Fields(tt.args), map[bool]string{true: "--users=0", false: "--clients=-1"}[strings.HasPrefix(tt.args, "bench")])
+		if code := run(args, &out, &errOut); code != exitUsage || !strings.Contains(errOut.String(), tt.says) {
+			t.Errorf("%s: exit code %d, want %d with %q in\n%s", tt.args, code, exitUsage, tt.says, &errOut)
+		}
+	}
+}
+
 // The flags and defaults that SECURITY.md names are those of the program.
 func TestSecurityNamesFlags(t *testing.T) {
 	text, err := os.ReadFile("../../SECURITY.md")
@@ -240,6 +299,8 @@ func TestRedactURL(t *testing.T) {
 		"mongodb://u:p@hunter2@a/db":                                        "mongodb://a/db",
 		"mongodb://u:hun/ter2@a/db":                                         "mongodb://a/db",
 		"postgres://u:hunter2@a,b/db?password=hunter2&sslpassword=hunter2":  "postgres://a,b/db",
+		"mongodb://u:hun#ter2@a/db":                                         "mongodb://a/db",
+		"postgres://u:hun?ter2@a/db?sslmode=off#x":                          "postgres://a/db",
 		"hunter2@h": "(hidden)",
 	} {
 		if got := redactURL(in); got != want {
@@ -248,6 +309,45 @@ func TestRedactURL(t *testing.T) {
 	}
 	if got := redact("a redis://u:p@h b"); got != "a redis://***@h b" {
 		t.Errorf("redact: %q", got)
+	}
+	if got := redact("a redis://u:p #@/ q@h b redis://u:p://q@h"); got != "a redis://***@h b redis://***@h" {
+		t.Errorf("redact: %q", got)
+	}
+}
+
+// No part of a password is shown that has a character in it that ends the user and the
+// password for a driver. Caught: "into postgres://u:SECRET" of a password with # or ?,
+// "database=PW@h:1/db" of one with /, `invalid port ":SECRET"` of a server's URL.
+func TestPasswordsThatAreNotEncoded(t *testing.T) {
+	for _, password := range []string{"SECRET#PW", "SECRET?PW", "SECRET/PW", "12#PW", "12?PW", "12/PW", "SECRET PW?PW", "SECRET@?PW"} {
+		at := "://u:" + password + "@127.0.0.1:1/db"
+		data := "--data=" + t.TempDir()
+		for _, args := range [][]string{
+			{"load", "--count=1", "--postgres=postgres" + at},
+			{"load", "--count=1", "--mongo=mongodb" + at},
+			{"load", "postgres" + at},
+			{"serve", "--listen=127.0.0.1:0", "--log-level=debug", data, "--redis=redis" + at},
+			{"check", "--target=http://127.0.0.1:1", "--duration=1s", "--outside=postgres" + at},
+			{"check", "--target=http://127.0.0.1:1", "--duration=1s", "--outside=mongodb" + at},
+			{"check", "--duration=1s", "--target=http" + at},
+			{"bench", "--duration=1s", "--url=http" + at},
+			{"inspect", "1", "--admin=http" + at},
+			{"drop", "1", "--admin=http" + at},
+			{"health", "--url=http" + at},
+		} {
+			var out, errOut bytes.Buffer
+			code := run(args, &out, &errOut)
+			said := out.String() + errOut.String()
+			if code != exitUsage || strings.Contains(said, "SECRET") || strings.Contains(said, "PW") || strings.Contains(said, "u:12") {
+				t.Errorf("%q: exit code %d, want %d and no password in\n%s", args, code, exitUsage, said)
+			}
+			if strings.Contains(args[len(args)-1], "=http") || args[1] == "postgres"+at {
+				continue
+			}
+			if !strings.Contains(said, "percent-encode") {
+				t.Errorf("%q: no %q in\n%s", args, "percent-encode", said)
+			}
+		}
 	}
 }
 

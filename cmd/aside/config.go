@@ -184,6 +184,13 @@ type CacheFlags struct {
 	OnRedisDown string `help:"What happens to writes while Redis is unreachable. open: the server accepts them; other servers that still reach Redis may answer with the older record until this server reaches Redis again. closed: the server refuses them with 503." enum:"open,closed" default:"open" env:"ASIDE_ON_REDIS_DOWN" group:"Cache"`
 }
 
+// Larger values are mistakes, and sums of them would overflow. They are the limits of the
+// library too.
+const (
+	maxNumber = 1 << 30
+	maxTime   = 10 * 365 * 24 * time.Hour
+)
+
 // check reports invalid values and combinations of flags, all at once. The library
 // checks the values too, but under the names of its options.
 func (f *CacheFlags) check() error {
@@ -227,11 +234,26 @@ func (f *CacheFlags) check() error {
 	if f.L1Bytes < minL1Bytes {
 		fault("--l1-bytes must be at least %d, is %d (to keep nothing in memory, use --no-l1)", minL1Bytes, f.L1Bytes)
 	}
-	if f.MaxLoads < 1 {
-		fault("--max-loads must be at least 1, is %d", f.MaxLoads)
+	for _, n := range []struct {
+		name string
+		is   int
+	}{{"--max-loads", f.MaxLoads}, {"--max-entry-size", f.MaxEntrySize}} {
+		if n.is < 1 || n.is > maxNumber {
+			fault("%s must be 1 to %d, is %d", n.name, maxNumber, n.is)
+		}
 	}
-	if f.MaxEntrySize < 1 {
-		fault("--max-entry-size must be at least 1, is %d", f.MaxEntrySize)
+	for _, d := range []struct {
+		name string
+		is   time.Duration
+	}{
+		{"--ttl", f.TTL}, {"--negative-ttl", f.NegativeTTL}, {"--stale-for", f.StaleFor}, {"--stale-while-revalidate", f.StaleWhileRevalidate},
+		{"--soft-timeout", f.SoftTimeout}, {"--failed-for", f.FailedFor}, {"--l1-ttl", f.L1TTL}, {"--lease-wait", f.LeaseWait},
+		{"--load-timeout", f.LoadTimeout}, {"--write-timeout", f.WriteTimeout}, {"--fence-ttl", f.FenceTTL}, {"--redis-timeout", f.RedisTimeout},
+		{"--redis-soft-timeout", f.RedisSoftTimeout}, {"--redis-silence", f.RedisSilence}, {"--degraded-l1-ttl", f.DegradedL1TTL},
+	} {
+		if d.is > maxTime {
+			fault("%s must be at most %v, is %v", d.name, maxTime, d.is)
+		}
 	}
 	if f.LeaseWait != 0 && f.LeaseWait < time.Millisecond {
 		fault("--lease-wait must be at least 1ms, is %v", f.LeaseWait)
@@ -345,7 +367,7 @@ func (f *CacheFlags) open(name string, log *slog.Logger, hooks func(*aside.Optio
 	hooks(&o)
 	if cache, err = aside.New(o); err != nil {
 		closeRedis()
-		return nil, nil, err
+		return nil, nil, &exitError{errors.New(strings.ReplaceAll(err.Error(), "aside: ", "")), exitUsage}
 	}
 	if l2 != nil {
 		// Only permanent errors matter here. The service handles the others.
@@ -472,11 +494,13 @@ func redactURL(s string) string {
 	if !ok {
 		return "(hidden)"
 	}
-	rest, _, _ = strings.Cut(rest, "?")
-	rest, _, _ = strings.Cut(rest, "#")
-	// Cut at the last @: a password that is not percent-encoded may contain one.
+	// First cut at the last @ of all: a password that is not percent-encoded may contain
+	// @, / ? and #.
 	if i := strings.LastIndexByte(rest, '@'); i >= 0 {
 		rest = rest[i+1:]
+	}
+	if i := strings.IndexAny(rest, "?#"); i >= 0 {
+		rest = rest[:i]
 	}
 	return scheme + "://" + rest
 }

@@ -41,6 +41,9 @@ func (*HealthCmd) Notes() string {
 
 // Run sends one request.
 func (c *HealthCmd) Run(ctx context.Context, out io.Writer) error {
+	if strings.Contains(c.URL, "@") {
+		return &exitError{errors.New("--url must not contain a user or a password: the request is sent without authentication (write an @ in a path as %40)"), exitUsage}
+	}
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, c.URL, nil)

@@ -155,8 +155,9 @@ func withSignals(ctx context.Context, log *slog.Logger) (context.Context, func()
 }
 
 // userinfo matches the user and password of a URL inside a text, such as a
-// mistyped command line.
-var userinfo = regexp.MustCompile(`(://)\S*@`)
+// mistyped command line. A password that is not percent-encoded may contain any
+// character, so the last @ of the line ends it, or the last one before another URL.
+var userinfo = regexp.MustCompile(`(://)(?:(?:[^:\n]|:[^/\n]|:/[^/\n])*|\S*)@`)
 
 // shown returns the text of an error as it is safe to print. Parts of it may come
 // from a server or a file, and may hold passwords or terminal escapes.

@@ -398,7 +398,7 @@ func (f *AdminFlags) client() (*operator, error) {
 	c := &operator{timeout: f.Timeout}
 	for _, server := range f.Admin {
 		u, err := url.Parse(server)
-		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.User != nil || u.RawQuery != "" {
+		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || strings.Contains(server, "@") || u.RawQuery != "" {
 			return nil, &exitError{fmt.Errorf("--admin must be like http://127.0.0.1:8001, is %q", server), exitUsage}
 		}
 	}

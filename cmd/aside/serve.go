@@ -165,8 +165,8 @@ func (f *HTTPFlags) check() error {
 		"--max-body": f.MaxBody, "--max-header": int64(f.MaxHeader), "--max-page": f.MaxPage,
 		"--max-lists": int64(f.MaxLists), "--max-requests": int64(f.MaxRequests), "--max-connections": int64(f.MaxConnections),
 	} {
-		if n < 1 {
-			fault("%s must be at least 1, is %d", name, n)
+		if n < 1 || n > maxNumber {
+			fault("%s must be 1 to %d, is %d", name, maxNumber, n)
 		}
 	}
 	for name, d := range map[string]time.Duration{
@@ -175,12 +175,20 @@ func (f *HTTPFlags) check() error {
 		if d <= 0 {
 			fault("%s must be positive, is %v", name, d)
 		}
+		if d > maxTime {
+			fault("%s must be at most %v, is %v", name, maxTime, d)
+		}
 	}
 	if f.ShutdownDelay < 0 && f.ShutdownDelay != notGiven {
 		fault("--shutdown-delay must not be negative, is %v", f.ShutdownDelay)
 	}
 	if f.ShutdownTimeout < 0 {
 		fault("--shutdown-timeout must not be negative, is %v", f.ShutdownTimeout)
+	}
+	for name, d := range map[string]time.Duration{"--shutdown-delay": f.ShutdownDelay, "--shutdown-timeout": f.ShutdownTimeout} {
+		if d > maxTime {
+			fault("%s must be at most %v, is %v", name, maxTime, d)
+		}
 	}
 	return errors.Join(errs...)
 }

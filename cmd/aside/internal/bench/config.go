@@ -76,6 +76,8 @@ const (
 	defaultInterval = time.Second
 	maxUsers        = 100_000
 	maxRate         = 10_000_000
+	minRate         = 1e-6                      // with a smaller one, the time of the next request would overflow
+	maxTime         = 10 * 365 * 24 * time.Hour // so that sums do not overflow
 )
 
 // Validate reports all mistakes at once.
@@ -92,6 +94,14 @@ func (c *Config) Validate() error {
 	if !(c.Rate >= 0 && c.Rate <= maxRate) {
 		fault("rate must be 0 (a closed loop) to %d, is %v", maxRate, c.Rate)
 	}
+	for _, r := range []struct {
+		name string
+		is   float64
+	}{{"spawn rate", c.SpawnRate}, {"rate", c.Rate}} {
+		if r.is > 0 && r.is < minRate {
+			fault("%s must be 0 or at least %v, is %v", r.name, minRate, r.is)
+		}
+	}
 	if c.Poisson && c.Rate == 0 {
 		fault("arrivals at random need a rate")
 	}
@@ -105,6 +115,9 @@ func (c *Config) Validate() error {
 	}{{"duration", c.Duration}, {"timeout", c.Timeout}, {"interval", c.Interval}, {"warm-up", c.WarmUp.Duration}} {
 		if d.Duration < 0 {
 			fault("%s must not be negative, is %v", d.name, d.Duration)
+		}
+		if d.Duration > maxTime {
+			fault("%s must be at most %v, is %v", d.name, maxTime, d.Duration)
 		}
 	}
 	if c.Requests < 0 {

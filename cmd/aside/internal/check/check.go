@@ -101,6 +101,7 @@ const (
 	maxClients = 10_000
 	maxKeys    = 100_000
 	maxLife    = 100_000
+	maxTime    = 10 * 365 * 24 * time.Hour // so that sums do not overflow
 )
 
 // Validate reports all mistakes at once, but not that Outside has no Store. The error does not contain passwords.
@@ -131,6 +132,12 @@ func (c *Config) Validate() error {
 		if d.Duration < 0 {
 			fault("%s must not be negative, is %v", d.name, d.Duration)
 		}
+		if d.Duration > maxTime {
+			fault("%s must be at most %v, is %v", d.name, maxTime, d.Duration)
+		}
+	}
+	if c.MaxStale > maxTime {
+		fault("the maximum staleness must be at most %v, is %v (negative: no limit)", maxTime, c.MaxStale)
 	}
 	if c.Operations < 0 {
 		fault("operations must not be negative, is %d", c.Operations)

@@ -65,6 +65,9 @@ func (o *Outside) faults(keys int) []error {
 	if o.Bound < 0 {
 		fault("the bound for outside writes must not be negative, is %v", o.Bound)
 	}
+	if o.Bound > maxTime {
+		fault("the bound for outside writes must be at most %v, is %v", maxTime, o.Bound)
+	}
 	if cmp.Or(keys, defaultKeys) == 1 {
 		fault("with outside writers keys must be at least 2: some records are changed only by them")
 	}

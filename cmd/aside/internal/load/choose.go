@@ -37,6 +37,10 @@ type candidate struct {
 // --viewsAsCollections.
 func (c *candidate) isView() bool { return c.Type == "view" }
 
+// isSeries reports whether it is a time series. mongodump writes its documents in buckets,
+// under another name.
+func (c *candidate) isSeries() bool { return c.Type == "timeseries" }
+
 func (c *candidate) holdsTodos() bool { return c.sampled > 0 && 2*c.todos >= c.sampled }
 func (c *candidate) unknown() bool    { return c.sampled == 0 && !c.empty }
 
@@ -72,13 +76,23 @@ func choose(r *mongodump.Reader, sel Selection) (namespace, reason string, err e
 	if len(list) == 0 {
 		return "", "", noCandidate(listed, sel)
 	}
-	if len(list) == 1 && sel.Collection != "" && !list[0].isView() {
+	if len(list) == 1 && sel.Collection != "" && !list[0].isView() && !list[0].isSeries() {
 		return list[0].String(), "as selected", nil
 	}
 	look(r, list)
 	// If the documents of a view were not dumped, only its definition is there.
 	list = slices.DeleteFunc(list, func(c *candidate) bool { return c.isView() && c.empty })
+	var series []*candidate
+	list = slices.DeleteFunc(list, func(c *candidate) bool {
+		if c.isSeries() && c.sampled == 0 {
+			series = append(series, c)
+			return true
+		}
+		return false
+	})
 	switch {
+	case len(series) > 0 && !slices.ContainsFunc(list, func(c *candidate) bool { return c.holdsTodos() || c.unknown() }):
+		return "", "", inBuckets(series)
 	case len(list) == 0:
 		return "", "", noCandidate(listed, sel)
 	case len(list) == 1 && sel.Collection != "" && list[0].isView():
@@ -262,6 +276,12 @@ func noCandidate(listed []mongodump.Namespace, sel Selection) error {
 		want = "collection " + printable.Name(sel.DB+"."+sel.Collection)
 	}
 	return &ChoiceError{fmt.Sprintf("the archive has no %s; it has %s%s", want, abbreviate(all), views)}
+}
+
+// inBuckets is the error if the todos can only be in a time series.
+func inBuckets(series []*candidate) error {
+	return &ChoiceError{"no collection contains todos that can be read; a time series may: " + names(series) +
+		"; mongodump writes a time series as buckets, which cannot be read: use mongoexport, and load its file with --jsonl"}
 }
 
 func unclear(list []*candidate) error {

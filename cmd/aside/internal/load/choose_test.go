@@ -14,7 +14,8 @@ import (
 
 // archive returns an archive with one collection for each argument: "name", or "name:todos",
 // "name:other", "name:mixed", "name:late" (todos, after 33 MiB of the others). A name that
-// ends with "(view)" is a view.
+// ends with "(view)" is a view. One that ends with "(timeseries)" is a time series, whose
+// one document is in a bucket.
 func archive(specs ...string) []byte {
 	var names []string
 	for _, s := range specs {
@@ -24,6 +25,13 @@ func archive(specs ...string) []byte {
 	w := dumptest.New(names...)
 	for i, name := range names {
 		names[i] = strings.TrimSuffix(name, "(view)")
+	}
+	for i, name := range names {
+		if name, ok := strings.CutSuffix(name, "(timeseries)"); ok {
+			db, collection, _ := strings.Cut(name, ".")
+			names[i] = db + ".system.buckets." + collection
+			w.Add(names[i], dumptest.Doc("_id", "b", "control", dumptest.Doc("version", int32(1)), "data", dumptest.Doc("id", "x")))
+		}
 	}
 	for i, s := range specs {
 		name := names[i]
@@ -78,6 +86,12 @@ func TestChoice(t *testing.T) {
 		{"a view that was looked at, and a collection that was not", "x.open(view):todos x.users:other x.b:late", load.Selection{}, "x.open", "come later"},
 		{"no documents of the view told", "x.todos:todos x.open(view)", load.Selection{Collection: "open"}, "", "no collection open; it has x.todos, x.open (a view); mongodump writes documents of a view only with --viewsAsCollections"},
 		{"views without documents only", "x.a(view)", load.Selection{}, "", "x.a (a view); mongodump writes documents of a view"},
+
+		// Caught: "is empty", nothing loaded, and success.
+		{"a time series", "test.todos(timeseries)", load.Selection{}, "", "a time series may: test.todos; mongodump writes a time series as buckets, which cannot be read"},
+		{"a time series told", "test.todos(timeseries) x.a:todos", load.Selection{Collection: "todos"}, "", "a time series may: test.todos; mongodump"},
+		{"a time series beside what has no todos", "test.todos(timeseries) x.a:other x.b", load.Selection{}, "", "a time series may: test.todos; mongodump"},
+		{"a time series beside todos", "test.todos(timeseries) x.a:todos", load.Selection{}, "x.a", "only collection whose"},
 
 		{"two, no name to go by", "x.a:todos x.b:todos x.c:other", load.Selection{}, "", "several collections may contain the todos; choose one with --db and --collection:\n  x.a 20 of 20 documents"},
 		{"two called todos", "x.todos:todos y.todos:todos", load.Selection{}, "", "several collections may contain the todos"},

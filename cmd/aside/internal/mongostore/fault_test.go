@@ -246,6 +246,16 @@ func TestBadURI(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "percent-encode") {
 		t.Errorf("a password that is not encoded: %v", err)
 	}
+	// Caught: the driver took the rest of the password for settings, or for the database.
+	for _, password := range []string{"p4ss#w", "p4ss?w", "12/p4ss"} {
+		s, err := Open(t.Context(), "mongodb://user:"+password+"@localhost/test", Options{})
+		if err == nil {
+			s.Close()
+		}
+		if err == nil || !strings.Contains(err.Error(), "percent-encode") || strings.Contains(err.Error(), "p4ss") {
+			t.Errorf("%s: %v", password, err)
+		}
+	}
 	_, err = Open(t.Context(), "mongodb://user:p4ss@localhost/?readPreference=nearby", Options{})
 	if err == nil || !strings.Contains(err.Error(), "nearby") {
 		t.Errorf("the fault beside the password is not named: %v", err)

@@ -143,6 +143,9 @@ func Open(ctx context.Context, uri string, opts Options) (*Store, error) {
 }
 
 func clientOptions(uri string, opts Options) (*options.ClientOptions, error) {
+	if ambiguous(uri) {
+		return nil, errSecrets
+	}
 	o := options.Client().
 		SetAppName(cmp.Or(opts.AppName, "aside")).
 		SetMaxPoolSize(cmp.Or(opts.MaxPoolSize, 100)).

@@ -43,6 +43,17 @@ func explainURI(uri string, err error) error {
 	if err := options.Client().ApplyURI(scheme + "://" + clean).Validate(); err != nil {
 		return err
 	}
-	return errors.New("the MongoDB URI is invalid in its user, password or authentication options: " +
-		"percent-encode every character of the user and the password that is not a letter or a digit")
+	return errSecrets
+}
+
+var errSecrets = errors.New("the MongoDB URI is invalid in its user, password or authentication options: " +
+	"percent-encode every character of the user and the password that is not a letter or a digit, and every @ after the hosts")
+
+// ambiguous reports whether / ? or # stand before the last @. For the driver the user and
+// the password end there. The rest of the password would be a part of the hosts, of the
+// database or of the options, which are shown.
+func ambiguous(uri string) bool {
+	_, rest, _ := strings.Cut(uri, "://")
+	at := strings.LastIndexByte(rest, '@')
+	return at >= 0 && strings.ContainsAny(rest[:at], "/?#")
 }

@@ -590,6 +590,7 @@ func TestBadURL(t *testing.T) {
 		"postgres://user:p4ss@host/?target_session_attrs=nearby",
 		"postgres://u:p4ss@localhost:5432:5433/",
 		"postgres://localhost/?password=p4ss&sslmode=maybe",
+		"postgres://localhost/?password=1#p4ss%zz&sslmode=maybe", // caught: it was shown from the # on
 		"postgres://localhost/?sslpassword=p4ss&sslkey=/no/such&sslcert=/no/such",
 	} {
 		s, err := Open(t.Context(), url, Options{})
@@ -608,6 +609,16 @@ func TestBadURL(t *testing.T) {
 	_, err := Open(t.Context(), "postgres://user:"+secret+"@localhost/todos", Options{})
 	if err == nil || !strings.Contains(err.Error(), "percent-encode") {
 		t.Errorf("a password that is not encoded: %v", err)
+	}
+	// Caught: the driver took the rest of the password for settings, or for the database.
+	for _, password := range []string{"p4ss#w", "p4ss?w", "12/p4ss"} {
+		s, err := Open(t.Context(), "postgres://user:"+password+"@localhost/todos", Options{})
+		if err == nil {
+			s.Close()
+		}
+		if err == nil || !strings.Contains(err.Error(), "percent-encode") || strings.Contains(err.Error(), "p4ss") {
+			t.Errorf("%s: %v", password, err)
+		}
 	}
 	_, err = Open(t.Context(), "postgres://user:p4ss@localhost/?target_session_attrs=nearby", Options{})
 	if err == nil || !strings.Contains(err.Error(), "nearby") {

@@ -24,6 +24,9 @@ func configOf(rawURL string, opts Options, log *slog.Logger) (*pgxpool.Config, e
 	if !strings.HasPrefix(rawURL, "postgres://") && !strings.HasPrefix(rawURL, "postgresql://") {
 		return nil, errScheme
 	}
+	if ambiguous(rawURL) {
+		return nil, errSecrets
+	}
 	config, err := pgxpool.ParseConfig(rawURL)
 	if err != nil {
 		return nil, explain(rawURL, err)
@@ -71,7 +74,19 @@ func settingsOf(rawURL string) url.Values {
 }
 
 // secretSettings are the settings of a URL that contain secrets.
-var secretSettings = regexp.MustCompile(`(?i)([?&](?:password|sslpassword)=)[^&#]*`)
+var secretSettings = regexp.MustCompile(`(?i)([?&](?:password|sslpassword)=)[^&]*`)
+
+var errSecrets = errors.New("the PostgreSQL URL is invalid in its user or password: " +
+	"percent-encode every character of the user and the password that is not a letter or a digit, and every @ after the host")
+
+// ambiguous reports whether / ? or # stand before the last @. For the driver the user and
+// the password end there. The rest of the password would be a part of the host, of the
+// database or of the settings, which are shown.
+func ambiguous(rawURL string) bool {
+	_, rest, _ := strings.Cut(rawURL, "://")
+	at := strings.LastIndexByte(rest, '@')
+	return at >= 0 && strings.ContainsAny(rest[:at], "/?#")
+}
 
 // explain returns err, the driver's error for a URL, if it cannot contain a secret. The
 // driver quotes the URL, and hides what it takes for a password. If a password has an
@@ -91,8 +106,7 @@ func explain(rawURL string, err error) error {
 	if _, err := pgxpool.ParseConfig(scheme + "://" + clean); err != nil {
 		return err
 	}
-	return errors.New("the PostgreSQL URL is invalid in its user or password: " +
-		"percent-encode every character of the user and the password that is not a letter or a digit")
+	return errSecrets
 }
 
 // addressOf describes a server for a message, without secrets.

@@ -21,7 +21,7 @@ import (
 // two digits above 100 ms.
 //
 // These figures mean something else than in locust. Latencies are of successful requests
-// only. In the history, which has one line for each interval, requests and failures per
+// only, and N/A where all requests failed. In the history, which has one line for each interval, requests and failures per
 // second are those of the interval; in locust they are a mean of up to ten seconds that
 // ended two seconds before. There are no exceptions: a fault of a request is a failure.
 func CSV(prefix string, r *bench.Report) error {
@@ -112,9 +112,13 @@ func percentileNames() []string {
 }
 
 // summary is the median, mean, minimum, maximum and mean size. Without a request locust
-// writes zeros here.
+// writes zeros here. Locust has latencies of failed requests, so it has none for requests
+// that all failed: they have no latency here, and 0 would be the best there is.
 func summary(t bench.Totals) []string {
-	if t.Succeeded == 0 {
+	switch {
+	case t.Succeeded == 0 && t.Failed > 0:
+		return []string{"N/A", "N/A", "N/A", "N/A", "0"}
+	case t.Succeeded == 0:
 		return []string{"0", "0.0", "0", "0", "0"}
 	}
 	// The rounded median can lie outside.

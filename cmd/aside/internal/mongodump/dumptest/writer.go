@@ -25,7 +25,7 @@ type Writer struct {
 }
 
 // New begins an archive whose prelude lists namespaces, in this order. A namespace that
-// ends with "(view)" is a view.
+// ends with "(view)" is a view, one with "(timeseries)" a time series.
 func New(namespaces ...string) *Writer {
 	w := &Writer{crcs: make(map[string]uint64)}
 	w.buf.Write([]byte{0x6d, 0xe2, 0x99, 0x81})
@@ -34,6 +34,9 @@ func New(namespaces ...string) *Writer {
 		kind := "collection"
 		if name, ok := strings.CutSuffix(ns, "(view)"); ok {
 			ns, kind = name, "view"
+		}
+		if name, ok := strings.CutSuffix(ns, "(timeseries)"); ok {
+			ns, kind = name, "timeseries"
 		}
 		db, collection, _ := strings.Cut(ns, ".")
 		w.buf.Write(Doc("db", db, "collection", collection, "metadata", `{"indexes":[]}`, "size", int32(0), "type", kind))
