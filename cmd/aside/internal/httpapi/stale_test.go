@@ -34,11 +34,11 @@ func TestCacheStatusOfStaleAnswers(t *testing.T) {
 			synctest.Wait()
 		}
 		want("aside; fwd=miss; detail=load")
-		time.Sleep(63 * time.Second)
+		time.Sleep(63500 * time.Millisecond)
 		want("aside; hit; ttl=-3; detail=L1/stale")
 		want("aside; hit; detail=L1")
 		store.Before(func(context.Context, string, string) error { time.Sleep(time.Millisecond); return errors.New("down") })
-		time.Sleep(63 * time.Second)
+		time.Sleep(63500 * time.Millisecond)
 		want("aside; hit; ttl=-3; detail=L1/stale")
 		time.Sleep(10 * time.Second)
 		want("aside; fwd=stale; detail=L1/stale")
