@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -195,7 +196,21 @@ func (c *BenchCmd) measure(ctx context.Context, out io.Writer, workload ids.Work
 	if err != nil {
 		return err
 	}
-	return c.judge(r.Requests(), r.Failures())
+	err = c.judge(r.Requests(), r.Failures())
+	if err != nil && onlyNotFound(r) {
+		err = fmt.Errorf("%w; the status of all was 404: --url must be the URL of the collection, such as http://HOST:PORT/todos, and --ids must exist", err)
+	}
+	return err
+}
+
+// onlyNotFound reports whether no request had another answer than 404.
+func onlyNotFound(r *bench.Report) bool {
+	for k := range r.Failed {
+		if k.Status != http.StatusNotFound {
+			return false
+		}
+	}
+	return r.Requests() > 0 && r.Requests() == r.Failures()
 }
 
 // reachTime is the timeout of the connection that checks a server before the load.

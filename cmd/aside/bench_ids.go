@@ -77,7 +77,7 @@ func (c *BenchCmd) askAll(ctx context.Context, view benchView, urls []string) (i
 		case errors.Is(err, listing.ErrEmpty):
 			return nil, fmt.Errorf(`--url %s: %w: load some with "aside load --count 1000", or start "aside demo"`, url, err)
 		case err != nil:
-			return nil, fmt.Errorf("--url %s: cannot find out which ids exist: %w: give them with --ids FIRST-LAST", url, err)
+			return nil, fmt.Errorf("--url %s: cannot find out which ids exist: %w: give them with --ids FIRST-LAST (--url must be the URL of the collection, such as http://HOST:PORT/todos)", url, err)
 		case len(next.IDs) == 0:
 			return nil, fmt.Errorf("--url %s has none of the ids that %s lists: the servers must have the same records", url, urls[0])
 		}

@@ -409,6 +409,22 @@ func TestBenchAllFailed(t *testing.T) {
 	}
 }
 
+// A URL without the path of the collection gets nothing but 404, and the error says so.
+// Caught: it told only how many requests failed.
+func TestBenchWithoutThePath(t *testing.T) {
+	server := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(server.Close)
+	var out, errOut bytes.Buffer
+	code := run([]string{"bench", "--url", server.URL, "--ids=1-9", "--users=1", "--spawn-rate=0", "--requests=9"}, &out, &errOut)
+	if code != 1 || !strings.Contains(errOut.String(), "--url must be the URL of the collection") {
+		t.Errorf("exit code %d: %s", code, &errOut)
+	}
+	errOut.Reset()
+	if code := run([]string{"bench", "--url", server.URL, "--requests=9"}, &out, &errOut); code != 1 || !strings.Contains(errOut.String(), "the URL of the collection") {
+		t.Errorf("without --ids: exit code %d: %s", code, &errOut)
+	}
+}
+
 // If the report file is a symbolic link, a warning names its target. Caught: the target was
 // overwritten silently.
 func TestBenchReportThroughALink(t *testing.T) {

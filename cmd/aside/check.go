@@ -17,6 +17,7 @@ import (
 
 	"github.com/asidecache/aside/asidetest/history"
 	"github.com/asidecache/aside/cmd/aside/internal/check"
+	"github.com/asidecache/aside/cmd/aside/internal/httpwire"
 	"github.com/asidecache/aside/cmd/aside/internal/mongostore"
 	"github.com/asidecache/aside/cmd/aside/internal/pgstore"
 	"github.com/asidecache/aside/cmd/aside/internal/todo"
@@ -253,6 +254,23 @@ func (f *OutsideFlags) open(ctx context.Context, o *check.Outside, log *slog.Log
 	return store, nil
 }
 
+// reachAny returns an error if no server listens at any target. The check would wait for
+// them to start.
+func reachAny(ctx context.Context, targets []string) error {
+	var faults []string
+	for _, target := range targets {
+		e, err := httpwire.Parse(target)
+		if err == nil {
+			err = e.Reach(ctx, reachTime)
+		}
+		if err == nil {
+			return nil
+		}
+		faults = append(faults, fmt.Sprintf("%s: %v", target, err))
+	}
+	return errors.New("no target answers: " + strings.Join(faults, "; "))
+}
+
 // Validate is called by the parser.
 func (c *CheckCmd) Validate() error {
 	_, err := c.config()
@@ -289,6 +307,10 @@ func (c *CheckCmd) run(ctx context.Context, out io.Writer, log *slog.Logger, sho
 		if config.Drops.Token, err = readSecret("--token-file", c.AdminTokenFile); err != nil {
 			return &exitError{err, exitUsage}
 		}
+	}
+	if err := reachAny(ctx, config.Targets); err != nil {
+		end()
+		return &exitError{err, exitUnproven}
 	}
 	config.Progress = show
 	config.Warn = func(text string) { log.Warn(text) }

@@ -2,8 +2,11 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -11,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 	"unicode/utf8"
@@ -196,6 +200,34 @@ func TestEveryNumberHasALimit(t *testing.T) {
 		args := append(strings.Fields(tt.args), map[bool]string{true: "--users=0", false: "--clients=-1"}[strings.HasPrefix(tt.args, "bench")])
 		if code := run(args, &out, &errOut); code != exitUsage || !strings.Contains(errOut.String(), tt.says) {
 			t.Errorf("%s: exit code %d, want %d with %q in\n%s", tt.args, code, exitUsage, tt.says, &errOut)
+		}
+	}
+}
+
+// An error that is only the consequence of a signal is told as that. Caught: "reading the
+// store's identity: context canceled", after Ctrl-C in the first moments of aside demo.
+func TestInterrupted(t *testing.T) {
+	canceled := fmt.Errorf("reading the store's identity: %w", context.Canceled)
+	for sig, want := range map[os.Signal]int{os.Interrupt: 130, syscall.SIGTERM: 143} {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		if err := interrupted(ctx, canceled); err != canceled {
+			t.Errorf("without a signal: %v", err)
+		}
+		cancel(signalError{sig})
+		err := interrupted(ctx, canceled)
+		var coder interface{ ExitCode() int }
+		if !errors.As(err, &coder) || coder.ExitCode() != want || err.Error() != "interrupted: stopped by "+sig.String() {
+			t.Errorf("%v: %v", sig, err)
+		}
+		if err := interrupted(ctx, io.ErrUnexpectedEOF); err != io.ErrUnexpectedEOF {
+			t.Errorf("another error: %v", err)
+		}
+		if err := interrupted(ctx, nil); err != nil {
+			t.Errorf("no error: %v", err)
+		}
+		own := &exitError{canceled, 1}
+		if err := interrupted(ctx, own); err != own {
+			t.Errorf("an error with its own code: %v", err)
 		}
 	}
 }

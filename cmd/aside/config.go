@@ -430,7 +430,7 @@ func (f *CacheFlags) options(name string, log *slog.Logger) aside.Options[string
 }
 
 func (f *CacheFlags) redisOptions(log *slog.Logger) (redisl2.Options, error) {
-	o := redisl2.Options{SilenceTimeout: f.RedisSilence, Logger: log, SentinelUsername: f.RedisSentinelUsername}
+	o := redisl2.Options{SilenceTimeout: f.RedisSilence, Logger: f.hinted(log), SentinelUsername: f.RedisSentinelUsername}
 	var err error
 	if o.URL, err = withPassword("--redis", f.Redis, "--redis-password-file", f.RedisPasswordFile, "redis://cache1", false); err != nil {
 		return o, err

@@ -152,7 +152,11 @@ func (c *LoadCmd) run(ctx context.Context, env loadIO) (err error) {
 	if len(report.Odd) > 0 && c.keepsDocuments() {
 		say("MongoDB keeps these values as they are")
 	}
-	if err != nil && !errors.Is(err, load.ErrFaulty) {
+	switch {
+	case err == nil || errors.Is(err, load.ErrFaulty):
+	case errors.Is(err, load.ErrSource) && !errors.Is(err, load.ErrInterrupted):
+		say("the loaded records stay in the store; load a whole copy of the source for the rest: this one is damaged, or could not be read completely")
+	default:
 		say("the loaded records stay in the store; run the same command again to load the rest")
 	}
 	return err

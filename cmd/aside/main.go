@@ -92,7 +92,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	defer stop()
 	k.BindTo(ctx, (*context.Context)(nil))
 	k.BindTo(stdout, (*io.Writer)(nil))
-	if err := k.Run(log); err != nil {
+	if err := interrupted(ctx, k.Run(log)); err != nil {
 		fmt.Fprintln(stderr, "aside:", shown(err))
 		var coder interface{ ExitCode() int }
 		if errors.As(err, &coder) {
@@ -101,6 +101,16 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return 1
 	}
 	return 0
+}
+
+// interrupted replaces an error that is only the consequence of a signal.
+func interrupted(ctx context.Context, err error) error {
+	var stopped signalError
+	var coder interface{ ExitCode() int }
+	if !errors.Is(err, context.Canceled) || !errors.As(context.Cause(ctx), &stopped) || errors.As(err, &coder) {
+		return err
+	}
+	return &exitError{errors.New("interrupted: " + stopped.Error()), stopped.code()}
 }
 
 // exitPanic leaves kong, which expects that Exit ends the process.
@@ -122,6 +132,14 @@ type signalError struct{ os.Signal }
 
 func (e signalError) Error() string { return "stopped by " + e.String() }
 
+// code is the shell's exit code of a process that the signal ended.
+func (e signalError) code() int {
+	if e.Signal == syscall.SIGTERM {
+		return 143
+	}
+	return 130
+}
+
 // withSignals returns a context that ends with the first SIGINT or SIGTERM. The
 // second one ends the process at once, with the shell's code for it.
 func withSignals(ctx context.Context, log *slog.Logger) (context.Context, func()) {
@@ -139,11 +157,7 @@ func withSignals(ctx context.Context, log *slog.Logger) (context.Context, func()
 		}
 		select {
 		case sig := <-ch:
-			code := 130
-			if sig == syscall.SIGTERM {
-				code = 143
-			}
-			os.Exit(code)
+			os.Exit(signalError{sig}.code())
 		case <-done:
 		}
 	}()

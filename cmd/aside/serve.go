@@ -365,7 +365,13 @@ func (c *ServeCmd) run(ctx context.Context, log *slog.Logger, ready func(url str
 	admin := httpapi.AdminOptions{Registry: registry, Log: log}
 	if cache != nil {
 		registry.MustRegister(times, asideprom.NewCollector(cacheLabel, cache.Stats))
-		options.CacheStats, admin.Clear = cache.Stats, cache.Clear
+		options.CacheStats, admin.Clear = func() aside.Stats {
+			s := cache.Stats()
+			if hint := c.closedHint(s.DegradedReason); hint != "" {
+				s.DegradedReason += " (" + hint + ")"
+			}
+			return s
+		}, cache.Clear
 		if err := measure(cache.Stats); err != nil {
 			return err
 		}

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"os/signal"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -184,6 +185,56 @@ func (f *CacheFlags) redisTLS(log *slog.Logger) (*tls.Config, error) {
 	}
 	return config, nil
 }
+
+// closedEarly is how errors end of a connection that the server closes.
+var closedEarly = regexp.MustCompile(`(connection reset by peer|broken pipe|EOF)$`)
+
+// closedHint says what may be wrong if the connection to Redis fails with this text; "" if
+// nothing is known. A server that refuses a certificate, or wants TLS, closes the
+// connection, often without a word.
+func (f *CacheFlags) closedHint(text string) string {
+	if f.Redis == "" || !closedEarly.MatchString(text) {
+		return ""
+	}
+	scheme, _, _ := strings.Cut(f.Redis, "://")
+	switch {
+	case scheme != "rediss" && scheme != "valkeys":
+		return "if this goes on: the port may want TLS, see rediss:// in --redis"
+	case f.RedisTLSCert != "":
+		return "if this goes on: the server may refuse the certificate in --redis-tls-cert"
+	}
+	return "if this goes on: the server may require a client certificate, see --redis-tls-cert"
+}
+
+// hinted returns a logger for redisl2 that adds closedHint to errors.
+func (f *CacheFlags) hinted(log *slog.Logger) *slog.Logger {
+	return slog.New(hints{log.Handler(), f.closedHint})
+}
+
+type hints struct {
+	slog.Handler
+	of func(text string) string
+}
+
+func (h hints) Handle(ctx context.Context, r slog.Record) error {
+	hint := ""
+	r.Attrs(func(a slog.Attr) bool {
+		if a.Key == "error" {
+			hint = h.of(a.Value.String())
+		}
+		return hint == ""
+	})
+	if hint != "" {
+		r = r.Clone()
+		r.AddAttrs(slog.String("hint", hint))
+	}
+	return h.Handler.Handle(ctx, r)
+}
+
+func (h hints) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return hints{h.Handler.WithAttrs(attrs), h.of}
+}
+func (h hints) WithGroup(name string) slog.Handler { return hints{h.Handler.WithGroup(name), h.of} }
 
 // urlTLS copies the TLS settings of the URL: the server name that the certificate must
 // have, and skip_verify.

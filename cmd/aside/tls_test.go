@@ -212,6 +212,55 @@ func TestRedisWithClientCertificates(t *testing.T) {
 	_ = without.Wait()
 }
 
+// A Redis that closes the connection without a word may refuse the certificate, or want TLS:
+// the log and /readyz say so. Caught: "connection reset by peer" and no more.
+func TestRedisThatClosesConnections(t *testing.T) {
+	ca := newAuthority(t)
+	serverCert, serverKey := ca.issue("redis", big.NewInt(2))
+	pair, err := tls.LoadX509KeyPair(serverCert, serverKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	clientCert, clientKey := ca.issue("client", big.NewInt(3))
+	for name, tt := range map[string]struct {
+		scheme string
+		flags  []string
+		says   string
+	}{
+		"a certificate that is refused": {"rediss", []string{"--redis-tls-ca", ca.file, "--redis-tls-cert", clientCert, "--redis-tls-key", clientKey}, "may refuse the certificate in --redis-tls-cert"},
+		"no certificate":                {"rediss", []string{"--redis-tls-ca", ca.file}, "may require a client certificate"},
+		"a port with TLS":               {"redis", nil, "the port may want TLS"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { l.Close() })
+			go func() {
+				for {
+					c, err := l.Accept()
+					if err != nil {
+						return
+					}
+					go func() {
+						if tt.scheme == "rediss" {
+							_ = tls.Server(c, &tls.Config{Certificates: []tls.Certificate{pair}}).Handshake()
+						}
+						_ = c.(*net.TCPConn).SetLinger(0) // reset
+						_ = c.Close()
+					}()
+				}
+			}()
+			p := start(t, nil, append([]string{"serve", "--data", t.TempDir(), "--redis", tt.scheme + "://" + l.Addr().String()}, tt.flags...)...)
+			testserver.Eventually(t, 20*time.Second, "/readyz has the hint", func() bool { return strings.Contains(p.do("GET", "/readyz", "").body, tt.says) })
+			testserver.Eventually(t, 20*time.Second, "the log has the hint", func() bool { return strings.Contains(p.logged(), tt.says) })
+			p.signal(os.Interrupt)
+			p.wantExit(0)
+		})
+	}
+}
+
 // Passwords from files reach the servers. They are in no flag, no log and no message.
 func TestSecretsFromFiles(t *testing.T) {
 	redis := testserver.Redis(t, "--requirepass", "hunter2")
