@@ -27,14 +27,6 @@ type batcher[T any] struct {
 const maxBatch = 128
 
 func (b *batcher[T]) add(part int, item T, run func(batch []T)) {
-	if b.begins(part, item, run) {
-		b.workers.run(func() { b.gather(part, run) })
-	}
-}
-
-// begins adds an item, and reports whether it begins a batch: then the caller sees to it
-// that gather is called.
-func (b *batcher[T]) begins(part int, item T, run func(batch []T)) bool {
 	b.mu.Lock()
 	b.prepare()
 	batch := b.open[part]
@@ -51,25 +43,24 @@ func (b *batcher[T]) begins(part int, item T, run func(batch []T)) bool {
 		b.busy[part]++
 	}
 	b.mu.Unlock()
-	if len(batch) == maxBatch {
+	switch len(batch) {
+	case 1:
+		b.workers.run(func() {
+			defer b.done(part)
+			runtime.Gosched()
+			b.mu.Lock()
+			batch := b.open[part]
+			delete(b.open, part)
+			b.mu.Unlock()
+			if len(batch) > 0 { // or it was full
+				run(batch)
+			}
+		})
+	case maxBatch:
 		b.workers.run(func() {
 			defer b.done(part)
 			run(batch)
 		})
-	}
-	return len(batch) == 1
-}
-
-// gather waits for others to add to a batch, and runs it.
-func (b *batcher[T]) gather(part int, run func(batch []T)) {
-	defer b.done(part)
-	runtime.Gosched()
-	b.mu.Lock()
-	batch := b.open[part]
-	delete(b.open, part)
-	b.mu.Unlock()
-	if len(batch) > 0 { // or it was full
-		run(batch)
 	}
 }
 
@@ -134,9 +125,7 @@ func (x *batchedCalls[Q, R]) do(part int, q Q) R {
 		mine = &batchedCall[Q, R]{answered: make(chan struct{}, 1)}
 	}
 	mine.q = q
-	if x.begins(part, mine, x.all) {
-		x.gather(part, x.all)
-	}
+	x.add(part, mine, x.all)
 	<-mine.answered
 	r := mine.r
 	*mine = batchedCall[Q, R]{answered: mine.answered}

@@ -1,7 +1,6 @@
 package aside
 
 import (
-	"context"
 	"slices"
 	"time"
 
@@ -23,48 +22,32 @@ func (c *Cache[K, V]) startRead(j *job[K, V]) {
 		return
 	}
 	part := c.l2.partition(j.l2key)
-	j.reader.waits()
-	switch hedged := c.opts.L2SoftTimeout > 0; { // a slow lookup must not keep the caller from what a load beside it brings
-	case !hedged && c.lookups.alone(part):
-		defer c.lookups.done(part)
-		c.lookUpHere([]*job[K, V]{j})
-	case hedged || c.mayLeave(j.ctx):
-		c.lookups.add(part, j, c.lookUpBatch)
-	case c.lookups.begins(part, j, c.lookUpBatch):
-		c.lookups.gather(part, c.lookUpHere)
+	// A slow lookup must not keep the caller from what a load beside it brings.
+	if c.opts.L2SoftTimeout <= 0 && c.lookups.alone(part) {
+		c.lookUpAlone(j, part)
+		return
 	}
+	j.reader.waits()
+	c.lookups.add(part, j, c.lookUpBatch)
 }
 
-// lookUpHere looks jobs up in the goroutine of the first one's leader. What takes longer than
-// that goes on in another goroutine, as does the lookup itself if the leader's context ends:
-// others wait for it.
-func (c *Cache[K, V]) lookUpHere(jobs []*job[K, V]) {
-	r := c.lookUpFor(jobs[0].ctx, jobs)
-	if again := r.again; len(again) > 0 {
-		r.again = nil
-		c.workers.run(func() { c.dispatch(c.lookUp(again)) })
-	}
-	if r.found = wakeReaders(r.found); len(r.found)+len(r.load)+len(r.leased) > 0 {
+// lookUpAlone looks a key up in the goroutine of the leader, and decodes what it finds.
+// What takes longer than that goes on in another goroutine, as does the lookup itself if
+// the leader's context ends: others may wait for it.
+func (c *Cache[K, V]) lookUpAlone(j *job[K, V], part int) {
+	jobs := []*job[K, V]{j}
+	r := func() looked[K, V] {
+		defer c.lookups.done(part)
+		return c.lookUpFor(j.ctx, jobs)
+	}()
+	switch {
+	case len(r.again) > 0:
+		c.workers.run(func() { c.dispatch(c.lookUp(jobs)) })
+	case len(r.found) > 0:
+		c.decodeFor(j.ctx, j)
+	default:
 		c.workers.run(func() { c.dispatch(r) })
 	}
-}
-
-// mayLeave reports whether a context may end before L2 answers. Then it would be hard on
-// others if their lookup ended with it.
-func (c *Cache[K, V]) mayLeave(ctx context.Context) bool {
-	d, ok := ctx.Deadline()
-	return ok && time.Until(d) < c.opts.L2Timeout
-}
-
-// wakeReaders has leaders decode what was found for them, and returns the jobs whose leaders
-// have left.
-func wakeReaders[K comparable, V any](found []*job[K, V]) (left []*job[K, V]) {
-	for _, j := range found {
-		if !j.reader.wake(true) {
-			left = append(left, j)
-		}
-	}
-	return left
 }
 
 // readJobs answers the jobs of a bulk read.
@@ -100,7 +83,12 @@ func (c *Cache[K, V]) withoutL2(j *job[K, V]) {
 // what was found for them; this goroutine does the last of the other steps, and each
 // of the others gets a goroutine of its own.
 func (c *Cache[K, V]) dispatch(r looked[K, V]) {
-	here := wakeReaders(r.found)
+	var here []*job[K, V]
+	for _, j := range r.found {
+		if !j.reader.wake(true) {
+			here = append(here, j)
+		}
+	}
 	if len(r.leased) > 0 {
 		if len(r.load)+len(here) == 0 {
 			c.awaitLeases(r.leased)

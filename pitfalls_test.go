@@ -8,8 +8,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -449,80 +447,6 @@ func TestLeadersContextDoesNotEndTheLookUp(t *testing.T) {
 			}
 		})
 	}
-}
-
-// The same for the leader of a batch: those whose keys are in it are looked up again.
-// Caught: a leader who waits for L2; others who get its error, or nothing.
-func TestLeaderOfABatchLeaves(t *testing.T) {
-	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // so that reads which begin together are one batch
-	const readers = 20
-	p := newPrimary("busy")
-	s := &asidetest.Server{}
-	cancels, left := map[string]context.CancelFunc{}, map[string]context.Context{}
-	for i := range readers {
-		p.put(fmt.Sprint(i))
-		ctx, cancel := context.WithCancel(t.Context())
-		defer cancel()
-		cancels[fmt.Sprint(i)], left[fmt.Sprint(i)] = cancel, ctx
-	}
-	g := testsync.NewGate(t)
-	defer g.Open()
-	var leader atomic.Value
-	n := newNode(t, p, s, func(o *options) {
-		o.L2 = acquiring{o.L2, func(ctx context.Context, reqs []driver.LeaseRequest, next func() []driver.Grant) []driver.Grant {
-			k := strings.TrimPrefix(reqs[0].Key, testPrefix)
-			if k == "busy" {
-				g.Pass(k)
-			} else if len(reqs) > 1 && leader.CompareAndSwap(nil, k) {
-				cancels[k]()
-				select {
-				case <-ctx.Done():
-				case <-time.After(10 * time.Second):
-					t.Error("the lookup did not end with its leader")
-				}
-				out := make([]driver.Grant, len(reqs))
-				for i := range out {
-					out[i].Err = context.Canceled
-				}
-				return out
-			}
-			return next()
-		}}
-	})
-	busy := testsync.Async(func() int { v, _ := n.read("busy", aside.Default); return v })
-	testsync.Await(t, "the lookup that those who come meanwhile do not join", g.Arrived)
-	got := make([]<-chan error, readers)
-	for i := range readers {
-		k := fmt.Sprint(i)
-		got[i] = testsync.Async(func() error { _, err := n.Get(left[k], k, p); return err })
-	}
-	for i := range readers {
-		err := testsync.Await(t, fmt.Sprint("reader ", i), got[i])
-		if k := leader.Load(); k == fmt.Sprint(i) && !errors.Is(err, context.Canceled) || k != fmt.Sprint(i) && err != nil {
-			t.Errorf("reader %d, where %v leads: %v", i, k, err)
-		}
-	}
-	g.Open()
-	testsync.Await(t, "the first lookup", busy)
-	if leader.Load() == nil {
-		t.Error("there was no batch of two")
-	}
-	for i := range readers {
-		n.settled(fmt.Sprint(i))
-	}
-	if st := n.Stats(); st.L2Errors != 0 || p.reads.Load() != readers+1 {
-		t.Errorf("%d operations on L2 failed, %d loads", st.L2Errors, p.reads.Load())
-	}
-}
-
-// acquiring is an L2 whose lookups go through a function.
-type acquiring struct {
-	driver.Tier
-	acquire func(ctx context.Context, reqs []driver.LeaseRequest, next func() []driver.Grant) []driver.Grant
-}
-
-func (a acquiring) Acquire(ctx context.Context, reqs []driver.LeaseRequest) []driver.Grant {
-	return a.acquire(ctx, reqs, func() []driver.Grant { return a.Tier.Acquire(ctx, reqs) })
 }
 
 // The leader's cancelled context must not fail those who wait with it, nor end
