@@ -15,9 +15,11 @@ const (
 	// Refresh: the answer comes from a load that began after the call, and replaces what the
 	// tiers have. So it has every change of the primary from before the call, also one that
 	// was made past the cache. Reads with Refresh that come to this process before the load
-	// begins share it. If the load fails, the read fails, and L2 keeps what it has. While a
-	// write is under way, or another node loads for longer than Options.LeaseWait, the
-	// answer is not stored.
+	// begins share it. When it ends, no read on any node can find in L2 what was there
+	// before. If the load fails, the read fails, and L2 keeps what it has. While a write is
+	// under way, the answer is not stored. If another load of the key takes longer than
+	// Options.LeaseWait, or L2 is unavailable, the answer is not stored in L2, and what L2 has
+	// is dropped, as soon as that can be.
 	Refresh
 
 	// NoStore: the read stores nothing. What it loads, or finds in L2, is put into no tier.
