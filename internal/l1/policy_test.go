@@ -383,6 +383,10 @@ func TestHitRatio(t *testing.T) {
 		most, reads = most/10, reads/10
 	}
 	share := func(n int) float64 { return float64(n) / float64(reads) }
+	spread := 0.0 // of fewer reads, which differ more from run to run
+	if reads < 1_000_000 {
+		spread = 0.01
+	}
 	for name, load := range map[string]struct {
 		next func(r *rand.Rand) func(i int) int
 		less float64 // than otter, at most
@@ -451,7 +455,7 @@ func TestHitRatio(t *testing.T) {
 			}
 			a, b := share(ours), share(others)
 			t.Logf("hit ratio %.4f, otter's %.4f", a, b)
-			if a < b-load.less {
+			if a < b-load.less-spread {
 				t.Errorf("hit ratio %.4f, otter's %.4f", a, b)
 			}
 			if c := share(costs); c < a-0.02 {
