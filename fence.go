@@ -177,6 +177,10 @@ func (f *fence[K, V]) lift(w *WriteTx[K, V], outcome error) (err error) {
 			defer c.startRecovery()
 		}
 	}
+	var published map[K]loaded[V]
+	if outcome == nil {
+		published = w.published
+	}
 	switch {
 	case c.l2 == nil && !known:
 		for _, k := range f.keys { // the fence of a cache without L2
@@ -190,16 +194,8 @@ func (f *fence[K, V]) lift(w *WriteTx[K, V], outcome error) (err error) {
 		}
 		return nil
 	case c.l2 == nil:
-		var published map[K]loaded[V]
-		if outcome == nil {
-			published = w.published
-		}
 		c.publishL1(f, published, outcome)
 		return nil
-	}
-	var published map[K]loaded[V]
-	if outcome == nil {
-		published = w.published
 	}
 	failed := c.releaseHeld(f, published)
 	// The fence may stand, but an L2 that just failed may also have lost it, and
@@ -210,8 +206,8 @@ func (f *fence[K, V]) lift(w *WriteTx[K, V], outcome error) (err error) {
 	return nil
 }
 
-// release lifts fences after a write with some outcome, and publishes. Keys for which that fails are remembered.
-// Their fence still stands, unless it has run out or L2 has lost it.
+// release lifts fences after a write with some outcome, and publishes. Keys for which that
+// fails are remembered. Their fence still stands, unless it has run out or L2 has lost it.
 func (c *Cache[K, V]) release(keys []K, names []string, token driver.Token, published map[K]loaded[V], outcome error) (failed error) {
 	if len(keys) == 0 {
 		return nil

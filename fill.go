@@ -74,8 +74,8 @@ func (j *job[K, V]) overtaken() bool {
 		(j.mode == fillDegraded || j.mode == fillNothing && j.ans.Miss != MissFenced)
 }
 
-// dropOvertaken has L2 drop what it has of the jobs' keys, with the leases of others, and ends the
-// jobs.
+// dropOvertaken has L2 drop what it has of the jobs' keys, with the leases of others, and
+// ends the jobs.
 func (c *Cache[K, V]) dropOvertaken(jobs []*job[K, V]) {
 	if len(jobs) == 0 {
 		return

@@ -76,23 +76,21 @@ func (c *Cache[K, V]) plain(key K, v V, err error) loaded[V] {
 	l := loaded[V]{v: v, err: err}
 	if err == nil {
 		l.version, _ = c.version(v)
-		if c.addTags(v, &l.told) {
-			c.bound(key, &l.told)
-		}
+		c.addTags(v, &l.told)
+		c.bound(key, &l.told)
 	}
 	return l
 }
 
 // addTags gives a record its tags, if nobody has told them.
-func (c *Cache[K, V]) addTags(v V, t *told) (added bool) {
+func (c *Cache[K, V]) addTags(v V, t *told) {
 	if c.opts.Tags == nil || len(t.tags) > 0 {
-		return false
+		return
 	}
 	var err error
 	if t.tags, err = c.tagsOf(v); err != nil {
 		t.noStore = true // without its tags it could not be invalidated
 	}
-	return len(t.tags) > 0
 }
 
 // bound keeps what was told within its bounds. What is beyond them never fails a read.

@@ -13,6 +13,7 @@ import (
 	"github.com/asidecache/aside/cmd/aside/internal/boltstore"
 	"github.com/asidecache/aside/cmd/aside/internal/mongostore"
 	"github.com/asidecache/aside/cmd/aside/internal/pgstore"
+	"github.com/asidecache/aside/cmd/aside/internal/printable"
 	"github.com/asidecache/aside/cmd/aside/internal/todo"
 	"github.com/asidecache/aside/redisl2"
 )
@@ -487,17 +488,11 @@ func (f *CacheFlags) Describe() string {
 }
 
 // redactURL removes the user, the password and the query, in which drivers accept
-// passwords too. It does not use net/url, which refuses host lists as MongoDB and
-// Redis have them.
+// passwords too.
 func redactURL(s string) string {
-	scheme, rest, ok := strings.Cut(s, "://")
+	scheme, _, rest, ok := printable.SplitURL(s)
 	if !ok {
 		return "(hidden)"
-	}
-	// First cut at the last @ of all: a password that is not percent-encoded may contain
-	// @, / ? and #.
-	if i := strings.LastIndexByte(rest, '@'); i >= 0 {
-		rest = rest[i+1:]
 	}
 	if i := strings.IndexAny(rest, "?#"); i >= 0 {
 		rest = rest[:i]

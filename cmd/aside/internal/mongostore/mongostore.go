@@ -32,6 +32,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/readpref"
 	"go.mongodb.org/mongo-driver/v2/mongo/writeconcern"
 
+	"github.com/asidecache/aside/cmd/aside/internal/printable"
 	"github.com/asidecache/aside/cmd/aside/internal/todo"
 )
 
@@ -143,7 +144,7 @@ func Open(ctx context.Context, uri string, opts Options) (*Store, error) {
 }
 
 func clientOptions(uri string, opts Options) (*options.ClientOptions, error) {
-	if ambiguous(uri) {
+	if printable.AmbiguousURL(uri) {
 		return nil, errSecrets
 	}
 	o := options.Client().

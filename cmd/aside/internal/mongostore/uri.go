@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
+
+	"github.com/asidecache/aside/cmd/aside/internal/printable"
 )
 
 // databaseOf returns the database in the path of a valid connection string, or "".
@@ -28,16 +30,12 @@ var secretOptions = regexp.MustCompile(`(?i)([?&](?:tlsCertificateKeyFilePasswor
 // "@", that can be the password. So explainURI parses the URI again without its secrets.
 // If there is still an error, it returns that. Otherwise the fault is in the secrets.
 func explainURI(uri string, err error) error {
-	scheme, rest, ok := strings.Cut(uri, "://")
+	scheme, user, rest, ok := printable.SplitURL(uri)
 	if !ok {
 		return errors.New(`the MongoDB URI must begin with "mongodb://" or "mongodb+srv://"`)
 	}
-	clean := rest
-	if at := strings.LastIndexByte(rest, '@'); at >= 0 {
-		clean = rest[at+1:]
-	}
-	clean = secretOptions.ReplaceAllString(clean, "")
-	if clean == rest {
+	clean := secretOptions.ReplaceAllString(rest, "")
+	if user == "" && clean == rest {
 		return err
 	}
 	if err := options.Client().ApplyURI(scheme + "://" + clean).Validate(); err != nil {
@@ -48,12 +46,3 @@ func explainURI(uri string, err error) error {
 
 var errSecrets = errors.New("the MongoDB URI is invalid in its user, password or authentication options: " +
 	"percent-encode every character of the user and the password that is not a letter or a digit, and every @ after the hosts")
-
-// ambiguous reports whether / ? or # stand before the last @. For the driver the user and
-// the password end there. The rest of the password would be a part of the hosts, of the
-// database or of the options, which are shown.
-func ambiguous(uri string) bool {
-	_, rest, _ := strings.Cut(uri, "://")
-	at := strings.LastIndexByte(rest, '@')
-	return at >= 0 && strings.ContainsAny(rest[:at], "/?#")
-}

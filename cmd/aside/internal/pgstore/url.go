@@ -15,6 +15,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/asidecache/aside/cmd/aside/internal/printable"
 )
 
 var errScheme = errors.New(`the PostgreSQL URL must begin with "postgres://" or "postgresql://"`)
@@ -24,7 +26,7 @@ func configOf(rawURL string, opts Options, log *slog.Logger) (*pgxpool.Config, e
 	if !strings.HasPrefix(rawURL, "postgres://") && !strings.HasPrefix(rawURL, "postgresql://") {
 		return nil, errScheme
 	}
-	if ambiguous(rawURL) {
+	if printable.AmbiguousURL(rawURL) {
 		return nil, errSecrets
 	}
 	config, err := pgxpool.ParseConfig(rawURL)
@@ -79,28 +81,15 @@ var secretSettings = regexp.MustCompile(`(?i)([?&](?:password|sslpassword)=)[^&]
 var errSecrets = errors.New("the PostgreSQL URL is invalid in its user or password: " +
 	"percent-encode every character of the user and the password that is not a letter or a digit, and every @ after the host")
 
-// ambiguous reports whether / ? or # stand before the last @. For the driver the user and
-// the password end there. The rest of the password would be a part of the host, of the
-// database or of the settings, which are shown.
-func ambiguous(rawURL string) bool {
-	_, rest, _ := strings.Cut(rawURL, "://")
-	at := strings.LastIndexByte(rest, '@')
-	return at >= 0 && strings.ContainsAny(rest[:at], "/?#")
-}
-
 // explain returns err, the driver's error for a URL, if it cannot contain a secret. The
 // driver quotes the URL, and hides what it takes for a password. If a password has an
 // unescaped "/" or "@", that can be the wrong part. So explain parses the URL again
 // without its secrets. If there is still an error, it returns that. Otherwise the fault is
 // in the secrets.
 func explain(rawURL string, err error) error {
-	scheme, rest, _ := strings.Cut(rawURL, "://")
-	clean := rest
-	if at := strings.LastIndexByte(rest, '@'); at >= 0 {
-		clean = rest[at+1:]
-	}
-	clean = secretSettings.ReplaceAllString(clean, "")
-	if clean == rest {
+	scheme, user, rest, _ := printable.SplitURL(rawURL)
+	clean := secretSettings.ReplaceAllString(rest, "")
+	if user == "" && clean == rest {
 		return err
 	}
 	if _, err := pgxpool.ParseConfig(scheme + "://" + clean); err != nil {

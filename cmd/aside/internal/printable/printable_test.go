@@ -73,3 +73,27 @@ func FuzzText(f *testing.F) {
 		}
 	})
 }
+
+// Caught: a user that ends at the first of @, / ? and #.
+func TestSplitURL(t *testing.T) {
+	for _, c := range []struct {
+		url, user, rest string
+		ambiguous       bool
+	}{
+		{"a://host/db?x=y", "", "host/db?x=y", false},
+		{"a://u:p@h1,h2/db", "u:p@", "h1,h2/db", false},
+		{"a://u:p@w@host", "u:p@w@", "host", false},
+		{"a://u:p#w@host", "u:p#w@", "host", true},
+		{"a://u:p?w@host/db", "u:p?w@", "host/db", true},
+		{"a://u:1/w@host", "u:1/w@", "host", true},
+		{"a://@host", "@", "host", false},
+	} {
+		scheme, user, rest, ok := SplitURL(c.url)
+		if scheme != "a" || user != c.user || rest != c.rest || !ok || AmbiguousURL(c.url) != c.ambiguous {
+			t.Errorf("%s: %q, %q, %q, %v; ambiguous %v", c.url, scheme, user, rest, ok, AmbiguousURL(c.url))
+		}
+	}
+	if _, _, _, ok := SplitURL("u:p@host"); ok {
+		t.Error("no scheme is accepted")
+	}
+}

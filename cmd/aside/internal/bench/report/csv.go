@@ -21,9 +21,9 @@ import (
 // two digits above 100 ms.
 //
 // These figures mean something else than in locust. Latencies are of successful requests
-// only, and N/A where all requests failed. In the history, which has one line for each interval, requests and failures per
-// second are those of the interval; in locust they are a mean of up to ten seconds that
-// ended two seconds before. There are no exceptions: a fault of a request is a failure.
+// only, and N/A where all requests failed. In the history, which has one line for each
+// interval, requests and failures per second are those of the interval; in locust they are
+// a mean of up to ten seconds that ended two seconds before. There are no exceptions: a fault of a request is a failure.
 func CSV(prefix string, r *bench.Report) error {
 	for _, f := range []struct {
 		suffix string
