@@ -80,12 +80,32 @@ type process struct {
 	url   string
 	admin string
 
-	stdout bytes.Buffer // complete when ended is closed
-	ended  chan struct{}
+	ended chan struct{}
 
-	mu   sync.Mutex
-	log  []string
-	code int
+	mu     sync.Mutex
+	log    []string
+	code   int
+	stdout []byte
+}
+
+// Write takes what the process prints.
+func (p *process) Write(b []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.stdout = append(p.stdout, b...)
+	return len(b), nil
+}
+
+// printed waits until the process has printed text, and returns all that it has printed.
+func (p *process) printed(text string) (out string) {
+	p.t.Helper()
+	testserver.Eventually(p.t, 30*time.Second, "it prints "+text, func() bool {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		out = string(p.stdout)
+		return strings.Contains(out, text)
+	})
+	return out
 }
 
 // start runs "aside serve" (or another command that serves) on a free port.
@@ -96,7 +116,7 @@ func start(t *testing.T, env []string, args ...string) *process {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.cmd.Stdout = &p.stdout
+	p.cmd.Stdout = p
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -453,11 +473,10 @@ func TestDemo(t *testing.T) {
 		p.want(p.do("GET", "/todos/25", ""), 200)
 		// The second time the store is not empty, and stays unchanged.
 		p.want(p.do("GET", "/todos/26", ""), 404)
+		p.printed("Serving 25 todos in " + data)
+		p.printed("curl -i " + p.url + "/todos/1\n")
 		p.signal(os.Interrupt)
 		p.wantExit(0)
-		if out := p.stdout.String(); !strings.Contains(out, "Serving 25 todos in "+data) || !strings.Contains(out, "curl -i "+p.url+"/todos/1\n") {
-			t.Errorf("it says:\n%s", out)
-		}
 	}
 }
 

@@ -413,11 +413,11 @@ func (c *ServeCmd) run(ctx context.Context, log *slog.Logger, ready func(url str
 		go func() { failed <- serveOn(s, adminListener) }()
 		log.Info("admin listener started", "url", urlOf(adminListener, secure))
 	}
-	log.Info("serving", "url", urlOf(listener, secure), "store", c.StoreFlags.Describe(), "cache", c.CacheFlags.Describe(), "cache_name", name,
-		"version", readVersion().Version, "cpus", runtime.GOMAXPROCS(0))
-	if e.attach != nil {
+	if e.attach != nil { // before the log says that it serves: whoever waits for that line may tell a story
 		e.attach(urlOf(listener, secure), cache, dash)
 	}
+	log.Info("serving", "url", urlOf(listener, secure), "store", c.StoreFlags.Describe(), "cache", c.CacheFlags.Describe(), "cache_name", name,
+		"version", readVersion().Version, "cpus", runtime.GOMAXPROCS(0))
 	if ready != nil {
 		ready(urlOf(listener, secure))
 	}
