@@ -140,11 +140,11 @@ func (t *Tier[K, V]) Get(key K) (e Entry[V], ok bool) {
 		return e, false
 	}
 	meta := n.meta.Load()
-	e = Entry[V]{Value: n.value, meta: meta &^ usedMask, Marks: n.marks}
-	if e.Marks != nil && !t.tags.Good(e.Marks) {
+	if !t.good(n) {
 		t.remove(n)
-		return Entry[V]{}, false
+		return e, false
 	}
+	e = n.entryAt(meta)
 	now := t.clock.now()
 	if at := moment(now); e.attention() <= at {
 		if e, ok = t.aged(n, e, at); !ok {
@@ -161,8 +161,8 @@ func (t *Tier[K, V]) Get(key K) (e Entry[V], ok bool) {
 	return e, true
 }
 
-// good reports whether no tag of the entry was invalidated.
-func (t *Tier[K, V]) good(e Entry[V]) bool { return e.Marks == nil || t.tags.Good(e.Marks) }
+// good reports whether no tag of an entry was invalidated.
+func (t *Tier[K, V]) good(n *node[K, V]) bool { return n.marks == nil || t.tags.Holds(n.marks) }
 
 // lock locks the shard of a key.
 func (t *Tier[K, V]) lock(key K) (i int, hash uint64) {
@@ -204,6 +204,7 @@ func (t *Tier[K, V]) insert(key K, gen uint64, v V, negative bool, life Life, re
 		n.cost = max(1, t.costOf(key, v, negative))
 	}
 	tooBig := uint64(n.cost) > t.most
+	t.good(n) // now, and not at its first hit
 	i, hash := t.lock(key)
 	inserted := t.generation(hash).Load() == gen && t.insertLocked(i, n, hash, replace, tooBig)
 	t.shards[i].mu.Unlock()
@@ -219,7 +220,7 @@ func (t *Tier[K, V]) insertLocked(i int, n *node[K, V], hash uint64, replace, to
 	s, tab := &t.shards[i], t.tables[i].Load()
 	old := tab.find(n.key, hash)
 	if old != nil && !replace {
-		if e := old.entry(); e.fresh() > t.moment() && t.good(e) {
+		if old.entry().fresh() > t.moment() && t.good(old) {
 			return false
 		}
 	}

@@ -165,7 +165,7 @@ func (t *Tier[K, V]) Stale(key K) (e Entry[V], past time.Duration, ok bool) {
 		return e, 0, false
 	}
 	e, at := n.entry(), t.moment()
-	if at >= t.end(e) || !t.good(e) {
+	if at >= t.end(e) || !t.good(n) {
 		return Entry[V]{}, 0, false
 	}
 	if fresh := e.fresh(); at >= fresh {

@@ -11,13 +11,9 @@ import (
 
 // Marks are what is known of an entry beside its value: its tags, and the moment of the
 // table from which they count; and what a loader told that the value does not tell, which
-// is for the cache alone. A nil *Marks is an entry of which nothing more is known. Only
-// the Mirror changes Marks that are in use.
+// is for the cache alone. A nil *Marks is an entry of which nothing more is known. Nobody
+// changes Marks that are in use.
 type Marks struct {
-	// The Mirror's age, plus 1, at which the entry was of use. It comes first: a hit looks
-	// at nothing else, and L1 puts it beside what a hit has just read.
-	judged atomic.Uint64
-
 	Tags  []string
 	Stamp Stamp
 
@@ -41,22 +37,23 @@ func NewMarks(names []string, s Stamp) *Marks {
 	return &Marks{Tags: names, Stamp: s}
 }
 
-// Tell adds what a loader told to new marks, or makes them.
+// Tell returns marks with what a loader told beside.
 func (k *Marks) Tell(version uint64, etag string) *Marks {
 	if version == 0 && etag == "" {
 		return k
 	}
-	if k == nil {
-		k = new(Marks)
+	told := new(Marks)
+	if k != nil {
+		*told = *k
 	}
-	k.Version, k.ETag = version, etag
-	return k
+	told.Version, told.ETag = version, etag
+	return told
 }
 
-// CopyTo makes to the same as k.
-func (k *Marks) CopyTo(to *Marks) {
-	to.judged.Store(k.judged.Load())
-	to.Tags, to.Stamp, to.Version, to.ETag = k.Tags, k.Stamp, k.Version, k.ETag
+// Held are the Marks of an entry that is held for long, and what a Mirror has found of them.
+type Held struct {
+	*Marks
+	judged atomic.Uint64 // the Mirror's age at which the entry was of use; 0: none
 }
 
 // Tagged reports whether the entry has tags.
@@ -88,7 +85,11 @@ type Mirror struct {
 }
 
 // NewMirror makes a mirror of a table of at most so many tags.
-func NewMirror(most int) *Mirror { return &Mirror{most: most} }
+func NewMirror(most int) *Mirror {
+	m := &Mirror{most: most}
+	m.age.Store(1) // Held.judged begins with 0
+	return m
+}
 
 // Verdict is what a Mirror knows of an entry.
 type Verdict uint8
@@ -101,25 +102,31 @@ const (
 	Unknown
 )
 
-// Good reports whether an entry may be used, as far as this node knows; one without tags
-// always may. Mostly that is one look at a number.
-func (m *Mirror) Good(k *Marks) bool {
-	return k == nil || k.judged.Load() == m.age.Load()+1 || m.Judge(k) == Useful
+// Holds reports whether an entry that is held may be used, as far as this node knows.
+// Mostly that is one look at a number.
+func (m *Mirror) Holds(h *Held) bool { return h.judged.Load() == m.age.Load() || m.judge(h) }
+
+func (m *Mirror) judge(h *Held) bool {
+	age := m.age.Load() // before the rest: if it moves meanwhile, the entry is judged again
+	if !m.Good(h.Marks) {
+		return false
+	}
+	h.judged.Store(age)
+	return true
 }
+
+// Good reports whether an entry may be used, as far as this node knows; one without tags
+// always may.
+func (m *Mirror) Good(k *Marks) bool { return m.Judge(k) == Useful }
 
 // Judge judges an entry.
 func (m *Mirror) Judge(k *Marks) Verdict {
 	if !k.Tagged() {
 		return Useful
 	}
-	age := m.age.Load() // before the rest: if it moves meanwhile, the entry is judged again
 	m.mu.RLock()
-	v := m.judgeLocked(k)
-	m.mu.RUnlock()
-	if v == Useful {
-		k.judged.Store(age + 1)
-	}
-	return v
+	defer m.mu.RUnlock()
+	return m.judgeLocked(k)
 }
 
 func (m *Mirror) judgeLocked(k *Marks) Verdict {

@@ -96,15 +96,15 @@ func TestJudgementIsNotKept(t *testing.T) {
 	_, _, nodes := cluster(t, 10, 1)
 	a := nodes[0]
 	a.ask()
-	k := a.entry("x")
+	k := &Held{Marks: a.entry("x")}
 	for range 3 {
-		if !a.Good(k) {
+		if !a.Holds(k) || !a.Holds(k) {
 			t.Fatal("no good")
 		}
 		a.ask("y")
 	}
 	a.ask("x")
-	if a.Good(k) {
+	if a.Holds(k) {
 		t.Error("good for ever")
 	}
 }
