@@ -91,20 +91,19 @@ func TestSchemaVersionsSideBySide(t *testing.T) {
 // Caches of one name whose values have different types answer each other with
 // nothing. Caught: an entry decoded into fields that it does not have.
 func TestAnotherTypeIsAMiss(t *testing.T) {
-	type product struct{ SKU string }
 	s := &asidetest.Server{}
 	n := newNode(t, newPrimary("k"), s)
 	n.want("k", 1, aside.SourceLoad)
 	n.settled("k")
 	_, _ = n.Read(t.Context(), "absent", n.p, aside.Default)
-	c, err := aside.New(aside.Options[string, product]{Name: "test", L2: s.NewClient(), Logger: slog.New(slog.DiscardHandler)})
+	c, err := aside.New(aside.Options[string, *todo]{Name: "test", L2: s.NewClient(), Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.Close(t.Context())
 	for _, k := range []string{"k", "absent"} {
-		r, err := c.Read(t.Context(), k, aside.LoaderFunc[string, product](func(context.Context, string) (product, error) { return product{"x"}, nil }), aside.Default)
-		if err != nil || r.Value.SKU != "x" || r.Source != aside.SourceLoad {
+		r, err := c.Read(t.Context(), k, aside.LoaderFunc[string, *todo](func(context.Context, string) (*todo, error) { return &todo{ID: "x"}, nil }), aside.Default)
+		if err != nil || r.Value.ID != "x" || r.Source != aside.SourceLoad {
 			t.Errorf("%s: %+v, %v", k, r, err)
 		}
 	}

@@ -5,6 +5,13 @@ import (
 	"time"
 )
 
+// DefaultKeys returns the functions for keys of a cache without its own.
+func DefaultKeys[K comparable]() (func(K) string, func(string) (K, error), error) {
+	var o Options[K, int]
+	err := o.keys()
+	return o.Key, o.ParseKey, err
+}
+
 // Flights returns the number of reads under way that can be joined.
 func Flights[K comparable, V any](c *Cache[K, V]) int {
 	n, _ := c.flights.Size()

@@ -71,22 +71,22 @@ func takeTurns(b *testing.B, keys []string, names [2]string, get [2]func(k strin
 // with nothing, with refresh ahead, with stale-while-revalidate, and without expiry.
 func BenchmarkReadsAtExpiry(b *testing.B) {
 	const keys, life = 20, 200 * time.Millisecond
-	loader := aside.LoaderFunc[int, todo](func(context.Context, int) (todo, error) {
+	loader := aside.LoaderFunc[int, User](func(context.Context, int) (User, error) {
 		time.Sleep(time.Millisecond)
-		return todo{ID: "1"}, nil
+		return User{Name: "1"}, nil
 	})
 	for _, tier := range []string{"L1", "L2"} {
 		for _, v := range []struct {
 			name   string
-			change func(*aside.Options[int, todo])
+			change func(*aside.Options[int, User])
 		}{
-			{"hit", func(o *aside.Options[int, todo]) { o.TTL = time.Hour }},
-			{"nothing", func(*aside.Options[int, todo]) {}},
-			{"ahead", func(o *aside.Options[int, todo]) { o.RefreshAhead = 0.3 }},
-			{"revalidate", func(o *aside.Options[int, todo]) { o.StaleWhileRevalidate = time.Second }},
+			{"hit", func(o *aside.Options[int, User]) { o.TTL = time.Hour }},
+			{"nothing", func(*aside.Options[int, User]) {}},
+			{"ahead", func(o *aside.Options[int, User]) { o.RefreshAhead = 0.3 }},
+			{"revalidate", func(o *aside.Options[int, User]) { o.StaleWhileRevalidate = time.Second }},
 		} {
 			b.Run(tier+"/"+v.name, func(b *testing.B) {
-				o := aside.Options[int, todo]{TTL: life, Jitter: -1}
+				o := aside.Options[int, User]{TTL: life, Jitter: -1}
 				if tier == "L2" { // without L1: each hit is one of L2
 					client := new(asidetest.Server).NewClient()
 					client.Intercept(func(context.Context, string, string) error { time.Sleep(100 * time.Microsecond); return nil })

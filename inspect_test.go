@@ -448,7 +448,7 @@ func TestInspectOfWhatThereIs(t *testing.T) {
 	}
 
 	type pair struct{ a, b int }
-	pairs, err := aside.New(aside.Options[pair, int]{})
+	pairs, err := aside.New(aside.Options[any, int]{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -456,7 +456,7 @@ func TestInspectOfWhatThereIs(t *testing.T) {
 	if i, err := pairs.Inspect(t.Context(), pair{1, 2}); err != nil || i.Key != "{1 2}" || i.L1 != nil {
 		t.Errorf("a key without a name: %+v, %v", i, err)
 	}
-	floats, err := aside.New(aside.Options[float64, int]{Logger: slog.New(slog.DiscardHandler), Key: func(f float64) string { panic(f) }, ParseKey: func(string) (float64, error) { return 0, nil }})
+	floats, err := aside.New(aside.Options[any, int]{Logger: slog.New(slog.DiscardHandler), Key: func(f any) string { panic(f) }, ParseKey: func(string) (any, error) { return 0.0, nil }})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,7 +15,7 @@ import (
 )
 
 func TestOptionsReportEveryFault(t *testing.T) {
-	_, err := aside.New(aside.Options[[2]int, string]{
+	_, err := aside.New(aside.Options[any, int]{
 		Name:            "no spaces please",
 		L2:              (&asidetest.Server{}).NewClient(),
 		TTL:             -time.Second,
@@ -83,9 +83,29 @@ func TestDefaultKeys(t *testing.T) {
 	testKeys[int8](t, -128, 127)
 	testKeys[uint64](t, 0, 1<<63)
 	testKeys[time.Duration](t, 5)
+	testKeysInACache(t, "", "a", "a:b", "{x}", "ü\x00\xff", strings.Repeat("k", 300))
+	testKeysInACache(t, 0, -1, math.MaxInt)
 }
 
 func testKeys[K comparable](t *testing.T, keys ...K) {
+	t.Helper()
+	name, parse, err := aside.DefaultKeys[K]()
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := map[string]K{}
+	for _, k := range keys {
+		if back, err := parse(name(k)); err != nil || back != k {
+			t.Errorf("%T %v: %q is %v, %v", k, k, name(k), back, err)
+		}
+		names[name(k)] = k
+	}
+	if len(names) != len(keys) {
+		t.Errorf("names of %d keys: %v", len(keys), names)
+	}
+}
+
+func testKeysInACache[K comparable](t *testing.T, keys ...K) {
 	t.Helper()
 	s := &asidetest.Server{}
 	mk := func() *aside.Cache[K, string] {

@@ -14,13 +14,11 @@ import (
 	"github.com/asidecache/aside/asidetest/testsync"
 )
 
-// total is a record of another type than rec, with another type of key.
-type total struct{ Sum int }
-
-// totals is a cache of them on the client of a node.
-func totals(t testing.TB, n *node, change ...func(*aside.Options[int, total])) *aside.Cache[int, total] {
+// totals is a cache of another type of record than rec, with another type of key, on the
+// client of a node.
+func totals(t testing.TB, n *node, change ...func(*aside.Options[int, int])) *aside.Cache[int, int] {
 	t.Helper()
-	o := aside.Options[int, total]{Name: "totals", Logger: slog.New(slog.DiscardHandler)}
+	o := aside.Options[int, int]{Name: "totals", Logger: slog.New(slog.DiscardHandler)}
 	if n.conn != nil {
 		o.L2 = n.conn
 	}
@@ -61,7 +59,7 @@ func TestWriteTogether(t *testing.T) {
 			t.Error("no deadline")
 		}
 		one.Publish("k", p.put("k"))
-		tot.Publish(1, total{2})
+		tot.Publish(1, 2)
 		return nil
 	})
 	if err != nil {
@@ -69,8 +67,8 @@ func TestWriteTogether(t *testing.T) {
 	}
 	loads := p.reads.Load()
 	b.wantStrong("k", 2)
-	r, err := bt.Read(t.Context(), 1, aside.LoaderFunc[int, total](func(context.Context, int) (total, error) { return total{}, errors.New("loaded") }), aside.Strong)
-	if err != nil || r.Value.Sum != 2 || p.reads.Load() != loads {
+	r, err := bt.Read(t.Context(), 1, aside.LoaderFunc[int, int](func(context.Context, int) (int, error) { return 0, errors.New("loaded") }), aside.Strong)
+	if err != nil || r.Value != 2 || p.reads.Load() != loads {
 		t.Errorf("%v, %v, %d loads", r.Value, err, p.reads.Load()-loads)
 	}
 	// A part is for one write.
@@ -107,7 +105,7 @@ func TestWriteTogetherOutcomes(t *testing.T) {
 				s := &asidetest.Server{}
 				p := newPrimary("k")
 				n := newNode(t, p, s, func(o *options) { o.OnL2Down = aside.FailClosed })
-				tc := totals(t, n, func(o *aside.Options[int, total]) {
+				tc := totals(t, n, func(o *aside.Options[int, int]) {
 					o.OnL2Down = aside.FailClosed
 					o.DefiniteError = func(err error) bool { return errors.Is(err, refused) }
 				})
@@ -168,7 +166,7 @@ func TestWriteTogetherHalfAcknowledged(t *testing.T) {
 		s := &asidetest.Server{}
 		p := newPrimary("k")
 		n := newNode(t, p, s, func(o *options) { o.OnL2Down = aside.FailClosed })
-		tc := totals(t, n, func(o *aside.Options[int, total]) { o.OnL2Down = aside.FailClosed })
+		tc := totals(t, n, func(o *aside.Options[int, int]) { o.OnL2Down = aside.FailClosed })
 		down := errors.New("down")
 		n.conn.Intercept(func(_ context.Context, op, key string) error {
 			if op == "Release" && key == totalsKey {
@@ -179,7 +177,7 @@ func TestWriteTogetherHalfAcknowledged(t *testing.T) {
 		k, tot := n.Part("k"), tc.Part(1)
 		err := aside.WriteTogether(t.Context(), []aside.WritePart{k, tot}, func(context.Context) error {
 			k.Publish("k", p.put("k"))
-			tot.Publish(1, total{5})
+			tot.Publish(1, 5)
 			return nil
 		})
 		if !errors.Is(err, aside.ErrUnacknowledged) || !errors.Is(err, down) {
@@ -218,7 +216,7 @@ func TestWriteTogetherDoesNotDeadlock(t *testing.T) {
 			return aside.WriteTogether(context.Background(), parts, func(context.Context) error {
 				g.Pass("in")
 				k.Publish("k", p.put("k"))
-				tot.Publish(1, total{1})
+				tot.Publish(1, 1)
 				return nil
 			})
 		})

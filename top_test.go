@@ -75,15 +75,15 @@ func TestTop(t *testing.T) {
 // Without L2 the biggest entries are those of the highest cost, and any type has a text.
 func TestTopWithoutL2(t *testing.T) {
 	type id struct{ A, B int }
-	c, err := aside.New(aside.Options[id, int]{
-		L1MaxCost: 1000, L1Cost: func(_ id, v int) uint32 { return uint32(v) },
+	c, err := aside.New(aside.Options[any, int]{
+		L1MaxCost: 1000, L1Cost: func(_ any, v int) uint32 { return uint32(v) },
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.Close(context.Background())
 	for i := range 3 {
-		_, _ = c.Get(t.Context(), id{1, i}, aside.LoaderFunc[id, int](func(_ context.Context, k id) (int, error) { return 100 * k.B, nil }))
+		_, _ = c.Get(t.Context(), id{1, i}, aside.LoaderFunc[any, int](func(_ context.Context, k any) (int, error) { return 100 * k.(id).B, nil }))
 	}
 	if top := c.Top(1); top.Biggest[0].Key != "{1 2}" || top.Biggest[0].Bytes != 200 {
 		t.Errorf("biggest: %+v", top.Biggest)
