@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Checks everything that can be checked without running the program. Changes
-# nothing but what `go generate` does.
+# nothing but what `go generate` does. RACE=1 has it build for the race detector what the
+# tests with RACE=1 need so too.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
@@ -24,12 +25,10 @@ for mod in $(scripts/modules.sh); do
 	[ "$mod" != ./tools/alertmanager ] || continue # as in test.sh
 	say "$mod: go mod tidy, go vet, staticcheck"
 	scripts/alone.sh "$mod" mod tidy -diff
-	scripts/alone.sh "$mod" vet ./...
-	(
-		cd "$mod"
-		case $mod in ./tools* | ./bench) export GOWORK=off ;; esac
-		"$root/.cache/bin/staticcheck" ./...
-	)
+	race=
+	case $mod in ./tools* | ./bench | ./cmd/aside) ;; *) race=${RACE:+-race} ;; esac # as in test.sh
+	GOFLAGS="${GOFLAGS:-} $race" scripts/alone.sh "$mod" vet ./...
+	GOFLAGS="${GOFLAGS:-} $race" scripts/alone.sh "$mod" staticcheck ./...
 done
 
 say "go generate changes nothing"
