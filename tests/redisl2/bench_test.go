@@ -66,6 +66,14 @@ func (b *bench) get(k string) error {
 	return err
 }
 
+// publish writes what is there already.
+func (b *bench) publish(k string) error {
+	return b.c.Write(b.ctx, k, func(_ context.Context, w *aside.WriteTx[string, rec]) error {
+		w.Publish(k, benchValue)
+		return nil
+	})
+}
+
 func (b *bench) binaryGet(k string) error {
 	_, err := b.bin.Get(b.ctx, k, benchLoader{})
 	return err
@@ -93,16 +101,21 @@ func (b *bench) rawSet(k string) error {
 	return b.raw.Do(b.ctx, b.raw.B().Set().Key("raw:"+k).Value(benchValue.Key).PxMilliseconds(300_000).Build()).Error()
 }
 
-// parallel runs f b.N times from n goroutines.
+// parallel runs f b.N times from n goroutines, and measures it.
 func parallel(b *testing.B, n int, f func(i int64) error) {
 	b.Helper()
 	b.ReportAllocs()
+	b.ResetTimer()
+	spread(b, n, b.N, f)
+}
+
+// spread runs f for 1 to count, from n goroutines.
+func spread(b *testing.B, n, count int, f func(i int64) error) {
 	var next atomic.Int64
 	var wg sync.WaitGroup
-	b.ResetTimer()
 	for range n {
 		wg.Go(func() {
-			for i := next.Add(1); i <= int64(b.N); i = next.Add(1) {
+			for i := next.Add(1); i <= int64(count); i = next.Add(1) {
 				if err := f(i); err != nil {
 					b.Error(err)
 					return
@@ -217,10 +230,9 @@ func BenchmarkStampede(b *testing.B) {
 	})
 }
 
-// What an operation costs in a Redis that holds more, and that has more nodes to
-// tell. The others are connections of this process that have read every key, as
-// those of as many nodes would have; before each round of writes they read all
-// again, outside the measured time.
+// What a hit costs in a Redis that holds more, and that has more nodes to tell. The others
+// are connections of this process that have read every key, as those of as many nodes would
+// have. BenchmarkManyNodes has the writes.
 func BenchmarkScale(b *testing.B) {
 	for _, held := range []int{1_000, 1_000_000, 10_000_000} {
 		b.Run(fmt.Sprintf("held=%d/hit", held), func(b *testing.B) {
@@ -251,45 +263,15 @@ func BenchmarkScale(b *testing.B) {
 		for i := range others {
 			others[i] = open(b, redisl2.Options{URL: x.url})
 		}
-		readAll := func() {
-			for _, o := range others {
-				for _, a := range o.Acquire(x.ctx, reqs) {
-					if a.Err != nil {
-						b.Fatal(a.Err)
-					}
+		for _, o := range others {
+			for _, a := range o.Acquire(x.ctx, reqs) {
+				if a.Err != nil {
+					b.Fatal(a.Err)
 				}
 			}
 		}
-		readAll()
 		b.Run(fmt.Sprintf("nodes=%d/hit", nodes), func(b *testing.B) {
 			parallel(b, 100, func(i int64) error { return x.get(x.keys[i%benchKeys]) })
-		})
-		b.Run(fmt.Sprintf("nodes=%d/write", nodes), func(b *testing.B) {
-			for done := 0; done < b.N; done += benchKeys {
-				b.StopTimer()
-				for _, k := range x.keys {
-					_ = x.get(k)
-				}
-				readAll()
-				b.StartTimer()
-				var wg sync.WaitGroup
-				var next atomic.Int64
-				for range 100 {
-					wg.Go(func() {
-						for i := next.Add(1) - 1; i < int64(min(benchKeys, b.N-done)); i = next.Add(1) - 1 {
-							k := x.keys[i]
-							err := x.c.Write(x.ctx, k, func(_ context.Context, w *aside.WriteTx[string, rec]) error {
-								w.Publish(k, benchValue)
-								return nil
-							})
-							if err != nil {
-								b.Error(err)
-							}
-						}
-					})
-				}
-				wg.Wait()
-			}
 		})
 	}
 }
