@@ -4,14 +4,11 @@
 #
 #   scripts/alone.sh ./redisl2 test ./...
 #
-# With staticcheck in place of the command it runs that: the tool builds what it looks at,
-# and only with the same versions and flags does that serve the tests too.
-#
 # cmd/aside has no replace directives, since `go install PACKAGE@VERSION` refuses
 # them. Until the other modules are released it gets them from a copy of its go.mod.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-root=$PWD mod=$1 command=$2 flags=()
+root=$PWD mod=$1 command=$2
 shift 2
 
 export GOWORK=off
@@ -29,11 +26,8 @@ if [ "${mod#./}" = cmd/aside ]; then
 		path=github.com/asidecache/aside/$other
 		go mod edit -replace "${path%/.}=$root/$other" "$copy"
 	done
-	flags=("-modfile=$copy")
+	set -- "-modfile=$copy" "$@"
 fi
 cd "$mod"
-if [ "$command" = staticcheck ]; then
-	GOFLAGS="${GOFLAGS:-} ${flags[*]@Q}" exec "$root/.cache/bin/staticcheck" "$@"
-fi
 # shellcheck disable=SC2086
-exec go $command "${flags[@]}" "$@"
+exec go $command "$@"
