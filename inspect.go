@@ -156,7 +156,7 @@ func (c *Cache[K, V]) Inspect(ctx context.Context, key K) (i Inspection[V], err 
 		i.L2Err = err
 		return i, ctx.Err()
 	}
-	i.L2 = c.inspected(key, raw)
+	i.L2 = c.inspected(ctx, key, raw)
 	return i, nil
 }
 
@@ -185,7 +185,7 @@ func (g *guardedL2) inspect(ctx context.Context, key string, most int) (driver.R
 var errForeign = errors.New("aside: not an entry of a cache")
 
 // inspected reads what L2 has. It may be anything.
-func (c *Cache[K, V]) inspected(key K, raw driver.Raw) *InspectedEntry[V] {
+func (c *Cache[K, V]) inspected(ctx context.Context, key K, raw driver.Raw) *InspectedEntry[V] {
 	b := raw.Entry
 	if b == nil && !raw.Foreign {
 		return nil
@@ -200,13 +200,13 @@ func (c *Cache[K, V]) inspected(key K, raw driver.Raw) *InspectedEntry[V] {
 	}
 	switch b[0] {
 	case envelope.KindValue, envelope.KindNegative:
-		c.inspectEntry(key, e, raw)
+		c.inspectEntry(ctx, key, e, raw)
 	case envelope.KindLease:
 		e.Kind = EntryLease
 		if l, ok := envelope.ParseLease(b); ok {
 			e.Node = nodeOf(l.Token)
 			if left := l.Ends.Sub(raw.Now); l.Carried != nil && left > 0 {
-				e.Carried = c.inspected(key, driver.Raw{Entry: l.Carried, Size: raw.Size - envelope.LeaseOverhead, Left: left, Now: raw.Now})
+				e.Carried = c.inspected(ctx, key, driver.Raw{Entry: l.Carried, Size: raw.Size - envelope.LeaseOverhead, Left: left, Now: raw.Now})
 			}
 		}
 		if most := 10 * c.leaseTTL(); raw.Left < 0 || raw.Left > most {
@@ -227,7 +227,7 @@ func (c *Cache[K, V]) inspected(key K, raw driver.Raw) *InspectedEntry[V] {
 	return e
 }
 
-func (c *Cache[K, V]) inspectEntry(key K, e *InspectedEntry[V], raw driver.Raw) {
+func (c *Cache[K, V]) inspectEntry(ctx context.Context, key K, e *InspectedEntry[V], raw driver.Raw) {
 	b := raw.Entry
 	e.Kind = EntryNegative
 	if b[0] == envelope.KindValue {
@@ -259,7 +259,7 @@ func (c *Cache[K, V]) inspectEntry(key K, e *InspectedEntry[V], raw driver.Raw) 
 	if err == nil && c.older(key, d.Version) {
 		err = errOlder
 	}
-	if e.Tags = d.Tags; err == nil && c.invalidated(marksOf(d)) {
+	if e.Tags = d.Tags; err == nil && c.invalidated(ctx, marksOf(d)) {
 		err = errTagged
 	}
 	if e.TooLarge = d.Elsewhere; e.TooLarge && err == nil {
@@ -272,12 +272,12 @@ func (c *Cache[K, V]) inspectEntry(key K, e *InspectedEntry[V], raw driver.Raw) 
 
 // invalidated reports whether an entry of L2 has a tag that was invalidated since. It asks
 // for the table, as a read does, if this node cannot tell.
-func (c *Cache[K, V]) invalidated(m *tags.Marks) bool {
+func (c *Cache[K, V]) invalidated(ctx context.Context, m *tags.Marks) bool {
 	if !m.Tagged() || c.l2.tagging == nil {
 		return false
 	}
 	if !c.tags.Watched() || c.tags.Judge(m) == tags.Unknown {
-		_ = c.askTagsOnce()
+		_ = c.askTagsOnce(ctx)
 	}
 	return c.tags.Judge(m) == tags.Useless
 }

@@ -166,7 +166,10 @@ func (c *Cache[K, V]) loadUntil(jobs []*job[K, V], due time.Time, limits limitin
 	if len(l.jobs) == 0 {
 		return
 	}
-	c.stampLoad(l.jobs)
+	if err == nil && !c.stampLoad(l) {
+		limiter.release()
+		err = context.Cause(l)
+	}
 	for _, j := range l.jobs {
 		j.asOf = c.flights.Now() // not once it runs: then End may read it
 	}
@@ -178,7 +181,7 @@ func (c *Cache[K, V]) loadUntil(jobs []*job[K, V], due time.Time, limits limitin
 		err = errors.Join(ErrOverloaded, context.Cause(l))
 	}
 	if err != nil {
-		if !c.inflight.closed() {
+		if errors.Is(err, ErrOverloaded) && !c.inflight.closed() {
 			c.n.overloads.Add(1)
 		}
 		c.endOp(l.op, OpResult{Err: err})

@@ -31,7 +31,7 @@ func (c *Cache[K, V]) SetEntry(ctx context.Context, key K, l Loaded[V]) error {
 		return errors.New("aside: SetEntry with NotModified: there is nothing previous, set the Value")
 	}
 	if len(l.Tags) > 0 && c.l2 != nil && c.l2.tagging != nil && !c.tags.armed.Load() && c.l2.usable() {
-		_ = c.askTagsOnce() // or this record, the first with tags, would not be stored
+		_ = c.askTagsOnce(ctx) // or this record, the first with tags, would not be stored
 	}
 	return c.Write(ctx, key, func(_ context.Context, w *WriteTx[K, V]) error {
 		w.PublishEntry(key, l)

@@ -166,8 +166,8 @@ func (c *Cache[K, V]) callForTags(sent func()) *tagCall {
 }
 
 // askTagsOnce is askTags for those who need no answer of their own: it joins a question
-// that is yet to be sent.
-func (c *Cache[K, V]) askTagsOnce() error {
+// that is yet to be sent. It waits until ctx ends.
+func (c *Cache[K, V]) askTagsOnce(ctx context.Context) error {
 	t := &c.tags
 	t.mu.Lock()
 	call := t.next
@@ -180,8 +180,12 @@ func (c *Cache[K, V]) askTagsOnce() error {
 		t.next = call
 	}
 	t.mu.Unlock()
-	<-call.done
-	return call.err
+	select {
+	case <-call.done:
+		return call.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // refreshTags asks for the table in the background, once more if asked meanwhile. If that
@@ -232,13 +236,14 @@ func (c *Cache[K, V]) dropTagged() {
 const touchTags = time.Minute
 
 // stampNow returns the moment for a record that is read from now on, after it has asked
-// for the table if need be. ok is false if L2 may not have such an entry.
-func (c *Cache[K, V]) stampNow() (s tags.Stamp, ok bool) {
+// for the table if need be, for as long as ctx lasts. ok is false if L2 may not have such an
+// entry.
+func (c *Cache[K, V]) stampNow(ctx context.Context) (s tags.Stamp, ok bool) {
 	if c.l2 != nil && c.l2.tagging != nil {
 		switch {
 		case !c.tags.Watched():
 			if c.l2.usable() {
-				_ = c.askTagsOnce() // without it, the moment is an earlier one, or none
+				_ = c.askTagsOnce(ctx) // without it, the moment is an earlier one, or none
 			}
 		case time.Now().UnixNano()-c.tags.asked.Load() > int64(touchTags):
 			c.tags.asked.Store(time.Now().UnixNano())
@@ -248,15 +253,17 @@ func (c *Cache[K, V]) stampNow() (s tags.Stamp, ok bool) {
 	return c.tags.Stamp()
 }
 
-// stampLoad notes in jobs when their load began, if it may bring tags.
-func (c *Cache[K, V]) stampLoad(jobs []*job[K, V]) {
-	if !c.tellsTags(jobs[0]) {
-		return
+// stampLoad notes in the jobs of a load when it began, if it may bring tags. ok is false if
+// its time was over before that was known.
+func (c *Cache[K, V]) stampLoad(l *running[K, V]) (ok bool) {
+	if !c.tellsTags(l.jobs[0]) {
+		return true
 	}
-	s, ok := c.stampNow()
-	for _, j := range jobs {
-		j.stamp, j.stamped = s, ok
+	s, stamped := c.stampNow(l)
+	for _, j := range l.jobs {
+		j.stamp, j.stamped = s, stamped
 	}
+	return l.Err() == nil
 }
 
 // tellsTags reports whether the loader of a job may tell tags.
@@ -330,7 +337,7 @@ func (c *Cache[K, V]) judgeEntry(j *job[K, V], m *tags.Marks) error {
 		// alone, whenever they came.
 		j.asOf = 0
 		if !c.tags.Watched() {
-			err = c.askTagsOnce()
+			err = c.askTagsOnce(context.Background())
 		}
 	}
 	if err != nil {
@@ -338,7 +345,7 @@ func (c *Cache[K, V]) judgeEntry(j *job[K, V], m *tags.Marks) error {
 	}
 	v := c.tags.Judge(m)
 	if v == tags.Unknown {
-		if err := c.askTagsOnce(); err != nil {
+		if err := c.askTagsOnce(context.Background()); err != nil {
 			return err
 		}
 		if v = c.tags.Judge(m); v == tags.Unknown && c.tags.WentBack(m) {

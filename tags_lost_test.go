@@ -234,3 +234,31 @@ func TestCloseWhileANoticeOfTagsComes(t *testing.T) {
 		t.Fatal("not closed")
 	}
 }
+
+// A load that waits for the table of tags ends at LoadTimeout, and gives its slot back.
+// Caught: it went on for L2Timeout, and its caller with it.
+func TestLoadThatWaitsForTags(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPrimary("k")
+		n := newTagNode(t, p, &asidetest.Server{}, func(o *options) {
+			o.L2Timeout, o.LoadTimeout, o.MaxLoads = time.Minute, 2*time.Second, 1
+		})
+		n.conn.Intercept(func(ctx context.Context, op, _ string) error {
+			if op == "Tags" {
+				<-ctx.Done()
+			}
+			return ctx.Err()
+		})
+		start := time.Now()
+		_, err := n.Read(t.Context(), "k", n, aside.Default)
+		if took := time.Since(start); !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, aside.ErrOverloaded) || took != 2*time.Second {
+			t.Errorf("%v after %v", err, took)
+		}
+		if p.reads.Load() != 0 {
+			t.Error("the loader ran, with nothing left of its time")
+		}
+		n.conn.Intercept(nil)
+		time.Sleep(3 * time.Minute) // until the question is given up
+		n.wants("k", 1, aside.SourceLoad, aside.Default)
+	})
+}

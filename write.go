@@ -191,7 +191,7 @@ func (w *WriteTx[K, V]) begin() error {
 		c.inflight.done(1)
 	}
 	if err == nil && (c.l2 == nil || c.publishesTags()) {
-		w.stamp, w.stamped = c.stampNow()
+		w.stamp, w.stamped = c.stampNow(f.ctx)
 	}
 	return err
 }
