@@ -32,10 +32,12 @@ func TestObserverEvents(t *testing.T) {
 			return all
 		}
 		var n *node
+		made := make(chan struct{})
 		p, s := newPrimary("k", "l"), &asidetest.Server{}
 		feed := &asidetest.Log{}
 		n = newNode(t, p, s, fedBy(feed), func(o *options) {
 			o.Observer.Event = func(key any, e aside.Event) {
+				<-made // the first event may come before n is set
 				_, _ = n.Stats(), n.Invalidate(context.Background(), "other")
 				text := e.Kind.String()
 				if key != nil {
@@ -47,6 +49,7 @@ func TestObserverEvents(t *testing.T) {
 				l.add(e)
 			}
 		})
+		close(made)
 		other := newNode(t, p, s)
 		want := func(want string) []aside.Event {
 			t.Helper()
