@@ -46,10 +46,10 @@ func (c *Cache[K, V]) ReadMany(ctx context.Context, keys []K, loader BulkLoader[
 			defer func() { c.endOp(op, OpResult{Err: err}) }()
 		}
 	}
-	q := query[K, V]{ctx: ctx, op: op, outer: outer, nested: nested, mode: mode, ticket: c.flights.Now(), began: c.watchClock(), loader: single}
+	q := query[K, V]{ctx: ctx, op: op, outer: outer, nested: nested, mode: c.effective(mode), ticket: c.flights.Now(), began: c.watchClock(), loader: single}
 	var led []waiting[K, V]
 	for len(left) > 0 {
-		q.bulk = &bulkRead[K, V]{loader: loader} // those who lead in one round are loaded together
+		q.bulk = &bulkRead[K, V]{loader: loader, level: nested} // those who lead in one round are loaded together
 		followed, l := c.readRound(&q, left, results)
 		led = append(led, l...)
 		// Those that must be read again are, while the flights that this read leads go on.
@@ -74,6 +74,7 @@ func (c *Cache[K, V]) ReadMany(ctx context.Context, keys []K, loader BulkLoader[
 type bulkRead[K comparable, V any] struct {
 	loader   BulkLoader[K, V] // nil: each is loaded with its job's loader
 	gathered bool             // rather of several reads, see gather
+	level    int              // how deeply the read is nested in loads
 	due      []*job[K, V]     // hits of L1 that are to be refreshed: used by the read alone
 }
 

@@ -163,7 +163,7 @@ func (c *Cache[K, V]) loadsAlone(j *job[K, V], err error) bool {
 
 // loadMany loads the jobs of a read of several keys.
 func (c *Cache[K, V]) loadMany(jobs []*job[K, V]) {
-	size := c.opts.Bulk.MaxKeys
+	size, level := c.opts.Bulk.MaxKeys, jobs[0].bulk.level
 	if jobs[0].bulk.loader == nil {
 		size = 1
 		for _, j := range jobs {
@@ -184,7 +184,15 @@ func (c *Cache[K, V]) loadMany(jobs []*job[K, V]) {
 	g.limit.End, g.limit.Owner = func(late bool) { g.end(c, late) }, g
 	c.limits.Add(&g.limit, g.due)
 	var wg sync.WaitGroup
-	for range min(len(g.left), max(1, c.opts.MaxLoads/2)) - 1 {
+	workers := min(len(g.left), max(1, c.opts.MaxLoads/2))
+	if workers < len(g.left) {
+		g.wake, g.empty = make(chan struct{}, 1), make(chan struct{})
+		for _, j := range jobs {
+			j.call.Notify(g.wake)
+		}
+		wg.Go(func() { g.workOnNested(c, level, &wg) })
+	}
+	for range workers - 1 {
 		wg.Go(func() { g.work(c) })
 	}
 	g.work(c)
@@ -205,6 +213,10 @@ type loadGroup[K comparable, V any] struct {
 	runs  map[*deadline.Entry]struct{} // the loads that run
 	ended bool
 	late  bool // why it has ended
+
+	// Of a group with loads that wait: wake receives when one of their flights has other
+	// callers than before, and empty is closed when none waits any more.
+	wake, empty chan struct{}
 }
 
 func (g *loadGroup[K, V]) unneeded() bool { return unneeded(g.all) }
@@ -218,13 +230,50 @@ func (g *loadGroup[K, V]) work(c *Cache[K, V]) {
 			return
 		}
 		jobs := g.left[0]
-		g.left = g.left[1:]
+		g.setLeft(g.left[1:])
 		g.mu.Unlock()
 		if !first {
 			jobs = c.dropAbandoned(jobs)
 		}
 		if len(jobs) > 0 {
 			c.loadUntil(jobs, g.due, g)
+		}
+	}
+}
+
+// setLeft is called with the lock.
+func (g *loadGroup[K, V]) setLeft(left [][]*job[K, V]) {
+	if len(g.left) > 0 && len(left) == 0 && g.empty != nil {
+		close(g.empty)
+	}
+	g.left = left
+}
+
+// workOnNested runs the loads for which the loader of another load waits, as soon as it
+// does: the workers may all run such loaders. level is that of the read.
+func (g *loadGroup[K, V]) workOnNested(c *Cache[K, V], level int, wg *sync.WaitGroup) {
+	nested := func(j *job[K, V]) bool { return j.call.Level() > level }
+	for {
+		select {
+		case <-g.wake:
+		case <-g.empty:
+			return
+		}
+		var run, left [][]*job[K, V]
+		g.mu.Lock()
+		for _, jobs := range g.left {
+			if slices.ContainsFunc(jobs, nested) {
+				run = append(run, jobs)
+			} else {
+				left = append(left, jobs)
+			}
+		}
+		g.setLeft(left)
+		g.mu.Unlock()
+		for _, jobs := range run {
+			if jobs = c.dropAbandoned(jobs); len(jobs) > 0 {
+				wg.Go(func() { c.loadUntil(jobs, g.due, g) })
+			}
 		}
 	}
 }
@@ -251,7 +300,7 @@ func (g *loadGroup[K, V]) end(c *Cache[K, V], late bool) {
 	g.mu.Lock()
 	g.ended, g.late = true, late
 	left := slices.Concat(g.left...)
-	g.left = nil
+	g.setLeft(nil)
 	for e := range g.runs {
 		go e.End(late)
 	}

@@ -1,6 +1,7 @@
 package aside
 
 import (
+	"context"
 	"slices"
 	"time"
 
@@ -44,7 +45,7 @@ func (c *Cache[K, V]) lookUpAlone(j *job[K, V], part int) {
 	case len(r.again) > 0:
 		c.workers.run(func() { c.dispatch(c.lookUp(jobs)) })
 	case len(r.found) > 0:
-		c.decodeFor(j.ctx, j)
+		c.decodeFound(j.ctx, j)
 	default:
 		c.workers.run(func() { c.dispatch(r) })
 	}
@@ -216,15 +217,16 @@ func (c *Cache[K, V]) awaitLeases(jobs []*job[K, V]) {
 }
 
 // decodeFound decodes the entry of the leader's own job, and ends the job with it. If
-// the entry is of no use, the job goes on in a goroutine of its own.
-func (c *Cache[K, V]) decodeFound(j *job[K, V]) {
+// the entry is of no use, or ctx ends before anybody can tell, the job goes on in a
+// goroutine of its own.
+func (c *Cache[K, V]) decodeFound(ctx context.Context, j *job[K, V]) {
 	returned := false
 	defer func() { // the codec may end the goroutine
 		if !returned {
 			c.fail(j, errGoexit)
 		}
 	}()
-	fate := c.decodeEntry(j)
+	fate := c.decodeEntry(ctx, j)
 	returned = true
 	switch fate {
 	case entryServed:
@@ -234,6 +236,8 @@ func (c *Cache[K, V]) decodeFound(j *job[K, V]) {
 		go c.replace([]*job[K, V]{j})
 	case entryElsewhere:
 		go c.startLoads([]*job[K, V]{j})
+	case entryLater:
+		go c.decodeHere([]*job[K, V]{j})
 	}
 }
 

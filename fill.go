@@ -41,7 +41,11 @@ func (c *Cache[K, V]) fill(jobs []*job[K, V]) {
 	}
 	if len(abandons) > 0 {
 		for i, err := range c.l2.abandon(abandons) {
-			if err != nil {
+			switch j := abandoned[i]; {
+			case err == nil:
+			case j.refreshes() && abandons[i].Drop:
+				c.oweDrop(j.key)
+			default:
 				c.oweLease(abandons[i])
 			}
 		}
@@ -71,7 +75,7 @@ func (j *job[K, V]) refreshes() bool { return j.asks&Refresh != 0 }
 // no write is under way: L2 could not be asked, or another load took too long.
 func (j *job[K, V]) overtaken() bool {
 	return (j.ans.Err == nil && !j.ans.Stale || j.ans.Negative) && j.asks&SkipL2 == 0 &&
-		(j.mode == fillDegraded || j.mode == fillNothing && j.ans.Miss != MissFenced)
+		(j.mode == fillDegraded || j.mode == fillNothing) && j.ans.Miss != MissFenced
 }
 
 // dropOvertaken has L2 drop what it has of the jobs' keys, with the leases of others, and
@@ -84,15 +88,10 @@ func (c *Cache[K, V]) dropOvertaken(jobs []*job[K, V]) {
 	for i, j := range jobs {
 		keys[i] = j.l2key
 	}
-	failed := false
 	for i, err := range c.l2.invalidate(keys) {
 		if err != nil {
-			c.outbox.AddWrite(jobs[i].key, driver.Token{}, time.Now())
-			failed = true
+			c.oweDrop(jobs[i].key)
 		}
-	}
-	if failed {
-		c.startRecovery()
 	}
 	for _, j := range jobs {
 		c.overtake(j) // what others found before, and did not insert yet
@@ -104,6 +103,13 @@ func (c *Cache[K, V]) dropOvertaken(jobs []*job[K, V]) {
 		c.publishAnswer(j)
 		c.closeJob(j, trust)
 	}
+}
+
+// oweDrop has L2 drop what it has of a key as soon as that can be. Until then this node
+// reads the primary.
+func (c *Cache[K, V]) oweDrop(key K) {
+	c.outbox.AddWrite(key, driver.Token{}, time.Now())
+	c.startRecovery()
 }
 
 // fillRequest makes the request that stores a job's answer, if it is to be stored
@@ -161,7 +167,11 @@ func (c *Cache[K, V]) filled(j *job[K, V], r driver.FillResult, size int, ttl ti
 	default: // also with the breaker open: the lease was granted before that
 		c.saw(j.key, EventFillFailed, 0, j.ans.Version, r.Err)
 		c.endJobOp(j, OutcomeFailed, r.Err)
-		c.oweLease(driver.AbandonRequest{Key: j.l2key, Lease: j.lease, Drop: true})
+		if j.refreshes() { // the lease may carry the older value
+			c.oweDrop(j.key)
+		} else {
+			c.oweLease(driver.AbandonRequest{Key: j.l2key, Lease: j.lease, Drop: true})
+		}
 	}
 	c.closeFilled(j, trust)
 }

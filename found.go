@@ -1,6 +1,7 @@
 package aside
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"time"
@@ -16,6 +17,7 @@ const (
 	entryCarried                    // of no use, and another node replaces it: the job waits for that
 	entryUseless                    // to be removed
 	entryElsewhere                  // the value is too large for L2
+	entryLater                      // nobody could tell before ctx ended whether it is of use
 )
 
 // decodeEntries ends the jobs whose entries are of use, and returns the others.
@@ -27,7 +29,7 @@ func (c *Cache[K, V]) decodeEntries(jobs []*job[K, V]) (useless, elsewhere []*jo
 		}
 	}()
 	for ; done < len(jobs); done++ {
-		switch j := jobs[done]; c.decodeEntry(j) {
+		switch j := jobs[done]; c.decodeEntry(context.Background(), j) {
 		case entryUseless:
 			useless = append(useless, j)
 		case entryElsewhere:
@@ -38,7 +40,7 @@ func (c *Cache[K, V]) decodeEntries(jobs []*job[K, V]) (useless, elsewhere []*jo
 }
 
 // decodeEntry ends a job with its entry, if that is of use.
-func (c *Cache[K, V]) decodeEntry(j *job[K, V]) entryFate {
+func (c *Cache[K, V]) decodeEntry(ctx context.Context, j *job[K, V]) entryFate {
 	v, e, err := c.decode(j.key, j.entry)
 	age := time.Since(e.Stored)
 	if err == nil {
@@ -49,8 +51,11 @@ func (c *Cache[K, V]) decodeEntry(j *job[K, V]) entryFate {
 	}
 	if err == nil && len(e.Tags) > 0 {
 		j.told.marks = marksOf(e)
-		if err = c.judgeEntry(j, j.told.marks); err != nil {
+		if err = c.judgeEntry(ctx, j, j.told.marks); err != nil {
 			j.told.marks = nil
+			if ctx.Err() != nil {
+				return entryLater
+			}
 			c.n.tagMisses.Add(1)
 			if j.carried == 0 {
 				c.saw(j.key, EventReplace, 0, e.Version, err)

@@ -36,8 +36,11 @@ type job[K comparable, V any] struct {
 	lease driver.Token
 	mode  fillMode
 	asOf  flight.Ticket // when the read whose result is handed out began
-	gen   uint64        // of L1, before that read was requested
-	asked time.Time     // when L2 was asked first
+	// loadEnded is when a load had ended whose answer is published after its fill; 0: it is
+	// published at once.
+	loadEnded flight.Ticket
+	gen       uint64    // of L1, before that read was requested
+	asked     time.Time // when L2 was asked first
 	// replaced: another flight of the key had begun by then. That may know of a
 	// newer value, so this one leaves L1 to it.
 	replaced bool
@@ -165,7 +168,11 @@ func (c *Cache[K, V]) register(j *job[K, V]) bool {
 
 // publishAnswer makes the job's answer known to those who came before its read.
 func (c *Cache[K, V]) publishAnswer(j *job[K, V]) {
-	c.flights.Publish(j.call, j.ans, j.ans.Err != nil && !j.ans.Negative, j.asOf)
+	ended := j.loadEnded
+	if ended == 0 {
+		ended = c.flights.Now()
+	}
+	c.flights.Publish(j.call, j.ans, j.ans.Err != nil && !j.ans.Negative, j.asOf, ended)
 	c.wakeReader(j)
 }
 

@@ -3,6 +3,7 @@ package aside
 import (
 	"context"
 	"errors"
+	"fmt"
 	"runtime/debug"
 	"slices"
 	"sync/atomic"
@@ -19,7 +20,7 @@ func (c *Cache[K, V]) callLoader(ctx context.Context, jobs []*job[K, V]) []loade
 		return c.callBulkLoader(ctx, j.bulk.loader, jobs)
 	}
 	if e, ok := j.loader.(EntryLoader[K, V]); ok {
-		old := c.previous(j)
+		old := c.previous(ctx, j)
 		l, err := e.LoadEntry(ctx, j.key, old.Previous)
 		return []loaded[V]{c.entry(j.key, l, err, old)}
 	}
@@ -36,7 +37,7 @@ func (c *Cache[K, V]) callBulkLoader(ctx context.Context, loader BulkLoader[K, V
 		var old map[K]before[V]
 		var given map[K]Previous[V]
 		for _, j := range jobs {
-			if b := c.previous(j); b.OK {
+			if b := c.previous(ctx, j); b.OK {
 				if old == nil {
 					old, given = make(map[K]before[V]), make(map[K]Previous[V])
 				}
@@ -243,6 +244,9 @@ func (c *Cache[K, V]) acquireSlot(l *running[K, V]) (*loadLimiter, error) {
 	}
 }
 
+// errDropped is for those who have all left before their load began.
+var errDropped = fmt.Errorf("aside: nobody waits for the load any more: %w", context.Canceled)
+
 // dropAbandoned ends the jobs that nobody waits for, and returns the others.
 func (c *Cache[K, V]) dropAbandoned(jobs []*job[K, V]) (left []*job[K, V]) {
 	var dropped []*job[K, V]
@@ -257,7 +261,7 @@ func (c *Cache[K, V]) dropAbandoned(jobs []*job[K, V]) (left []*job[K, V]) {
 		return jobs
 	}
 	c.n.dropped.Add(uint64(len(dropped)))
-	c.loaded(dropped, errorForAll[V](len(dropped), context.Canceled), 0)
+	c.loaded(dropped, errorForAll[V](len(dropped), errDropped), 0)
 	return left
 }
 
@@ -285,6 +289,9 @@ func (c *Cache[K, V]) loaded(jobs []*job[K, V], out []loaded[V], took time.Durat
 	var leased, apart []*job[K, V]
 	for i, j := range jobs {
 		j.ans.Source, j.ans.LoadTime = SourceLoad, took
+		if j.refreshes() {
+			j.loadEnded = c.flights.Now()
+		}
 		l := out[i]
 		if c.loadsAlone(j, l.err) || j.hedges != nil && !c.hedgeAnswers(j, l.err) {
 			continue

@@ -1,6 +1,7 @@
 package aside
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -117,13 +118,13 @@ func (c *Cache[K, V]) bound(key K, t *told) {
 }
 
 // previous returns what the cache has of a job's record.
-func (c *Cache[K, V]) previous(j *job[K, V]) (old before[V]) {
+func (c *Cache[K, V]) previous(ctx context.Context, j *job[K, V]) (old before[V]) {
 	if j.stale != nil {
-		if v, e, err := c.decode(j.key, j.stale); err == nil && !e.Negative && !e.Elsewhere && c.goodPrevious(j, marksOf(e)) {
+		if v, e, err := c.decode(j.key, j.stale); err == nil && !e.Negative && !e.Elsewhere && c.goodPrevious(ctx, j, marksOf(e)) {
 			return before[V]{Previous[V]{Value: v, Version: e.Version, ETag: e.ETag, Stored: e.Stored, OK: true}, e.Tags}
 		}
 	}
-	if e, ok := c.l1.Peek(j.key); ok && !e.Negative() && c.goodPrevious(j, e.Marks) {
+	if e, ok := c.l1.Peek(j.key); ok && !e.Negative() && c.goodPrevious(ctx, j, e.Marks) {
 		old.Value, old.Version, old.OK = e.Value, c.versionOf(e.Value, e.Marks), true
 		if e.Marks != nil {
 			old.ETag, old.tags = e.Marks.ETag, e.Marks.Tags

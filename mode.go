@@ -41,6 +41,14 @@ const (
 
 func (m Mode) skipsL1() bool { return m&(Strong|Refresh) != 0 }
 
+// effective is a mode without what has no effect in this cache.
+func (c *Cache[K, V]) effective(m Mode) Mode {
+	if c.l2 == nil {
+		m &^= SkipL2
+	}
+	return m
+}
+
 // kindOf returns the kind of flight that a read of a mode needs.
 func kindOf(m Mode) (k flight.Kind) {
 	if m&Refresh != 0 {

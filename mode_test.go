@@ -267,3 +267,24 @@ func TestSkipL2BesideASlowLookup(t *testing.T) {
 		t.Errorf("version %d from %v: older than before", v, i.Source)
 	}
 }
+
+// SkipL2 has no effect in a cache without L2. Caught: a second load beside the one that runs.
+func TestSkipL2WithoutL2(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newGated("k")
+		n := newNode(t, p.primary, nil)
+		defer closeAll(n)
+		open := p.shut()
+		one := testsync.Async(func() got { return get(n, p, "k", aside.Default) })
+		synctest.Wait()
+		two := testsync.Async(func() got { return get(n, p, "k", aside.SkipL2) })
+		synctest.Wait()
+		open()
+		<-one
+		<-two
+		n.want("k", 1, aside.SourceL1)
+		if s := n.Stats(); s.Loads != 1 {
+			t.Errorf("%d loads", s.Loads)
+		}
+	})
+}

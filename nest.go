@@ -36,12 +36,13 @@ func nestOf(ctx context.Context) *nest {
 // cannot be.
 func (c *Cache[K, V]) admit(outer *nest, key K) (level int, err error) {
 	for n := outer; n != nil; n = n.outer {
-		if n.cache == any(c) && !n.load.ended() {
-			if n.load.holds(key) {
-				return 0, fmt.Errorf("%w: the loader of key %v reads that key", ErrNestedLoad, key)
-			}
-			level++
+		if n.load.ended() {
+			continue
 		}
+		if n.cache == any(c) && n.load.holds(key) {
+			return 0, fmt.Errorf("%w: the loader of key %v reads that key", ErrNestedLoad, key)
+		}
+		level++ // also for a load of another cache: those may wait for each other
 	}
 	if level > maxNesting {
 		return 0, fmt.Errorf("%w: %d loads wait for each other", ErrNestedLoad, level)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -241,4 +242,81 @@ func TestReadAfterTheLoad(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// The loads of one read wait for no slot that a load has which waits for them: not if they
+// are more than may run at once, and not if they are chunks of a bulk loader.
+// Caught: all waited until LoadTimeout.
+func TestLoadsOfOneReadThatWaitForEachOther(t *testing.T) {
+	for _, c := range []struct{ maxLoads, children int }{{1, 1}, {3, 1}, {64, 32}, {64, 200}} {
+		for _, bulk := range []bool{false, true} {
+			t.Run(fmt.Sprint(c, bulk), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					p := newPrimary("parent")
+					var n *node
+					one := func(ctx context.Context, k string) (rec, error) {
+						if strings.HasPrefix(k, "child") {
+							return n.Get(ctx, "parent")
+						}
+						return p.Load(ctx, k)
+					}
+					n = newNode(t, p, nil, func(o *options) {
+						o.MaxLoads = c.maxLoads
+						if !bulk {
+							o.Loader = aside.LoaderFunc[string, rec](one)
+							return
+						}
+						o.Bulk.MaxKeys = 1
+						o.BulkLoader = aside.BulkLoaderFunc[string, rec](func(ctx context.Context, ks []string) (map[string]rec, error) {
+							r, err := one(ctx, ks[0])
+							return map[string]rec{ks[0]: r}, err
+						})
+					})
+					defer closeAll(n)
+					start := time.Now()
+					var keys []string
+					for i := range c.children {
+						keys = append(keys, fmt.Sprint("child", i))
+					}
+					keys = append(keys, "parent")
+					if m, err := n.GetMany(t.Context(), keys); err != nil || len(m) != len(keys) || time.Since(start) > time.Second {
+						t.Errorf("%d of %d values after %v: %.200v", len(m), len(keys), time.Since(start), err)
+					}
+				})
+			})
+		}
+	}
+}
+
+// Loaders of two caches that read the other cache, each with all of its slots: what they
+// read does not queue behind them. Caught: only loads of the same cache counted.
+func TestLoadsOfTwoCachesThatTakeAllSlots(t *testing.T) {
+	for _, loads := range []int{1, 8} {
+		synctest.Test(t, func(t *testing.T) {
+			p := newPrimary("leaf")
+			few := func(o *options) { o.MaxLoads = loads }
+			a, b := newNode(t, p, nil, few), newNode(t, p, nil, few)
+			defer closeAll(a, b)
+			var met, all sync.WaitGroup
+			met.Add(2 * loads)
+			reads := func(of *node) aside.LoaderFunc[string, rec] {
+				return func(ctx context.Context, _ string) (rec, error) {
+					met.Done()
+					met.Wait()
+					return of.Get(ctx, "leaf", p)
+				}
+			}
+			start := time.Now()
+			for i := range loads {
+				for _, x := range [][2]*node{{a, b}, {b, a}} {
+					all.Go(func() {
+						if _, err := x[0].Get(t.Context(), fmt.Sprint("x", i), reads(x[1])); err != nil {
+							t.Errorf("after %v: %v", time.Since(start), err)
+						}
+					})
+				}
+			}
+			all.Wait()
+		})
+	}
 }

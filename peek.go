@@ -65,7 +65,7 @@ func (c *Cache[K, V]) Peek(ctx context.Context, key K, mode Mode) (r Result[V], 
 		err = c.checkAge(e, age)
 	}
 	stale := g.Left > 0 && g.Left <= envelope.StaleFor(g.Entry)
-	if err == nil && len(e.Tags) > 0 && !c.peekable(e, mode) {
+	if err == nil && len(e.Tags) > 0 && !c.peekable(ctx, e, mode) {
 		return r, false
 	}
 	if err != nil || e.Elsewhere || c.older(key, e.Version) || stale && mode&Strong != 0 {
@@ -107,9 +107,16 @@ func (g *guardedL2) peekAll(keys []string) []driver.Grant {
 
 // peekable reports whether an entry with tags has not been invalidated, as far as the
 // mode must know.
-func (c *Cache[K, V]) peekable(e envelope.Entry, mode Mode) bool {
-	if c.l2.tagging == nil || (mode&Strong != 0 || !c.tags.Watched()) && c.askTags(nil) != nil {
+func (c *Cache[K, V]) peekable(ctx context.Context, e envelope.Entry, mode Mode) bool {
+	if c.l2.tagging == nil {
 		return false
+	}
+	if mode&Strong != 0 || !c.tags.Watched() {
+		ctx, cancel := context.WithTimeout(ctx, c.opts.L2Timeout)
+		defer cancel()
+		if c.callForTags(func() {}).wait(ctx) != nil {
+			return false
+		}
 	}
 	return c.tags.Good(marksOf(e))
 }

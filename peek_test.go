@@ -235,3 +235,23 @@ func TestPeekAtAStaleValueOfL1(t *testing.T) {
 		_ = n.Close(t.Context())
 	})
 }
+
+// A Peek beside the probe of a circuit breaker says that L2 is unavailable. Caught: an
+// error that nobody can ask for.
+func TestPeekWhileL2IsProbed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t, newPrimary("k"), &asidetest.Server{}, func(o *options) { o.BreakerFailures = 1 })
+		defer closeAll(n)
+		n.conn.Intercept(func(context.Context, string, string) error { return errors.New("down") })
+		n.read("k", aside.Strong)
+		n.conn.Intercept(func(ctx context.Context, _, _ string) error { <-ctx.Done(); return ctx.Err() })
+		time.Sleep(1500 * time.Millisecond) // until the breaker lets a probe through
+		for range 40 {
+			time.Sleep(70 * time.Millisecond)
+			r, _ := n.Peek(t.Context(), "k", aside.Strong)
+			if r.Err != nil && !errors.Is(r.Err, aside.ErrL2Unavailable) && !errors.Is(r.Err, context.DeadlineExceeded) {
+				t.Fatal(r.Err)
+			}
+		}
+	})
+}

@@ -39,7 +39,7 @@ func (c *Cache[K, V]) read(ctx context.Context, key K, loader Loader[K, V], mode
 	if err != nil {
 		return c.failed(err)
 	}
-	q := query[K, V]{ctx: ctx, op: op, outer: outer, nested: nested, mode: mode, ticket: c.flights.Now(), began: c.watchClock(), loader: loader, own: own}
+	q := query[K, V]{ctx: ctx, op: op, outer: outer, nested: nested, mode: c.effective(mode), ticket: c.flights.Now(), began: c.watchClock(), loader: loader, own: own}
 	for {
 		s, r, done := c.join(&q, key)
 		if done {
@@ -170,21 +170,8 @@ func (c *Cache[K, V]) lead(ctx context.Context, j *job[K, V]) {
 		decode = <-r.woken
 	}
 	if decode {
-		c.decodeFor(ctx, j)
+		c.decodeFound(ctx, j)
 	}
-}
-
-// decodeFor decodes the leader's entry, unless ctx ends before it can be judged.
-func (c *Cache[K, V]) decodeFor(ctx context.Context, j *job[K, V]) {
-	if j.head != nil {
-		select {
-		case <-j.head.done:
-		case <-ctx.Done():
-			go c.decodeHere([]*job[K, V]{j})
-			return
-		}
-	}
-	c.decodeFound(j)
 }
 
 // answered makes a caller's result of a flight's answer, and counts it.

@@ -3,6 +3,7 @@ package aside_test
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -147,4 +148,74 @@ func TestRefreshOvertakesOthers(t *testing.T) {
 			})
 		})
 	}
+}
+
+// In a cache without L2 a Refresh after a write with an unknown outcome loads, and stores
+// nothing for long. Caught: it was to be dropped from L2, which is not there.
+func TestRefreshWithoutL2AfterAnUnknownWrite(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPrimary("k")
+		n := newNode(t, p, nil)
+		defer closeAll(n)
+		_ = n.Write(t.Context(), "k", func(context.Context, *aside.WriteTx[string, rec]) error { return errors.New("no answer") })
+		p.put("k")
+		if v, _ := n.read("k", aside.Refresh); v != 2 {
+			t.Errorf("version %d", v)
+		}
+		if rs, err := n.ReadMany(t.Context(), []string{"k"}, p, aside.Refresh); err != nil || rs["k"].Value.Version != 2 {
+			t.Errorf("%+v, %v", rs, err)
+		}
+	})
+}
+
+// A strong read that joins a Refresh after another node's write was acknowledged reads for
+// itself: the load had ended before, although its answer comes after the fill.
+// Caught: the load was taken to have ended with the fill.
+func TestStrongFollowerOfARefresh(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, p := &asidetest.Server{}, newPrimary("k")
+		slow := &slowAnswers{filled: make(chan struct{}, 1), arrive: make(chan struct{})}
+		a := newNode(t, p, s, func(o *options) { slow.Tier = o.L2; o.L2 = slow; o.L1Size = -1 })
+		b := newNode(t, p, s)
+		defer closeAll(a, b)
+		refresh := testsync.Async(func() int { v, _ := a.read("k", aside.Refresh); return v })
+		synctest.Wait()
+		b.update("k")
+		follower := testsync.Async(func() int { v, _ := a.read("k", aside.Strong); return v })
+		synctest.Wait() // it has joined
+		close(slow.arrive)
+		<-refresh
+		if v := testsync.Await(t, "the follower", follower); v != 2 {
+			t.Errorf("it began after version 2 was acknowledged, and got version %d", v)
+		}
+	})
+}
+
+// A Refresh whose fill has failed: this node does not go back to what the lease carries.
+// Caught: until the lease was given back, it did.
+func TestRefreshWhoseFillIsLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, p := &asidetest.Server{}, newPrimary("k")
+		n := newNode(t, p, s)
+		defer closeAll(n)
+		n.read("k", aside.Default)
+		synctest.Wait()
+		p.put("k")
+		var once atomic.Bool
+		n.conn.Intercept(func(_ context.Context, op, _ string) error {
+			if op == "Fill" && once.CompareAndSwap(false, true) {
+				return context.DeadlineExceeded
+			}
+			return nil
+		})
+		for i, m := range []aside.Mode{aside.Refresh, aside.Strong, aside.Default} {
+			if v, _ := n.read("k", m); v != 2 {
+				t.Errorf("read %d: version %d", i, v)
+			}
+		}
+		time.Sleep(time.Second) // until L2 was told
+		if v, _ := n.read("k", aside.Strong); v != 2 || n.Stats().Pending != 0 {
+			t.Errorf("later: version %d, pending %d", v, n.Stats().Pending)
+		}
+	})
 }

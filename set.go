@@ -30,8 +30,9 @@ func (c *Cache[K, V]) SetEntry(ctx context.Context, key K, l Loaded[V]) error {
 	if l.NotModified {
 		return errors.New("aside: SetEntry with NotModified: there is nothing previous, set the Value")
 	}
-	if len(l.Tags) > 0 && c.l2 != nil && c.l2.tagging != nil && !c.tags.armed.Load() && c.l2.usable() {
+	if len(l.Tags) > 0 && c.l2 != nil && c.l2.tagging != nil && !c.tags.armed.Load() && c.l2.usable() && c.inflight.begin() {
 		_ = c.askTagsOnce(ctx) // or this record, the first with tags, would not be stored
+		c.inflight.done(1)
 	}
 	return c.Write(ctx, key, func(_ context.Context, w *WriteTx[K, V]) error {
 		w.PublishEntry(key, l)

@@ -189,3 +189,23 @@ func TestAllAndHottest(t *testing.T) {
 		_ = none.Close(t.Context())
 	})
 }
+
+// A closed cache watches nothing. Caught: the watch of the table of tags, which a later
+// cache of the name then could not have.
+func TestSetEntryAfterClose(t *testing.T) {
+	n := newNode(t, newPrimary("k"), &asidetest.Server{})
+	if err := n.Close(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.SetEntry(context.Background(), "k", aside.Loaded[rec]{Value: rec{"k", 1}, Tags: []string{"t"}}); !errors.Is(err, aside.ErrClosed) {
+		t.Fatal(err)
+	}
+	c, err := aside.New(options{Name: "test", L2: n.conn})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close(context.Background())
+	if err := c.InvalidateTag(context.Background(), "t"); err != nil || c.Stats().Pending != 0 {
+		t.Errorf("%v, pending %d", err, c.Stats().Pending)
+	}
+}

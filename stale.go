@@ -97,7 +97,7 @@ func (c *Cache[K, V]) insteadOfLoad(j *job[K, V], failed error) {
 	if !ok {
 		return
 	}
-	if failed != ErrClosed && c.opts.FailedFor > 0 {
+	if failed != ErrClosed && failed != errDropped && c.opts.FailedFor > 0 {
 		c.failing.add(j.key, now.Add(c.opts.FailedFor))
 	}
 	if past >= c.opts.StaleFor {

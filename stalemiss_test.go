@@ -1,12 +1,15 @@
 package aside_test
 
 import (
+	"context"
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/asidecache/aside"
 	"github.com/asidecache/aside/asidetest"
+	"github.com/asidecache/aside/asidetest/testsync"
 )
 
 // Info.Miss tells a record that is past its TTL from one that is not there: where the old
@@ -47,6 +50,41 @@ func TestMissStale(t *testing.T) {
 			p.fail(errDown)
 			want(aside.Default, tier, true, aside.MissStale)
 			_ = n.Close(t.Context())
+		})
+	}
+}
+
+// A load that never began, since its callers have left the queue for a slot, is no failed
+// load. Caught: for FailedFor, all were answered with the stale value.
+func TestDroppedLoadIsNoFailure(t *testing.T) {
+	for _, s := range []*asidetest.Server{nil, {}} {
+		synctest.Test(t, func(t *testing.T) {
+			p := newGated("k", "busy")
+			n := newNode(t, p.primary, s, func(o *options) {
+				o.MaxLoads, o.TTL, o.StaleFor, o.FailedFor = 1, 10*time.Second, time.Hour, 30*time.Second
+			})
+			defer closeAll(n)
+			n.read("k", aside.Default)
+			synctest.Wait()
+			time.Sleep(11 * time.Second)
+			p.put("k")
+			open := p.shut()
+			busy := testsync.Async(func() got { return get(n, p, "busy", aside.Default) })
+			synctest.Wait()
+			ctx, leave := context.WithCancel(t.Context())
+			left := testsync.Async(func() error { _, err := n.Get(ctx, "k", p); return err })
+			synctest.Wait()
+			leave()
+			if err := <-left; !errors.Is(err, context.Canceled) {
+				t.Error(err)
+			}
+			synctest.Wait() // its load is dropped
+			open()
+			<-busy
+			synctest.Wait()
+			if r, err := n.Read(t.Context(), "k", p, aside.Default); err != nil || r.Stale || r.Value.Version != 2 {
+				t.Errorf("L2 %v: version %d, stale %v, %v", s != nil, r.Value.Version, r.Stale, err)
+			}
 		})
 	}
 }

@@ -154,6 +154,16 @@ type tagCall struct {
 	err  error
 }
 
+// wait waits for the answer, until ctx ends. The question goes on for others.
+func (t *tagCall) wait(ctx context.Context) error {
+	select {
+	case <-t.done:
+		return t.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 // callForTags asks in the background, after it has called sent.
 func (c *Cache[K, V]) callForTags(sent func()) *tagCall {
 	call := &tagCall{done: make(chan struct{})}
@@ -180,12 +190,7 @@ func (c *Cache[K, V]) askTagsOnce(ctx context.Context) error {
 		t.next = call
 	}
 	t.mu.Unlock()
-	select {
-	case <-call.done:
-		return call.err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return call.wait(ctx)
 }
 
 // refreshTags asks for the table in the background, once more if asked meanwhile. If that
@@ -323,21 +328,22 @@ func stampEntry(e *envelope.Entry, m *tags.Marks) {
 }
 
 // judgeEntry judges what L2 has of a job's key. The error is errTagged if it has been
-// invalidated, and another one if nobody can tell now.
-func (c *Cache[K, V]) judgeEntry(j *job[K, V], m *tags.Marks) error {
+// invalidated, that of ctx if this has ended before anybody could tell, and another one if
+// nobody can tell now.
+func (c *Cache[K, V]) judgeEntry(ctx context.Context, j *job[K, V], m *tags.Marks) error {
 	if c.l2.tagging == nil {
 		return errNoTags
 	}
 	var err error
 	switch {
 	case j.strong:
-		err = c.askAsStrong(j)
+		err = c.askAsStrong(ctx, j)
 	default:
 		// What this node knows of tags is as of now. So this answer is for default reads
 		// alone, whenever they came.
 		j.asOf = 0
 		if !c.tags.Watched() {
-			err = c.askTagsOnce(context.Background())
+			err = c.askTagsOnce(ctx)
 		}
 	}
 	if err != nil {
@@ -345,7 +351,7 @@ func (c *Cache[K, V]) judgeEntry(j *job[K, V], m *tags.Marks) error {
 	}
 	v := c.tags.Judge(m)
 	if v == tags.Unknown {
-		if err := c.askTagsOnce(context.Background()); err != nil {
+		if err := c.askTagsOnce(ctx); err != nil {
 			return err
 		}
 		if v = c.tags.Judge(m); v == tags.Unknown && c.tags.WentBack(m) {
@@ -360,20 +366,20 @@ func (c *Cache[K, V]) judgeEntry(j *job[K, V], m *tags.Marks) error {
 
 // askAsStrong has this node know of all tags that were invalidated before a strong read
 // began.
-func (c *Cache[K, V]) askAsStrong(j *job[K, V]) error {
-	if j.head != nil {
-		<-j.head.done
-		return j.head.err
+func (c *Cache[K, V]) askAsStrong(ctx context.Context, j *job[K, V]) error {
+	call := j.head
+	if call == nil {
+		call = c.callForTags(func() {})
 	}
-	return c.askTags(nil)
+	return call.wait(ctx)
 }
 
 // goodPrevious reports whether a job's loader may be given what has these marks.
-func (c *Cache[K, V]) goodPrevious(j *job[K, V], m *tags.Marks) bool {
+func (c *Cache[K, V]) goodPrevious(ctx context.Context, j *job[K, V], m *tags.Marks) bool {
 	switch {
 	case !m.Tagged():
 		return true
-	case c.l2 != nil && j.strong && (c.l2.tagging == nil || c.askAsStrong(j) != nil):
+	case c.l2 != nil && j.strong && (c.l2.tagging == nil || c.askAsStrong(ctx, j) != nil):
 		return false
 	}
 	return c.tags.Good(m)

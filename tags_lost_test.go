@@ -262,3 +262,48 @@ func TestLoadThatWaitsForTags(t *testing.T) {
 		n.wants("k", 1, aside.SourceLoad, aside.Default)
 	})
 }
+
+// Reads and writes end with their contexts while the table of tags is asked for, which goes
+// on for others. Caught: they waited for the answer.
+func TestContextWhileTagsAreAsked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, p := &asidetest.Server{}, newPrimary("k")
+		slow := func(o *options) {
+			o.L2Timeout = 3 * time.Second
+			o.Tags = func(rec) []string { return []string{"t"} }
+		}
+		a, b := newTagNode(t, p, s), newTagNode(t, p, s, slow)
+		defer closeAll(a.node, b.node)
+		a.wants("k", 1, aside.SourceLoad, aside.Default)
+		b.conn.Intercept(func(ctx context.Context, op, _ string) error {
+			if op == "Tags" {
+				<-ctx.Done()
+			}
+			return ctx.Err()
+		})
+		for _, call := range []struct {
+			name string
+			do   func(ctx context.Context) error
+		}{ // in this order: a write drops the entry
+			{"Get", func(ctx context.Context) error { _, err := b.Read(ctx, "k", b, aside.Default); return err }},
+			{"Strong", func(ctx context.Context) error { _, err := b.Read(ctx, "k", b, aside.Strong); return err }},
+			{"Peek", func(ctx context.Context) error { b.Peek(ctx, "k", aside.Strong); return ctx.Err() }},
+			{"Write", func(ctx context.Context) error {
+				return b.Write(ctx, "k", func(context.Context, *aside.WriteTx[string, rec]) error { t.Error("written"); return nil })
+			}},
+			{"SetEntry", func(ctx context.Context) error {
+				return b.SetEntry(ctx, "k", aside.Loaded[rec]{Value: rec{"k", 1}, Tags: []string{"t"}})
+			}},
+		} {
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+			start := time.Now()
+			if err := call.do(ctx); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != 10*time.Millisecond {
+				t.Errorf("%s: %v after %v", call.name, err, time.Since(start))
+			}
+			cancel()
+		}
+		b.conn.Intercept(nil)
+		time.Sleep(time.Minute) // until the questions are given up
+		b.wants("k", 1, aside.SourceLoad, aside.Strong)
+	})
+}

@@ -78,6 +78,9 @@ func (w *WriteTx[K, V]) Fence(keys ...K) error {
 	}
 	var more []K
 	for _, k := range unique(keys) {
+		if slices.Contains(w.f.missed, k) {
+			return Aborted(fmt.Errorf("%w: key %v could not be fenced before: roll back", ErrL2Unavailable, k))
+		}
 		if !w.has(k) {
 			more = append(more, k)
 		}

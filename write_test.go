@@ -15,6 +15,7 @@ import (
 
 	"github.com/asidecache/aside"
 	"github.com/asidecache/aside/asidetest"
+	"github.com/asidecache/aside/driver"
 )
 
 type writing = aside.WriteTx[string, rec]
@@ -549,5 +550,29 @@ func TestContextEndsWhileFencing(t *testing.T) {
 		if !errors.Is(err, context.Canceled) || s.Entry(testPrefix+"k") != nil || n.Stats().WritesUnknown != 0 {
 			t.Errorf("%v; left %q; %d unknown", err, s.Entry(testPrefix+"k"), n.Stats().WritesUnknown)
 		}
+	})
+}
+
+// A key that could not be fenced stays so for its write. Caught: nil for the second try,
+// which had put up no fence.
+func TestFenceAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t, newPrimary("k"), &asidetest.Server{}, func(o *options) { o.OnL2Down = aside.FailClosed })
+		defer closeAll(n)
+		_ = n.Write(t.Context(), "k", func(_ context.Context, w *aside.WriteTx[string, rec]) error {
+			n.conn.Intercept(func(_ context.Context, op, _ string) error {
+				if op == "Fence" {
+					return driver.ErrRefused
+				}
+				return nil
+			})
+			first := w.Fence("l")
+			n.conn.Intercept(nil)
+			again := w.Fence("m", "l")
+			if !errors.Is(first, aside.ErrL2Unavailable) || !errors.Is(again, aside.ErrL2Unavailable) {
+				t.Errorf("%v, and again %v", first, again)
+			}
+			return again
+		})
 	})
 }

@@ -48,7 +48,7 @@ func TestEarly(t *testing.T) {
 		if len(got) != 0 {
 			t.Errorf("a strict caller was answered: %v", <-got)
 		}
-		if !g.Publish(c, 42, false, 1) || g.Publish(c, 43, false, 1) {
+		if !g.Publish(c, 42, false, 1, g.Now()) || g.Publish(c, 43, false, 1, g.Now()) {
 			t.Error("the result is not published once")
 		}
 		g.Close("k", c, TrustAll)
@@ -79,7 +79,7 @@ func TestEarlyAlone(t *testing.T) {
 	if e, leads := g.Join("k", 0); !leads || e == d || d.Answered() {
 		t.Error("joined a flight that is apart")
 	}
-	if !g.Publish(d, 1, false, 0) {
+	if !g.Publish(d, 1, false, 0, g.Now()) {
 		t.Error("not published")
 	}
 	g.Close("k", d, TrustNone)

@@ -204,18 +204,19 @@ func (c *Call[R]) leave(strict bool) {
 
 // Publish makes the result known to those who asked before the read began, the
 // leader first of all; the others learn of it with Close. Only the first call
-// counts; it reports whether this was it.
-func (g *Group[K, R]) Publish(c *Call[R], r R, failed bool, asOf Ticket) (first bool) {
+// counts; it reports whether this was it. asOf is when the read began, ended when it had
+// ended: before its result was stored anywhere, even if it is published after that.
+func (g *Group[K, R]) Publish(c *Call[R], r R, failed bool, asOf, ended Ticket) (first bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
 	case !c.published.happened():
-		c.result, c.failed, c.asOf, c.ended = r, failed, asOf, g.Now()
+		c.result, c.failed, c.asOf, c.ended = r, failed, asOf, ended
 		c.published.happensLocked()
 		return true
 	case c.early && c.late == nil:
 		late := r // in a variable of its own, so that only here it takes memory
-		c.late, c.failed, c.asOf, c.ended = &late, failed, asOf, g.Now()
+		c.late, c.failed, c.asOf, c.ended = &late, failed, asOf, ended
 		return true
 	}
 	return false

@@ -59,13 +59,13 @@ func TestForgottenFlightsAreNotJoined(t *testing.T) {
 	}
 	// The old flights' ends must not remove the new one.
 	for _, old := range []*Call[int]{a, c} {
-		g.Publish(old, 0, false, 0)
+		g.Publish(old, 0, false, 0, g.Now())
 		g.Close("k", old, TrustNone)
 		if n, _ := g.Size(); n != 1 {
 			t.Errorf("%d flights", n)
 		}
 	}
-	g.Publish(e, 0, false, 0)
+	g.Publish(e, 0, false, 0, g.Now())
 	g.Close("k", e, TrustNone)
 	if n, _ := g.Size(); n != 0 {
 		t.Errorf("%d flights", n)
@@ -151,7 +151,7 @@ func TestWho(t *testing.T) {
 		before := g.Now()
 		began := g.Now()
 		during := g.Now()
-		if !g.Publish(call, 42, c.failed, began) || g.Publish(call, 43, false, began) {
+		if !g.Publish(call, 42, c.failed, began, g.Now()) || g.Publish(call, 43, false, began, g.Now()) {
 			t.Fatalf("%s: not published once", c.name)
 		}
 		after := g.Now()
@@ -174,7 +174,7 @@ func TestWaitLeavesWithItsContext(t *testing.T) {
 		t.Errorf("unsettled: %v", err)
 	}
 	began := g.Now()
-	g.Publish(call, 1, false, began)
+	g.Publish(call, 1, false, began, g.Now())
 	if _, _, err := call.Wait(done(t.Context()), g.Now(), TrustLocal); !errors.Is(err, context.Canceled) {
 		t.Errorf("unfinished: %v", err)
 	}

@@ -33,7 +33,7 @@ func TestCircleOfLoads(t *testing.T) {
 	if Await(la, b) {
 		t.Error("the circle is closed from the other side")
 	}
-	g.Publish(a, 1, false, 0)
+	g.Publish(a, 1, false, 0, g.Now())
 	if !Await(la, b) {
 		t.Error("a is there, so nobody waits for its load")
 	}

@@ -241,6 +241,9 @@ func (m *Mirror) Learn(q Question, a driver.TagTable) (again, more bool) {
 	default:
 		m.table, m.pruned, m.back = Table{TagStamp: a.TagStamp, Floor: a.Floor}, 0, false
 		m.age.Add(1)
+		if m.all > 0 && a.Epoch != q.Fresh { // others have made it, maybe before what this node owes
+			m.back, again = true, true
+		}
 	}
 	if a.Seq > t.Seq {
 		m.age.Add(1)
@@ -254,7 +257,7 @@ func (m *Mirror) Learn(q Question, a driver.TagTable) (again, more bool) {
 	}
 	m.pruneLocked()
 	m.watched = m.watched || m.lost == q.lost
-	return false, m.moved != q.moved
+	return again, m.moved != q.moved
 }
 
 // pruneLocked forgets the tags below the floor, when they have become many.

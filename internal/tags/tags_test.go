@@ -402,3 +402,27 @@ func TestRandom(t *testing.T) {
 		}
 	}
 }
+
+// A node owes an invalidation of all tags, and finds a table that others have made anew
+// meanwhile: it makes another. Caught: it took that for its own.
+func TestAllTagsOfATableMadeAnew(t *testing.T) {
+	table, _, nodes := cluster(t, 1, 2)
+	a, b := nodes[0], nodes[1]
+	a.ask()
+	b.ask()
+	*table = Table{} // the server has restarted empty
+	b.ask()
+	k := b.entry("x")
+	b.want(k, Useful, "before")
+	a.Pend([]string{"x", "y"}) // too many for a, which cannot reach the table
+	names, all, upTo := a.Owed(100)
+	a.ask(names...)
+	a.Told(names, all, upTo)
+	if a.Pending() != 0 {
+		t.Error("pending")
+	}
+	b.ask()
+	if a.Good(k) || b.Good(k) {
+		t.Errorf("good on a: %v, on b: %v", a.Good(k), b.Good(k))
+	}
+}
