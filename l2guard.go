@@ -15,12 +15,7 @@ import (
 )
 
 // errBreakerOpen: L2 was not asked, because its last operations have failed.
-var errBreakerOpen error = breakerOpenError{}
-
-type breakerOpenError struct{}
-
-func (breakerOpenError) Error() string        { return "aside: circuit breaker open, L2 skipped" }
-func (breakerOpenError) Is(target error) bool { return target == ErrL2Unavailable }
+var errBreakerOpen = errors.New("aside: circuit breaker open, L2 skipped")
 
 // nothingSent reports whether L2 was not asked, or has refused.
 func nothingSent(err error) bool {

@@ -2,6 +2,7 @@ package aside
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -56,6 +57,9 @@ func (c *Cache[K, V]) Peek(ctx context.Context, key K, mode Mode) (r Result[V], 
 	start := time.Now()
 	g := c.l2.peek(l2key)
 	r.L2Time = time.Since(start)
+	if errors.Is(g.Err, errBreakerOpen) { // it is just being probed
+		g.Err = ErrL2Unavailable
+	}
 	if r.Err = g.Err; r.Err != nil || g.Entry == nil || c.outbox.Holds(key) {
 		return r, false
 	}
