@@ -146,3 +146,70 @@ func TestBoundsCallbackPanics(t *testing.T) {
 		})
 	}
 }
+
+// dbError is an error of an application. A nil *dbError panics when it is asked what it is.
+type dbError struct{ code int }
+
+func (e *dbError) Error() string        { return fmt.Sprint("code ", e.code) }
+func (e *dbError) Is(target error) bool { return e.code == 7 && target == aside.ErrNotFound }
+
+// An error whose methods panic is an error of its key. Caught: it ended the process, or left
+// a write that never ended.
+func TestErrorsThatPanic(t *testing.T) {
+	var bad *dbError
+	for _, s := range []*asidetest.Server{nil, {}} {
+		synctest.Test(t, func(t *testing.T) {
+			n := newNode(t, newPrimary("k", "w"), s)
+			defer closeAll(n)
+			var ld aside.Loader[string, rec] = aside.LoaderFunc[string, rec](func(context.Context, string) (rec, error) { return rec{}, bad })
+			joined := aside.LoaderFunc[string, rec](func(context.Context, string) (rec, error) { return rec{}, errors.Join(aside.ErrNotFound, bad) })
+			panics := aside.LoaderFunc[string, rec](func(context.Context, string) (rec, error) { panic(bad) })
+			many := aside.BulkLoaderFunc[string, rec](func(context.Context, []string) (map[string]rec, error) {
+				return nil, aside.KeyErrors[string]{"k": bad}
+			})
+			get := func(l aside.Loader[string, rec], m aside.Mode) error { _, err := n.Read(t.Context(), "k", l, m); return err }
+			unavailable := false
+			if s != nil {
+				n.conn.Intercept(func(context.Context, string, string) error {
+					if unavailable {
+						return errors.New("away")
+					}
+					return nil
+				})
+			}
+			for name, call := range map[string]func() error{
+				"load":    func() error { return get(ld, aside.Default) },
+				"strong":  func() error { return get(ld, aside.Strong) },
+				"refresh": func() error { return get(ld, aside.Refresh) },
+				"joined":  func() error { return get(joined, aside.Default) },
+				"panics":  func() error { return get(panics, aside.Default) },
+				"many": func() error {
+					_, err := n.GetMany(t.Context(), []string{"k"}, many)
+					return err.(aside.KeyErrors[string])["k"]
+				},
+				"write": func() error {
+					return n.Write(t.Context(), "w", func(context.Context, *aside.WriteTx[string, rec]) error { return bad })
+				},
+				"update": func() error {
+					_, err := n.Update(t.Context(), "w", func(context.Context) (rec, error) { return rec{}, bad })
+					return err
+				},
+				"delete": func() error { return n.Delete(t.Context(), "w", func(context.Context) error { return bad }) },
+				"away": func() error {
+					unavailable = true
+					defer func() { unavailable = false }()
+					return n.Write(t.Context(), "w", func(context.Context, *aside.WriteTx[string, rec]) error { return bad })
+				},
+			} {
+				if p := (*aside.PanicError)(nil); !errors.As(call(), &p) {
+					t.Errorf("%s: no PanicError", name)
+				}
+				synctest.Wait()
+			}
+			time.Sleep(time.Hour)
+			if st := n.Stats(); st.Pending != 0 || st.Degraded {
+				t.Errorf("pending %d, %s", st.Pending, st.DegradedReason)
+			}
+		})
+	}
+}

@@ -77,7 +77,7 @@ var ErrClosed = errors.New("aside: cache closed")
 // has called: a loader, a codec, or another option. If it was a loader, the error
 // matches ErrLoadPanicked.
 type PanicError struct {
-	Callback string // "loader", or the option: "Codec.Decode", "Key", ...
+	Callback string // "loader", or the option: "Codec.Decode", "Key", ...; "error": a method of an error
 	Value    any
 	Stack    []byte // of the goroutine that ran it; not part of Error
 }

@@ -28,8 +28,15 @@ func (c *Cache[K, V]) decodeEntries(jobs []*job[K, V]) (useless, elsewhere []*jo
 			c.failAll(slices.Concat(jobs[done:], useless, elsewhere), errGoexit)
 		}
 	}()
+	var head *tagCall // of the first that asks: all have begun before it
 	for ; done < len(jobs); done++ {
-		switch j := jobs[done]; c.decodeEntry(context.Background(), j) {
+		j := jobs[done]
+		if j.head == nil {
+			j.head = head
+		}
+		fate := c.decodeEntry(context.Background(), j)
+		head = j.head
+		switch fate {
 		case entryUseless:
 			useless = append(useless, j)
 		case entryElsewhere:

@@ -114,6 +114,23 @@ func (c *Cache[K, V]) onL2(op string, d time.Duration, failed error) {
 	}
 }
 
+// sound returns err, or a PanicError if one of its methods panics, as those of a nil pointer
+// in an error may. From then on everybody may ask what it is.
+func sound(err error) (same error) {
+	if err == nil {
+		return nil
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			same = &PanicError{Callback: "error", Value: fmt.Sprint(p), Stack: debug.Stack()}
+		}
+	}()
+	_ = errors.Is(err, errNone)
+	return err
+}
+
+var errNone = errors.New("aside: no error is this one")
+
 // definite reports whether an error of a write function says that the primary has
 // refused the write.
 func (c *Cache[K, V]) definite(outcome error) (yes bool) {

@@ -276,7 +276,8 @@ func (g *guardedL2) run(op string, done func(error), f func() error) error {
 // batchTimeout is the timeout of an operation on n keys and size bytes: L2Timeout, and
 // as much again for each further thousand keys and each further MiB.
 func (g *guardedL2) batchTimeout(n, size int) time.Duration {
-	return g.timeout * time.Duration(1+n/1000+size>>20)
+	times := time.Duration(1 + n/1000 + size>>20)
+	return min(g.timeout, maxDuration/times) * times
 }
 
 // worst returns, of the errors of a batch, the one that says most about the health of L2.

@@ -277,6 +277,9 @@ func (c *Cache[K, V]) call(l *running[K, V], out *[]loaded[V]) {
 			}
 			*out = errorForAll[V](len(l.jobs), &PanicError{Callback: "loader", Value: p, Stack: debug.Stack()})
 		}
+		for i := range *out {
+			(*out)[i].err = sound((*out)[i].err)
+		}
 		c.onLoad(time.Since(start), failure(*out))
 		endLoad(c, l, *out)
 	}()

@@ -211,8 +211,9 @@ type Options[K comparable, V any] struct {
 	// MaxEntrySize is the size in bytes, as encoded by Codec, of the largest value in
 	// L2. Default 1 MiB. Negative: no limit. A larger value is kept in L1 only, and
 	// each node loads it for itself. Large values delay small ones on the same
-	// connection. The limit must be below that of the server (proto-max-bulk-len in
-	// Redis, at least 1 MiB).
+	// connection. The limit must be 64 KiB below that of the server, since an entry has a
+	// header, tags and an ETag beside (proto-max-bulk-len in Redis, 512 MB by default and at
+	// least 1 MiB).
 	MaxEntrySize int
 
 	// BreakerFailures is how many operations on L2 must fail in a row before the
@@ -224,8 +225,9 @@ type Options[K comparable, V any] struct {
 	// OnL2Down says what happens to writes while L2 is unavailable.
 	OnL2Down Policy
 
-	// MaxPending is how many keys the cache remembers that were written while L2 was
-	// unavailable and must be invalidated later. Default 65,536. If there are more,
+	// MaxPending is how many keys the cache remembers that were written, or read with
+	// Refresh, while L2 was unavailable and must be invalidated later. Default 65,536. If
+	// there are more,
 	// the whole cache is cleared instead.
 	MaxPending int
 

@@ -367,11 +367,10 @@ func (c *Cache[K, V]) judgeEntry(ctx context.Context, j *job[K, V], m *tags.Mark
 // askAsStrong has this node know of all tags that were invalidated before a strong read
 // began.
 func (c *Cache[K, V]) askAsStrong(ctx context.Context, j *job[K, V]) error {
-	call := j.head
-	if call == nil {
-		call = c.callForTags(func() {})
+	if j.head == nil {
+		j.head = c.callForTags(func() {})
 	}
-	return call.wait(ctx)
+	return j.head.wait(ctx)
 }
 
 // goodPrevious reports whether a job's loader may be given what has these marks.
@@ -388,12 +387,13 @@ func (c *Cache[K, V]) goodPrevious(ctx context.Context, j *job[K, V], m *tags.Ma
 // headOfTags asks for the table in the round trip of a lookup, if a strong read is among
 // the jobs and this node has met tags.
 func (c *Cache[K, V]) headOfTags(jobs []*job[K, V]) {
-	if c.l2.tagging == nil || !c.tags.armed.Load() {
+	if c.l2.tagging == nil {
 		return
 	}
+	armed := c.tags.armed.Load()
 	var call *tagCall
 	for _, j := range jobs {
-		if j.head = nil; !j.strong {
+		if j.head = nil; !j.strong || !armed { // what an earlier lookup has asked is too old
 			continue
 		}
 		if call == nil {

@@ -586,3 +586,27 @@ func TestPreviousOfAStrongRead(t *testing.T) {
 		synctest.Wait()
 	})
 }
+
+// Many entries with tags, for a node that has not met tags: one question for all.
+// Caught: one for each entry of a strong read.
+func TestOneQuestionForManyEntries(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var keys []string
+		for i := range 200 {
+			keys = append(keys, fmt.Sprint("k", i))
+		}
+		s, p := &asidetest.Server{}, newPrimary(keys...)
+		a, b := newTagNode(t, p, s), newTagNode(t, p, s)
+		defer closeAll(a.node, b.node)
+		for _, k := range keys {
+			a.wants(k, 1, aside.SourceLoad, aside.Default)
+		}
+		rs, err := b.ReadMany(t.Context(), keys, p, aside.Strong)
+		if err != nil || len(rs) != len(keys) || rs["k7"].Source != aside.SourceL2 {
+			t.Fatalf("%d of %d, %v", len(rs), len(keys), err)
+		}
+		if n := b.conn.Calls("Tags"); n > 2 {
+			t.Errorf("%d questions", n)
+		}
+	})
+}

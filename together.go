@@ -82,7 +82,7 @@ func runWrite(ctx context.Context, write func(ctx context.Context) error, parts 
 	}
 	wctx := deadline.With(ctx, until, context.DeadlineExceeded)
 	defer wctx.Stop()
-	outcome = write(wctx)
+	outcome = sound(write(wctx))
 	told := outcome
 	if outcome != nil && len(parts) > 1 && slices.ContainsFunc(parts, func(p WritePart) bool { return p.definite(outcome) }) {
 		told = Aborted(outcome)

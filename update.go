@@ -41,7 +41,7 @@ func (c *Cache[K, V]) Delete(ctx context.Context, key K, remove func(ctx context
 // missing marks ErrNotFound as definite. It publishes nothing: the function may have
 // meant another record than that of the key.
 func missing(err error) error {
-	if errors.Is(err, ErrNotFound) {
+	if err = sound(err); errors.Is(err, ErrNotFound) {
 		return Aborted(err)
 	}
 	return err

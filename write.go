@@ -88,7 +88,11 @@ func (w *WriteTx[K, V]) Fence(keys ...K) error {
 	if len(more) == 0 {
 		return nil
 	}
-	w.set = nil
+	if w.set != nil {
+		for _, k := range more {
+			w.set[k] = struct{}{}
+		}
+	}
 	err := w.f.add(more)
 	if err != nil {
 		w.f.missed = append(w.f.missed, more...)

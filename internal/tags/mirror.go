@@ -312,7 +312,9 @@ func (m *Mirror) Invalidate(names []string) {
 	for _, tag := range names {
 		t.Numbers[tag] = t.Seq
 	}
-	t.bound(m.most)
+	if len(t.Numbers) > m.most+m.most/8 { // a few more than that, since it looks at all
+		t.bound(m.most)
+	}
 	m.age.Add(1)
 }
 
