@@ -185,7 +185,8 @@ not disturbed.
 
 Without Redis each server has a cache of its own: name them all.
 
-The exit code is 0, 1 if something could not be dropped, and 2 for a mistake in the command line.`
+The exit code is 0, 1 if something could not be dropped everywhere, such as while Redis is out of
+reach, and 2 for a mistake in the command line.`
 }
 
 // Run asks each server.

@@ -221,6 +221,16 @@ func TestOperate(t *testing.T) {
 	if out := run(1, "inspect", "2", "--admin", a.admin); !strings.Contains(out, "Redis could not be looked at") {
 		t.Error(out)
 	}
+	// Caught: "is dropped" while Redis kept it.
+	a.want(a.do("POST", "/todos", `{"id":"3","name":"three"}`), 201)
+	if out := run(1, "drop", "3", "--admin", a.admin); !strings.Contains(out, "on this server alone") || strings.Contains(out, "is dropped") {
+		t.Error(out)
+	}
+	proxy.Restore()
+	testserver.Eventually(t, 30*time.Second, "Redis is told, and a drop is done", func() bool {
+		_, _, code := asideRun(t, nil, "drop", "3", "--admin", a.admin)
+		return code == 0
+	})
 }
 
 // With --tag-days an entry shows its tag, and the tag drops it on all servers, also by what
