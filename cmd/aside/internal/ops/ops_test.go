@@ -143,6 +143,15 @@ func TestVerdicts(t *testing.T) {
 		"being refreshed":      {refreshing, ops.Same, "Node n1 is loading it again"},
 		"outcome not known":    {unknown, ops.BeingWritten, "does not know the outcome"},
 		"the store is down":    {func(f *fixture) func() { f.read("1"); f.store.FailWith(todo.ErrUnavailable); return nil }, ops.Unknown, "could not be read"},
+		"without Redis":        {func(f *fixture) func() { f.read("1"); f.cut(); return nil }, ops.Unknown, "The record in memory (L1) is that of the store. Redis could not be looked at"},
+		"gone, without Redis":  {func(f *fixture) func() { f.delete("1"); f.read("1"); f.cut(); return nil }, ops.Unknown, "memory (L1) says so too. Redis could not be looked at"},
+		"loaded without Redis": {func(f *fixture) func() { f.cut(); return loading(f) }, ops.Unknown, "is loading the record from the store. Redis could not be looked at"},
+		"older without Redis": {func(f *fixture) func() {
+			f.read("1")
+			f.past("1", func(t *todo.Todo) { t.Version++ })
+			f.cut()
+			return nil
+		}, ops.Older, "version 5, and the store has version 6"},
 		"a write, and no more": {func(f *fixture) func() { f.read("1"); return f.write() }, ops.Same, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -159,7 +168,7 @@ func TestVerdicts(t *testing.T) {
 			if i.Node != "n1" || i.L2Key != "aside:c:0:1" {
 				t.Errorf("%+v", i)
 			}
-			if i.Verdict != ops.Older && i.Verdict != ops.Newer {
+			if i.Verdict != ops.Older && i.Verdict != ops.Newer || i.L2Error != "" {
 				return
 			}
 			if status, body := f.do("POST", "/ops/drop?id=1"); status != 204 {
