@@ -26,7 +26,7 @@ import (
 
 // AdminFlags say which running servers the commands of operators ask.
 type AdminFlags struct {
-	Admin     []string      `help:"URL of a server's admin listener (aside serve --admin). The address of --listen works too, for a demo on this machine, and with --token-file. Give the flag several times to ask several servers." placeholder:"URL" default:"http://127.0.0.1:8000" env:"ASIDE_ADMIN_URL"`
+	Admin     []string      `help:"URL of a server's admin listener (aside serve --admin). The address of --listen works too, for a demo on this machine, and with --token-file. Give the flag several times to ask several servers: one that fails does not keep the others from being asked." placeholder:"URL" default:"http://127.0.0.1:8000" env:"ASIDE_ADMIN_URL"`
 	TokenFile string        `help:"File with the token of the servers (aside serve --page-token-file). Admin listeners need none." placeholder:"FILE" env:"ASIDE_ADMIN_TOKEN_FILE"`
 	Timeout   time.Duration `help:"Timeout for each server." default:"15s"`
 	JSON      bool          `name:"json" help:"Print JSON."`
@@ -53,8 +53,8 @@ and whether that is the same. It changes nothing. It reads the store once for ea
 
 With --json there is one object per line for each server.
 
-The exit code is 0, or 3 if a cache has an older or newer record than the store, 1 if a server or
-the store could not be asked, and 2 for a mistake in the command line.`
+The exit code is 3 if a cache has an older or newer record than the store, otherwise 1 if a server,
+its Redis or the store could not be asked, 2 for a mistake in the command line, and else 0.`
 }
 
 // Validate is called by the parser.
@@ -66,37 +66,34 @@ func (c *InspectCmd) Run(ctx context.Context, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	differs, unknown := false, error(nil)
-	for n, server := range c.Admin {
+	differs, shown := false, false
+	err = c.each(ctx, func(server string) error {
 		var i ops.Inspection
 		body, err := client.get(ctx, server, "/ops/inspect", url.Values{"id": {c.ID}}, &i)
 		if err != nil {
 			return err
 		}
 		differs = differs || i.Verdict == ops.Older || i.Verdict == ops.Newer
-		if i.Verdict == ops.Unknown {
-			unknown = fmt.Errorf("%s could not compare the cache with the store", server)
-		}
 		if c.JSON {
-			if err := compact(out, body); err != nil {
-				return notOurs(server, err)
+			err = compact(out, body)
+		} else {
+			if shown {
+				fmt.Fprintln(out)
 			}
-			continue
+			if len(c.Admin) > 1 {
+				fmt.Fprintf(out, "%s\n", server)
+			}
+			err, shown = showInspection(out, &i), true
 		}
-		if n > 0 {
-			fmt.Fprintln(out)
+		if err == nil && i.Verdict == ops.Unknown {
+			return fmt.Errorf("%s could not compare the cache with the store", server)
 		}
-		if len(c.Admin) > 1 {
-			fmt.Fprintf(out, "%s\n", server)
-		}
-		if err := showInspection(out, &i); err != nil {
-			return err
-		}
-	}
+		return err
+	})
 	if differs {
-		return &exitError{errors.New("the cache has another record than the store"), exitDiffers}
+		return &exitError{errors.Join(errors.New("the cache has another record than the store"), err), exitDiffers}
 	}
-	return unknown
+	return err
 }
 
 func showInspection(out io.Writer, i *ops.Inspection) error {
@@ -199,7 +196,7 @@ func (c *DropCmd) Run(ctx context.Context, out io.Writer) error {
 	if len(c.Tags) > 0 {
 		what = url.Values{"tag": c.Tags}
 	}
-	for _, server := range c.Admin {
+	return c.each(ctx, func(server string) error {
 		if _, err := client.call(ctx, http.MethodPost, server, "/ops/drop", what); err != nil {
 			return err
 		}
@@ -213,8 +210,8 @@ func (c *DropCmd) Run(ctx context.Context, out io.Writer) error {
 		default:
 			fmt.Fprintf(out, "%s is dropped (asked %s).\n", printable.Name(c.ID), server)
 		}
-	}
-	return nil
+		return nil
+	})
 }
 
 // TopCmd is "aside top".
@@ -250,13 +247,23 @@ func (c *TopCmd) Run(ctx context.Context, out io.Writer) error {
 		return err
 	}
 	var all ops.Top
-	for _, server := range c.Admin {
+	answered := false
+	failed := c.each(ctx, func(server string) error {
 		var one ops.Top
 		if _, err := client.get(ctx, server, "/ops/top", url.Values{"n": {fmt.Sprint(c.Count)}}, &one); err != nil {
 			return err
 		}
 		all.Add(&one, c.Count)
+		answered = true
+		return nil
+	})
+	if !answered {
+		return failed
 	}
+	return errors.Join(c.show(out, &all), failed)
+}
+
+func (c *TopCmd) show(out io.Writer, all *ops.Top) error {
 	if c.JSON {
 		_, err := fmt.Fprintln(out, asJSON(all))
 		return err
@@ -308,13 +315,23 @@ func (c *NodesCmd) Run(ctx context.Context, out io.Writer) error {
 		return err
 	}
 	nodes := map[string]dashboard.Node{}
-	for _, server := range c.Admin {
+	answered := false
+	failed := c.each(ctx, func(server string) error {
 		var one struct{ Nodes map[string]dashboard.Node }
 		if _, err := client.get(ctx, server, "/ops/nodes", nil, &one); err != nil {
 			return err
 		}
 		maps.Copy(nodes, one.Nodes)
+		answered = true
+		return nil
+	})
+	if !answered {
+		return failed
 	}
+	return errors.Join(c.show(out, nodes), failed)
+}
+
+func (c *NodesCmd) show(out io.Writer, nodes map[string]dashboard.Node) error {
 	if c.JSON {
 		_, err := fmt.Fprintln(out, asJSON(map[string]any{"nodes": nodes}))
 		return err
@@ -413,6 +430,20 @@ func (f *AdminFlags) client() (*operator, error) {
 	c.http.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	c.http.Transport = &http.Transport{DisableKeepAlives: true}
 	return c, nil
+}
+
+// each calls ask for each server, also after others have failed.
+func (f *AdminFlags) each(ctx context.Context, ask func(server string) error) error {
+	var errs []error
+	for _, server := range f.Admin {
+		if err := ask(server); err != nil {
+			errs = append(errs, err)
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // maxAnswer is the size of the largest answer, in bytes.
