@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -28,6 +30,8 @@ import (
 type AdminFlags struct {
 	Admin     []string      `help:"URL of a server's admin listener (aside serve --admin). The address of --listen works too, for a demo on this machine, and with --token-file. Give the flag several times to ask several servers: one that fails does not keep the others from being asked." placeholder:"URL" default:"http://127.0.0.1:8000" env:"ASIDE_ADMIN_URL"`
 	TokenFile string        `help:"File with the token of the servers (aside serve --page-token-file). Admin listeners need none." placeholder:"FILE" env:"ASIDE_ADMIN_TOKEN_FILE"`
+	TLSCA     string        `name:"tls-ca" help:"With https://: file with the certificates of the authorities to trust for the servers, in PEM form. Default: the authorities that this machine trusts." placeholder:"FILE" env:"ASIDE_ADMIN_TLS_CA"`
+	TLSName   string        `name:"tls-name" help:"With https://: name that the certificates of the servers must have, such as todo.example.com. Default: the host in --admin, which is rarely in a certificate if it is a loopback address." placeholder:"NAME" env:"ASIDE_ADMIN_TLS_NAME"`
 	Timeout   time.Duration `help:"Timeout for each server." default:"15s"`
 	JSON      bool          `name:"json" help:"Print JSON."`
 }
@@ -414,10 +418,22 @@ type operator struct {
 
 func (f *AdminFlags) client() (*operator, error) {
 	c := &operator{timeout: f.Timeout}
+	secure := false
 	for _, server := range f.Admin {
 		u, err := url.Parse(server)
 		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || strings.Contains(server, "@") || u.RawQuery != "" {
 			return nil, &exitError{fmt.Errorf("--admin must be like http://127.0.0.1:8001, is %q", server), exitUsage}
+		}
+		secure = secure || u.Scheme == "https"
+	}
+	if !secure && (f.TLSCA != "" || f.TLSName != "") {
+		return nil, &exitError{errors.New("--tls-ca and --tls-name need an --admin that begins with https://"), exitUsage}
+	}
+	config := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: f.TLSName}
+	if f.TLSCA != "" {
+		var err error
+		if config.RootCAs, err = authorities("--tls-ca", f.TLSCA); err != nil {
+			return nil, &exitError{err, exitUsage}
 		}
 	}
 	if f.TokenFile != "" {
@@ -428,7 +444,7 @@ func (f *AdminFlags) client() (*operator, error) {
 	}
 	// A redirect could take the token elsewhere.
 	c.http.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	c.http.Transport = &http.Transport{DisableKeepAlives: true}
+	c.http.Transport = &http.Transport{TLSClientConfig: config, DisableKeepAlives: true}
 	return c, nil
 }
 
@@ -485,6 +501,9 @@ func (c *operator) call(ctx context.Context, method, server, path string, query 
 		if errors.As(err, &failed) {
 			err = failed.Err
 		}
+		if text := tlsFault(err); text != "" {
+			return nil, fmt.Errorf("%s %s", server, text)
+		}
 		return nil, fmt.Errorf("%s does not answer: %w; give the URL of a running server with --admin", server, err)
 	}
 	defer response.Body.Close()
@@ -494,6 +513,8 @@ func (c *operator) call(ctx context.Context, method, server, path string, query 
 		return nil, fmt.Errorf("%s: reading its answer: %w", server, err)
 	case len(body) > maxAnswer:
 		return nil, fmt.Errorf("%s: its answer is larger than %d bytes", server, maxAnswer)
+	case speaksTLS(response, body):
+		return nil, fmt.Errorf("%s speaks TLS: write https:// in --admin", server)
 	case response.StatusCode/100 == 2:
 		return body, nil
 	}
@@ -517,6 +538,49 @@ func (c *operator) call(ctx context.Context, method, server, path string, query 
 		text += fmt.Sprintf(" %s: %s.", e.Location, e.Detail)
 	}
 	return nil, fmt.Errorf("%s answered %s: %s", server, response.Status, text)
+}
+
+// tlsFault says what is wrong between a server and the flags for TLS; "" if err is
+// something else.
+func tlsFault(err error) string {
+	var name x509.HostnameError
+	var authority x509.UnknownAuthorityError
+	var invalid *tls.CertificateVerificationError
+	switch {
+	case errors.Is(err, http.ErrSchemeMismatch):
+		return "does not speak TLS: write http:// in --admin"
+	case errors.As(err, &name):
+		return fmt.Sprintf("has a certificate that %s, not for %s: give the name with --tls-name", namesOf(name.Certificate), name.Host)
+	case errors.As(err, &authority):
+		return "has a certificate of an authority that is not trusted: give the certificate of the authority with --tls-ca"
+	case errors.As(err, &invalid):
+		return fmt.Sprintf("has a certificate that is not valid: %v; renew it (--tls-cert of the server), or give another authority with --tls-ca", invalid.Err)
+	}
+	return ""
+}
+
+// namesOf says which hosts a certificate is for.
+func namesOf(c *x509.Certificate) string {
+	names := slices.Clone(c.DNSNames)
+	for _, ip := range c.IPAddresses {
+		names = append(names, ip.String())
+	}
+	switch {
+	case len(names) == 0:
+		return "names no host (it has no subjectAltName)"
+	case len(names) > maxNames:
+		names = append(names[:maxNames], "...")
+	}
+	return "is for " + strings.Join(names, ", ")
+}
+
+// maxNames is how many names of a certificate a message has.
+const maxNames = 5
+
+// speaksTLS reports whether this is what a server of Go answers on a TLS listener to a
+// request without TLS.
+func speaksTLS(response *http.Response, body []byte) bool {
+	return response.TLS == nil && response.StatusCode == http.StatusBadRequest && bytes.Contains(body, []byte("HTTP request to an HTTPS server"))
 }
 
 func notOurs(server string, err error) error {
