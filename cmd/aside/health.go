@@ -59,8 +59,12 @@ func (c *HealthCmd) Run(ctx context.Context, out io.Writer) error {
 		return fmt.Errorf("%s does not answer: %w", c.URL, err)
 	}
 	defer response.Body.Close()
+	body, _ := io.ReadAll(io.LimitReader(response.Body, maxReadiness)) // the status says enough
+	if speaksTLS(response, body) {
+		return fmt.Errorf("%s: the server speaks TLS: write https:// in --url", c.URL)
+	}
 	var ready readyAnswer
-	_ = json.NewDecoder(io.LimitReader(response.Body, maxReadiness)).Decode(&ready) // another answer tells no parts
+	_ = json.Unmarshal(body, &ready) // another answer tells no parts
 	parts := ready.unwell()
 	if response.StatusCode != http.StatusOK {
 		return errors.New(strings.Join(append([]string{c.URL + " answered " + response.Status}, parts...), "\n"))

@@ -90,7 +90,7 @@ func TestStartWithoutStore(t *testing.T) {
 
 	proxy.Cut()
 	down := append(env, "ASIDE_MONGO="+mongo.URIVia(proxy.Addr()))
-	b, other := start(t, down, "serve"), start(t, down, "serve", "--cache-name", "mine")
+	b, other := start(t, down, "serve", "--admin", "127.0.0.1:0", "--page-token-file", tokenFile(t, theToken)), start(t, down, "serve", "--cache-name", "mine")
 	b.want(b.do("GET", "/healthz", ""), 200)
 	if r := b.want(b.do("GET", "/readyz", ""), 503); !strings.Contains(r.body, `"since":"20`) {
 		t.Errorf("readyz: %s", r.body)
@@ -102,9 +102,27 @@ func TestStartWithoutStore(t *testing.T) {
 	}
 	testserver.Eventually(t, 10*time.Second, "Redis answers for the store", func() bool { return other.do("GET", "/todos/1", "").status == 200 })
 
+	// Caught: an admin listener that accepted connections and never answered.
+	for call, want := range map[string]int{"GET /metrics": 200, "GET /debug/pprof/": 200, "POST /flush": 503, "GET /ops/nodes": 503, "POST /ops/drop?id=1": 503} {
+		method, path, _ := strings.Cut(call, " ")
+		if r := doHost(t, method, b.admin+path, ""); r.status != want || want == 503 && (!strings.Contains(r.body, "waits for its database") || r.header.Get("Retry-After") == "") {
+			t.Errorf("%s: %d, want %d: %s", call, r.status, want, r.body)
+		}
+	}
+
+	if r := doHost(t, "GET", b.url+"/ops/nodes", "Authorization: Bearer "+theToken); r.status != 503 || !strings.Contains(r.body, "waits for its database") {
+		t.Errorf("the calls of operators on the main listener: %d: %s", r.status, r.body)
+	}
+	if r := doHost(t, "GET", b.url+"/ops/nodes", ""); r.status != 401 {
+		t.Errorf("the same without the token: %d: %s", r.status, r.body)
+	}
+
 	proxy.Restore()
 	testserver.Eventually(t, 30*time.Second, "it serves", func() bool { return b.do("GET", "/todos/1", "").status == 200 })
 	b.want(b.do("PUT", "/todos/1", `{"name":"two"}`), 200)
+	if r := doHost(t, "GET", b.admin+"/ops/nodes", ""); r.status != 200 {
+		t.Errorf("the admin listener then: %d: %s", r.status, r.body)
+	}
 	if r := a.want(a.do("GET", "/todos/1", "", "Cache-Control: no-cache"), 200); !strings.Contains(r.body, "two") {
 		t.Errorf("the other server of the store answers %s", r.body)
 	}

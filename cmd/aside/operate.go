@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -26,8 +28,10 @@ import (
 
 // AdminFlags say which running servers the commands of operators ask.
 type AdminFlags struct {
-	Admin     []string      `help:"URL of a server's admin listener (aside serve --admin). The address of --listen works too, for a demo on this machine, and with --token-file. Give the flag several times to ask several servers." placeholder:"URL" default:"http://127.0.0.1:8000" env:"ASIDE_ADMIN_URL"`
+	Admin     []string      `help:"URL of a server's admin listener (aside serve --admin). The address of --listen works too, for a demo on this machine, and with --token-file. Give the flag several times to ask several servers: one that fails does not keep the others from being asked." placeholder:"URL" default:"http://127.0.0.1:8000" env:"ASIDE_ADMIN_URL"`
 	TokenFile string        `help:"File with the token of the servers (aside serve --page-token-file). Admin listeners need none." placeholder:"FILE" env:"ASIDE_ADMIN_TOKEN_FILE"`
+	TLSCA     string        `name:"tls-ca" help:"With https://: file with the certificates of the authorities to trust for the servers, in PEM form. Default: the authorities that this machine trusts." placeholder:"FILE" env:"ASIDE_ADMIN_TLS_CA"`
+	TLSName   string        `name:"tls-name" help:"With https://: name that the certificates of the servers must have, such as todo.example.com. Default: the host in --admin, which is rarely in a certificate if it is a loopback address." placeholder:"NAME" env:"ASIDE_ADMIN_TLS_NAME"`
 	Timeout   time.Duration `help:"Timeout for each server." default:"15s"`
 	JSON      bool          `name:"json" help:"Print JSON."`
 }
@@ -53,8 +57,8 @@ and whether that is the same. It changes nothing. It reads the store once for ea
 
 With --json there is one object per line for each server.
 
-The exit code is 0, or 3 if a cache has an older or newer record than the store, 1 if a server or
-the store could not be asked, and 2 for a mistake in the command line.`
+The exit code is 3 if a cache has an older or newer record than the store, otherwise 1 if a server,
+its Redis or the store could not be asked, 2 for a mistake in the command line, and else 0.`
 }
 
 // Validate is called by the parser.
@@ -66,37 +70,34 @@ func (c *InspectCmd) Run(ctx context.Context, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	differs, unknown := false, error(nil)
-	for n, server := range c.Admin {
+	differs, shown := false, false
+	err = c.each(ctx, func(server string) error {
 		var i ops.Inspection
 		body, err := client.get(ctx, server, "/ops/inspect", url.Values{"id": {c.ID}}, &i)
 		if err != nil {
 			return err
 		}
 		differs = differs || i.Verdict == ops.Older || i.Verdict == ops.Newer
-		if i.Verdict == ops.Unknown {
-			unknown = fmt.Errorf("%s could not compare the cache with the store", server)
-		}
 		if c.JSON {
-			if err := compact(out, body); err != nil {
-				return notOurs(server, err)
+			err = compact(out, body)
+		} else {
+			if shown {
+				fmt.Fprintln(out)
 			}
-			continue
+			if len(c.Admin) > 1 {
+				fmt.Fprintf(out, "%s\n", server)
+			}
+			err, shown = showInspection(out, &i), true
 		}
-		if n > 0 {
-			fmt.Fprintln(out)
+		if err == nil && i.Verdict == ops.Unknown {
+			return fmt.Errorf("%s could not compare the cache with the store", server)
 		}
-		if len(c.Admin) > 1 {
-			fmt.Fprintf(out, "%s\n", server)
-		}
-		if err := showInspection(out, &i); err != nil {
-			return err
-		}
-	}
+		return err
+	})
 	if differs {
-		return &exitError{errors.New("the cache has another record than the store"), exitDiffers}
+		return &exitError{errors.Join(errors.New("the cache has another record than the store"), err), exitDiffers}
 	}
-	return unknown
+	return err
 }
 
 func showInspection(out io.Writer, i *ops.Inspection) error {
@@ -185,7 +186,8 @@ not disturbed.
 
 Without Redis each server has a cache of its own: name them all.
 
-The exit code is 0, 1 if something could not be dropped, and 2 for a mistake in the command line.`
+The exit code is 0, 1 if something could not be dropped everywhere, such as while Redis is out of
+reach, and 2 for a mistake in the command line.`
 }
 
 // Run asks each server.
@@ -198,7 +200,7 @@ func (c *DropCmd) Run(ctx context.Context, out io.Writer) error {
 	if len(c.Tags) > 0 {
 		what = url.Values{"tag": c.Tags}
 	}
-	for _, server := range c.Admin {
+	return c.each(ctx, func(server string) error {
 		if _, err := client.call(ctx, http.MethodPost, server, "/ops/drop", what); err != nil {
 			return err
 		}
@@ -212,8 +214,8 @@ func (c *DropCmd) Run(ctx context.Context, out io.Writer) error {
 		default:
 			fmt.Fprintf(out, "%s is dropped (asked %s).\n", printable.Name(c.ID), server)
 		}
-	}
-	return nil
+		return nil
+	})
 }
 
 // TopCmd is "aside top".
@@ -249,13 +251,23 @@ func (c *TopCmd) Run(ctx context.Context, out io.Writer) error {
 		return err
 	}
 	var all ops.Top
-	for _, server := range c.Admin {
+	answered := false
+	failed := c.each(ctx, func(server string) error {
 		var one ops.Top
 		if _, err := client.get(ctx, server, "/ops/top", url.Values{"n": {fmt.Sprint(c.Count)}}, &one); err != nil {
 			return err
 		}
 		all.Add(&one, c.Count)
+		answered = true
+		return nil
+	})
+	if !answered {
+		return failed
 	}
+	return errors.Join(c.show(out, &all), failed)
+}
+
+func (c *TopCmd) show(out io.Writer, all *ops.Top) error {
 	if c.JSON {
 		_, err := fmt.Fprintln(out, asJSON(all))
 		return err
@@ -307,13 +319,23 @@ func (c *NodesCmd) Run(ctx context.Context, out io.Writer) error {
 		return err
 	}
 	nodes := map[string]dashboard.Node{}
-	for _, server := range c.Admin {
+	answered := false
+	failed := c.each(ctx, func(server string) error {
 		var one struct{ Nodes map[string]dashboard.Node }
 		if _, err := client.get(ctx, server, "/ops/nodes", nil, &one); err != nil {
 			return err
 		}
 		maps.Copy(nodes, one.Nodes)
+		answered = true
+		return nil
+	})
+	if !answered {
+		return failed
 	}
+	return errors.Join(c.show(out, nodes), failed)
+}
+
+func (c *NodesCmd) show(out io.Writer, nodes map[string]dashboard.Node) error {
 	if c.JSON {
 		_, err := fmt.Fprintln(out, asJSON(map[string]any{"nodes": nodes}))
 		return err
@@ -396,10 +418,22 @@ type operator struct {
 
 func (f *AdminFlags) client() (*operator, error) {
 	c := &operator{timeout: f.Timeout}
+	secure := false
 	for _, server := range f.Admin {
 		u, err := url.Parse(server)
 		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || strings.Contains(server, "@") || u.RawQuery != "" {
 			return nil, &exitError{fmt.Errorf("--admin must be like http://127.0.0.1:8001, is %q", server), exitUsage}
+		}
+		secure = secure || u.Scheme == "https"
+	}
+	if !secure && (f.TLSCA != "" || f.TLSName != "") {
+		return nil, &exitError{errors.New("--tls-ca and --tls-name need an --admin that begins with https://"), exitUsage}
+	}
+	config := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: f.TLSName}
+	if f.TLSCA != "" {
+		var err error
+		if config.RootCAs, err = authorities("--tls-ca", f.TLSCA); err != nil {
+			return nil, &exitError{err, exitUsage}
 		}
 	}
 	if f.TokenFile != "" {
@@ -410,8 +444,22 @@ func (f *AdminFlags) client() (*operator, error) {
 	}
 	// A redirect could take the token elsewhere.
 	c.http.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	c.http.Transport = &http.Transport{DisableKeepAlives: true}
+	c.http.Transport = &http.Transport{TLSClientConfig: config, DisableKeepAlives: true}
 	return c, nil
+}
+
+// each calls ask for each server, also after others have failed.
+func (f *AdminFlags) each(ctx context.Context, ask func(server string) error) error {
+	var errs []error
+	for _, server := range f.Admin {
+		if err := ask(server); err != nil {
+			errs = append(errs, err)
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // maxAnswer is the size of the largest answer, in bytes.
@@ -453,6 +501,9 @@ func (c *operator) call(ctx context.Context, method, server, path string, query 
 		if errors.As(err, &failed) {
 			err = failed.Err
 		}
+		if text := tlsFault(err); text != "" {
+			return nil, fmt.Errorf("%s %s", server, text)
+		}
 		return nil, fmt.Errorf("%s does not answer: %w; give the URL of a running server with --admin", server, err)
 	}
 	defer response.Body.Close()
@@ -462,6 +513,8 @@ func (c *operator) call(ctx context.Context, method, server, path string, query 
 		return nil, fmt.Errorf("%s: reading its answer: %w", server, err)
 	case len(body) > maxAnswer:
 		return nil, fmt.Errorf("%s: its answer is larger than %d bytes", server, maxAnswer)
+	case speaksTLS(response, body):
+		return nil, fmt.Errorf("%s speaks TLS: write https:// in --admin", server)
 	case response.StatusCode/100 == 2:
 		return body, nil
 	}
@@ -485,6 +538,49 @@ func (c *operator) call(ctx context.Context, method, server, path string, query 
 		text += fmt.Sprintf(" %s: %s.", e.Location, e.Detail)
 	}
 	return nil, fmt.Errorf("%s answered %s: %s", server, response.Status, text)
+}
+
+// tlsFault says what is wrong between a server and the flags for TLS; "" if err is
+// something else.
+func tlsFault(err error) string {
+	var name x509.HostnameError
+	var authority x509.UnknownAuthorityError
+	var invalid *tls.CertificateVerificationError
+	switch {
+	case errors.Is(err, http.ErrSchemeMismatch):
+		return "does not speak TLS: write http:// in --admin"
+	case errors.As(err, &name):
+		return fmt.Sprintf("has a certificate that %s, not for %s: give the name with --tls-name", namesOf(name.Certificate), name.Host)
+	case errors.As(err, &authority):
+		return "has a certificate of an authority that is not trusted: give the certificate of the authority with --tls-ca"
+	case errors.As(err, &invalid):
+		return fmt.Sprintf("has a certificate that is not valid: %v; renew it (--tls-cert of the server), or give another authority with --tls-ca", invalid.Err)
+	}
+	return ""
+}
+
+// namesOf says which hosts a certificate is for.
+func namesOf(c *x509.Certificate) string {
+	names := slices.Clone(c.DNSNames)
+	for _, ip := range c.IPAddresses {
+		names = append(names, ip.String())
+	}
+	switch {
+	case len(names) == 0:
+		return "names no host (it has no subjectAltName)"
+	case len(names) > maxNames:
+		names = append(names[:maxNames], "...")
+	}
+	return "is for " + strings.Join(names, ", ")
+}
+
+// maxNames is how many names of a certificate a message has.
+const maxNames = 5
+
+// speaksTLS reports whether this is what a server of Go answers on a TLS listener to a
+// request without TLS.
+func speaksTLS(response *http.Response, body []byte) bool {
+	return response.TLS == nil && response.StatusCode == http.StatusBadRequest && bytes.Contains(body, []byte("HTTP request to an HTTPS server"))
 }
 
 func notOurs(server string, err error) error {

@@ -221,6 +221,19 @@ func TestOperate(t *testing.T) {
 	if out := run(1, "inspect", "2", "--admin", a.admin); !strings.Contains(out, "Redis could not be looked at") {
 		t.Error(out)
 	}
+	// Caught: "same" and exit 0 for a record in memory; "is dropped" while Redis kept it.
+	testserver.Eventually(t, 20*time.Second, "its memory has the record, for a second each time", func() bool {
+		a.want(a.do("GET", "/todos/1", ""), 200)
+		return strings.Contains(run(1, "inspect", "1", "--admin", a.admin), "unknown. The record in memory (L1) is that of the store. Redis could not be looked at")
+	})
+	if out := run(1, "drop", "1", "--admin", a.admin); !strings.Contains(out, "on this server alone") || strings.Contains(out, "is dropped") {
+		t.Error(out)
+	}
+	proxy.Restore()
+	testserver.Eventually(t, 30*time.Second, "Redis is told, and a drop is done", func() bool {
+		_, _, code := asideRun(t, nil, "drop", "1", "--admin", a.admin)
+		return code == 0
+	})
 }
 
 // With --tag-days an entry shows its tag, and the tag drops it on all servers, also by what
@@ -284,7 +297,8 @@ func TestOperateTags(t *testing.T) {
 	}
 }
 
-// What goes wrong is said with what to do.
+// What goes wrong is said with what to do. A server that fails does not keep the others from
+// being asked. Caught: commands that ended at the first.
 func TestOperateErrors(t *testing.T) {
 	gone := httptest.NewServer(nil)
 	gone.Close()
@@ -292,6 +306,8 @@ func TestOperateErrors(t *testing.T) {
 	defer html.Close()
 	moved := httptest.NewServer(http.RedirectHandler(html.URL, http.StatusFound))
 	defer moved.Close()
+	stale := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, `{"verdict":"older"}`) }))
+	defer stale.Close()
 	token, wrong := tokenFile(t, theToken), tokenFile(t, "wrong-horse-battery")
 	secured := start(t, nil, "serve", "--data", t.TempDir(), "--page-token-file", token)
 	plain := start(t, nil, "serve", "--data", t.TempDir(), "--no-cache", "--admin", "127.0.0.1:0")
@@ -301,6 +317,14 @@ func TestOperateErrors(t *testing.T) {
 		says string
 	}{
 		{[]string{"nodes", "--admin", gone.URL}, 1, "does not answer"},
+		{[]string{"nodes", "--admin", gone.URL, "--admin", secured.url, "--token-file", token}, 1, "REQ/S"},
+		{[]string{"nodes", "--admin", gone.URL, "--admin", html.URL}, 1, gone.URL + " does not answer"},
+		{[]string{"nodes", "--admin", gone.URL, "--admin", html.URL}, 1, html.URL + " does not answer like a server of aside"},
+		{[]string{"top", "--admin", plain.admin, "--admin", secured.url, "--token-file", token}, 1, "Hottest"},
+		{[]string{"drop", "1", "--admin", gone.URL, "--admin", secured.url, "--token-file", token}, 1, "1 is dropped (asked " + secured.url},
+		{[]string{"inspect", "1", "--admin", gone.URL, "--admin", plain.admin}, 1, "not-cached"},
+		{[]string{"inspect", "1", "--admin", gone.URL, "--admin", stale.URL, "--admin", plain.admin}, exitDiffers, "not-cached"},
+		{[]string{"inspect", "1", "--admin", gone.URL, "--admin", stale.URL}, exitDiffers, gone.URL + " does not answer"},
 		{[]string{"nodes", "--admin", html.URL}, 1, "does not answer like a server of aside"},
 		{[]string{"nodes", "--admin", moved.URL}, 1, "answered 302"},
 		{[]string{"nodes", "--admin", "localhost:1"}, exitUsage, "--admin must be like"},

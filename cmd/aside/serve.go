@@ -277,13 +277,28 @@ func (c *ServeCmd) run(ctx context.Context, log *slog.Logger, ready func(url str
 	if tele != nil {
 		options.Finished = tele.Finished
 	}
-	var front switched
+	var front, back switched // of --listen and --admin
 	public := c.server(tele.Handler(&front), log, secure)
 	connections.Limit(public)
 	servers := []*http.Server{public}
 	defer public.Close()
 	failed := make(chan error, 2)
-	serve := sync.OnceFunc(func() { go func() { failed <- serveOn(public, listener) }() })
+	admin := httpapi.AdminOptions{Registry: registry, Log: log}
+	var private *http.Server
+	if adminListener != nil {
+		admin.Hosts = c.hosts(adminListener)
+		private = c.server(&back, log, secure)
+		httpapi.NewConnections(maxAdminConnections).Limit(private)
+		servers = append(servers, private)
+		defer private.Close()
+	}
+	serve := sync.OnceFunc(func() {
+		go func() { failed <- serveOn(public, listener) }()
+		if private != nil {
+			go func() { failed <- serveOn(private, adminListener) }()
+			log.Info("admin listener started", "url", urlOf(adminListener, secure))
+		}
+	})
 	crashed := func(err error) error {
 		for _, s := range servers {
 			_ = s.Close()
@@ -291,28 +306,33 @@ func (c *ServeCmd) run(ctx context.Context, log *slog.Logger, ready func(url str
 		return fmt.Errorf("serving: %w", err)
 	}
 
+	mode := c.opsMode(token, e, listener)
 	name, err := c.nameOf(ctx, store)
 	if final := (*exitError)(nil); err != nil && ctx.Err() == nil && !errors.As(err, &final) {
 		log.Warn("store unreachable, requests are refused until it answers: the cache name contains the store's identity (set --cache-name to serve from Redis meanwhile)", "error", err)
 		meanwhile := options
 		meanwhile.Service, meanwhile.Registry = todo.NewService(todo.ServiceOptions{Store: unknownStore{}}), prometheus.NewRegistry()
 		meanwhile.StoreTrouble = func() httpapi.StoreTrouble { return httpapi.StoreTrouble{Silent: started} }
+		meanwhile.Ops = guarded(httpapi.WaitingOps(), mode, token)
 		h, err := httpapi.New(meanwhile)
 		if err != nil {
 			return err
 		}
+		waiting := admin
+		waiting.Waiting, waiting.Ops = true, httpapi.WaitingOps()
 		front.to(h)
+		back.to(withControls(httpapi.Admin(waiting)))
 		serve()
 		log.Info("waiting for the store", "url", urlOf(listener, secure), "store", c.StoreFlags.Describe())
-		waiting, stop := context.WithCancelCause(ctx)
+		waitCtx, stop := context.WithCancelCause(ctx)
 		go func() {
 			select {
 			case err := <-failed:
 				stop(crashed(err))
-			case <-waiting.Done():
+			case <-waitCtx.Done():
 			}
 		}()
-		name, err = c.awaitName(waiting, store, log)
+		name, err = c.awaitName(waitCtx, store, log)
 		stop(nil)
 		if ctx.Err() != nil {
 			log.Info("shutting down", "reason", context.Cause(ctx).Error(), "within", c.ShutdownTimeout.String())
@@ -362,7 +382,6 @@ func (c *ServeCmd) run(ctx context.Context, log *slog.Logger, ready func(url str
 		}
 	}()
 	options.Service = todo.NewService(todo.ServiceOptions{Store: store, Cache: cache, CacheLoads: true, TagDays: c.TagDays})
-	admin := httpapi.AdminOptions{Registry: registry, Log: log}
 	if cache != nil {
 		registry.MustRegister(times, asideprom.NewCollector(cacheLabel, cache.Stats))
 		options.CacheStats, admin.Clear = func() aside.Stats {
@@ -383,7 +402,6 @@ func (c *ServeCmd) run(ctx context.Context, log *slog.Logger, ready func(url str
 	leaving := make(chan struct{})
 	endStreams := sync.OnceFunc(func() { close(leaving) })
 	defer endStreams()
-	mode := c.opsMode(token, e, listener)
 	board := dashboard.Options{
 		Meters: meters, Stats: options.CacheStats, Announce: announcer(l2, name, node), Done: leaving, Log: log, URL: nodeURL(listener, secure),
 		Config: dashboard.Config{
@@ -404,15 +422,8 @@ func (c *ServeCmd) run(ctx context.Context, log *slog.Logger, ready func(url str
 		return err
 	}
 	front.to(handler)
+	back.to(withControls(httpapi.Admin(admin)))
 	serve()
-	if adminListener != nil {
-		admin.Hosts = c.hosts(adminListener)
-		s := c.server(withControls(httpapi.Admin(admin)), log, secure)
-		httpapi.NewConnections(maxAdminConnections).Limit(s)
-		servers = append(servers, s)
-		go func() { failed <- serveOn(s, adminListener) }()
-		log.Info("admin listener started", "url", urlOf(adminListener, secure))
-	}
 	if e.attach != nil { // before the log says that it serves: whoever waits for that line may tell a story
 		e.attach(urlOf(listener, secure), cache, dash)
 	}

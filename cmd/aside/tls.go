@@ -140,6 +140,19 @@ func pair(certFlag, cert, keyFlag, key string) error {
 	return nil
 }
 
+// authorities reads the certificates of the authorities to trust.
+func authorities(flag, file string) (*x509.CertPool, error) {
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", flag, err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("%s: %s contains no certificate in PEM form (-----BEGIN CERTIFICATE-----)", flag, file)
+	}
+	return pool, nil
+}
+
 // redisTLS returns the TLS configuration for Redis, or nil without TLS. If Redis
 // requires a client certificate and there is none, it closes the connection without
 // a clear error. So the configuration logs a warning.
@@ -159,13 +172,9 @@ func (f *CacheFlags) redisTLS(log *slog.Logger) (*tls.Config, error) {
 		return nil, err
 	}
 	if f.RedisTLSCA != "" {
-		pem, err := os.ReadFile(f.RedisTLSCA)
-		if err != nil {
-			return nil, fmt.Errorf("--redis-tls-ca: %w", err)
-		}
-		config.RootCAs = x509.NewCertPool()
-		if !config.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("--redis-tls-ca: %s contains no certificate in PEM form (-----BEGIN CERTIFICATE-----)", f.RedisTLSCA)
+		var err error
+		if config.RootCAs, err = authorities("--redis-tls-ca", f.RedisTLSCA); err != nil {
+			return nil, err
 		}
 	}
 	if f.RedisTLSCert != "" {

@@ -39,8 +39,8 @@ func newAuthority(t *testing.T) *authority {
 	return a
 }
 
-// issue writes NAME.crt and NAME.key, valid for localhost and 127.0.0.1.
-func (a *authority) issue(name string, serial *big.Int) (certFile, keyFile string) {
+// issue writes NAME.crt and NAME.key, valid for localhost and 127.0.0.1, or for hosts.
+func (a *authority) issue(name string, serial *big.Int, hosts ...string) (certFile, keyFile string) {
 	a.t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -52,6 +52,9 @@ func (a *authority) issue(name string, serial *big.Int) (certFile, keyFile strin
 	template := &x509.Certificate{
 		SerialNumber: serial, Subject: pkix.Name{CommonName: name}, DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), BasicConstraintsValid: true,
+	}
+	if len(hosts) > 0 {
+		template.DNSNames, template.IPAddresses = hosts, nil
 	}
 	parent, signer := a.cert, a.key
 	if parent == nil {
@@ -147,6 +150,52 @@ func TestListenersOverTLS(t *testing.T) {
 	testserver.Eventually(t, 20*time.Second, "it reads it again", func() bool { return strings.Count(p.logged(), "certificate reloaded") == 2 })
 	p.signal(os.Interrupt)
 	p.wantExit(0)
+
+	// The commands of operators reach a loopback listener with a certificate for the public
+	// name. Caught: no way to do that, and "does not answer".
+	cert, key = ca.issue("public", big.NewInt(4), "todo.example.com")
+	p = start(t, nil, "serve", "--data", t.TempDir(), "--admin", "127.0.0.1:0", "--tls-cert", cert, "--tls-key", key)
+	plain := start(t, nil, "serve", "--data", t.TempDir(), "--admin", "127.0.0.1:0")
+	if _, stderr, code := asideRun(t, nil, "health", "--url", strings.Replace(p.url, "https://", "http://", 1)+"/healthz"); code != 1 || !strings.Contains(stderr, "speaks TLS: write https:// in --url") {
+		t.Errorf("aside health: exit %d: %s", code, stderr)
+	}
+	for _, tt := range []struct {
+		args []string
+		code int
+		says string
+	}{
+		{[]string{"--admin", p.admin, "--tls-ca", ca.file, "--tls-name", "todo.example.com"}, 0, "REQ/S"},
+		{[]string{"--admin", p.admin, "--tls-ca", ca.file}, 1, "is for todo.example.com, not for 127.0.0.1: give the name with --tls-name"},
+		{[]string{"--admin", p.admin, "--tls-ca", ca.file, "--tls-name", "other.example.com"}, 1, "not for other.example.com"},
+		{[]string{"--admin", p.admin, "--tls-name", "todo.example.com"}, 1, "give the certificate of the authority with --tls-ca"},
+		{[]string{"--admin", p.admin, "--tls-ca", key}, exitUsage, "--tls-ca: " + key + " contains no certificate"},
+		{[]string{"--admin", p.admin, "--tls-ca", "/does/not/exist"}, exitUsage, "--tls-ca: "},
+		{[]string{"--admin", strings.Replace(p.admin, "https://", "http://", 1)}, 1, "speaks TLS: write https://"},
+		{[]string{"--admin", strings.Replace(plain.admin, "http://", "https://", 1)}, 1, "does not speak TLS: write http://"},
+		{[]string{"--admin", plain.admin, "--tls-ca", ca.file}, exitUsage, "--tls-ca and --tls-name need an --admin that begins with https://"},
+	} {
+		stdout, stderr, code := asideRun(t, nil, append([]string{"nodes"}, tt.args...)...)
+		if out := stdout + stderr; code != tt.code || !strings.Contains(out, tt.says) || strings.Contains(out, "does not answer") {
+			t.Errorf("%v: exit %d, want %d with %q\n%s", tt.args, code, tt.code, tt.says, out)
+		}
+	}
+}
+
+// A certificate that is wrong in another way is no server that does not answer.
+func TestTLSFault(t *testing.T) {
+	for says, err := range map[string]error{
+		"not valid: x509: certificate has expired":             &tls.CertificateVerificationError{Err: x509.CertificateInvalidError{Reason: x509.Expired}},
+		"names no host (it has no subjectAltName), not for h:": x509.HostnameError{Host: "h", Certificate: &x509.Certificate{}},
+		"is for a, b, c, d, e, ..., not for h:":                x509.HostnameError{Host: "h", Certificate: &x509.Certificate{DNSNames: strings.Split("abcdef", "")}},
+		"is for 127.0.0.1, not for h:":                         x509.HostnameError{Host: "h", Certificate: &x509.Certificate{IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}}},
+	} {
+		if got := tlsFault(fmt.Errorf("dial: %w", err)); !strings.Contains(got, says) {
+			t.Errorf("%v: %q, want %q", err, got, says)
+		}
+	}
+	if got := tlsFault(io.EOF); got != "" {
+		t.Errorf("a lost connection: %q", got)
+	}
 }
 
 // A Redis that requires client certificates. Caught: there was no flag for one, and the log

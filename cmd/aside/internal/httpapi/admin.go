@@ -22,6 +22,9 @@ type AdminOptions struct {
 	Registry *prometheus.Registry
 	// Ops answers /ops/...; nil if there is none.
 	Ops http.Handler
+	// Waiting: the server waits for its store, so there is no cache yet. POST /flush
+	// answers 503. Ops should be WaitingOps.
+	Waiting bool
 	// Hosts are the host names that requests may use. Nil means any.
 	Hosts *Hosts
 	Log   *slog.Logger
@@ -35,7 +38,17 @@ const (
 	maxProfiles = 2
 	// flushTime is the timeout of a flush.
 	flushTime = 10 * time.Minute
+	// waiting is what a server answers while it waits for its store.
+	waiting = "This server waits for its database, which it has not reached since it started. Its log says why. Try again later."
 )
+
+// WaitingOps answers the calls of operators while the server waits for its store.
+func WaitingOps() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Retry-After", "1")
+		WriteProblem(w, http.StatusServiceUnavailable, "store_unavailable", waiting)
+	})
+}
 
 // Admin returns the handler for operators: POST /flush, /ops/, /debug/pprof/ and /metrics. It
 // has no authentication, so serve it on a loopback listener only.
@@ -47,6 +60,11 @@ func Admin(o AdminOptions) http.Handler {
 	mux := http.NewServeMux()
 	flushes := &slots{max: 1}
 	mux.HandleFunc("POST /flush", func(w http.ResponseWriter, r *http.Request) {
+		if o.Waiting {
+			w.Header().Set("Retry-After", "1")
+			http.Error(w, waiting, http.StatusServiceUnavailable)
+			return
+		}
 		if o.Clear == nil {
 			http.Error(w, "this server has no cache, so there is nothing to flush", http.StatusConflict)
 			return

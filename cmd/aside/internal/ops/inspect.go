@@ -209,29 +209,39 @@ func (h *handler) judge(i *Inspection) (verdict, explain string) {
 			return v, fmt.Sprintf("The entry in %s %s", tier.name, text)
 		}
 	}
-	rest := ""
 	if i.L2Error != "" {
-		rest = " Redis could not be looked at: " + i.L2Error + "."
+		return Unknown, explainL1(i, same > 0) + " Redis could not be looked at: " + i.L2Error + "."
 	}
 	switch {
 	case same > 0 && p.Found:
-		return Same, fmt.Sprintf("The record in %s is that of the store.%s%s", in, refreshed(i.L2), rest)
+		return Same, fmt.Sprintf("The record in %s is that of the store.%s", in, refreshed(i.L2))
 	case same > 0:
-		return Absent, fmt.Sprintf("The store has no such record, and %s says so too.%s%s", in, refreshed(i.L2), rest)
+		return Absent, fmt.Sprintf("The store has no such record, and %s says so too.%s", in, refreshed(i.L2))
 	case i.L2 != nil && i.L2.Kind == "lease" && i.L2.Error == "":
 		return BeingLoaded, fmt.Sprintf("%s is loading the record from the store; its lease ends in %v at the latest.", nodeText(i.L2.Node, i.L2.NodeName), span(i.L2.LeftMS))
 	case i.Loading:
 		return BeingLoaded, "This server is loading the record from the store."
 	case i.L2 != nil:
 		return NotCached, "Redis has an entry that is of no use: " + i.L2.Error + ". The next read replaces it."
-	case rest != "":
-		return Unknown, "Memory (L1) has no entry." + rest
 	case h.Cache == nil:
 		return NotCached, "This server has no cache: every read asks the store."
 	case !p.Found:
 		return Absent, "Neither the cache nor the store has such a record."
 	}
 	return NotCached, "The store has the record, and the cache does not: the next read loads it."
+}
+
+// explainL1 says what memory has, if that is all that is known.
+func explainL1(i *Inspection, same bool) string {
+	switch {
+	case same && i.Primary.Found:
+		return "The record in memory (L1) is that of the store."
+	case same:
+		return "The store has no such record, and memory (L1) says so too."
+	case i.Loading:
+		return "This server is loading the record from the store."
+	}
+	return "Memory (L1) has no entry."
 }
 
 // served is what reads are answered with: what a lease carries, if it does.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -147,13 +148,35 @@ func (h *handler) drop(w http.ResponseWriter, r *http.Request) {
 	// It is finished even if the client leaves.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), callTime)
 	defer cancel()
-	if err := h.Cache.Invalidate(ctx, id); err != nil {
+	err := h.Cache.Invalidate(ctx, id)
+	switch {
+	case errors.Is(err, aside.ErrL2Unavailable) || err == nil && h.waits(ctx, id):
+		h.Log.Warn("an entry was dropped on this server alone", "key_hash", h.keyHash(id), "reason", h.Cache.Stats().DegradedReason)
+		writeAlone(w)
+		return
+	case err != nil:
 		h.Log.Warn("an entry could not be dropped", "key_hash", h.keyHash(id), "error", err)
 		httpapi.WriteError(w, err, true)
 		return
 	}
 	h.Log.Info("entry dropped by an operator", "key_hash", h.keyHash(id), "remote", r.RemoteAddr)
 	w.WriteHeader(http.StatusNoContent)
+}
+
+// waits reports whether Redis has yet to be told of the drop of id. With FailOpen the cache
+// queues what it cannot tell, and calls that no error.
+func (h *handler) waits(ctx context.Context, id string) bool {
+	if h.Cache.Stats().Pending == 0 {
+		return false // do not ask a Redis that answers
+	}
+	i, err := h.Cache.Inspect(ctx, id) // other keys may be the ones that wait
+	return err != nil || i.Pending
+}
+
+// writeAlone answers a drop that Redis could not be told of.
+func writeAlone(w http.ResponseWriter) {
+	httpapi.WriteProblem(w, http.StatusServiceUnavailable, "cache_unavailable",
+		"Dropped on this server alone, since Redis could not be told. Redis and the other servers keep what they have; this server tells Redis when it is back.")
 }
 
 // dropTags drops all entries that have one of the tags.
@@ -168,7 +191,13 @@ func (h *handler) dropTags(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), callTime)
 	defer cancel()
-	if err := h.Cache.InvalidateTag(ctx, tags...); err != nil {
+	err := h.Cache.InvalidateTag(ctx, tags...)
+	switch {
+	case errors.Is(err, aside.ErrL2Unavailable) || err == nil && h.Cache.Stats().Pending > 0:
+		h.Log.Warn("the entries of tags were dropped on this server alone", "tags", tags, "reason", h.Cache.Stats().DegradedReason)
+		writeAlone(w)
+		return
+	case err != nil:
 		h.Log.Warn("the entries of tags could not be dropped", "tags", tags, "error", err)
 		httpapi.WriteError(w, err, true)
 		return

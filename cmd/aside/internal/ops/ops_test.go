@@ -48,7 +48,7 @@ func serveWith(t *testing.T, tags bool, records ...todo.Todo) *fixture {
 	f := &fixture{t: t, store: todotest.New(records...), done: make(chan struct{}), l2: new(asidetest.Server).NewClient()}
 	var err error
 	o := aside.Options[string, todo.Todo]{
-		Name: "c", Node: "n1", L2Timeout: time.Minute, L2: f.l2, Version: func(t todo.Todo) uint64 { return uint64(t.Version) },
+		Name: "c", Node: "n1", L2Timeout: time.Minute, MaxPending: 2, L2: f.l2, Version: func(t todo.Todo) uint64 { return uint64(t.Version) },
 	}
 	todo.SetLoaders(&o, f.store, tags)
 	f.cache, err = aside.New(o)
@@ -143,6 +143,15 @@ func TestVerdicts(t *testing.T) {
 		"being refreshed":      {refreshing, ops.Same, "Node n1 is loading it again"},
 		"outcome not known":    {unknown, ops.BeingWritten, "does not know the outcome"},
 		"the store is down":    {func(f *fixture) func() { f.read("1"); f.store.FailWith(todo.ErrUnavailable); return nil }, ops.Unknown, "could not be read"},
+		"without Redis":        {func(f *fixture) func() { f.read("1"); f.cut(); return nil }, ops.Unknown, "The record in memory (L1) is that of the store. Redis could not be looked at"},
+		"gone, without Redis":  {func(f *fixture) func() { f.delete("1"); f.read("1"); f.cut(); return nil }, ops.Unknown, "memory (L1) says so too. Redis could not be looked at"},
+		"loaded without Redis": {func(f *fixture) func() { f.cut(); return loading(f) }, ops.Unknown, "is loading the record from the store. Redis could not be looked at"},
+		"older without Redis": {func(f *fixture) func() {
+			f.read("1")
+			f.past("1", func(t *todo.Todo) { t.Version++ })
+			f.cut()
+			return nil
+		}, ops.Older, "version 5, and the store has version 6"},
 		"a write, and no more": {func(f *fixture) func() { f.read("1"); return f.write() }, ops.Same, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -159,7 +168,7 @@ func TestVerdicts(t *testing.T) {
 			if i.Node != "n1" || i.L2Key != "aside:c:0:1" {
 				t.Errorf("%+v", i)
 			}
-			if i.Verdict != ops.Older && i.Verdict != ops.Newer {
+			if i.Verdict != ops.Older && i.Verdict != ops.Newer || i.L2Error != "" {
 				return
 			}
 			if status, body := f.do("POST", "/ops/drop?id=1"); status != 204 {
@@ -171,6 +180,11 @@ func TestVerdicts(t *testing.T) {
 			}
 		})
 	}
+}
+
+// cut has all operations on Redis fail.
+func (f *fixture) cut() {
+	f.l2.Intercept(func(context.Context, string, string) error { return errors.New("cut off") })
 }
 
 func (f *fixture) delete(id string) {
@@ -291,6 +305,40 @@ func TestDropTags(t *testing.T) {
 	if i := f.inspect("2"); i.Verdict != ops.Same {
 		t.Errorf("read again: %s: %s", i.Verdict, i.Explain)
 	}
+}
+
+// A drop that Redis could not be told of is not said to be done: by key, by tag, and after so
+// many that the cache keeps no list of them. One that Redis was told of is, whatever else waits.
+// Caught: 204 while Redis kept the record, since the cache had queued the drop.
+func TestDropWithoutRedis(t *testing.T) {
+	f := serveWith(t, true, record("1", 1))
+	f.read("1")
+	drop := func(query string, want int) {
+		t.Helper()
+		status, body := f.do("POST", "/ops/drop?"+query)
+		if status != want || want == 503 && (!strings.Contains(body, "cache_unavailable") || !strings.Contains(body, "on this server alone")) {
+			t.Errorf("%s: %d, want %d: %s", query, status, want, body)
+		}
+	}
+	f.l2.Intercept(func(_ context.Context, op, key string) error {
+		if strings.HasSuffix(key, ":0:1") || op == "clear" {
+			return errors.New("cut off")
+		}
+		return nil
+	})
+	drop("id=1", 503)
+	testsync.Eventually(t, "the other master is in use", func() bool { s, _ := f.do("POST", "/ops/drop?id=2"); return s == 204 })
+	f.cut()
+	for _, query := range []string{"id=1", "tag=created:unknown", "id=2", "id=3", "id=4", "tag=created:2026-11-29"} {
+		drop(query, 503)
+	}
+	if i := f.inspect("1"); i.L1 != nil {
+		t.Errorf("it is in memory: %+v", i.L1)
+	}
+	f.l2.Intercept(nil)
+	testsync.Eventually(t, "Redis is told", func() bool { s := f.cache.Stats(); return s.Pending == 0 && !s.Degraded })
+	drop("id=1", 204)
+	drop("tag=created:unknown", 204)
 }
 
 // A watch tells of each thing that happens to the key, and of no other key. The number of

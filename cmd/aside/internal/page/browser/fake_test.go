@@ -35,6 +35,7 @@ type service struct {
 	config  map[string]any
 	refuse  int               // status of the events; 0: they are sent
 	entries map[string]string // answers of /ops/inspect
+	alone   bool              // drops reach this server alone
 	watched chan string       // events of /ops/watch
 	nodes   int
 	trouble map[string]any // of the last samples
@@ -173,7 +174,7 @@ func send(w http.ResponseWriter, event string, v any) {
 func (s *service) ops(w http.ResponseWriter, r *http.Request) {
 	id := r.URL.Query().Get("id")
 	s.mu.Lock()
-	mode, answer := s.config["ops"], s.entries[id]
+	mode, answer, alone := s.config["ops"], s.entries[id], s.alone
 	s.mu.Unlock()
 	if mode == "token" && r.Header.Get("Authorization") != "Bearer secret" {
 		httpapi.WriteProblem(w, http.StatusUnauthorized, "unauthorized", "The token is missing or wrong.")
@@ -189,6 +190,10 @@ func (s *service) ops(w http.ResponseWriter, r *http.Request) {
 	case "POST /ops/drop":
 		if err := s.cache.Invalidate(r.Context(), id); err != nil {
 			httpapi.WriteError(w, err, true)
+			return
+		}
+		if alone {
+			httpapi.WriteProblem(w, http.StatusServiceUnavailable, "cache_unavailable", "Dropped on this server alone.")
 			return
 		}
 		w.WriteHeader(http.StatusNoContent)

@@ -483,6 +483,11 @@ func testKey(t *testing.T, b *browsertest.Tab, s *service) {
 	s.set(func() { s.entries["7"] = inspected("not-cached", "It was dropped.", "null", "null", 3) })
 	click(t, b, "button", "Look again")
 	expect(t, b, ".verdict h2", "It is not cached")
+	s.set(func() { s.alone = true })
+	click(t, b, "button", "Drop it from the cache")
+	expect(t, b, ".said", "Dropped on this server alone.")
+	s.set(func() { s.alone = false })
+	b.Complaints() // of the 503
 	// From the todo's row.
 	b.Visit(t, s.URL+"/#/todos")
 	click(t, b, `li[data-id="10"] .name`)

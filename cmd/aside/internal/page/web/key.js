@@ -112,7 +112,8 @@ export function key(view, { signal, config, param }) {
       await opsPost("/ops/drop?id=" + encodeURIComponent(id.value.trim()));
       said.textContent = "Dropped from this node, from Redis, and from the memory of all other nodes.";
     } catch (e) {
-      return tell(e);
+      if (e.code !== "cache_unavailable") return tell(e);
+      said.textContent = e.text; // dropped on this node alone
     }
     await inspect();
   }

@@ -131,7 +131,8 @@ export function row(record, { signal, canDrop, open: opened, removed }) {
     try {
       await opsPost("/ops/drop?id=" + encodeURIComponent(record.id));
     } catch (e) {
-      return say(e);
+      say(e);
+      if (e.code !== "cache_unavailable") return; // else it is dropped on this node
     }
     const merge = "burst " + ++bursts;
     const results = await Promise.allSettled(Array.from({ length: atOnce }, (_, i) =>
