@@ -162,6 +162,9 @@ func (c *BenchCmd) Validate() error {
 func (c *BenchCmd) Run(ctx context.Context, out io.Writer) error {
 	view := newBenchView(os.Stderr)
 	defer view.end()
+	if err := c.prepare(); err != nil {
+		return err
+	}
 	workload, err := c.workload(ctx, view)
 	if err != nil {
 		return err

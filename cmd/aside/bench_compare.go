@@ -112,11 +112,29 @@ func (c *BenchCmd) checkComparison() error {
 	}
 	for _, f := range c.ServeFlags {
 		name, _, _ := strings.Cut(f, "=")
-		if slices.Contains([]string{"--listen", "--admin", "--redis", "--no-cache", "--no-l1", "--cache-name", "--log-format", "--log-level", "--data", "--mongo", "--postgres"}, name) {
+		if slices.Contains([]string{"--listen", "--admin", "--redis", "--no-cache", "--no-l1", "--cache-name", "--log-format", "--log-level"}, name) || ofStore(name, "--data", "--mongo", "--postgres") {
 			fault("%s is not allowed after --: aside bench sets it itself", name)
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// ofStore reports whether name is data, or begins with mongo or postgres: the flags and
+// variables of the store all do.
+func ofStore(name, data, mongo, postgres string) bool {
+	return name == data || strings.HasPrefix(name, mongo) || strings.HasPrefix(name, postgres)
+}
+
+// prepare reads the secret files of the store. The servers get what is in them and not the
+// files, so that they measure the store that this command describes.
+func (c *BenchCmd) prepare() error {
+	if !c.starts() {
+		return nil // the store is that of the servers; it may be named in the environment
+	}
+	if err := c.secrets(); err != nil {
+		return &exitError{err, exitUsage}
+	}
+	return nil
 }
 
 // strayURLs returns the arguments that are URLs of servers and no values of flags for

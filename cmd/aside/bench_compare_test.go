@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"syscall"
@@ -151,12 +152,73 @@ func TestBenchServeEnvironment(t *testing.T) {
 	} {
 		all := []string{
 			"PATH=/bin", "ASIDE_REDIS=redis://b", "ASIDE_NO_CACHE=true", "ASIDE_NO_L1=true", "ASIDE_CACHE_NAME=x", "ASIDE_LISTEN=:1",
-			"ASIDE_ADMIN=:2", "ASIDE_DATA=x", "ASIDE_MONGO=x", "ASIDE_MONGO_DATABASE=x", "ASIDE_MONGO_COLLECTION=x", "ASIDE_POSTGRES=x", "ASIDE_POSTGRES_TABLE=x",
+			"ASIDE_ADMIN=:2",
+		}
+		for field := range reflect.TypeFor[StoreFlags]().Fields() {
+			if name := field.Tag.Get("env"); name != "" {
+				all = append(all, name+"=x")
+			}
 		}
 		got := serveEnvironment(all, c.environment(setting))
 		slices.Sort(got)
 		if s := strings.Join(got, " "); s != want {
 			t.Errorf("%s: %s\nwant %s", setting, s, want)
+		}
+	}
+}
+
+// The servers get the store that the flags name, with the password from its file, and not in
+// their arguments. Caught: the embedded store was measured in place of it.
+func TestBenchServeSecrets(t *testing.T) {
+	password := secretFile(t, "s3cr/et")
+	for _, tt := range []struct {
+		store StoreFlags
+		want  string
+	}{
+		{StoreFlags{MongoFile: secretFile(t, "mongodb://me:s3cr%2Fet@db1/")}, "ASIDE_MONGO=mongodb://me:s3cr%2Fet@db1/"},
+		{StoreFlags{Mongo: "mongodb://me@db1/", MongoPassFile: password}, "ASIDE_MONGO=mongodb://me:s3cr%2Fet@db1/"},
+		{StoreFlags{PostgresFile: secretFile(t, "postgres://me:s3cr%2Fet@db1/todos")}, "ASIDE_POSTGRES=postgres://me:s3cr%2Fet@db1/todos"},
+		{StoreFlags{Postgres: "postgres://me@db1/todos", PostgresPassFile: password}, "ASIDE_POSTGRES=postgres://me:s3cr%2Fet@db1/todos"},
+	} {
+		c := BenchCmd{}
+		c.Compare, c.StoreFlags = true, tt.store
+		if err := c.prepare(); err != nil {
+			t.Fatal(err)
+		}
+		if env := c.environment("L1"); !slices.Contains(env, tt.want) {
+			t.Errorf("%+v: %q", tt.store, env)
+		}
+	}
+	for _, tt := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"--postgres-file", "/nowhere"}, "--postgres-file: open /nowhere"},
+		{[]string{"--mongo", "mongodb://db1", "--mongo-password-file", password}, "--mongo must name the user"},
+		{[]string{"--mongo", "mongodb://db1", "--postgres-file", password}, "--mongo and --postgres are both given"},
+		{[]string{"--", "--postgres-file", "/nowhere"}, "--postgres-file is not allowed after --"},
+		{[]string{"--", "--mongo-password-file=/nowhere"}, "--mongo-password-file is not allowed after --"},
+	} {
+		stdout, stderr, code := asideRun(t, nil, append([]string{"bench", "--compare"}, tt.args...)...)
+		if code != exitUsage || !strings.Contains(stderr, tt.want) || strings.Contains(stdout+stderr, "s3cr") {
+			t.Errorf("%q: exit code %d, want %d with %q: %s", tt.args, code, exitUsage, tt.want, stderr)
+		}
+	}
+}
+
+// A database whose URL is in a file is measured. The ids are asked of it too.
+func TestBenchComparePostgresFile(t *testing.T) {
+	file := secretFile(t, testserver.Postgres(t).URL())
+	if _, stderr, code := asideRun(t, nil, "load", "--count", "30", "--postgres-file", file); code != 0 {
+		t.Fatalf("exit code %d: %s", code, stderr)
+	}
+	for _, env := range [][]string{nil, {"ASIDE_POSTGRES_FILE=" + file}} {
+		args := []string{"--rounds", "1", "--requests", "100", "--users", "1", "--duration", "0"}
+		if env == nil {
+			args = append(args, "--postgres-file", file)
+		}
+		if c := mustCompare(t, env, args...); c.Complete != 1 || c.Failures != 0 || c.Requests != 200 {
+			t.Errorf("%q: %+v", env, c)
 		}
 	}
 }

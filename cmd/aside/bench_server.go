@@ -99,12 +99,10 @@ func serveEnvironment(all, added []string) []string {
 	env := slices.DeleteFunc(slices.Clone(all), func(v string) bool {
 		name, _, _ := strings.Cut(v, "=")
 		switch name {
-		case "ASIDE_REDIS", "ASIDE_NO_CACHE", "ASIDE_NO_L1", "ASIDE_CACHE_NAME", "ASIDE_LISTEN", "ASIDE_ADMIN",
-			"ASIDE_DATA", "ASIDE_MONGO", "ASIDE_MONGO_DATABASE", "ASIDE_MONGO_COLLECTION",
-			"ASIDE_POSTGRES", "ASIDE_POSTGRES_TABLE":
+		case "ASIDE_REDIS", "ASIDE_NO_CACHE", "ASIDE_NO_L1", "ASIDE_CACHE_NAME", "ASIDE_LISTEN", "ASIDE_ADMIN":
 			return true
 		}
-		return false
+		return ofStore(name, "ASIDE_DATA", "ASIDE_MONGO", "ASIDE_POSTGRES")
 	})
 	return append(env, added...)
 }
