@@ -86,7 +86,8 @@ latencies in locust include failed requests.
 Comparison: --compare runs the load against several servers in turn, in several rounds. It reports
 ratios and their spread. Without --url it starts "aside serve" itself: without a cache, with Redis
 only, and with memory and Redis. Each run starts a new process with an empty cache, which --warm-up
-can fill. Flags after -- are passed to "aside serve".
+can fill. Flags after -- are passed to "aside serve", those of a cache or of Redis only where there
+is one.
 
     aside load --count 200000 --data bench-data
     aside bench --compare --data bench-data --redis redis://127.0.0.1:6379 \
@@ -162,6 +163,9 @@ func (c *BenchCmd) Validate() error {
 func (c *BenchCmd) Run(ctx context.Context, out io.Writer) error {
 	view := newBenchView(os.Stderr)
 	defer view.end()
+	if err := c.prepare(); err != nil {
+		return err
+	}
 	workload, err := c.workload(ctx, view)
 	if err != nil {
 		return err

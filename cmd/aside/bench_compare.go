@@ -111,12 +111,63 @@ func (c *BenchCmd) checkComparison() error {
 		}
 	}
 	for _, f := range c.ServeFlags {
-		name, _, _ := strings.Cut(f, "=")
-		if slices.Contains([]string{"--listen", "--admin", "--redis", "--no-cache", "--no-l1", "--cache-name", "--log-format", "--log-level", "--data", "--mongo", "--postgres"}, name) {
+		if name, _, _ := strings.Cut(f, "="); strings.HasPrefix(name, "--") && benchSets(variableOf(name)) {
 			fault("%s is not allowed after --: aside bench sets it itself", name)
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// variableOf returns the variable of a flag of aside serve.
+func variableOf(flag string) string {
+	return "ASIDE_" + strings.ToUpper(strings.ReplaceAll(strings.TrimPrefix(flag, "--"), "-", "_"))
+}
+
+// benchSets reports whether a variable is only for this command to set, with its flag.
+func benchSets(variable string) bool {
+	switch variable {
+	case "ASIDE_REDIS", "ASIDE_NO_CACHE", "ASIDE_NO_L1", "ASIDE_CACHE_NAME", "ASIDE_LISTEN", "ASIDE_ADMIN",
+		"ASIDE_LOG_FORMAT", "ASIDE_LOG_LEVEL", "ASIDE_DATA":
+		return true
+	}
+	return strings.HasPrefix(variable, "ASIDE_MONGO") || strings.HasPrefix(variable, "ASIDE_POSTGRES")
+}
+
+// hasNoUse reports whether a server of a setting has no use for a variable, and may refuse it
+// therefore.
+func hasNoUse(setting, variable string) bool {
+	switch variable {
+	case "ASIDE_TAG_DAYS", "ASIDE_FEED":
+		return setting == "no-cache"
+	}
+	return strings.HasPrefix(variable, "ASIDE_REDIS_") && !needsRedis(setting)
+}
+
+// serveFlags returns the flags of a server of a setting: its own, and those after -- that it
+// has a use for.
+func (c *BenchCmd) serveFlags(setting string) []string {
+	flags := slices.Clone(settingFlags[setting])
+	for i := 0; i < len(c.ServeFlags); i++ {
+		name, _, hasValue := strings.Cut(c.ServeFlags[i], "=")
+		if !strings.HasPrefix(name, "--") || !hasNoUse(setting, variableOf(name)) {
+			flags = append(flags, c.ServeFlags[i])
+		} else if !hasValue && name != "--tag-days" {
+			i++ // the value is an argument of its own
+		}
+	}
+	return flags
+}
+
+// prepare reads the secret files of the store. The servers get what is in them and not the
+// files, so that they measure the store that this command describes.
+func (c *BenchCmd) prepare() error {
+	if !c.starts() {
+		return nil // the store is that of the servers; it may be named in the environment
+	}
+	if err := c.secrets(); err != nil {
+		return &exitError{err, exitUsage}
+	}
+	return nil
 }
 
 // strayURLs returns the arguments that are URLs of servers and no values of flags for
@@ -156,7 +207,7 @@ func (c *BenchCmd) compare(ctx context.Context, out io.Writer, workload ids.Work
 	if r != nil {
 		r.Load.AddedLatency = c.latency
 	}
-	if r != nil && c.starts() && c.embedded() && c.latency == "" {
+	if r != nil && r.Complete() > 0 && c.starts() && c.embedded() && c.latency == "" {
 		fmt.Fprintln(os.Stderr, "The embedded store answers within microseconds, so a cache has little to win. -- --store-latency 2ms at the end of the command gives it the latency of a database.")
 	}
 	if r == nil {
@@ -194,7 +245,7 @@ func (c *BenchCmd) compare(ctx context.Context, out io.Writer, workload ids.Work
 // a free port and a cache name of its own, so it starts with an empty cache.
 func (c *BenchCmd) startServer(setting string) func(context.Context) (string, func() error, error) {
 	return func(ctx context.Context) (string, func() error, error) {
-		s, err := startServe(ctx, c.environment(setting), append(slices.Clone(settingFlags[setting]), c.ServeFlags...))
+		s, err := c.serve(ctx, setting)
 		if err != nil {
 			return "", nil, err
 		}
@@ -204,6 +255,11 @@ func (c *BenchCmd) startServer(setting string) func(context.Context) (string, fu
 		c.latency = cmp.Or(c.latency, addedLatency(ctx, s.url+"/todos"))
 		return s.url + "/todos", s.stop, nil
 	}
+}
+
+// serve starts a server of a setting.
+func (c *BenchCmd) serve(ctx context.Context, setting string) (*served, error) {
+	return startServe(ctx, serveEnvironment(setting, os.Environ(), c.environment(setting)), c.serveFlags(setting))
 }
 
 // environment returns the settings that may contain passwords. Flags are visible to

@@ -3,16 +3,21 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
+	"math/big"
 	"net"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/alecthomas/kong"
 
 	"github.com/asidecache/aside/asidetest/testsync"
 	"github.com/asidecache/aside/tests/testserver"
@@ -133,9 +138,122 @@ func TestBenchCompareEmptyStore(t *testing.T) {
 	if code != 1 || !strings.Contains(stderr, "has no record 77") || !strings.Contains(stderr, "aside load --count 77") {
 		t.Errorf("exit code %d: %s", code, stderr)
 	}
-	_, stderr, code = asideRun(t, nil, "bench", "--compare", "--data", dir, "--", "--ttl", "soon")
-	if code != 1 || !strings.Contains(stderr, "aside serve did not start") {
-		t.Errorf("exit code %d: %s", code, stderr)
+}
+
+// Why a server does not start is told, with all that is wrong. Caught: only "Run aside serve
+// --help for usage" was.
+func TestBenchCompareDoesNotStart(t *testing.T) {
+	dir := t.TempDir()
+	for _, tt := range []struct {
+		flags []string
+		says  []string
+	}{
+		{[]string{"--ttl", "soon"}, []string{"--ttl", `"soon"`}},
+		{[]string{"--ttl", "0s"}, []string{"--ttl must be at least 1ms, is 0s"}},
+		{[]string{"--ttl", "0s", "--l1-size", "0"}, []string{"--ttl must be at least 1ms, is 0s", "--l1-size must be at least 1, is 0"}},
+		{[]string{"--page-token-file", "/nowhere"}, []string{"--page-token-file: open /nowhere"}},
+	} {
+		for _, ids := range [][]string{nil, {"--ids", "1-9"}} { // the server is asked for its ids, or not
+			_, stderr, code := asideRun(t, nil, slices.Concat([]string{"bench", "--compare", "--data", dir}, ids, []string{"--"}, tt.flags)...)
+			for _, want := range append(tt.says, "aside serve did not start: ") {
+				if code != 1 || !strings.Contains(stderr, want) || strings.Contains(stderr, "for usage") || strings.Contains(stderr, "microseconds") || strings.Count(stderr, "aside: ") != 1 {
+					t.Errorf("%q, %q: exit code %d, %q is missing, or more is said than that:\n%s", tt.flags, ids, code, want, stderr)
+				}
+			}
+		}
+	}
+}
+
+// The end of a log is its error, or its last lines. A password is not shown.
+func TestBenchLastWords(t *testing.T) {
+	for log, want := range map[string]string{
+		"": "it printed nothing",
+		"{\"msg\":\"a\"}\naside: b\nc\n{\"msg\":\"d\"}\nRun \"aside serve --help\" for usage.": "b\nc",
+		"aside: a\naside: b":                   "b",
+		"panic: a\n\nRun b":                    "panic: a\nRun b",
+		"aside: redis://me:s3cr/et@b refused":  "redis://***@b refused",
+		"1\n2\n3\n4\n5\n6\n7\n8\n9\n10\n11":    "2\n3\n4\n5\n6\n7\n8\n9\n10\n11",
+		"aside: 1" + strings.Repeat("\n2", 99): "1" + strings.Repeat("\n2", 9),
+	} {
+		var w lastWords
+		for line := range strings.Lines(log) {
+			w.add(strings.TrimSpace(line))
+		}
+		if got := w.String(); got != want {
+			t.Errorf("%q: %q, want %q", log, got, want)
+		}
+	}
+}
+
+// With the variables that a server in production has, each setting gets those that it has a
+// use for. Caught: without a cache, a password for Redis was refused; the certificate of the
+// service was not for the address of the measured server.
+func TestBenchCompareInProduction(t *testing.T) {
+	redis := testserver.Redis(t)
+	redis.Do("ACL", "SETUSER", "todo", "reset", "on", ">hunter2", "~*", "&*", "+@all")
+	password := secretFile(t, "hunter2")
+	ca := newAuthority(t)
+	cert, key := ca.issue("todo.example.com", big.NewInt(2))
+	env := []string{
+		"ASIDE_REDIS=redis://todo@" + redis.Addr(), "ASIDE_REDIS_PASSWORD_FILE=" + password, "ASIDE_REDIS_TIMEOUT=10s",
+		"ASIDE_TAG_DAYS=true", "ASIDE_FEED=on", "ASIDE_TLS_CERT=" + cert, "ASIDE_TLS_KEY=" + key, "ASIDE_ALLOWED_HOSTS=todo.example.com",
+	}
+	args := []string{"--data", benchStore(t), "--ids", "1-500", "--rounds", "1", "--requests", "1000", "--users", "2", "--duration", "0"}
+	check := func(c benchComparison) {
+		t.Helper()
+		if len(c.Targets) != 3 || c.Failures != 0 || c.Requests != 3000 || c.Targets[1].Runs[0].Tiers["L2"].Answers == 0 {
+			t.Errorf("%+v", c)
+		}
+	}
+	check(mustCompare(t, env, args...))
+	// The same as flags.
+	check(mustCompare(t, env[:1], append(args, "--", "--redis-password-file", password, "--redis-timeout=10s", "--tag-days", "--feed", "on")...))
+}
+
+// No setting refuses what any variable of aside serve is set to, all at once. This finds the
+// next variable that needs a cache or Redis.
+func TestBenchServeAcceptsEveryVariable(t *testing.T) {
+	var all, names []string
+	var serve func(reflect.Type)
+	serve = func(typ reflect.Type) {
+		for field := range typ.Fields() {
+			name, value := field.Tag.Get("env"), field.Tag.Get("default")
+			switch kind := field.Type; {
+			case field.Anonymous:
+				serve(kind)
+			case name == "":
+			default:
+				if field.Type.Kind() == reflect.Bool {
+					value = "true"
+				} else if field.Type == reflect.TypeFor[time.Duration]() {
+					value = cmp.Or(value, "1m")
+				}
+				names = append(names, name)
+				all = append(all, name+"="+cmp.Or(value, "x"))
+			}
+		}
+	}
+	serve(reflect.TypeFor[ServeCmd]())
+	if len(names) < 50 {
+		t.Fatalf("only %d variables: %q", len(names), names)
+	}
+	for setting := range settingFlags {
+		t.Run(setting, func(t *testing.T) {
+			c := BenchCmd{}
+			c.Redis, c.Data, c.MongoDatabase, c.MongoCollection, c.PostgresTable = "redis://a", "dir", "d", "c", "t"
+			c.ServeFlags = []string{"--tag-days", "--feed", "on", "--redis-password-file", "x", "--redis-tls-ca=x"}
+			for _, v := range serveEnvironment(setting, append(all, "ASIDE_FEED=on"), c.environment(setting)) {
+				name, value, _ := strings.Cut(v, "=")
+				t.Setenv(name, value)
+			}
+			parser, err := kong.New(&cli{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := parser.Parse(serveArguments(c.serveFlags(setting))); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }
 
@@ -151,12 +269,73 @@ func TestBenchServeEnvironment(t *testing.T) {
 	} {
 		all := []string{
 			"PATH=/bin", "ASIDE_REDIS=redis://b", "ASIDE_NO_CACHE=true", "ASIDE_NO_L1=true", "ASIDE_CACHE_NAME=x", "ASIDE_LISTEN=:1",
-			"ASIDE_ADMIN=:2", "ASIDE_DATA=x", "ASIDE_MONGO=x", "ASIDE_MONGO_DATABASE=x", "ASIDE_MONGO_COLLECTION=x", "ASIDE_POSTGRES=x", "ASIDE_POSTGRES_TABLE=x",
+			"ASIDE_ADMIN=:2",
 		}
-		got := serveEnvironment(all, c.environment(setting))
+		for field := range reflect.TypeFor[StoreFlags]().Fields() {
+			if name := field.Tag.Get("env"); name != "" {
+				all = append(all, name+"=x")
+			}
+		}
+		got := serveEnvironment(setting, all, c.environment(setting))
 		slices.Sort(got)
 		if s := strings.Join(got, " "); s != want {
 			t.Errorf("%s: %s\nwant %s", setting, s, want)
+		}
+	}
+}
+
+// The servers get the store that the flags name, with the password from its file, and not in
+// their arguments. Caught: the embedded store was measured in place of it.
+func TestBenchServeSecrets(t *testing.T) {
+	password := secretFile(t, "s3cr/et")
+	for _, tt := range []struct {
+		store StoreFlags
+		want  string
+	}{
+		{StoreFlags{MongoFile: secretFile(t, "mongodb://me:s3cr%2Fet@db1/")}, "ASIDE_MONGO=mongodb://me:s3cr%2Fet@db1/"},
+		{StoreFlags{Mongo: "mongodb://me@db1/", MongoPassFile: password}, "ASIDE_MONGO=mongodb://me:s3cr%2Fet@db1/"},
+		{StoreFlags{PostgresFile: secretFile(t, "postgres://me:s3cr%2Fet@db1/todos")}, "ASIDE_POSTGRES=postgres://me:s3cr%2Fet@db1/todos"},
+		{StoreFlags{Postgres: "postgres://me@db1/todos", PostgresPassFile: password}, "ASIDE_POSTGRES=postgres://me:s3cr%2Fet@db1/todos"},
+	} {
+		c := BenchCmd{}
+		c.Compare, c.StoreFlags = true, tt.store
+		if err := c.prepare(); err != nil {
+			t.Fatal(err)
+		}
+		if env := c.environment("L1"); !slices.Contains(env, tt.want) {
+			t.Errorf("%+v: %q", tt.store, env)
+		}
+	}
+	for _, tt := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"--postgres-file", "/nowhere"}, "--postgres-file: open /nowhere"},
+		{[]string{"--mongo", "mongodb://db1", "--mongo-password-file", password}, "--mongo must name the user"},
+		{[]string{"--mongo", "mongodb://db1", "--postgres-file", password}, "--mongo and --postgres are both given"},
+		{[]string{"--", "--postgres-file", "/nowhere"}, "--postgres-file is not allowed after --"},
+		{[]string{"--", "--mongo-password-file=/nowhere"}, "--mongo-password-file is not allowed after --"},
+	} {
+		stdout, stderr, code := asideRun(t, nil, append([]string{"bench", "--compare"}, tt.args...)...)
+		if code != exitUsage || !strings.Contains(stderr, tt.want) || strings.Contains(stdout+stderr, "s3cr") {
+			t.Errorf("%q: exit code %d, want %d with %q: %s", tt.args, code, exitUsage, tt.want, stderr)
+		}
+	}
+}
+
+// A database whose URL is in a file is measured. The ids are asked of it too.
+func TestBenchComparePostgresFile(t *testing.T) {
+	file := secretFile(t, testserver.Postgres(t).URL())
+	if _, stderr, code := asideRun(t, nil, "load", "--count", "30", "--postgres-file", file); code != 0 {
+		t.Fatalf("exit code %d: %s", code, stderr)
+	}
+	for _, env := range [][]string{nil, {"ASIDE_POSTGRES_FILE=" + file}} {
+		args := []string{"--rounds", "1", "--requests", "100", "--users", "1", "--duration", "0"}
+		if env == nil {
+			args = append(args, "--postgres-file", file)
+		}
+		if c := mustCompare(t, env, args...); c.Complete != 1 || c.Failures != 0 || c.Requests != 200 {
+			t.Errorf("%q: %+v", env, c)
 		}
 	}
 }

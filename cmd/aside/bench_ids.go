@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/asidecache/aside/cmd/aside/internal/bench/ids"
@@ -50,7 +49,7 @@ func (c *BenchCmd) workload(ctx context.Context, view benchView) (ids.Workload, 
 func (c *BenchCmd) ask(ctx context.Context, view benchView) (ids.Set, error) {
 	if c.starts() {
 		// All settings have the same store. The first server is started once more for this.
-		s, err := startServe(ctx, c.environment(c.settings()[0]), slices.Concat(settingFlags[c.settings()[0]], c.ServeFlags))
+		s, err := c.serve(ctx, c.settings()[0])
 		if err != nil {
 			return nil, err
 		}

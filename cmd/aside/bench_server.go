@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -22,7 +21,37 @@ type served struct {
 	url, admin string
 	cmd        *exec.Cmd
 	ended      chan struct{} // closed when it has ended and its log is read
-	last       string        // last line of its log; valid when ended is closed
+	last       lastWords     // valid when ended is closed
+}
+
+// lastWords is the end of what a server has logged: its error, if it printed one.
+type lastWords struct {
+	lines   []string
+	isError bool
+}
+
+// maxLastWords is the number of lines that are kept.
+const maxLastWords = 10
+
+func (w *lastWords) add(line string) {
+	text, isError := strings.CutPrefix(line, "aside: ")
+	switch {
+	case line == "" || w.isError && (line[0] == '{' || strings.HasPrefix(line, "Run \"aside ")): // not of the error
+	case isError:
+		w.lines, w.isError = []string{text}, true
+	case len(w.lines) < maxLastWords:
+		w.lines = append(w.lines, line)
+	case !w.isError:
+		w.lines = append(w.lines[1:], line)
+	}
+}
+
+// String returns them without passwords.
+func (w *lastWords) String() string {
+	if len(w.lines) == 0 {
+		return "it printed nothing"
+	}
+	return redact(strings.Join(w.lines, "\n"))
 }
 
 const (
@@ -39,14 +68,8 @@ func startServe(ctx context.Context, env, flags []string) (*served, error) {
 		return nil, err
 	}
 	s := &served{ended: make(chan struct{})}
-	s.cmd = exec.Command(self, append([]string{
-		"serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--log-format", "json", "--log-level", "info",
-		"--cache-name", "bench-" + strings.ToLower(rand.Text()[:8]),
-		// A feed leaves something for its next leader: a key in Redis for a week, and a slot
-		// in PostgreSQL for ever. The name of this cache has no next one.
-		"--feed", feedOff,
-	}, flags...)...)
-	s.cmd.Env = serveEnvironment(os.Environ(), env)
+	s.cmd = exec.Command(self, serveArguments(flags)...)
+	s.cmd.Env = env
 	s.cmd.SysProcAttr = ownGroup()
 	stderr, err := s.cmd.StderrPipe()
 	if err != nil {
@@ -72,9 +95,7 @@ func startServe(ctx context.Context, env, flags []string) (*served, error) {
 				s.url, serving = entry.URL, true
 				close(ready)
 			}
-			if line := bytes.TrimSpace(lines.Bytes()); len(line) > 0 {
-				s.last = string(line)
-			}
+			s.last.add(strings.TrimSpace(lines.Text()))
 		}
 		_ = s.cmd.Wait()
 	}()
@@ -82,7 +103,7 @@ func startServe(ctx context.Context, env, flags []string) (*served, error) {
 	case <-ready:
 		return s, nil
 	case <-s.ended:
-		return nil, fmt.Errorf("aside serve did not start: %s", redact(s.last))
+		return nil, fmt.Errorf("aside serve did not start: %s", &s.last)
 	case <-ctx.Done():
 		err = context.Cause(ctx)
 	case <-time.After(startTime):
@@ -93,18 +114,23 @@ func startServe(ctx context.Context, env, flags []string) (*served, error) {
 	return nil, err
 }
 
-// serveEnvironment returns the environment for a server: that of this process, but
-// cache, store and addresses come only from added.
-func serveEnvironment(all, added []string) []string {
+func serveArguments(flags []string) []string {
+	return append([]string{
+		"serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--log-format", "json", "--log-level", "info",
+		"--cache-name", "bench-" + strings.ToLower(rand.Text()[:8]),
+		// A feed leaves something for its next leader: a key in Redis for a week, and a slot
+		// in PostgreSQL for ever. The name of this cache has no next one.
+		"--feed", feedOff,
+	}, flags...)
+}
+
+// serveEnvironment returns the environment for a server of a setting: that of this process,
+// but cache, store and addresses come only from added. A certificate is for the address of
+// a service, and clients of a server on a free port would refuse it.
+func serveEnvironment(setting string, all, added []string) []string {
 	env := slices.DeleteFunc(slices.Clone(all), func(v string) bool {
 		name, _, _ := strings.Cut(v, "=")
-		switch name {
-		case "ASIDE_REDIS", "ASIDE_NO_CACHE", "ASIDE_NO_L1", "ASIDE_CACHE_NAME", "ASIDE_LISTEN", "ASIDE_ADMIN",
-			"ASIDE_DATA", "ASIDE_MONGO", "ASIDE_MONGO_DATABASE", "ASIDE_MONGO_COLLECTION",
-			"ASIDE_POSTGRES", "ASIDE_POSTGRES_TABLE":
-			return true
-		}
-		return false
+		return name == "ASIDE_TLS_CERT" || name == "ASIDE_TLS_KEY" || benchSets(name) || hasNoUse(setting, name)
 	})
 	return append(env, added...)
 }
@@ -125,7 +151,7 @@ func (s *served) stop() error {
 		return fmt.Errorf("aside serve did not end within %v", stopTime)
 	}
 	if code := s.cmd.ProcessState.ExitCode(); code > 0 {
-		return fmt.Errorf("aside serve ended with exit code %d: %s", code, redact(s.last))
+		return fmt.Errorf("aside serve ended with exit code %d: %s", code, &s.last)
 	}
 	return nil
 }

@@ -82,7 +82,7 @@ https://github.com/asidecache/aside/blob/main/docs/reference/guarantees.md.
 It writes to the database: records whose ids begin with "check-", which it deletes at the end, also
 after Ctrl-C. It does not touch other records.
 
-The exit code is 0 if all guarantees held, 1 if one was broken.`
+The exit code is 0 if all guarantees held, 1 if one was broken, 3 if the run could not tell.`
 }
 
 // Notes stand after the flags.
@@ -106,8 +106,9 @@ Progress goes to standard error, the report to standard output. Ctrl-C ends the 
 operations until then are still checked and reported.
 
 The exit code is 2 for a mistake in the command line, and 3 if the run cannot tell: a target is not
-a todo API, was never reached, or has a different database, or nothing was proven about the writes
-of --outside or the drops.
+a todo API, was never reached, or has a different database, or nothing was proven about a guarantee,
+the writes of --outside or the drops. If a node refuses all strong reads, for example, nothing is
+proven about them. With --strong 0% they are left out, unless --promise asks for them.
 
 With --drop-keys and --drop-tags, clients drop records from the cache now and then. All guarantees
 must hold meanwhile. With --outside too, half of the outside writes are followed by a drop, and a

@@ -412,6 +412,8 @@ func TestCheckCannot(t *testing.T) {
 		"nobody": {[]string{"--target", nobody}, []string{nobody, "no target answers", "no server listens"}},
 		"one is missing": {[]string{"--target", a.url, "--target", nobody, "--timeout", "1s", "--ops", "50"},
 			[]string{"nothing was checked on " + nobody, "connection refused"}},
+		"nothing to see": {[]string{"--target", a.url, "--ops", "50", "--strong", "0%", "--promise", "strong-reads", "--promise", "linearizable"},
+			[]string{"nothing was checked about P2 strong reads: --strong is 0%", "nothing was checked about P2 linearizable: --strong is 0%"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var out, errOut bytes.Buffer

@@ -39,7 +39,7 @@ var gone = map[string]bool{
 // foreign are flags of other commands than ours.
 var foreign = map[string]bool{
 	"wait": true, "archive": true, "viewsAsCollections": true, "jsonArray": true, "pretty": true,
-	"save": true, "appendonly": true, "maxmemory": true,
+	"save": true, "appendonly": true, "maxmemory": true, "no-raw": true,
 }
 
 // TestNames: what pages name in backticks exists: files, tests, flags, metrics,

@@ -62,8 +62,10 @@ type Config struct {
 	Outside *Outside
 	// Drops adds operations that drop records from the cache; nil: none.
 	Drops *Drops
-	// Promises are the promises to check; default all. Staleness is always measured.
+	// Promises are the promises to check; default all that the other fields allow. Staleness
+	// is always measured.
 	Promises []history.Promise
+	chosen   bool // Promises were given
 	// Timeout is the timeout for one request; default 10s.
 	Timeout time.Duration
 	// Seed is the seed of the random choices. The same seed makes the same choices, as
@@ -192,7 +194,7 @@ func (c Config) withDefaults() Config {
 	if c.Outside != nil {
 		c.Outside = c.Outside.withDefaults()
 	}
-	if len(c.Promises) == 0 {
+	if c.chosen = len(c.Promises) > 0; !c.chosen {
 		c.Promises = history.Promises()
 	}
 	if c.Seed == 0 {

@@ -167,6 +167,27 @@ func TestOnlyErrors(t *testing.T) {
 	}
 }
 
+// If a node refuses all strong reads, no promise is broken, and none about strong reads is
+// proven. Caught: the report said that they held.
+func TestOnlyStrongReadsFail(t *testing.T) {
+	f := newFleet(t, 1)
+	f.answer = func(w http.ResponseWriter, q query) bool {
+		if q.strong {
+			problem(w, 503, "too_many_strong_reads")
+			return true
+		}
+		return false
+	}
+	r := mustRun(t, Config{Targets: f.urls, Clients: 4, Operations: 400})
+	if err := r.Broken(); err != nil || r.History.Strong.Reads != 0 || r.Targets[0].Default == 0 {
+		t.Errorf("%v, %d strong reads; %+v", err, r.History.Strong.Reads, r.Targets)
+	}
+	err := r.Unproven()
+	if err == nil || !strings.Contains(err.Error(), "nothing was checked about P2 strong reads: no strong read succeeded") || strings.Contains(err.Error(), "P3") {
+		t.Errorf("%v", err)
+	}
+}
+
 // If a node is never reached, no promise is broken, but the check is incomplete.
 func TestOneNodeIsDown(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")

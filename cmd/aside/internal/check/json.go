@@ -93,6 +93,7 @@ type jsonPromise struct {
 	Name       history.Promise `json:"name"`
 	Guarantee  string          `json:"guarantee"`
 	Violations int64           `json:"violations"`
+	NotChecked string          `json:"not_checked,omitempty"` // why nothing was seen that could have broken it
 }
 
 type jsonLatency struct {
@@ -160,7 +161,8 @@ func (r *Report) WriteJSON(w io.Writer) error {
 		j.MaxStale = &bound
 	}
 	for _, p := range c.Promises {
-		j.Promises = append(j.Promises, jsonPromise{p, p.Guarantee(), h.Broken[p]})
+		why, _ := r.notChecked(p)
+		j.Promises = append(j.Promises, jsonPromise{p, p.Guarantee(), h.Broken[p], why})
 	}
 	for kind, l := range r.Latency {
 		j.Latency[kind] = jsonLatencyOf(l)

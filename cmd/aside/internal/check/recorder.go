@@ -196,7 +196,11 @@ func (r *recorder) report(c *Config) *Report {
 		for a := range acts {
 			all.add(&r.latency[t][a])
 		}
-		report.Targets[t] = Target{URL: c.Targets[t], Latency: all.latency()}
+		of := func(a act) int64 { return r.latency[t][a].count() }
+		report.Targets[t] = Target{
+			URL: c.Targets[t], Latency: all.latency(),
+			Strong: of(readStrong), Default: of(readDefault), Writes: of(create) + of(put) + of(remove),
+		}
 	}
 	for k, e := range r.errors {
 		report.Targets[k.target].Failed += e.count

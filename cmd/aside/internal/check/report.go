@@ -62,6 +62,8 @@ type Target struct {
 	URL     string
 	Failed  int64
 	Latency Latency // of all operations that succeeded
+
+	Strong, Default, Writes int64 // reads and writes among them
 }
 
 // Latency summarises the latencies of operations.
@@ -121,6 +123,7 @@ func (r *Report) Unproven() error {
 			errs = append(errs, fmt.Errorf("nothing was checked on %s: no operation succeeded there", t.URL))
 		}
 	}
+	errs = append(errs, r.unseen()...)
 	if o := r.Outside; o != nil {
 		switch {
 		case o.Updates.Count+o.Deletes.Count == 0:
@@ -143,4 +146,82 @@ func (r *Report) Unproven() error {
 		errs = append(errs, fmt.Errorf("for %d of %d records the check took too long to decide whether %s", n, r.History.Keys, history.Linearizable.Guarantee()))
 	}
 	return errors.Join(append(errs, r.Unshared)...)
+}
+
+// notChecked returns why nothing was seen that could have broken a promise; "" if something
+// was. wanted is false if the flags said so.
+func (r *Report) notChecked(p history.Promise) (why string, wanted bool) {
+	c := &r.Config
+	switch {
+	case r.History.Broken[p] > 0:
+		return "", true
+	case p == history.Bounded && c.MaxStale < 0:
+		return "--max-staleness is negative", c.chosen
+	case p == history.Bounded && c.Strong == 1:
+		return "--strong is 100%", c.chosen
+	case ofStrongReads(p) && c.Strong == 0:
+		return "--strong is 0%", c.chosen
+	}
+	var all Target
+	for _, t := range r.Targets {
+		all.Strong, all.Default, all.Writes = all.Strong+t.Strong, all.Default+t.Default, all.Writes+t.Writes
+	}
+	if o := r.Outside; o != nil {
+		all.Writes += o.Updates.Count + o.Deletes.Count
+	}
+	if all.Writes == 0 {
+		return "no write was acknowledged", true
+	}
+	return all.unread(p), true
+}
+
+func ofStrongReads(p history.Promise) bool {
+	return p == history.StrongReads || p == history.Linearizable
+}
+
+// unread returns which reads are missing that could have broken a promise.
+func (t *Target) unread(p history.Promise) string {
+	switch {
+	case ofStrongReads(p) && t.Strong == 0:
+		return "no strong read succeeded"
+	case p == history.Bounded && t.Default == 0:
+		return "no default read succeeded"
+	case t.Strong+t.Default == 0:
+		return "no read succeeded"
+	}
+	return ""
+}
+
+// unseen returns an error for each promise of which nothing was seen, on all targets or on
+// one of them.
+func (r *Report) unseen() (errs []error) {
+	refused := map[int]bool{} // targets that refused writes
+	for _, e := range r.Errors {
+		for a := create; a <= remove; a++ {
+			refused[e.Target] = refused[e.Target] || e.Request == a.String()
+		}
+	}
+	for _, p := range r.Config.Promises {
+		why, wanted := r.notChecked(p)
+		if why != "" {
+			if wanted {
+				errs = append(errs, fmt.Errorf("nothing was checked about %s: %s", p, why))
+			}
+			continue
+		}
+		if r.History.Broken[p] > 0 {
+			continue
+		}
+		for i := range r.Targets {
+			t := &r.Targets[i]
+			why := t.unread(p)
+			if why == "" && p == history.OwnWrites && t.Writes == 0 && refused[i] {
+				why = "no write was acknowledged"
+			}
+			if why != "" && t.Latency.Count > 0 {
+				errs = append(errs, fmt.Errorf("nothing was checked about %s on %s: %s there", p, t.URL, why))
+			}
+		}
+	}
+	return errs
 }

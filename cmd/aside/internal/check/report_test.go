@@ -35,9 +35,11 @@ func sample() *Report {
 	c := Config{Targets: []string{"http://a:8001", "http://b:8002"}, Clients: 3, Keys: 1, Seed: 7}.withDefaults()
 	rec := newRecorder(time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), 2)
 	for i := range 100 {
-		rec.succeeded(0, readStrong, ms(10*i), ms(1))
-		rec.succeeded(1, readDefault, ms(10*i), 500*time.Microsecond)
-		rec.succeeded(0, put, ms(10*i), ms(i))
+		for target := range 2 {
+			rec.succeeded(target, readStrong, ms(10*i), ms(1))
+			rec.succeeded(target, readDefault, ms(10*i), 500*time.Microsecond)
+		}
+		rec.succeeded(i%2, put, ms(10*i), ms(i))
 	}
 	refused := outcome{sure: nothing, problem: "status 503 store_unavailable", detail: "The store cannot be reached now."}
 	for range 3 {
@@ -135,6 +137,62 @@ func TestUndecidedIsUnproven(t *testing.T) {
 	r.Unshared = errors.New("not known")
 	if err := r.Unproven(); !strings.Contains(err.Error(), "not known") || !strings.Contains(err.Error(), "for 1 of 3 records") {
 		t.Errorf("%v", err)
+	}
+}
+
+// What a promise says nothing of is no proof of it: on all targets, or on one. What the flags
+// leave out is not missing. Caught: a target that refused all strong reads.
+func TestUnseenIsUnproven(t *testing.T) {
+	strong := []history.Promise{history.StrongReads, history.Linearizable}
+	for name, tt := range map[string]struct {
+		config Config
+		change func(*Report)
+		says   []string // "" if it is proven
+		rows   []history.Promise
+	}{
+		"all": {Config{}, func(*Report) {}, nil, nil},
+		"no strong reads": {Config{}, func(r *Report) { r.Targets[0].Strong, r.Targets[1].Strong = 0, 0 },
+			[]string{"about P2 strong reads: no strong read succeeded", "about P2 linearizable: no strong read succeeded"}, strong},
+		"no strong reads on one": {Config{}, func(r *Report) { r.Targets[1].Strong = 0 },
+			[]string{"about P2 strong reads on http://b:8002: no strong read succeeded there", "about P2 linearizable on http://b:8002"}, nil},
+		"no default reads": {Config{}, func(r *Report) { r.Targets[0].Default, r.Targets[1].Default = 0, 0 },
+			[]string{"about P3 bounded staleness: no default read succeeded"}, []history.Promise{history.Bounded}},
+		"no reads on one": {Config{Promises: []history.Promise{history.Intact}}, func(r *Report) { r.Targets[0].Strong, r.Targets[0].Default = 0, 0 },
+			[]string{"about intact on http://a:8001: no read succeeded there"}, nil},
+		"no writes": {Config{}, func(r *Report) { r.Targets[0].Writes, r.Targets[1].Writes = 0, 0 },
+			[]string{"about P2 strong reads: no write was acknowledged", "about P3 monotonic: no write", "about intact: no write"}, history.Promises()},
+		"no writes on one": {Config{}, func(r *Report) { r.Targets[1].Writes = 0 }, // it refused some
+			[]string{"about P3 own writes on http://b:8002: no write was acknowledged there"}, nil},
+		"no writes came to one": {Config{}, func(r *Report) { r.Targets[0].Writes = 0 }, nil, nil},
+		"left out":              {Config{Strong: -1, MaxStale: -1}, func(*Report) {}, nil, append(strong, history.Bounded)},
+		"only strong reads":     {Config{Strong: 1}, func(*Report) {}, nil, []history.Promise{history.Bounded}},
+		"asked and left out": {Config{Strong: -1, MaxStale: -1, Promises: append(strong, history.Bounded)}, func(*Report) {},
+			[]string{"about P2 strong reads: --strong is 0%", "about P2 linearizable: --strong is 0%", "about P3 bounded staleness: --max-staleness is negative"},
+			append(strong, history.Bounded)},
+		"asked, only strong reads": {Config{Strong: 1, Promises: []history.Promise{history.Bounded}}, func(*Report) {},
+			[]string{"about P3 bounded staleness: --strong is 100%"}, []history.Promise{history.Bounded}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := sample()
+			r.Config, r.History = tt.config.withDefaults(), history.Result{}
+			tt.change(r)
+			err := r.Unproven()
+			if (err == nil) != (tt.says == nil) {
+				t.Error(err)
+			}
+			for _, want := range tt.says {
+				if err != nil && !strings.Contains(err.Error(), "nothing was checked "+want) {
+					t.Errorf("%q is missing in: %v", want, err)
+				}
+			}
+			var text, js bytes.Buffer
+			if err := errors.Join(r.WriteText(&text), r.WriteJSON(&js)); err != nil {
+				t.Fatal(err)
+			}
+			if n := strings.Count(text.String(), " -  not checked, since "); n != len(tt.rows) || strings.Count(js.String(), `"not_checked"`) != len(tt.rows) {
+				t.Errorf("%d rows are not checked, want %q:\n%s\n%s", n, tt.rows, &text, &js)
+			}
+		})
 	}
 }
 

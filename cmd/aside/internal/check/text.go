@@ -142,9 +142,10 @@ func (r *Report) promises(b *strings.Builder) {
 	for _, p := range r.Config.Promises {
 		n := fmt.Sprint(r.History.Broken[p])
 		guarantee := p.Guarantee()
+		why, _ := r.notChecked(p)
 		switch {
-		case p == history.Bounded && r.Config.MaxStale < 0:
-			n, guarantee = "-", "not checked, since --max-staleness is negative"
+		case why != "":
+			n, guarantee = "-", "not checked, since "+why
 		case p == history.Bounded:
 			guarantee += ", " + r.Config.MaxStale.String()
 		case p == history.Linearizable && r.History.Undecided > 0:

@@ -46,14 +46,16 @@ func (o Options) withDefaults() Options {
 }
 
 // Report counts the records by their result. Read is the sum of Inserted, Existing,
-// Faulty and Unsettled. It does not include records that were decoded but not sent to
+// Faulty, NotLoaded and Unsettled. It does not include records that were decoded but not sent to
 // the store.
 type Report struct {
 	Read     int64
 	Inserted int64
 	Existing int64 // their ID was taken: by an earlier run, or twice in the source
 	Faulty   int64
-	// Unsettled records were in a batch that failed. They may be in the store.
+	// NotLoaded and Unsettled records were in a batch that failed. Those that are NotLoaded
+	// are certainly not in the store, those that are Unsettled may be.
+	NotLoaded int64
 	Unsettled int64
 	Elapsed   time.Duration
 	// Extra counts unknown fields. It is set if the source was read to its end, or up
@@ -74,6 +76,9 @@ func (r Report) Rate() float64 {
 func (r Report) String() string {
 	s := fmt.Sprintf("%d records processed in %.1f s (%.0f/s): %d inserted, %d already there, %d faulty",
 		r.Read, r.Elapsed.Seconds(), r.Rate(), r.Inserted, r.Existing, r.Faulty)
+	if r.NotLoaded > 0 {
+		s += fmt.Sprintf(", %d not loaded", r.NotLoaded)
+	}
 	if r.Unsettled > 0 {
 		s += fmt.Sprintf(", %d with unknown outcome", r.Unsettled)
 	}
@@ -264,7 +269,11 @@ func (r *runner) insert(ctx context.Context, b batch) error {
 	r.report.Inserted += int64(res.Inserted)
 	r.report.Existing += int64(res.Existing)
 	if err != nil {
-		r.report.Unsettled += n - int64(res.Inserted) - int64(res.Existing)
+		rest := &r.report.Unsettled
+		if todo.Definite(err) {
+			rest = &r.report.NotLoaded
+		}
+		*rest += n - int64(res.Inserted) - int64(res.Existing)
 		return fmt.Errorf("writing a batch of %d records, starting with id %q: %w", n, b.records[0].Todo.ID, err)
 	}
 	return nil
