@@ -36,7 +36,7 @@ type Options struct {
 	Key string
 
 	// KeyOf makes the cache's key, as aside.Options.Key returns it, of the column's text,
-	// as PostgreSQL writes it.
+	// as PostgreSQL writes it. If it panics, all records are told to have changed.
 	KeyOf func(text string) string
 
 	// Version is the integer column with the record's version, as aside.Options.Version
