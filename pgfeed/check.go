@@ -28,6 +28,11 @@ func (o *opening) check(ctx context.Context, resume bool) error {
 	if err != nil {
 		return err
 	}
+	if t.oid != "" { // a table that cannot be followed is not left so, either
+		if err := o.relieve(ctx, t.oid); err != nil {
+			return err
+		}
+	}
 	o.facts.partitioned = t.partitioned
 	if err := errors.Join(append(server, tableFaults...)...); err != nil {
 		return err
@@ -217,9 +222,6 @@ func (o *opening) checkTable(ctx context.Context) (t tableFacts, faults []error,
 		if ok && !slices.Contains(integers, versionType) {
 			fault("the version column %q is of type %s: smallint, integer or bigint is needed", o.opt.Version, versionType)
 		}
-	}
-	if err := o.relieve(ctx, t.oid); err != nil {
-		return t, nil, err
 	}
 	if !ok {
 		return t, faults, nil

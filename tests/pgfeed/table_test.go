@@ -142,6 +142,12 @@ func TestReplicaIdentityChangesLater(t *testing.T) {
 	if err := s.wantEnd(); !errors.Is(err, driver.ErrGap) {
 		t.Errorf("Next: %v, want ErrGap", err)
 	}
+	if err := f.Check(t.Context()); err != nil {
+		t.Errorf("Check: %v", err)
+	}
+	if pg.Value("SELECT prattrs::text FROM pg_publication_rel") == "" {
+		t.Error("Check has changed the publication")
+	}
 	s = open(t, f, nil)
 	if err := update(); err != nil {
 		t.Error(err)
