@@ -354,7 +354,7 @@ func (o *opening) checkPublication(ctx context.Context, t tableFacts, resume boo
 	case t.partitioned && !is(2):
 		return fault("tells changes as those of partitions: ALTER PUBLICATION %s SET (publish_via_partition_root = true)", ident(name))
 	case !is(3):
-		return fault("does not have the table: ALTER PUBLICATION %s ADD TABLE %s", ident(name), what)
+		return fault("does not have the table %s: set Options.Slot and Options.Publication to other names if it is another cache's, or run: ALTER PUBLICATION %s ADD TABLE %s", o.table, ident(name), what)
 	case is(4):
 		return fault("leaves rows out: ALTER PUBLICATION %s SET TABLE %s", ident(name), what)
 	case !is(5) && listed < needs:
