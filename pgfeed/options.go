@@ -70,6 +70,8 @@ type Options struct {
 
 	// Silence bounds how long a server that says nothing is trusted; default 10s. While the
 	// server works on what is not told yet, Next gives a sign of life after half of it.
+	// It also sets wal_sender_timeout of the feed's connection, to half of it, unless the URL
+	// or Config has that.
 	Silence time.Duration
 
 	// CreateTimeout bounds how long Open waits for write transactions that are open while
