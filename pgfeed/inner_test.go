@@ -185,3 +185,26 @@ func TestWALSenderTimeout(t *testing.T) {
 		}
 	}
 }
+
+// A transaction that waits for room is not behind the stream yet: an empty batch that is
+// returned then would have its position skip it.
+func TestTransactionThatWaitsForRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &stream{Feed: &Feed{}, wake: make(chan struct{}, 1)}
+		s.room.L = &s.mu
+		s.reader = reader{stream: s, proven: true, tx: &txn{changes: make([]driver.Change, 1)}}
+		s.queue, s.queued = []*txn{{changes: make([]driver.Change, queueLimit)}}, queueLimit
+		go func() { _ = s.reader.commit(&pglogrepl.CommitMessage{TransactionEndLSN: 100}) }()
+		synctest.Wait()
+		s.mu.Lock()
+		if s.waiting && s.walEnd != 0 {
+			t.Errorf("nothing is told up to %v, while the transaction waits", s.walEnd)
+		}
+		s.takeLocked()
+		s.mu.Unlock()
+		synctest.Wait()
+		if len(s.queue) != 1 || s.walEnd != 100 {
+			t.Errorf("%d transactions in the queue, at %v", len(s.queue), s.walEnd)
+		}
+	})
+}

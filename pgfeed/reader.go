@@ -361,7 +361,6 @@ func (r *reader) commit(m *pglogrepl.CommitMessage) error {
 		tx.all = false // its first rows were told as everything, and all of it was visible then
 	}
 	r.huge = nil
-	r.walEnd = max(r.walEnd, tx.end)
 	if !r.skip {
 		for len(r.queue) > 0 && (r.queued+len(tx.changes) > queueLimit || len(r.queue) >= queueTxns) && r.err == nil {
 			r.waiting = true
@@ -371,6 +370,7 @@ func (r *reader) commit(m *pglogrepl.CommitMessage) error {
 		r.queue = append(r.queue, tx)
 		r.queued += len(tx.changes)
 	}
+	r.walEnd = max(r.walEnd, tx.end) // with the transaction in the queue, not while that has no room
 	r.restLocked()
 	return nil
 }
