@@ -167,7 +167,10 @@ func TestErrorsThatPanic(t *testing.T) {
 			many := aside.BulkLoaderFunc[string, rec](func(context.Context, []string) (map[string]rec, error) {
 				return nil, aside.KeyErrors[string]{"k": bad}
 			})
-			get := func(l aside.Loader[string, rec], m aside.Mode) error { _, err := n.Read(t.Context(), "k", l, m); return err }
+			get := func(l aside.Loader[string, rec], m aside.Mode) error {
+				_, err := n.Read(t.Context(), "k", l, m)
+				return err
+			}
 			unavailable := false
 			if s != nil {
 				n.conn.Intercept(func(context.Context, string, string) error {

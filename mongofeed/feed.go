@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -65,6 +67,10 @@ type Options struct {
 	// Meanwhile the feed opens the stream again, with pauses of 50 ms to 1 s. At least
 	// 2 * Wait. Default: 10 s.
 	Silence time.Duration
+
+	// Logger is told of panics of Format and KeyOf, which count as ok == false. Default:
+	// slog.Default().
+	Logger *slog.Logger
 }
 
 const (
@@ -81,9 +87,12 @@ const (
 
 // Feed is the change stream of a collection.
 type Feed struct {
-	coll   *mongo.Collection
-	opts   Options
-	format func(bson.RawValue) (string, bool)
+	coll    *mongo.Collection
+	opts    Options
+	format  func(bson.RawValue) (string, bool)
+	keyOfID func(bson.RawValue) (string, bool) // Options.KeyOf; nil if there is none
+
+	panicLogged atomic.Int64 // when a panic was logged last, in nanoseconds since 1970
 
 	mu    sync.Mutex
 	spare *known // of the last stream that was closed
@@ -147,9 +156,15 @@ func New(coll *mongo.Collection, opts Options) (*Feed, error) {
 	if len(faults) > 0 {
 		return nil, errors.Join(faults...)
 	}
-	f := &Feed{coll: coll, opts: opts, format: opts.Format}
-	if f.format == nil {
-		f.format = format
+	if opts.Logger == nil {
+		opts.Logger = slog.Default()
+	}
+	f := &Feed{coll: coll, opts: opts, format: format}
+	if opts.Format != nil {
+		f.format = f.guard("Format", opts.Format)
+	}
+	if opts.KeyOf != nil {
+		f.keyOfID = f.guard("KeyOf", opts.KeyOf)
 	}
 	return f, nil
 }

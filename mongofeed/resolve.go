@@ -155,7 +155,7 @@ func (r *resolver) update(e *event, id string, before *record, known fact, have 
 
 // guess returns the record by its _id alone, if that is enough.
 func (r *resolver) guess(id bson.RawValue) *record {
-	keyOf := r.f.opts.KeyOf
+	keyOf := r.f.keyOfID
 	if r.f.byID() {
 		keyOf = r.f.format
 	}

@@ -1,8 +1,10 @@
 package mongofeed_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -567,6 +569,41 @@ func TestUnknownEvent(t *testing.T) {
 	stream := mustOpen(t, mustNew(t, connect(t, newFakeServer(t, s.reply).uri), quick), nil)
 	if b := mustNext(t, stream); !b.All {
 		t.Errorf("got %+v, want All", b)
+	}
+}
+
+// TestFunctionsOfOptionsPanic: the process goes on, and nothing is missed.
+func TestFunctionsOfOptionsPanic(t *testing.T) {
+	short := func(v bson.RawValue) (string, bool) { return v.StringValue()[:3], true }
+	for name, set := range map[string]func(*mongofeed.Options){
+		"Format": func(o *mongofeed.Options) { o.Format = short },
+		"KeyOf":  func(o *mongofeed.Options) { o.Key, o.KeyOf = "id", short },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := script{getMore: func(n int, _ bson.Raw) bson.D {
+				id := "e"
+				if n == 2 {
+					id = "long"
+				}
+				return cursor(7, "nextBatch", id, 101+uint32(n), change("delete", id, 101+uint32(n)))
+			}}
+			var log bytes.Buffer
+			opts := quick
+			opts.Logger = slog.New(slog.NewTextHandler(&log, nil))
+			set(&opts)
+			stream := mustOpen(t, mustNew(t, connect(t, newFakeServer(t, s.reply).uri), opts), nil)
+			for range 2 {
+				if b := mustNext(t, stream); !b.All {
+					t.Errorf("%+v, want All", b)
+				}
+			}
+			if b := mustNext(t, stream); len(b.Changes) != 1 || b.Changes[0].Key != "lon" {
+				t.Errorf("%+v, want a change of lon", b)
+			}
+			if text := log.String(); strings.Count(text, "function of Options panicked") != 1 || !strings.Contains(text, "option="+name) || !strings.Contains(text, "TestFunctionsOfOptionsPanic") {
+				t.Errorf("log: %s, want one line with the stack", text)
+			}
+		})
 	}
 }
 

@@ -28,6 +28,11 @@ func (o *opening) check(ctx context.Context, resume bool) error {
 	if err != nil {
 		return err
 	}
+	if t.oid != "" { // a table that cannot be followed is not left so, either
+		if err := o.relieve(ctx, t.oid); err != nil {
+			return err
+		}
+	}
 	o.facts.partitioned = t.partitioned
 	if err := errors.Join(append(server, tableFaults...)...); err != nil {
 		return err
@@ -218,9 +223,6 @@ func (o *opening) checkTable(ctx context.Context) (t tableFacts, faults []error,
 			fault("the version column %q is of type %s: smallint, integer or bigint is needed", o.opt.Version, versionType)
 		}
 	}
-	if err := o.relieve(ctx, t.oid); err != nil {
-		return t, nil, err
-	}
 	if !ok {
 		return t, faults, nil
 	}
@@ -228,13 +230,15 @@ func (o *opening) checkTable(ctx context.Context) (t tableFacts, faults []error,
 	return t, append(faults, identity...), err
 }
 
-// checkIdentity checks that deletes and changes of the key carry the old key.
+// checkIdentity checks that deletes and changes of the key carry the old key. As in PostgreSQL,
+// a DEFERRABLE primary key is no replica identity, and columns in INCLUDE are no part of one.
 func (o *opening) checkIdentity(ctx context.Context, t *tableFacts) (faults []error, err error) {
 	rows, err := o.query(ctx, `WITH RECURSIVE tree AS (SELECT %s::oid AS oid UNION ALL SELECT inhrelid FROM pg_inherits JOIN tree ON inhparent = tree.oid)
 		SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname), c.relkind, c.relpersistence, c.relreplident,
-			(SELECT string_agg(quote_ident(a.attname), ', ') FROM pg_index i JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = ANY (i.indkey)
-				WHERE i.indrelid = c.oid AND (c.relreplident = 'd' AND i.indisprimary OR c.relreplident = 'i' AND i.indisreplident)),
-			quote_ident(%s)
+			(SELECT string_agg(quote_ident(a.attname), ', ') FROM pg_index i JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts-1])
+				WHERE i.indrelid = c.oid AND (c.relreplident = 'd' AND i.indisprimary AND i.indimmediate OR c.relreplident = 'i' AND i.indisreplident)),
+			quote_ident(%s),
+			c.relreplident = 'd' AND EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary AND NOT i.indimmediate)
 		FROM tree JOIN pg_class c ON c.oid = tree.oid JOIN pg_namespace n ON n.oid = c.relnamespace`, t.oid, quote(o.opt.Key))
 	if err != nil {
 		return nil, err
@@ -244,6 +248,7 @@ func (o *opening) checkIdentity(ctx context.Context, t *tableFacts) (faults []er
 		fault := func(format string, args ...any) {
 			faults = append(faults, fmt.Errorf("%w %s: "+format, append([]any{ErrTable, name}, args...)...))
 		}
+		deferrable := string(r[6]) == "t"
 		run := fmt.Sprintf("give it the primary key (%[2]s), or ALTER TABLE %[1]s REPLICA IDENTITY USING INDEX i, where i is a unique index on (%[2]s) alone, or ALTER TABLE %[1]s REPLICA IDENTITY FULL", name, key)
 		switch {
 		case kind == "p": // its identity does not matter, but that of its partitions
@@ -256,6 +261,8 @@ func (o *opening) checkIdentity(ctx context.Context, t *tableFacts) (faults []er
 			t.full = true
 		case identity == "n":
 			fault("its replica identity is NOTHING, so deletes do not tell their key: %s", run)
+		case deferrable:
+			fault("its primary key is DEFERRABLE, so deletes do not tell their key, and PostgreSQL refuses UPDATE and DELETE while the table is in a publication: make it again without DEFERRABLE: %s", run)
 		case columns == "":
 			fault("it has no primary key, so deletes do not tell their key: %s", run)
 		case columns != key:
@@ -271,8 +278,8 @@ func (o *opening) relieve(ctx context.Context, table string) error {
 	rows, err := o.query(ctx, `WITH RECURSIVE tree AS (SELECT %[1]s::oid AS oid UNION ALL SELECT inhrelid FROM pg_inherits JOIN tree ON inhparent = tree.oid)
 		SELECT FROM pg_publication p JOIN pg_publication_rel r ON r.prpubid = p.oid AND r.prrelid = %[1]s AND r.prattrs IS NOT NULL, tree JOIN pg_class c ON c.oid = tree.oid
 		WHERE p.pubname = %[2]s AND c.relkind = 'r' AND (SELECT count(*) FROM pg_publication_rel o WHERE o.prpubid = p.oid) = 1 AND (c.relreplident = 'f' OR EXISTS (
-			SELECT FROM pg_index i JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = ANY (i.indkey)
-			WHERE i.indrelid = c.oid AND (c.relreplident = 'd' AND i.indisprimary OR c.relreplident = 'i' AND i.indisreplident) AND NOT EXISTS (
+			SELECT FROM pg_index i JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts-1])
+			WHERE i.indrelid = c.oid AND (c.relreplident = 'd' AND i.indisprimary AND i.indimmediate OR c.relreplident = 'i' AND i.indisreplident) AND NOT EXISTS (
 				SELECT FROM pg_attribute l WHERE l.attrelid = %[1]s AND l.attname = a.attname AND l.attnum::text = ANY (string_to_array(r.prattrs::text, ' ')))))`,
 		table, quote(o.opt.Publication))
 	if err != nil || len(rows) == 0 {
@@ -347,7 +354,7 @@ func (o *opening) checkPublication(ctx context.Context, t tableFacts, resume boo
 	case t.partitioned && !is(2):
 		return fault("tells changes as those of partitions: ALTER PUBLICATION %s SET (publish_via_partition_root = true)", ident(name))
 	case !is(3):
-		return fault("does not have the table: ALTER PUBLICATION %s ADD TABLE %s", ident(name), what)
+		return fault("does not have the table %s: set Options.Slot and Options.Publication to other names if it is another cache's, or run: ALTER PUBLICATION %s ADD TABLE %s", o.table, ident(name), what)
 	case is(4):
 		return fault("leaves rows out: ALTER PUBLICATION %s SET TABLE %s", ident(name), what)
 	case !is(5) && listed < needs:
@@ -379,8 +386,8 @@ func (f *Feed) lookStatement() string {
 			(SELECT string_agg(concat_ws(',', a.attnum, a.attname, a.atttypid, a.attcollation), ';' ORDER BY a.attnum) FROM pg_attribute a
 				WHERE a.attrelid = (SELECT oid FROM root) AND a.attname IN (%[4]s, %[5]s) AND NOT a.attisdropped),
 			(SELECT string_agg(DISTINCT concat_ws(',', c.relpersistence, c.relreplident,
-					(SELECT string_agg(a.attname, ',' ORDER BY a.attname) FROM pg_index i JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = ANY (i.indkey)
-						WHERE i.indrelid = c.oid AND (c.relreplident = 'd' AND i.indisprimary OR c.relreplident = 'i' AND i.indisreplident))), ';')
+					(SELECT string_agg(a.attname, ',' ORDER BY a.attname) FROM pg_index i JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts-1])
+						WHERE i.indrelid = c.oid AND (c.relreplident = 'd' AND i.indisprimary AND i.indimmediate OR c.relreplident = 'i' AND i.indisreplident))), ';')
 				FROM tree JOIN pg_class c ON c.oid = tree.oid WHERE c.relkind <> 'p')),
 		concat_ws('|',
 			(SELECT string_agg(concat_ws(',', a.attnum, a.attname, a.atttypid, a.atttypmod, a.attisdropped, a.attmissingval::text), ';' ORDER BY a.attnum)

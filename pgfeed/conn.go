@@ -44,6 +44,11 @@ func (f *Feed) connect(ctx context.Context, replication bool) (*conn, error) {
 	}
 	if replication {
 		cfg.RuntimeParams["replication"] = "database"
+		// A server that reads a large transaction of other tables says nothing but for
+		// this: after half of it. Whoever has set it knows better.
+		if cfg.RuntimeParams["wal_sender_timeout"] == "" {
+			cfg.RuntimeParams["wal_sender_timeout"] = fmt.Sprint((f.opt.Silence / 2).Milliseconds())
+		}
 	}
 	if len(cfg.Fallbacks) > 0 && cfg.ValidateConnect == nil {
 		cfg.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite // of several hosts, the primary

@@ -34,6 +34,8 @@ type Feed struct {
 	// remake: the slot cannot go on for good, so the next Open makes another one.
 	remake     atomic.Bool
 	lastCommit atomic.Int64 // in microseconds since 1970, 0 if there was none
+
+	panicLogged atomic.Int64 // when a panic was logged last, in nanoseconds since 1970
 }
 
 var _ driver.Feed = (*Feed)(nil)

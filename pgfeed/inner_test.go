@@ -1,14 +1,17 @@
 package pgfeed
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"net"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/jackc/pglogrepl"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
 
 	"github.com/asidecache/aside/driver"
 )
@@ -150,4 +153,58 @@ func TestErrorsThatAreGaps(t *testing.T) {
 	if text := f.clean(errors.New("the password s3cret")).Error(); text != "pgfeed: PostgreSQL at h:5432: the password xxxxx" {
 		t.Error(text)
 	}
+}
+
+// The server gives a sign of life after half of wal_sender_timeout while it reads a large
+// transaction of other tables: in Silence there must be several of them.
+func TestWALSenderTimeout(t *testing.T) {
+	for _, c := range []struct{ params, want string }{{"", "5000"}, {"&wal_sender_timeout=7s", "7s"}} {
+		f, err := New(Options{URL: "postgres://u@127.0.0.1/db?sslmode=disable" + c.params, Table: "t", Key: "id", Silence: 10 * time.Second})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, replication := range []bool{false, true} {
+			ours, theirs := net.Pipe()
+			f.config.DialFunc = func(context.Context, string, string) (net.Conn, error) { return ours, nil }
+			started := make(chan map[string]string, 1)
+			go func() {
+				defer theirs.Close()
+				params := map[string]string{}
+				msg, _ := pgproto3.NewBackend(theirs, theirs).ReceiveStartupMessage()
+				if m, ok := msg.(*pgproto3.StartupMessage); ok {
+					params = m.Parameters
+				}
+				started <- params
+			}()
+			if _, err := f.connect(t.Context(), replication); err == nil {
+				t.Fatal("connected to a server that hangs up")
+			}
+			if got := (<-started)["wal_sender_timeout"]; replication && got != c.want {
+				t.Errorf("wal_sender_timeout is %q, want %q", got, c.want)
+			}
+		}
+	}
+}
+
+// A transaction that waits for room is not behind the stream yet: an empty batch that is
+// returned then would have its position skip it.
+func TestTransactionThatWaitsForRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &stream{Feed: &Feed{}, wake: make(chan struct{}, 1)}
+		s.room.L = &s.mu
+		s.reader = reader{stream: s, proven: true, tx: &txn{changes: make([]driver.Change, 1)}}
+		s.queue, s.queued = []*txn{{changes: make([]driver.Change, queueLimit)}}, queueLimit
+		go func() { _ = s.reader.commit(&pglogrepl.CommitMessage{TransactionEndLSN: 100}) }()
+		synctest.Wait()
+		s.mu.Lock()
+		if s.waiting && s.walEnd != 0 {
+			t.Errorf("nothing is told up to %v, while the transaction waits", s.walEnd)
+		}
+		s.takeLocked()
+		s.mu.Unlock()
+		synctest.Wait()
+		if len(s.queue) != 1 || s.walEnd != 100 {
+			t.Errorf("%d transactions in the queue, at %v", len(s.queue), s.walEnd)
+		}
+	})
 }

@@ -36,7 +36,7 @@ type Options struct {
 	Key string
 
 	// KeyOf makes the cache's key, as aside.Options.Key returns it, of the column's text,
-	// as PostgreSQL writes it.
+	// as PostgreSQL writes it. If it panics, all records are told to have changed.
 	KeyOf func(text string) string
 
 	// Version is the integer column with the record's version, as aside.Options.Version
@@ -44,9 +44,10 @@ type Options struct {
 	Version string
 
 	// Slot is the name of the replication slot. There is a second one of the same name
-	// with "_back" behind it. Names of slots are common to all databases of a server, and
-	// caches that do not share an L2 need slots of their own: two that follow one slot end
-	// each other's stream. The default is made from Table: aside_todos for public.todos.
+	// with "_back" behind it. It takes one slot for each cache: its nodes share it by their
+	// L2, and two caches that follow one slot end each other's stream. Names of slots are
+	// common to all databases of a server. The default is made from Table: aside_todos for
+	// public.todos, with a hash behind it for a table of another schema.
 	// Before you change the name, call Drop: nobody else removes the old slots.
 	Slot string
 
@@ -69,6 +70,8 @@ type Options struct {
 
 	// Silence bounds how long a server that says nothing is trusted; default 10s. While the
 	// server works on what is not told yet, Next gives a sign of life after half of it.
+	// It also sets wal_sender_timeout of the feed's connection, to half of it, unless the URL
+	// or Config has that.
 	Silence time.Duration
 
 	// CreateTimeout bounds how long Open waits for write transactions that are open while
@@ -175,14 +178,15 @@ func slotRune(r rune) rune {
 	return '_'
 }
 
-// slotName is the default name of a table's slot.
+// slotName is the default name of a table's slot. It has a hash where the rest could be that of
+// another table's slot: app.todos and public.app_todos, todos_back and the second slot of todos.
 func slotName(t table) string {
 	plain := t.name
 	if t.schema != "public" {
 		plain = t.schema + "_" + t.name
 	}
 	name := "aside_" + strings.Map(slotRune, plain)
-	if name == "aside_"+plain && len(name) <= maxSlot {
+	if name == "aside_"+t.name && !strings.HasSuffix(name, backEnd) && len(name) <= maxSlot {
 		return name
 	}
 	sum := sha256.Sum256([]byte(t.String()))

@@ -43,23 +43,32 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
-// Names of slots have at most 63 bytes of a-z, 0-9 and _, and two tables have two names.
+// Names of slots have at most 63 bytes of a-z, 0-9 and _, and the slots of two tables have four names.
 func TestSlotNames(t *testing.T) {
 	seen := map[string]table{}
 	for _, tb := range []table{
 		{"public", "todos"}, {"app", "todos"}, {"public", "Todos"}, {"public", "to.dos"}, {"public", "to dos"}, {"public", "tödos"},
+		{"public", "app_todos"}, {"a", "b_c"}, {"a_b", "c"}, {"public", "todos_back"}, {"app", "todos_back"},
 		{"public", strings.Repeat("x", 63)}, {"public", strings.Repeat("x", 62) + "y"},
 	} {
 		name := slotName(tb)
 		if len(name)+len(backEnd) > maxName || strings.Map(slotRune, name) != name {
 			t.Errorf("%v: %s", tb, name)
 		}
-		if other, ok := seen[name]; ok {
-			t.Errorf("%v and %v: %s", tb, other, name)
+		for _, name := range []string{name, name + backEnd} {
+			if other, ok := seen[name]; ok {
+				t.Errorf("%v and %v: %s", tb, other, name)
+			}
+			seen[name] = tb
 		}
-		seen[name] = tb
 	}
-	if name := slotName(table{"app", "todos"}); name != "aside_app_todos" {
-		t.Error(name)
+	// A new name leaves the old slots behind, so these stay.
+	for tb, want := range map[table]string{
+		{"public", "todos"}: "aside_todos", {"public", "app_todos"}: "aside_app_todos",
+		{"app", "todos"}: "aside_app_todos_22113099",
+	} {
+		if name := slotName(tb); name != want {
+			t.Errorf("%v: %s, want %s", tb, name, want)
+		}
 	}
 }

@@ -3,7 +3,9 @@ package pgfeed
 import (
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"strconv"
+	"time"
 
 	"github.com/jackc/pglogrepl"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -281,8 +283,15 @@ func versionOf(t *pglogrepl.TupleData, column int) uint64 {
 // add notes what a record has become. Of several changes in a transaction, others see the
 // last one only.
 func (r *reader) add(key string, version uint64, deleted bool) {
+	if r.tx.all {
+		return
+	}
 	if r.opt.KeyOf != nil {
-		key = r.opt.KeyOf(key)
+		var ok bool
+		if key, ok = r.keyOf(key); !ok {
+			r.everything()
+			return
+		}
 	}
 	c := driver.Change{Key: key, Version: version, Deleted: deleted}
 	if i, ok := r.index[key]; ok {
@@ -295,6 +304,27 @@ func (r *reader) add(key string, version uint64, deleted bool) {
 	}
 	r.index[key] = len(r.tx.changes)
 	r.tx.changes = append(r.tx.changes, c)
+}
+
+// keyOf calls Options.KeyOf. ok is false if it panics: which record has changed is not known then.
+func (f *Feed) keyOf(text string) (key string, ok bool) {
+	defer func() {
+		if p := recover(); p != nil {
+			f.panicked(p)
+		}
+	}()
+	return f.opt.KeyOf(text), true
+}
+
+const panicLogEvery = 10 * time.Second
+
+func (f *Feed) panicked(p any) {
+	now := time.Now().UnixNano()
+	if last := f.panicLogged.Load(); now-last < int64(panicLogEvery) || !f.panicLogged.CompareAndSwap(last, now) {
+		return
+	}
+	f.opt.Logger.Error("pgfeed: Options.KeyOf panicked, so all records are told to have changed",
+		"panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 }
 
 // everything: the transaction may have changed every record. That is told at once, since
@@ -331,7 +361,6 @@ func (r *reader) commit(m *pglogrepl.CommitMessage) error {
 		tx.all = false // its first rows were told as everything, and all of it was visible then
 	}
 	r.huge = nil
-	r.walEnd = max(r.walEnd, tx.end)
 	if !r.skip {
 		for len(r.queue) > 0 && (r.queued+len(tx.changes) > queueLimit || len(r.queue) >= queueTxns) && r.err == nil {
 			r.waiting = true
@@ -341,6 +370,7 @@ func (r *reader) commit(m *pglogrepl.CommitMessage) error {
 		r.queue = append(r.queue, tx)
 		r.queued += len(tx.changes)
 	}
+	r.walEnd = max(r.walEnd, tx.end) // with the transaction in the queue, not while that has no room
 	r.restLocked()
 	return nil
 }

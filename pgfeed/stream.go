@@ -18,7 +18,7 @@ import (
 const (
 	// joined is how many changes of several transactions Next returns at once.
 	joined = 4096
-	// heartbeat is how often the server is asked where it is.
+	// heartbeat is how often the server is asked where it is, at least.
 	heartbeat = time.Second
 )
 
@@ -343,10 +343,10 @@ func (s *stream) wakeUp() {
 	}
 }
 
-// beat asks the server every second, whether anybody waits in Next or not: a server that
+// beat asks the server every second or so, and several times in wal_sender_timeout, whether anybody waits in Next or not: a server that
 // shuts down is noticed, and not held up by changes that are not handled.
 func (s *stream) beat() {
-	tick := time.NewTicker(heartbeat)
+	tick := time.NewTicker(min(heartbeat, s.opt.Silence/8))
 	defer tick.Stop()
 	for {
 		select {

@@ -40,7 +40,10 @@ type Options struct {
 	//	redis://host1:26379?addr=host2:26379&master_set=mymaster        Sentinel
 	//
 	// A server with cluster support is used as a cluster. Further parameters
-	// are db, client_name, dial_timeout and skip_verify.
+	// are db, client_name, dial_timeout and skip_verify. The port is 6379 where none is told.
+	//
+	// A certificate must be for the host of the URL. With several addresses or Sentinel it must
+	// be for the server's own address; set TLS with a ServerName if one name is in all of them.
 	URL string
 
 	// ClientOption is for a program that has options of rueidis already, such as those of

@@ -17,6 +17,8 @@ var (
 	urlParams  = []string{"addr", "client_cache", "client_name", "db", "dial_timeout", "master_set", "protocol", "skip_verify"}
 )
 
+const defaultPort = "6379"
+
 // parseURL looks for faults before rueidis does: net/url and rueidis repeat the
 // part that they cannot parse in their errors, and with a character in it that
 // should have been encoded a password can be part of anything.
@@ -71,6 +73,10 @@ func parseURL(s string) (opt rueidis.ClientOption, err error) {
 		return opt, errors.New("want the socket's absolute path, as in unix:///run/redis.sock")
 	case scheme != "unix" && u.Hostname() == "":
 		return opt, errors.New("no host, want one like redis://127.0.0.1:6379")
+	case scheme == "unix" && q.Has("addr"):
+		return opt, errors.New("addr has no meaning beside a socket")
+	case slices.Contains(q["addr"], ""):
+		return opt, errors.New("addr is empty, want a host:port")
 	case q.Has("protocol") && q.Get("protocol") != "3", q.Get("client_cache") == "0":
 		return opt, errors.New("protocol and client_cache must not turn RESP3 client tracking off, which keeps L1 coherent")
 	case q.Has("master_set") && q.Get("master_set") == "":
@@ -81,7 +87,7 @@ func parseURL(s string) (opt rueidis.ClientOption, err error) {
 			if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
 				return opt, fmt.Errorf("%q is no host:port", addr)
 			}
-		} else if scheme != "unix" && strings.Contains(addr, ":") && !strings.HasSuffix(addr, "]") {
+		} else if _, _, err := net.SplitHostPort(addr + ":" + defaultPort); err != nil && scheme != "unix" {
 			return opt, fmt.Errorf("%q is no host:port", addr)
 		}
 	}
@@ -89,6 +95,16 @@ func parseURL(s string) (opt rueidis.ClientOption, err error) {
 	if err != nil {
 		_, err = rueidis.ParseURL(scheme + "://" + place)
 		return opt, fmt.Errorf("%w", err)
+	}
+	// rueidis takes an addr without a port for the URL's own host, and the name of that host
+	// for what the certificates of all servers must say.
+	for i, addr := range q["addr"] {
+		if _, _, err := net.SplitHostPort(addr); err != nil {
+			opt.InitAddress[1+i] = addr + ":" + defaultPort
+		}
+	}
+	if opt.TLSConfig != nil && (len(opt.InitAddress) > 1 || opt.Sentinel.MasterSet != "") {
+		opt.TLSConfig.ServerName = "" // each connection takes that of its address
 	}
 	if opt.SelectDB < 0 {
 		return opt, fmt.Errorf("database number is %d", opt.SelectDB)

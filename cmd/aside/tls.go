@@ -256,8 +256,11 @@ func (f *CacheFlags) urlTLS(config *tls.Config) error {
 	if err != nil {
 		return nil // redisl2 reports the error
 	}
-	config.ServerName = u.Hostname()
-	if q := u.Query(); q.Has("skip_verify") {
+	q := u.Query()
+	if !q.Has("addr") && !q.Has("master_set") { // as redisl2: else each server must have its own name
+		config.ServerName = u.Hostname()
+	}
+	if q.Has("skip_verify") {
 		skip := q.Get("skip_verify")
 		config.InsecureSkipVerify = skip == ""
 		if skip != "" {

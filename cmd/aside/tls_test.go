@@ -384,3 +384,18 @@ func TestWithPassword(t *testing.T) {
 		}
 	}
 }
+
+// With several servers each must show a certificate of its own name.
+func TestRedisServerName(t *testing.T) {
+	for url, want := range map[string]string{
+		"rediss://u:p@h1:1":           "h1",
+		"rediss://u:p@h1:1?addr=h2:1": "",
+		"rediss://h1:1?master_set=m":  "",
+		"rediss://h1:1/2?skip_verify": "h1",
+	} {
+		var config tls.Config
+		if err := (&CacheFlags{Redis: url}).urlTLS(&config); err != nil || config.ServerName != want {
+			t.Errorf("%s: %q, %v; want %q", url, config.ServerName, err, want)
+		}
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -479,6 +480,28 @@ func TestLeaderGivesUp(t *testing.T) {
 		w.expect(10*time.Second, "clear")
 		w.expectStatus(b, true, true, "")
 		w.expectStatus(a, true, false, "")
+	})
+}
+
+// A gap is noted by a leader that gives up, too: the next one would try the same position.
+func TestGapWhenTheLeaderGivesUp(t *testing.T) {
+	in(t, func(w *world) {
+		a := w.node()
+		w.expect(2*goBack, "clear")
+		w.log.Fail(errors.New("the primary is down"))
+		w.log.Break(errors.New("connection lost"))
+		w.expect(giveUpAfter - 100*time.Millisecond)
+		w.expectStatus(a, false, true, "the feed cannot be opened: the primary is down")
+		w.log.Fail(fmt.Errorf("restored: %w", driver.ErrGap))
+		w.expect(time.Second)
+		if s := a.Status(); s.Leads || s.Gaps != 1 {
+			t.Errorf("%+v, want a leader that gave up, with a gap", s)
+		}
+		w.l2.mu.Lock()
+		defer w.l2.mu.Unlock()
+		if state := string(w.l2.state); !strings.Contains(state, `"places":null`) {
+			t.Errorf("kept for the next leader: %s", state)
+		}
 	})
 }
 

@@ -16,6 +16,13 @@ func (f *Follower) follow(ctx context.Context) error {
 	for {
 		opened := time.Now()
 		followed, err := f.stream(ctx)
+		if errors.Is(err, driver.ErrGap) { // first: if this node gives up, the next one must not try the same position
+			f.Log.Warn("the feed has a gap: the cache will be cleared", "error", err)
+			f.mu.Lock()
+			f.places.forget()
+			f.status.Gaps++
+			f.mu.Unlock()
+		}
 		switch {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
@@ -30,13 +37,6 @@ func (f *Follower) follow(ctx context.Context) error {
 			retry, since = firstRetry, time.Now()
 		case time.Since(since) > giveUpAfter:
 			return err
-		}
-		if errors.Is(err, driver.ErrGap) {
-			f.Log.Warn("the feed has a gap: the cache will be cleared", "error", err)
-			f.mu.Lock()
-			f.places.forget()
-			f.status.Gaps++
-			f.mu.Unlock()
 		}
 		f.notFed(ctx, err)
 		pause(ctx, retry)

@@ -120,7 +120,7 @@ func TestWhatIsThereIsChecked(t *testing.T) {
 		{"FOR TABLE todos (id)", "leaves columns out"},
 		{"FOR TABLE todos WITH (publish = 'insert, update, delete')", "SET (publish ="},
 		{"FOR ALL TABLES", "Options.Publication"},
-		{"", "ADD TABLE"},
+		{"", "set Options.Slot and Options.Publication to other names"},
 	} {
 		pg.Exec("CREATE PUBLICATION " + name + " " + c.create)
 		wantError(t, opt, pgfeed.ErrSettings, c.says)

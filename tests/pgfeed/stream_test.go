@@ -1,9 +1,11 @@
 package pgfeed_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	"runtime"
@@ -78,6 +80,31 @@ func TestMaxChanges(t *testing.T) {
 	s.wantAll()
 	pg.Exec("INSERT INTO todos VALUES ('a', 'x', 1)")
 	s.want("a=1")
+	// The old key of a change is one too many, and the new one comes behind it.
+	pg.Exec("UPDATE todos SET id = 'z' || id WHERE id IN (SELECT id FROM todos ORDER BY id LIMIT 6)")
+	s.wantAll()
+	pg.Exec("INSERT INTO todos VALUES ('b', 'x', 1)")
+	s.want("b=1")
+}
+
+// A KeyOf that panics does not end the process, which would be that of each next leader too.
+func TestKeyOfPanics(t *testing.T) {
+	pg := server(t)
+	var log bytes.Buffer
+	opt := options(pg)
+	opt.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	opt.KeyOf = func(text string) string { return text[:3] }
+	s := open(t, newFeed(t, opt), nil)
+	for _, id := range []string{"a", "b"} {
+		pg.Exec("INSERT INTO todos VALUES ('" + id + "', 'x', 1)")
+		s.wantAll()
+	}
+	pg.Exec("INSERT INTO todos VALUES ('long', 'x', 1)")
+	s.want("lon=1")
+	_ = s.Close()
+	if text := log.String(); strings.Count(text, "KeyOf panicked") != 1 || !strings.Contains(text, "TestKeyOfPanics") {
+		t.Errorf("log: %s, want one line with the stack", text)
+	}
 }
 
 // A migration of a million rows is told as "everything", in flat memory, and the stream goes

@@ -142,6 +142,12 @@ func TestReplicaIdentityChangesLater(t *testing.T) {
 	if err := s.wantEnd(); !errors.Is(err, driver.ErrGap) {
 		t.Errorf("Next: %v, want ErrGap", err)
 	}
+	if err := f.Check(t.Context()); err != nil {
+		t.Errorf("Check: %v", err)
+	}
+	if pg.Value("SELECT prattrs::text FROM pg_publication_rel") == "" {
+		t.Error("Check has changed the publication")
+	}
 	s = open(t, f, nil)
 	if err := update(); err != nil {
 		t.Error(err)
@@ -164,6 +170,32 @@ func TestReplicaIdentityChangesLater(t *testing.T) {
 	if err := update(); err != nil {
 		t.Error(err)
 	}
+}
+
+// PostgreSQL does not take a DEFERRABLE primary key for a replica identity, and refuses to
+// change a published table without one. The feed says so, and what to do.
+func TestPrimaryKeyBecomesDeferrable(t *testing.T) {
+	pg := server(t)
+	f := newFeed(t, options(pg))
+	s := open(t, f, nil)
+	pg.Exec("INSERT INTO todos VALUES ('a', 'x', 1)")
+	s.want("a=1")
+	pg.Exec("ALTER TABLE todos DROP CONSTRAINT todos_pkey; ALTER TABLE todos ADD PRIMARY KEY (id) DEFERRABLE")
+	if err := s.wantEnd(); !errors.Is(err, driver.ErrGap) {
+		t.Errorf("Next: %v, want ErrGap", err)
+	}
+	_, err := tryOpen(t, f, nil)
+	if !errors.Is(err, pgfeed.ErrTable) || !strings.Contains(err.Error(), "DEFERRABLE") {
+		t.Fatalf("Open: %v, want ErrTable", err)
+	}
+	_, sql, ok := strings.Cut(err.Error(), "alone, or ")
+	if !ok {
+		t.Fatalf("Open: %v has no statement", err)
+	}
+	pg.Exec(sql)
+	s = open(t, f, nil)
+	pg.Exec("UPDATE todos SET version = 2")
+	s.want("a=2")
 }
 
 // A partitioned table need not have a replica identity itself.
@@ -199,6 +231,12 @@ func TestTables(t *testing.T) {
 		{"full, other primary key", "CREATE TABLE todos (n serial PRIMARY KEY, id text, version int); ALTER TABLE todos REPLICA IDENTITY FULL", nil, ""},
 		{"index of the key", "CREATE TABLE todos (n serial PRIMARY KEY, id text NOT NULL, version int); CREATE UNIQUE INDEX i ON todos (id); " +
 			"ALTER TABLE todos REPLICA IDENTITY USING INDEX i", nil, ""},
+		{"more columns in the primary key's index", "CREATE TABLE todos (id text, version int, PRIMARY KEY (id) INCLUDE (version))", nil, ""},
+		{"more columns in the index of the key", "CREATE TABLE todos (n serial PRIMARY KEY, id text NOT NULL, version int); " +
+			"CREATE UNIQUE INDEX i ON todos (id) INCLUDE (n); ALTER TABLE todos REPLICA IDENTITY USING INDEX i", nil, ""},
+		{"deferrable primary key, full", "CREATE TABLE todos (id text PRIMARY KEY DEFERRABLE, version int); ALTER TABLE todos REPLICA IDENTITY FULL", nil, ""},
+		{"deferrable primary key, index of the key", "CREATE TABLE todos (id text PRIMARY KEY DEFERRABLE, version int); CREATE UNIQUE INDEX i ON todos (id); " +
+			"ALTER TABLE todos REPLICA IDENTITY USING INDEX i", nil, ""},
 		{"no version", "CREATE TABLE todos (id text PRIMARY KEY)", func(o *pgfeed.Options) { o.Version = "" }, ""},
 		{"uuid with KeyOf", "CREATE TABLE todos (id uuid PRIMARY KEY, version int)", func(o *pgfeed.Options) { o.KeyOf = strings.ToUpper }, ""},
 		{"other schema", "CREATE SCHEMA \"S\"; CREATE TABLE \"S\".\"Todo's\" (id text PRIMARY KEY, version int)",
@@ -208,6 +246,10 @@ func TestTables(t *testing.T) {
 		{"composite primary key", "CREATE TABLE todos (id text, n int, version int, PRIMARY KEY (id, n))", nil, "replica identity is (id, n)"},
 		{"index of another column", "CREATE TABLE todos (id text PRIMARY KEY, n int NOT NULL UNIQUE, version int); " +
 			"ALTER TABLE todos REPLICA IDENTITY USING INDEX todos_n_key", nil, "replica identity is (n)"},
+		{"deferrable primary key", "CREATE TABLE todos (id text PRIMARY KEY DEFERRABLE INITIALLY DEFERRED, version int)", nil, "without DEFERRABLE"},
+		{"partitions with a deferrable primary key", "CREATE TABLE todos (id text PRIMARY KEY DEFERRABLE, version int) PARTITION BY HASH (id); " +
+			"CREATE TABLE p0 PARTITION OF todos FOR VALUES WITH (MODULUS 1, REMAINDER 0)", nil, "public.p0: its primary key is DEFERRABLE"},
+		{"key that is only in INCLUDE", "CREATE TABLE todos (n int, id text, version int, PRIMARY KEY (n) INCLUDE (id))", nil, "replica identity is (n)"},
 		{"no primary key", "CREATE TABLE todos (id text, version int)", nil, "no primary key"},
 		{"identity nothing", "CREATE TABLE todos (id text PRIMARY KEY, version int); ALTER TABLE todos REPLICA IDENTITY NOTHING", nil, "NOTHING"},
 		{"uuid", "CREATE TABLE todos (id uuid PRIMARY KEY, version int)", nil, "of type uuid: set Options.KeyOf"},
@@ -234,6 +276,10 @@ func TestTables(t *testing.T) {
 			if c.fault != "" {
 				if !errors.Is(err, pgfeed.ErrTable) || !strings.Contains(err.Error(), c.fault) {
 					t.Fatalf("Open: %v, want ErrTable with %q", err, c.fault)
+				}
+				// PostgreSQL would refuse to change some of these tables.
+				if n := pg.Value("SELECT count(*) FROM pg_publication"); n != "0" {
+					t.Error("the table was published")
 				}
 				return
 			}

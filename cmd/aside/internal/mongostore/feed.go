@@ -12,8 +12,8 @@ var _ todo.Feeder = (*Store)(nil)
 
 // Feed returns a feed by change streams. MongoDB keeps nothing for its readers, so all
 // caches can have the same.
-func (s *Store) Feed(todo.FeedOptions) (aside.Feed, error) {
-	return mongofeed.New(s.todos, mongofeed.Options{Key: fieldID, Version: fieldVersion, KeyOf: idOf})
+func (s *Store) Feed(o todo.FeedOptions) (aside.Feed, error) {
+	return mongofeed.New(s.todos, mongofeed.Options{Key: fieldID, Version: fieldVersion, KeyOf: idOf, Logger: o.Log})
 }
 
 // idOf returns the ID of a document of this package, whose _id equals it. Older documents

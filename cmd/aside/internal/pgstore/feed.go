@@ -36,7 +36,7 @@ func (s *Store) schemaName() string {
 const maxSlot = 58
 
 // slotOf returns a name for the slot of a cache. Different caches have different ones, also
-// if their names differ only in what a slot's name cannot have.
+// if their names differ only in what a slot's name cannot have, or in the end of a second one.
 func slotOf(cache string) string {
 	plain := strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '_' {
@@ -45,7 +45,7 @@ func slotOf(cache string) string {
 		return '_'
 	}, cache)
 	name := "aside_" + plain
-	if plain == cache && len(name) <= maxSlot {
+	if plain == cache && len(name) <= maxSlot && !strings.HasSuffix(name, "_back") {
 		return name
 	}
 	sum := sha256.Sum256([]byte(cache))
