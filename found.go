@@ -35,13 +35,15 @@ func (c *Cache[K, V]) decodeEntries(jobs []*job[K, V]) (useless, elsewhere []*jo
 			j.head = head
 		}
 		fate := c.decodeEntry(context.Background(), j)
-		head = j.head
 		switch fate {
+		case entryCarried: // others have the job already
+			continue
 		case entryUseless:
 			useless = append(useless, j)
 		case entryElsewhere:
 			elsewhere = append(elsewhere, j)
 		}
+		head = j.head
 	}
 	return useless, elsewhere
 }
