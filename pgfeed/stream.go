@@ -343,8 +343,9 @@ func (s *stream) wakeUp() {
 	}
 }
 
-// beat asks the server every second or so, and several times in wal_sender_timeout, whether anybody waits in Next or not: a server that
-// shuts down is noticed, and not held up by changes that are not handled.
+// beat asks the server every second or so, and several times in wal_sender_timeout, whether
+// anybody waits in Next or not: a server that shuts down is noticed, and not held up by
+// changes that are not handled.
 func (s *stream) beat() {
 	tick := time.NewTicker(min(heartbeat, s.opt.Silence/8))
 	defer tick.Stop()
