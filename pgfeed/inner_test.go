@@ -208,3 +208,22 @@ func TestTransactionThatWaitsForRoom(t *testing.T) {
 		}
 	})
 }
+
+// A transaction that changes everything is told once, also if its commit comes while Next
+// waits until it is visible.
+func TestHugeIsToldOnce(t *testing.T) {
+	s := &stream{Feed: &Feed{}, wake: make(chan struct{}, 1)}
+	s.room.L = &s.mu
+	s.reader = reader{stream: s, proven: true, tx: &txn{}}
+	s.reader.everything()
+	early := &taken{batch: driver.Batch{All: true}, huge: s.huge}
+	if err := s.reader.commit(&pglogrepl.CommitMessage{TransactionEndLSN: 100}); err != nil {
+		t.Fatal(err)
+	}
+	s.give(early)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.takeLocked(); s.taken.batch.All {
+		t.Error("told twice")
+	}
+}

@@ -357,10 +357,7 @@ func (r *reader) commit(m *pglogrepl.CommitMessage) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.inTx = false
-	if r.huge != nil && r.huge.told {
-		tx.all = false // its first rows were told as everything, and all of it was visible then
-	}
-	r.huge = nil
+	tx.huge, r.huge = r.huge, nil
 	if !r.skip {
 		for len(r.queue) > 0 && (r.queued+len(tx.changes) > queueLimit || len(r.queue) >= queueTxns) && r.err == nil {
 			r.waiting = true

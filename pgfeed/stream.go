@@ -66,7 +66,12 @@ type txn struct {
 	mark
 	changes []driver.Change
 	all     bool
+	huge    *huge // what it was while its rows came
 }
+
+// untold reports whether a transaction is still to be told as everything. Once its first
+// rows were, all of it was visible; they may be told while its commit comes.
+func (t *txn) untold() bool { return t.all && (t.huge == nil || !t.huge.told) }
 
 // huge is a transaction that has changed more than is told one by one, and whose rows
 // still come.
@@ -219,7 +224,7 @@ func (s *stream) takeLocked() {
 		} else {
 			t.batch.Changes = append(t.batch.Changes, tx.changes...)
 		}
-		t.batch.All = t.batch.All || tx.all
+		t.batch.All = t.batch.All || tx.untold()
 		t.xids = append(t.xids, tx.xid)
 		t.last = tx.mark
 		s.queued -= len(tx.changes)
