@@ -41,12 +41,8 @@ func (c *Cache[K, V]) fill(jobs []*job[K, V]) {
 	}
 	if len(abandons) > 0 {
 		for i, err := range c.l2.abandon(abandons) {
-			switch j := abandoned[i]; {
-			case err == nil:
-			case j.refreshes() && abandons[i].Drop:
-				c.oweDrop(j.key)
-			default:
-				c.oweLease(abandons[i])
+			if err != nil {
+				c.oweEnd(abandoned[i], abandons[i])
 			}
 		}
 		// Not before the lease is gone: those who try again would wait for it.
@@ -112,6 +108,16 @@ func (c *Cache[K, V]) oweDrop(key K) {
 	c.startRecovery()
 }
 
+// oweEnd has L2 told later that a job's lease has ended. After a Refresh with a new answer
+// that is too weak: the lease may carry the older one.
+func (c *Cache[K, V]) oweEnd(j *job[K, V], a driver.AbandonRequest) {
+	if j.refreshes() && a.Drop {
+		c.oweDrop(j.key)
+		return
+	}
+	c.oweLease(a)
+}
+
 // fillRequest makes the request that stores a job's answer, if it is to be stored
 // and can be. older: it is older than the stale value that it is to replace.
 func (c *Cache[K, V]) fillRequest(j *job[K, V], older bool) (req driver.FillRequest, ok bool) {
@@ -167,11 +173,7 @@ func (c *Cache[K, V]) filled(j *job[K, V], r driver.FillResult, size int, ttl ti
 	default: // also with the breaker open: the lease was granted before that
 		c.saw(j.key, EventFillFailed, 0, j.ans.Version, r.Err)
 		c.endJobOp(j, OutcomeFailed, r.Err)
-		if j.refreshes() { // the lease may carry the older value
-			c.oweDrop(j.key)
-		} else {
-			c.oweLease(driver.AbandonRequest{Key: j.l2key, Lease: j.lease, Drop: true})
-		}
+		c.oweEnd(j, driver.AbandonRequest{Key: j.l2key, Lease: j.lease, Drop: true})
 	}
 	c.closeFilled(j, trust)
 }

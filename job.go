@@ -36,11 +36,10 @@ type job[K comparable, V any] struct {
 	lease driver.Token
 	mode  fillMode
 	asOf  flight.Ticket // when the read whose result is handed out began
-	// loadEnded is when a load had ended whose answer is published after its fill; 0: it is
-	// published at once.
-	loadEnded flight.Ticket
-	gen       uint64    // of L1, before that read was requested
-	asked     time.Time // when L2 was asked first
+	// loadedAt is when its load had ended: the answer may be published later, after the fill.
+	loadedAt flight.Ticket
+	gen      uint64    // of L1, before that read was requested
+	asked    time.Time // when L2 was asked first
 	// replaced: another flight of the key had begun by then. That may know of a
 	// newer value, so this one leaves L1 to it.
 	replaced bool
@@ -168,7 +167,7 @@ func (c *Cache[K, V]) register(j *job[K, V]) bool {
 
 // publishAnswer makes the job's answer known to those who came before its read.
 func (c *Cache[K, V]) publishAnswer(j *job[K, V]) {
-	ended := j.loadEnded
+	ended := j.loadedAt
 	if ended == 0 {
 		ended = c.flights.Now()
 	}

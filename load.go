@@ -292,9 +292,7 @@ func (c *Cache[K, V]) loaded(jobs []*job[K, V], out []loaded[V], took time.Durat
 	var leased, apart []*job[K, V]
 	for i, j := range jobs {
 		j.ans.Source, j.ans.LoadTime = SourceLoad, took
-		if j.refreshes() {
-			j.loadEnded = c.flights.Now()
-		}
+		j.loadedAt = c.flights.Now()
 		l := out[i]
 		if c.loadsAlone(j, l.err) || j.hedges != nil && !c.hedgeAnswers(j, l.err) {
 			continue
